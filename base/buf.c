@@ -1,0 +1,120 @@
+/* Growing arrays: see buf.h. One growth rule serves all element types. */
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *mem_array(size_t n, size_t size) {
+    return calloc(n ? n : 1, size ? size : 1); /* calloc checks the product */
+}
+
+void *mem_resize(void *p, size_t n, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes)) return NULL;
+    return realloc(p, bytes ? bytes : 1);
+}
+
+/* Grows *v (elements of `size` bytes) so that n + more elements fit. */
+static int grow(void **v, size_t n, size_t *cap, size_t more, size_t size, struct err *err) {
+    size_t need;
+    if (__builtin_add_overflow(n, more, &need)) return err_nomem(err, UINT64_MAX);
+    if (need <= *cap) return 0;
+    size_t half = *cap + *cap / 2, to = half > need ? half : need;
+    if (to < 16) to = 16;
+    void *p = mem_resize(*v, to, size);
+    if (!p) return err_nomem(err, (uint64_t)to * size);
+    *v = p;
+    *cap = to;
+    return 0;
+}
+
+#define BUF_DEFINE(NAME, TYPE)                                                                     \
+    int NAME##_reserve(struct NAME *a, size_t more, struct err *err) {                             \
+        void *v = a->v;                                                                            \
+        int rc = grow(&v, a->n, &a->cap, more, sizeof(TYPE), err);                                 \
+        a->v = v;                                                                                  \
+        return rc;                                                                                 \
+    }                                                                                              \
+    int NAME##_append(struct NAME *a, const TYPE *v, size_t n, struct err *err) {                  \
+        int rc = NAME##_reserve(a, n, err);                                                        \
+        if (rc < 0) return rc;                                                                     \
+        if (n) memcpy(a->v + a->n, v, n * sizeof(TYPE));                                           \
+        a->n += n;                                                                                 \
+        return 0;                                                                                  \
+    }                                                                                              \
+    void NAME##_release(struct NAME *a) {                                                          \
+        free(a->v);                                                                                \
+        memset(a, 0, sizeof *a);                                                                   \
+    }
+
+BUF_DEFINE(u8s, uint8_t)
+BUF_DEFINE(u16s, uint16_t)
+BUF_DEFINE(u32s, uint32_t)
+BUF_DEFINE(u64s, uint64_t)
+
+int buf_reserve(struct buf *b, size_t more, struct err *err) {
+    void *v = b->v;
+    int rc = grow(&v, b->n, &b->cap, more, 1, err);
+    b->v = v;
+    return rc;
+}
+
+int buf_append(struct buf *b, const void *bytes, size_t n, struct err *err) {
+    int rc = buf_reserve(b, n, err);
+    if (rc < 0) return rc;
+    if (n) memcpy(b->v + b->n, bytes, n);
+    b->n += n;
+    return 0;
+}
+
+int buf_str(struct buf *b, const char *s, struct err *err) {
+    return buf_append(b, s, strlen(s), err);
+}
+
+int buf_char(struct buf *b, char c, struct err *err) {
+    return buf_append(b, &c, 1, err);
+}
+
+int buf_printf(struct buf *b, struct err *err, const char *fmt, ...) {
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    int rc = n < 0 ? err_set(err, ERR_OTHER, "bad format") : buf_reserve(b, (size_t)n + 1, err);
+    if (rc == 0) {
+        vsnprintf(b->v + b->n, (size_t)n + 1, fmt, again);
+        b->n += (size_t)n;
+    }
+    va_end(again);
+    return rc;
+}
+
+const char *buf_cstr(struct buf *b) {
+    if (buf_reserve(b, 1, NULL) < 0) return NULL;
+    b->v[b->n] = 0;
+    return b->v;
+}
+
+void buf_release(struct buf *b) {
+    free(b->v);
+    memset(b, 0, sizeof *b);
+}
+
+int strs_push(struct strs *s, const char *str, struct err *err) {
+    void *v = s->v;
+    int rc = grow(&v, s->n, &s->cap, 1, sizeof *s->v, err);
+    s->v = v;
+    if (rc < 0) return rc;
+    char *copy = strdup(str);
+    if (!copy) return err_nomem(err, strlen(str) + 1);
+    s->v[s->n++] = copy;
+    return 0;
+}
+
+void strs_release(struct strs *s) {
+    for (size_t i = 0; i < s->n; i++) free(s->v[i]);
+    free(s->v);
+    memset(s, 0, sizeof *s);
+}

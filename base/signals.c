@@ -1,0 +1,51 @@
+/* Signals as flags: see signals.h. The handlers do only what is safe in a handler. */
+#include "base/signals.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t saves_wanted;
+static sig_atomic_t saves_taken;
+
+static void on_stop(int signal) {
+    if (stop_signal) _exit(128 + signal); /* asked twice: leave at once */
+    stop_signal = signal;
+}
+
+static void on_save(int signal) {
+    (void)signal;
+    saves_wanted = saves_wanted + 1;
+}
+
+static void handle(int signal, void (*handler)(int)) {
+    struct sigaction a = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigemptyset(&a.sa_mask);
+    /* Both ways of stopping block each other, so that the second one sees the flag of the first. */
+    sigaddset(&a.sa_mask, SIGINT);
+    sigaddset(&a.sa_mask, SIGTERM);
+    sigaction(signal, &a, NULL);
+}
+
+void signals_ignore_pipe(void) {
+    handle(SIGPIPE, SIG_IGN);
+    handle(SIGXFSZ, SIG_IGN); /* a file size limit is an error of the write, too */
+}
+
+void signals_install(void) {
+    signals_ignore_pipe();
+    handle(SIGINT, on_stop);
+    handle(SIGTERM, on_stop);
+    handle(SIGUSR1, on_save);
+}
+
+int signals_stop(void) {
+    return stop_signal;
+}
+
+bool signals_take_save(void) {
+    if (saves_taken == saves_wanted) return false;
+    saves_taken = saves_taken + 1;
+    return true;
+}
