@@ -1,0 +1,91 @@
+/* Token shards: llm.c's .bin files, with an index beside them (design §4; bytes in docs/formats.md).
+ *
+ *   shards/train-00000.bin   256 int32 header (magic, version, tokens), then u16 or u32 tokens
+ *   shards/train-00000.idx   magic, version, flags, count, u64 ends of documents in tokens
+ *   shards/index.json        written last: splits → files with counts and sha256, tokenizer digest, …
+ *
+ * Readers accept llm.c's own files, without .idx and index.json. */
+#ifndef LORY_STREAM_SHARD_H
+#define LORY_STREAM_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+
+enum { SHARD_HEADER_BYTES = 1024 };
+
+enum shard_eot { SHARD_EOT_AFTER, SHARD_EOT_BEFORE, SHARD_EOT_NONE };
+
+/* ------------------------------------------------------------------ writing */
+
+struct shard_opts {
+    uint32_t vocab;            /* V: <= 65536 gives u16 tokens                                */
+    uint32_t eot_id;           /* ignored with SHARD_EOT_NONE                                 */
+    enum shard_eot eot;
+    uint64_t seq_len;          /* recorded; what a trainer takes as its default               */
+    uint64_t shard_tokens;     /* cut at about this many (default 100M), at a document's end  */
+    const char *tokenizer_digest; /* sha256 hex                                               */
+};
+
+struct shard_writer; /* one folder being written; one thread at a time */
+
+/* Takes over `dir`: an index.json there is removed first, so that a stop leaves no index that lies. */
+int shard_writer_open(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
+                      struct err *err);
+/* Appends one document to a split ("train", "valid"). Adds the EOT token by the convention. */
+int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
+                     uint64_t text_bytes, struct err *err);
+/* Sets a member of index.json beyond those the writer knows: raw JSON text ("sources", "options", …). */
+int shard_writer_note(struct shard_writer *w, const char *key, const char *json, struct err *err);
+/* Commits the last shards, then index.json. Frees w whatever happens. */
+int shard_writer_finish(struct shard_writer *w, struct err *err);
+void shard_writer_abort(struct shard_writer *w); /* leaves no file of its own; NULL is fine */
+
+/* ------------------------------------------------------------------ reading */
+
+struct shard {
+    char *path;
+    struct mapping map;
+    const void *tokens;        /* u16 or u32, little-endian, borrowed from the mapping  */
+    unsigned token_bytes;      /* 2 or 4                                                */
+    uint64_t n;                /* tokens                                                */
+    const uint64_t *ends;      /* document ends in tokens, ascending, the last is n; NULL without .idx */
+    uint64_t documents;        /* 0 without .idx                                        */
+    struct mapping idx;
+};
+
+struct shard_set {
+    struct shard *v;
+    size_t n;
+    uint64_t tokens;           /* over all shards                                       */
+    uint64_t text_bytes;       /* 0 if unknown                                          */
+    uint32_t vocab;            /* 0 if unknown (no index.json)                          */
+    uint32_t eot_id;           /* UINT32_MAX if unknown                                 */
+    uint64_t seq_len;          /* 0 if unknown                                          */
+    char tokenizer_digest[SHA256_HEX]; /* "" if unknown                                 */
+    char digest[XXH128_HEX];   /* of the shards' names, sizes and sha256 (or of their contents): identity */
+};
+
+/* Opens the shards of `split` in the folder `path`, or the one file `path` (a .bin), or several: paths
+ * [0..n). ERR_CORRUPT names the file and what is wrong: magic, version, a count that is not the file's
+ * length, an .idx that does not fit. Validates before it allocates. */
+int shard_set_open(struct shard_set *ret, const char *const *paths, size_t n, const char *split,
+                   struct err *err);
+void shard_set_close(struct shard_set *s); /* zeroes it */
+/* Token i of a shard. */
+static inline uint32_t shard_token(const struct shard *s, uint64_t i) {
+    return s->token_bytes == 2 ? ((const uint16_t *)s->tokens)[i] : ((const uint32_t *)s->tokens)[i];
+}
+/* Copies tokens [at, at+n) of a shard, widened. */
+void shard_tokens(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out);
+
+/* `shard verify`: sha256 of every file against index.json, every token below V, .idx consistent. Calls
+ * `found(ctx, text)` for each fault; returns 0 if there was none, else ERR_CORRUPT. */
+int shard_verify(const char *dir, void (*found)(void *ctx, const char *text), void *ctx,
+                 const struct log *log, struct err *err);
+
+#endif

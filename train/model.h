@@ -1,0 +1,79 @@
+/* GPT-2 as transformers has it, over a backend's operations.
+ *
+ *   tokens ─▶ embed ─▶ [ norm ─▶ qkv ─▶ attention ─▶ proj ─▶ norm ─▶ fc+gelu ─▶ proj ] × L ─▶ norm ─▶ classifier
+ *                └──────── residual stream, one addition fused into every norm ────────┘
+ *
+ * Parameters are listed in params.def, activations in acts.def; both are expanded by macros, and nothing
+ * addresses a tensor by number. One thread drives a model. */
+#ifndef LORY_TRAIN_MODEL_H
+#define LORY_TRAIN_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "train/config.h"
+#include "train/op.h"
+
+struct model;
+
+/* One parameter tensor, in the order of the table (params.def; layers unrolled). */
+struct param {
+    char name[96];        /* as in transformers' model.safetensors: "transformer.h.0.ln_1.weight" */
+    int n_dims;
+    int64_t dims[2];
+    size_t n;             /* elements                                                           */
+    bool decay;           /* HF's rule: not biases, not LayerNorm                               */
+    bool trainable;
+    float init_std;       /* 0: constant init_value                                             */
+    float init_value;
+    float *master;        /* device, fp32 (n)                                                   */
+    void *act;            /* device, what products read; == master for fp32                     */
+    float *grad;          /* device, fp32 (n); NULL unless made for training                    */
+};
+
+/* Allocates the parameters on the device (zero). `train`: gradients too. Borrows `backend` and `device`. */
+int model_new(struct model **ret, const struct model_config *config, const struct backend *backend,
+              struct device *device, enum dtype dtype, bool train, struct err *err);
+void model_free(struct model *m); /* NULL is fine */
+
+const struct model_config *model_get_config(const struct model *m);
+size_t model_params(const struct model *m, struct param **ret); /* borrowed */
+
+/* HF's initialisation: normal(0, init_range), c_proj weights with init_range / sqrt(2 L), biases 0,
+ * LayerNorm 1 and 0. Tensor i draws from stream i of `seed`: the same for any backend. */
+int model_init(struct model *m, uint64_t seed, struct err *err);
+/* Weights from DIR/model.safetensors (or its shards by model.safetensors.index.json). Names with or without
+ * "transformer."; buffers of old files (attn.bias) are ignored. ERR_CORRUPT: missing, extra, wrong shape. */
+int model_load(struct model *m, const char *dir, struct err *err);
+/* DIR/model.safetensors as transformers' save_pretrained (tied lm_head left out), fp32 masters, or bf16. */
+int model_save(struct model *m, const char *dir, enum dtype stored, struct err *err);
+/* Refreshes `act` of every parameter from `master` (after load, init or a resumed optimizer). */
+void model_cast(struct model *m);
+void model_zero_grads(struct model *m);
+
+/* Plans and allocates activations for B rows of T tokens; again for other sizes. *ret_bytes may be NULL. */
+int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, struct err *err);
+
+/* A micro-batch, host memory. */
+struct model_batch {
+    int B, T;                /* at most as planned                                     */
+    const int32_t *tokens;   /* (B,T)                                                  */
+    const int32_t *labels;   /* (B,T), LABEL_IGNORED where there is no target; already shifted */
+    const int32_t *pos;      /* (B,T) or NULL                                          */
+    const int32_t *start;    /* (B,T) or NULL: attention's segment starts              */
+    bool dropout;            /* with the configuration's probabilities                 */
+    uint64_t dropout_key, sample0;
+};
+
+/* Sum of the losses over the targets, in fixed order, and their number. Forward only. */
+int model_loss(struct model *m, const struct model_batch *b, double *ret_sum, uint64_t *ret_targets,
+               struct err *err);
+/* The same, and adds the gradient of scale * sum to the parameters' gradients. */
+int model_forward_backward(struct model *m, const struct model_batch *b, float scale, double *ret_sum,
+                           uint64_t *ret_targets, struct err *err);
+/* Logits of every position, for tests and tools: host (B,T,V) fp32. */
+int model_logits(struct model *m, const struct model_batch *b, float *out_host, struct err *err);
+
+#endif
