@@ -1,11 +1,13 @@
-/* safetensors files: named tensors with their types and shapes, read from a mapping, written as a stream.
+/* safetensors files: named tensors with their types and shapes, read from a mapping, written as a
+ * stream.
  *
  *   u64 N │ {"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},…} N bytes │ the tensors
  *
- * The reader is as strict as Hugging Face's Rust crate: header of at most 100 MB that begins with '{', no
- * name twice, every shape × dtype equal to its range (checked arithmetic), and the ranges, sorted, cover the
- * rest of the file without holes or overlaps. All that is checked before any of it is used. The data may
- * lie at any address (openai-community/gpt2's begins at byte 14291): it is copied, never cast.
+ * The reader is as strict as Hugging Face's Rust crate: header of at most 100 MB that begins with
+ * '{', no name twice, every shape × dtype equal to its range (checked arithmetic), and the ranges,
+ * sorted, cover the rest of the file without holes or overlaps. All that is checked before any of it
+ * is used. The data may lie at any address (openai-community/gpt2's begins at byte 14291): it is
+ * copied, never cast.
  *
  *     struct safetensors s;
  *     safetensors_open(&s, "model.safetensors", err);
@@ -55,23 +57,24 @@ unsigned st_dtype_bits(enum st_dtype t);    /* 32    */
 struct st_tensor {
     const char *name;
     enum st_dtype dtype;
-    size_t n_dims;         /* 0: a scalar                                    */
-    const uint64_t *dims;  /* (n_dims)                                       */
-    uint64_t n;            /* elements                                       */
-    const uint8_t *data;   /* of any alignment; borrowed from the mapping    */
+    size_t n_dims;        /* 0: a scalar                                    */
+    const uint64_t *dims; /* (n_dims)                                       */
+    uint64_t n;           /* elements                                       */
+    const uint8_t *data;  /* of any alignment; borrowed from the mapping    */
     uint64_t bytes;
 };
 
 struct safetensors {
-    struct mapping *maps;  /* (n_files)                                      */
+    struct mapping *maps; /* (n_files)                                      */
     size_t n_files;
-    struct st_tensor *v;   /* (n) in the order of their names' bytes         */
+    struct st_tensor *v; /* (n) in the order of their names' bytes         */
     size_t n;
-    struct arena arena;    /* names, shapes                                  */
+    struct arena arena; /* names, shapes                                  */
 };
 
-/* Opens one file, or all the files that a "….safetensors.index.json" names (each a plain name in the same
- * folder; every tensor must be where the index says). ERR_CORRUPT: path, tensor and what is wrong. */
+/* Opens one file, or all the files that a "….safetensors.index.json" names (each a plain name
+ * in the same folder; every tensor must be where the index says). ERR_CORRUPT: path, tensor, and
+ * what is wrong. */
 int safetensors_open(struct safetensors *ret, const char *path, struct err *err);
 void safetensors_close(struct safetensors *s); /* zeroes it; fine on a zeroed one */
 /* NULL if there is none. */
@@ -86,17 +89,18 @@ struct st_out {
     const char *name;
     enum st_dtype dtype;
     size_t n_dims;
-    const int64_t *dims;   /* (n_dims)                                       */
-    const void *data;      /* host memory, or NULL: asked from `fill`        */
-    void *ctx;             /* for fill                                       */
+    const int64_t *dims; /* (n_dims)                                       */
+    const void *data;    /* host memory, or NULL: asked from `fill`        */
+    void *ctx;           /* for fill                                       */
 };
 
-/* Bytes [at, at+bytes) of the tensor's data into `to`; whole elements, in ascending order of `at`. */
-typedef int (*st_fill)(const struct st_out *t, uint64_t at, size_t bytes, void *to, struct err *err);
+/* Bytes [at, at+bytes) of the tensor's data into `to`: whole elements, `at` ascending. */
+typedef int (*st_fill)(const struct st_out *t, uint64_t at, size_t bytes, void *to,
+                       struct err *err);
 
-/* Writes the file atomically, tensors and header byte for byte in the crate's order; sorts v[0..n) so.
- * `metadata`: key, value, key, value, …, NULL; NULL itself is {"format": "pt"}, as transformers writes.
- * `fill` may be NULL if every tensor has data. At most 4 MiB are asked for at a time. */
+/* Writes the file atomically, tensors and header byte for byte in the crate's order; sorts v[0..n)
+ * so. `metadata`: key, value, key, value, …, NULL; NULL itself is {"format": "pt"}, as transformers
+ * writes. `fill` may be NULL if every tensor has data; at most 4 MiB are asked for at a time. */
 int safetensors_write(const char *path, struct st_out *v, size_t n, const char *const *metadata,
                       st_fill fill, struct err *err);
 
