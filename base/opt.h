@@ -39,33 +39,37 @@ struct opt_steps {
 };
 
 struct opt {
-    const char *name;    /* long name, without dashes                        */
-    char letter;         /* short name, or 0                                 */
+    const char *name; /* long name, without dashes                        */
+    char letter;      /* short name, or 0                                 */
     enum opt_type type;
     void *to;            /* the variable; holds the default before parsing   */
     const char *arg;     /* "N", "FILE": shown in --help                     */
     const char *help;    /* one sentence, lower case                         */
     const char *choices; /* OPT_CHOICE: "gpt|hf"                             */
-    double min, max;     /* OPT_U64, OPT_F64; both 0: no bounds              */
+    double min, max;     /* OPT_U64, OPT_F64; both 0: no bounds; max < min: no upper bound */
     bool sensitive;      /* not to be set by a lory.yaml found in the folder */
     bool hidden;         /* not in --help                                    */
     bool given;          /* out: set by a file or by the command line        */
+    bool ends;           /* when seen, no file is read and parsing ends well: --help */
 };
 
 /* What a program is, for --help and the man page. */
 struct program {
-    const char *name;      /* "bpe-train"; for a subcommand "corpus cat"          */
-    const char *summary;   /* one line                                            */
-    const char *usage;     /* "[SOURCE…] --vocab N [-o tok/]"; lines split by \n  */
-    const char *text;      /* a few paragraphs, or NULL                           */
-    const char *examples;  /* lines "command<TAB>what it does", or NULL           */
-    struct opt *opts;      /* ends with OPT_END                                   */
+    const char *name;     /* "bpe-train"; for a subcommand "corpus cat"          */
+    const char *summary;  /* one line                                            */
+    const char *usage;    /* "[SOURCE…] --vocab N [-o tok/]"; lines split by \n  */
+    const char *text;     /* a few paragraphs, or NULL                           */
+    const char *examples; /* lines "command<TAB>what it does", or NULL           */
+    struct opt *opts;     /* ends with OPT_END                                   */
+    const char *sections; /* other programs' sections of a lory.yaml, "corpus|shard"; NULL: any */
 };
 
-/* What the parser owns: strings that OPT_STR variables point to, and the operands. */
+/* What the parser owns: strings that OPT_STR variables point to, the operands, and the contents of
+ * OPT_STRS variables. */
 struct opt_values {
     struct strs operands; /* what is not an option, in order */
     struct strs owned;
+    const struct program *program;
 };
 
 /* Parses argv[1..argc). ERR_USAGE names the flag or key, the file and line for YAML, and the nearest
@@ -73,20 +77,23 @@ struct opt_values {
  * --completion are ordinary flags of the common table (tools/common.h), not known here. */
 int opt_parse(const struct program *p, int argc, char **argv, struct opt_values *ret,
               const struct log *log, struct err *err);
+/* Frees all of it (also after a failure); the variables then point nowhere. */
 void opt_release(struct opt_values *v);
 
 void opt_help(const struct program *p, FILE *to);
 /* roff for man(1), from the same table. */
 void opt_man(const struct program *p, const char *version, FILE *to);
-/* A bash completion script. */
+/* A bash completion script (zsh reads it after `bashcompinit`). */
 void opt_completion_bash(const struct program *p, FILE *to);
+/* The words a completion may offer, one a line. */
+void opt_completion_words(const struct program *p, FILE *to);
 
 /* All values as they now stand, as YAML ("config.yaml" of a run); one section with the program's name. */
 int opt_yaml(const struct program *p, struct buf *out, struct err *err);
 
 /* Numbers as the options read them. ERR_USAGE says what is wrong with `text`, without naming a flag. */
-int parse_u64(const char *text, uint64_t *ret, struct err *err);       /* "32768", "100M", "64Ki" */
-int parse_f64(const char *text, double *ret, struct err *err);         /* "5e-4"; no NaN, no inf  */
+int parse_u64(const char *text, uint64_t *ret, struct err *err); /* "32768", "100M", "64Ki" */
+int parse_f64(const char *text, double *ret, struct err *err);   /* "5e-4"; no NaN, no inf  */
 int parse_duration(const char *text, double *ret_seconds, struct err *err);
 /* The name in `names` nearest to `name` by edit distance, or NULL if none is near. */
 const char *nearest_name(const char *name, const char *const *names, size_t n);
