@@ -23,20 +23,23 @@ enum shard_eot { SHARD_EOT_AFTER, SHARD_EOT_BEFORE, SHARD_EOT_NONE };
 /* ------------------------------------------------------------------ writing */
 
 struct shard_opts {
-    uint32_t vocab;            /* V: <= 65536 gives u16 tokens                                */
-    uint32_t eot_id;           /* ignored with SHARD_EOT_NONE                                 */
+    uint32_t vocab;  /* V: <= 65536 gives u16 tokens                                */
+    uint32_t eot_id; /* ignored with SHARD_EOT_NONE                                 */
     enum shard_eot eot;
-    uint64_t seq_len;          /* recorded; what a trainer takes as its default               */
-    uint64_t shard_tokens;     /* cut at about this many (default 100M), at a document's end  */
-    const char *tokenizer_digest; /* sha256 hex                                               */
+    uint64_t seq_len;      /* recorded; what a trainer takes as its default               */
+    uint64_t shard_tokens; /* cut at about this many (default 100M), at a document's end  */
+    uint64_t max_tokens;   /* no shard holds more, a longer document is cut in two; 0: 2^31 - 1 */
+    const char *tokenizer_digest; /* sha256 hex, or "" if unknown                             */
 };
 
 struct shard_writer; /* one folder being written; one thread at a time */
 
-/* Takes over `dir`: an index.json there is removed first, so that a stop leaves no index that lies. */
+/* Takes over `dir` (made if missing): an index.json there is removed first, so that a stop leaves no
+ * index that lies, then the shards of an earlier run. ERR_USAGE if the index.json is of another project. */
 int shard_writer_open(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
                       struct err *err);
-/* Appends one document to a split ("train", "valid"). Adds the EOT token by the convention. */
+/* Appends one document to a split ("train", "valid"). Adds the EOT token by the convention, so that an
+ * empty document is one token. ERR_DATA for an id that is not below V. */
 int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
                      uint64_t text_bytes, struct err *err);
 /* Sets a member of index.json beyond those the writer knows: raw JSON text ("sources", "options", …). */
@@ -50,24 +53,25 @@ void shard_writer_abort(struct shard_writer *w); /* leaves no file of its own; N
 struct shard {
     char *path;
     struct mapping map;
-    const void *tokens;        /* u16 or u32, little-endian, borrowed from the mapping  */
-    unsigned token_bytes;      /* 2 or 4                                                */
-    uint64_t n;                /* tokens                                                */
-    const uint64_t *ends;      /* document ends in tokens, ascending, the last is n; NULL without .idx */
-    uint64_t documents;        /* 0 without .idx                                        */
+    const void *tokens;   /* u16 or u32, little-endian, borrowed from the mapping  */
+    unsigned token_bytes; /* 2 or 4                                                */
+    uint64_t n;           /* tokens                                                */
+    const uint64_t *ends; /* document ends in tokens, ascending, the last is n; NULL without .idx */
+    uint64_t documents;   /* 0 without .idx                                        */
     struct mapping idx;
 };
 
 struct shard_set {
     struct shard *v;
     size_t n;
-    uint64_t tokens;           /* over all shards                                       */
-    uint64_t text_bytes;       /* 0 if unknown                                          */
-    uint32_t vocab;            /* 0 if unknown (no index.json)                          */
-    uint32_t eot_id;           /* UINT32_MAX if unknown                                 */
-    uint64_t seq_len;          /* 0 if unknown                                          */
-    char tokenizer_digest[SHA256_HEX]; /* "" if unknown                                 */
-    char digest[XXH128_HEX];   /* of the shards' names, sizes and sha256 (or of their contents): identity */
+    uint64_t tokens;                   /* over all shards              */
+    uint64_t text_bytes;               /* 0 if unknown                 */
+    uint32_t vocab;                    /* 0 if unknown (no index.json) */
+    uint32_t eot_id;                   /* UINT32_MAX if unknown        */
+    uint64_t seq_len;                  /* 0 if unknown                 */
+    char tokenizer_digest[SHA256_HEX]; /* "" if unknown  */
+    /* Identity: of the shards' names, sizes and sha256 (or contents, where no index.json gives it). */
+    char digest[XXH128_HEX];
 };
 
 /* Opens the shards of `split` in the folder `path`, or the one file `path` (a .bin), or several: paths
@@ -78,7 +82,8 @@ int shard_set_open(struct shard_set *ret, const char *const *paths, size_t n, co
 void shard_set_close(struct shard_set *s); /* zeroes it */
 /* Token i of a shard. */
 static inline uint32_t shard_token(const struct shard *s, uint64_t i) {
-    return s->token_bytes == 2 ? ((const uint16_t *)s->tokens)[i] : ((const uint32_t *)s->tokens)[i];
+    return s->token_bytes == 2 ? ((const uint16_t *)s->tokens)[i]
+                               : ((const uint32_t *)s->tokens)[i];
 }
 /* Copies tokens [at, at+n) of a shard, widened. */
 void shard_tokens(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out);

@@ -19,8 +19,8 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "shards are mapped as little-endian");
 
 enum {
-    SHARD_MAGIC_U16 = 20240520, /* llm.c, GPT-2 data: version 1, u16 */
-    SHARD_MAGIC_U32 = 20240801, /* llm.c, Llama 3 data: version 7, u32 */
+    SHARD_MAGIC_U16 = 20240520,  /* llm.c, GPT-2 data: version 1, u16 */
+    SHARD_MAGIC_U32 = 20240801,  /* llm.c, Llama 3 data: version 7, u32 */
     SHARD_MAGIC_EVAL = 20240522, /* llm.c, HellaSwag and the like: not tokens */
     SHARD_VERSION_U16 = 1,
     SHARD_VERSION_U32 = 7,
@@ -64,8 +64,8 @@ struct shard_index {
     size_t n;
 };
 
-/* Reads and validates dir/index.json. Returns 1 if there is one of ours, 0 if there is none (or one of
- * another project), else a negative code. Caller: shard_index_release(). */
+/* Reads and validates dir/index.json. Returns 1 if there is one of ours, 0 if there is none (or one
+ * of another project), else a negative code. Caller: shard_index_release(). */
 int shard_index_load(struct shard_index *ret, const char *dir, struct err *err);
 /* NULL if the split is not there. */
 const struct shard_index_split *shard_index_split(const struct shard_index *x, const char *name);

@@ -1,0 +1,163 @@
+/* index.json: what a folder of shards says of itself. Everything in it is checked for type and
+ * range here; whether the files agree with it is for the one who opens them. */
+#include "stream/shard_index.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/json.h"
+
+static const char *const eot_names[] = {"after", "before", "none"}; /* by enum shard_eot */
+
+const char *shard_eot_name(enum shard_eot eot) {
+    return eot_names[eot];
+}
+
+int shard_eot_parse(enum shard_eot *ret, const char *name, struct err *err) {
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(name, eot_names[i])) {
+            *ret = (enum shard_eot)i;
+            return 0;
+        }
+    return err_set(err, ERR_USAGE, "the end of a text is marked after, before or none, not \"%s\"",
+                   name);
+}
+
+static bool is_sha256(const char *s) {
+    return strlen(s) == SHA256_HEX - 1 && strspn(s, "0123456789abcdef") == SHA256_HEX - 1;
+}
+
+/* A member that must be there: json_str leaves a missing one alone. */
+static int need_str(const cJSON *o, const char *key, const char **ret, const char *what,
+                    struct err *err) {
+    *ret = NULL;
+    int rc = json_str(o, key, ret, what, err);
+    if (rc == 0 && !*ret) rc = err_set(err, ERR_CORRUPT, "%s: no \"%s\"", what, key);
+    return rc;
+}
+
+static int need_u64(const cJSON *o, const char *key, uint64_t max, uint64_t *ret, const char *what,
+                    struct err *err) {
+    if (!json_get(o, key)) return err_set(err, ERR_CORRUPT, "%s: no \"%s\"", what, key);
+    return json_u64(o, key, max, ret, what, err);
+}
+
+static int load_file(struct shard_index_file *f, const cJSON *o, const char *what,
+                     struct err *err) {
+    const uint64_t max = UINT64_C(1) << 53;
+    const char *name, *sha;
+    int rc = need_str(o, "name", &name, what, err);
+    if (rc == 0) rc = need_u64(o, "bytes", max, &f->bytes, what, err);
+    if (rc == 0) rc = need_u64(o, "tokens", SHARD_TOKENS_MAX, &f->tokens, what, err);
+    if (rc == 0) rc = need_u64(o, "documents", max, &f->documents, what, err);
+    if (rc == 0) rc = json_u64(o, "text_bytes", max, &f->text_bytes, what, err);
+    if (rc == 0) rc = need_str(o, "sha256", &sha, what, err);
+    if (rc < 0) return rc;
+    /* The name is joined to the folder: it must not lead out of it. */
+    if (!*name || *name == '.' || strpbrk(name, "/\\"))
+        return err_set(err, ERR_CORRUPT, "%s: a shard cannot have the name \"%s\"", what, name);
+    if (!is_sha256(sha))
+        return err_set(err, ERR_CORRUPT, "%s: sha256 of %s is not 64 hex digits", what, name);
+    memcpy(f->sha256, sha, SHA256_HEX);
+    f->name = strdup(name);
+    return f->name ? 0 : err_nomem(err, strlen(name));
+}
+
+static int load_split(struct shard_index_split *s, const cJSON *o, const char *what,
+                      struct err *err) {
+    const cJSON *files = json_get(o, "files"), *f;
+    if (!cJSON_IsArray(files))
+        return err_set(err, ERR_CORRUPT, "%s: split \"%s\" has no list of files", what, o->string);
+    s->name = strdup(o->string);
+    s->v = mem_array((size_t)cJSON_GetArraySize(files), sizeof *s->v);
+    if (!s->name || (!s->v && files->child)) return err_nomem(err, sizeof *s->v);
+    cJSON_ArrayForEach(f, files) {
+        struct shard_index_file *to = &s->v[s->n];
+        int rc = load_file(to, f, what, err);
+        if (rc < 0) return rc;
+        s->n++;
+        s->tokens += to->tokens; /* each < 2^31, so the sums hold */
+        s->documents += to->documents;
+        s->text_bytes += to->text_bytes;
+    }
+    /* A document cut in two counts once in the split, twice in its files. */
+    return json_u64(o, "documents", s->documents, &s->documents, what, err);
+}
+
+static int load_head(struct shard_index *x, const cJSON *o, const char *what, struct err *err) {
+    uint64_t version = 0, vocab = 0, eot_id = UINT32_MAX, token_bytes = 0;
+    const char *eot, *digest;
+    int rc = need_u64(o, "version", UINT32_MAX, &version, what, err);
+    if (rc == 0 && version != SHARD_INDEX_VERSION)
+        rc = err_set(err, ERR_CORRUPT, "%s: version %llu; this program reads version %d", what,
+                     (unsigned long long)version, SHARD_INDEX_VERSION);
+    if (rc == 0) rc = need_u64(o, "vocab", UINT32_MAX, &vocab, what, err);
+    if (rc == 0) rc = need_u64(o, "token_bytes", 4, &token_bytes, what, err);
+    if (rc == 0) rc = need_str(o, "eot", &eot, what, err);
+    if (rc == 0 && shard_eot_parse(&x->eot, eot, err) < 0)
+        rc = err_set(err, ERR_CORRUPT, "%s: eot \"%s\"", what, eot);
+    if (rc == 0) rc = json_u64(o, "eot_id", UINT32_MAX, &eot_id, what, err);
+    if (rc == 0) rc = json_u64(o, "seq_len", UINT32_MAX, &x->seq_len, what, err);
+    if (rc == 0) rc = need_str(o, "tokenizer_digest", &digest, what, err);
+    if (rc < 0) return rc;
+    if (!vocab || token_bytes != (vocab <= 65536 ? 2 : 4))
+        return err_set(err, ERR_CORRUPT, "%s: %llu tokens do not go with %llu bytes each", what,
+                       (unsigned long long)vocab, (unsigned long long)token_bytes);
+    if (*digest && !is_sha256(digest))
+        return err_set(err, ERR_CORRUPT, "%s: tokenizer_digest is not 64 hex digits", what);
+    strcpy(x->tokenizer_digest, digest);
+    x->vocab = (uint32_t)vocab;
+    x->eot_id = (uint32_t)eot_id;
+    x->token_bytes = (unsigned)token_bytes;
+    return 0;
+}
+
+static int load_tree(struct shard_index *x, const cJSON *o, const char *what, struct err *err) {
+    int rc = load_head(x, o, what, err);
+    if (rc < 0) return rc;
+    const cJSON *splits = json_get(o, "splits"), *s;
+    if (!cJSON_IsObject(splits)) return err_set(err, ERR_CORRUPT, "%s: no \"splits\"", what);
+    x->v = mem_array((size_t)cJSON_GetArraySize(splits), sizeof *x->v);
+    if (!x->v && splits->child) return err_nomem(err, sizeof *x->v);
+    cJSON_ArrayForEach(s, splits) {
+        rc = load_split(&x->v[x->n++], s, what, err);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+int shard_index_load(struct shard_index *ret, const char *dir, struct err *err) {
+    memset(ret, 0, sizeof *ret);
+    char *path = path_join(dir, SHARD_INDEX_NAME);
+    if (!path) return err_nomem(err, strlen(dir));
+    int rc = 0;
+    cJSON *tree = NULL;
+    if (file_kind(path) == FILE_REGULAR) {
+        rc = json_load(&tree, path, err);
+        /* MosaicML's and litdata's folders have an index.json too. */
+        const cJSON *format = rc == 0 ? json_get(tree, "format") : NULL;
+        if (cJSON_IsString(format) && !strcmp(format->valuestring, SHARD_INDEX_FORMAT)) {
+            rc = load_tree(ret, tree, path, err);
+            if (rc == 0) rc = 1;
+        }
+    }
+    cJSON_Delete(tree);
+    free(path);
+    if (rc < 0) shard_index_release(ret);
+    return rc;
+}
+
+const struct shard_index_split *shard_index_split(const struct shard_index *x, const char *name) {
+    for (size_t i = 0; i < x->n; i++)
+        if (!strcmp(x->v[i].name, name)) return &x->v[i];
+    return NULL;
+}
+
+void shard_index_release(struct shard_index *x) {
+    for (size_t i = 0; i < x->n; i++) {
+        for (size_t j = 0; j < x->v[i].n; j++) free(x->v[i].v[j].name);
+        free(x->v[i].v);
+        free(x->v[i].name);
+    }
+    free(x->v);
+    memset(x, 0, sizeof *x);
+}

@@ -1,0 +1,303 @@
+/* Opening shards: one file, a list of files, or a split of a folder. Every count is checked against
+ * the length of the mapping before it is used; nothing is allocated by a number that a file names.
+ *
+ *   folder with index.json ──▶ the split's files, each checked against its entry
+ *   folder without         ──▶ *train*.bin or *val*.bin by name (llm.c, modded-nanogpt)
+ *   file.bin               ──▶ itself; its entry in the index.json beside it, if there is one */
+#include "stream/shard_index.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ one file */
+
+static int check_bin(struct shard *s, struct err *err) {
+    const char *path = s->path;
+    size_t bytes = s->map.bytes;
+    if (bytes < SHARD_HEADER_BYTES)
+        return err_set(err, ERR_CORRUPT, "%s: %zu bytes; a shard begins with a header of %d", path,
+                       bytes, SHARD_HEADER_BYTES);
+    int32_t head[3];
+    memcpy(head, s->map.v, sizeof head);
+    if (head[0] == SHARD_MAGIC_EVAL)
+        return err_set(err, ERR_CORRUPT, "%s: is an evaluation file of llm.c, not tokens", path);
+    if (head[0] != SHARD_MAGIC_U16 && head[0] != SHARD_MAGIC_U32)
+        return err_set(err, ERR_CORRUPT,
+                       "%s: bad magic %d, not a shard of tokens (%d or %d); make it with shard",
+                       path, head[0], SHARD_MAGIC_U16, SHARD_MAGIC_U32);
+    bool narrow = head[0] == SHARD_MAGIC_U16;
+    if (head[1] != (narrow ? SHARD_VERSION_U16 : SHARD_VERSION_U32))
+        return err_set(err, ERR_CORRUPT, "%s: bad version %d for magic %d", path, head[1], head[0]);
+    s->token_bytes = narrow ? 2 : 4;
+    uint64_t here = (bytes - SHARD_HEADER_BYTES) / s->token_bytes;
+    if (head[2] < 0) return err_set(err, ERR_CORRUPT, "%s: bad number of tokens %d", path, head[2]);
+    if ((uint64_t)head[2] != here || (bytes - SHARD_HEADER_BYTES) % s->token_bytes)
+        return err_set(err, ERR_CORRUPT, "%s: the header says %d tokens, the file holds %llu%s",
+                       path, head[2], (unsigned long long)here,
+                       (bytes - SHARD_HEADER_BYTES) % s->token_bytes ? " and a part of one" : "");
+    s->n = here;
+    s->tokens = s->map.v + SHARD_HEADER_BYTES;
+    return 0;
+}
+
+static int check_idx(struct shard *s, const char *path, struct err *err) {
+    struct shard_idx_header head;
+    size_t bytes = s->idx.bytes;
+    if (bytes < sizeof head)
+        return err_set(err, ERR_CORRUPT, "%s: %zu bytes; the header alone has %zu", path, bytes,
+                       sizeof head);
+    memcpy(&head, s->idx.v, sizeof head);
+    if (memcmp(head.magic, SHARD_IDX_MAGIC, sizeof head.magic))
+        return err_set(err, ERR_CORRUPT, "%s: bad magic, not an index of documents", path);
+    if (head.version != SHARD_IDX_VERSION)
+        return err_set(err, ERR_CORRUPT, "%s: bad version %u", path, head.version);
+    if (head.flags & ~(uint32_t)SHARD_IDX_CONTINUES)
+        return err_set(err, ERR_CORRUPT, "%s: unknown flags 0x%x", path, head.flags);
+    if (head.count != (bytes - sizeof head) / sizeof *s->ends || bytes % sizeof *s->ends)
+        return err_set(err, ERR_CORRUPT,
+                       "%s: the header says %llu documents, the file has %zu bytes", path,
+                       (unsigned long long)head.count, bytes);
+    s->ends = (const uint64_t *)(const void *)(s->idx.v + sizeof head); /* 24 bytes: aligned */
+    s->documents = head.count;
+    for (uint64_t i = 1; i < head.count; i++)
+        if (s->ends[i] < s->ends[i - 1])
+            return err_set(err, ERR_CORRUPT, "%s: document %llu ends before the one before it",
+                           path, (unsigned long long)i);
+    uint64_t last = head.count ? s->ends[head.count - 1] : 0;
+    if (last != s->n)
+        return err_set(err, ERR_CORRUPT, "%s: the last document ends at token %llu of %llu", path,
+                       (unsigned long long)last, (unsigned long long)s->n);
+    return 0;
+}
+
+/* "dir/train-00000.bin" -> "dir/train-00000.idx" */
+static char *idx_path(const char *bin) {
+    char *path = strdup(bin);
+    if (path) memcpy(path + strlen(path) - 3, "idx", 3);
+    return path;
+}
+
+int shard_open(struct shard *ret, const char *path, struct err *err) {
+    memset(ret, 0, sizeof *ret);
+    char *idx = path_ends(path, ".bin") ? idx_path(path) : strdup("");
+    ret->path = strdup(path);
+    int rc = ret->path && idx ? 0 : err_nomem(err, strlen(path));
+    if (rc == 0) rc = mapping_open(&ret->map, path, err);
+    if (rc == 0) rc = check_bin(ret, err);
+    if (rc == 0 && *idx && file_kind(idx) == FILE_REGULAR) {
+        rc = mapping_open(&ret->idx, idx, err);
+        if (rc == 0) rc = check_idx(ret, idx, err);
+    }
+    free(idx);
+    if (rc < 0) shard_close(ret);
+    return rc;
+}
+
+void shard_close(struct shard *s) {
+    mapping_close(&s->map);
+    mapping_close(&s->idx);
+    free(s->path);
+    memset(s, 0, sizeof *s);
+}
+
+void shard_tokens(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out) {
+    if (s->token_bytes == 2) {
+        const uint16_t *t = (const uint16_t *)s->tokens + at;
+        for (uint64_t i = 0; i < n; i++) out[i] = t[i];
+    } else
+        memcpy(out, (const uint32_t *)s->tokens + at, n * sizeof *out);
+}
+
+/* ------------------------------------------------------------------ several */
+
+/* What the set's digest is made of: a line per shard. */
+struct opening {
+    struct shard_set *set;
+    struct buf identity;
+    bool mixed; /* the set's sizes of text are not known for every shard */
+};
+
+enum { IDENTITY_WHOLE = 64 << 20, IDENTITY_BLOCK = 64 << 10, IDENTITY_BLOCKS = 256 };
+
+/* Stands for the contents of a file without a recorded sha256: all of it up to 64 MiB, else 256
+ * blocks spread over it, so that opening a hundred shards of a public set does not read them all.
+ */
+static void content_digest(const struct shard *s, char ret[XXH128_HEX]) {
+    if (s->map.bytes <= IDENTITY_WHOLE) {
+        xxh128_bytes(s->map.v, s->map.bytes, ret);
+        return;
+    }
+    uint64_t h[IDENTITY_BLOCKS];
+    size_t step = (s->map.bytes - IDENTITY_BLOCK) / (IDENTITY_BLOCKS - 1);
+    for (size_t i = 0; i < IDENTITY_BLOCKS; i++)
+        h[i] = xxh64_bytes(s->map.v + i * step, IDENTITY_BLOCK, i);
+    xxh128_bytes(h, sizeof h, ret);
+}
+
+static int check_entry(const struct shard *s, const struct shard_index_file *f,
+                       const struct shard_index *x, struct err *err) {
+    if (s->map.bytes != f->bytes || s->n != f->tokens)
+        return err_set(err, ERR_CORRUPT, "%s: %zu bytes with %llu tokens; %s says %llu with %llu",
+                       s->path, s->map.bytes, (unsigned long long)s->n, SHARD_INDEX_NAME,
+                       (unsigned long long)f->bytes, (unsigned long long)f->tokens);
+    if (s->ends && s->documents != f->documents)
+        return err_set(err, ERR_CORRUPT, "%s: %llu documents; %s says %llu", s->path,
+                       (unsigned long long)s->documents, SHARD_INDEX_NAME,
+                       (unsigned long long)f->documents);
+    if (s->token_bytes != x->token_bytes)
+        return err_set(err, ERR_CORRUPT, "%s: tokens of %u bytes; %s says %u", s->path,
+                       s->token_bytes, SHARD_INDEX_NAME, x->token_bytes);
+    return 0;
+}
+
+/* Takes over what an index.json says, or refuses if an earlier one says otherwise. */
+static int take_index(struct shard_set *set, const struct shard_index *x, const char *path,
+                      struct err *err) {
+    if (set->n > 1 && set->vocab &&
+        (set->vocab != x->vocab || strcmp(set->tokenizer_digest, x->tokenizer_digest)))
+        return err_set(err, ERR_DATA, "%s: was made with another tokenizer than %s", path,
+                       set->v[0].path);
+    set->vocab = x->vocab;
+    set->eot_id = x->eot_id;
+    set->seq_len = x->seq_len;
+    memcpy(set->tokenizer_digest, x->tokenizer_digest, sizeof set->tokenizer_digest);
+    return 0;
+}
+
+/* Adds one file; `f` and `x` are its entry in an index.json, or NULL. */
+static int add_file(struct opening *o, const char *path, const struct shard_index_file *f,
+                    const struct shard_index *x, struct err *err) {
+    struct shard_set *set = o->set;
+    struct shard *v = mem_resize(set->v, set->n + 1, sizeof *v);
+    if (!v) return err_nomem(err, (set->n + 1) * sizeof *v);
+    set->v = v;
+    struct shard *s = &v[set->n];
+    int rc = shard_open(s, path, err);
+    if (rc < 0) return rc;
+    set->n++; /* from here on shard_set_close() ends it */
+    set->tokens += s->n;
+    char digest[SHA256_HEX];
+    if (f) {
+        rc = check_entry(s, f, x, err);
+        if (rc == 0) rc = take_index(set, x, path, err);
+        if (rc < 0) return rc;
+        set->text_bytes += f->text_bytes;
+        memcpy(digest, f->sha256, sizeof digest);
+    } else {
+        o->mixed = true;
+        content_digest(s, digest);
+    }
+    return buf_printf(&o->identity, err, "%s %zu %s\n", path_base(path), s->map.bytes, digest);
+}
+
+static int add_in(struct opening *o, const char *dir, const char *name,
+                  const struct shard_index_file *f, const struct shard_index *x, struct err *err) {
+    char *path = path_join(dir, name);
+    int rc = path ? add_file(o, path, f, x, err) : err_nomem(err, strlen(dir));
+    free(path);
+    return rc;
+}
+
+static int add_split(struct opening *o, const char *dir, const struct shard_index *x,
+                     const char *split, struct err *err) {
+    const struct shard_index_split *s = shard_index_split(x, split);
+    if (!s) {
+        err_set(err, ERR_DATA, "%s: there is no split \"%s\"", dir, split);
+        return x->n ? err_hint(err, "there is \"%s\"", x->v[0].name) : ERR_DATA;
+    }
+    if (!s->n) return err_set(err, ERR_DATA, "%s: the split \"%s\" has no documents", dir, split);
+    for (size_t i = 0; i < s->n; i++) {
+        int rc = add_in(o, dir, s->v[i].name, &s->v[i], x, err);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+/* Whether a name, in a folder without index.json, belongs to a split: "fineweb_train_000001.bin".
+ */
+static bool name_fits(const char *name, const char *split) {
+    if (*name == '.' || !path_ends(name, ".bin")) return false;
+    bool valid = strstr(name, "val") != NULL;
+    if (!strcmp(split, "valid")) return valid;
+    return !valid && strstr(name, split);
+}
+
+/* A .bin with an .idx and no index.json is ours, and was left by a run that did not come to its
+ * end. */
+static int refuse_half(const char *dir, const struct strs *names, struct err *err) {
+    for (size_t i = 0; i < names->n; i++) {
+        const char *name = names->v[i];
+        if (*name == '.' || !path_ends(name, ".idx")) continue;
+        return err_set(err, ERR_CORRUPT,
+                       "%s: there is %s but no %s: its writing was interrupted; run shard again",
+                       dir, name, SHARD_INDEX_NAME);
+    }
+    return 0;
+}
+
+static int add_by_name(struct opening *o, const char *dir, const char *split, struct err *err) {
+    struct strs names = {0};
+    int rc = file_list(dir, &names, err);
+    if (rc == 0) rc = refuse_half(dir, &names, err);
+    size_t before = o->set->n;
+    for (size_t i = 0; rc == 0 && i < names.n; i++)
+        if (name_fits(names.v[i], split)) rc = add_in(o, dir, names.v[i], NULL, NULL, err);
+    strs_release(&names);
+    if (rc == 0 && o->set->n == before)
+        rc = err_set(err, ERR_IO, "%s: no %s and no *%s*.bin; make shards with shard", dir,
+                     SHARD_INDEX_NAME, strcmp(split, "valid") ? split : "val");
+    return rc;
+}
+
+static int add_folder(struct opening *o, const char *dir, const char *split, struct err *err) {
+    struct shard_index x;
+    int rc = shard_index_load(&x, dir, err);
+    if (rc < 0) return rc;
+    rc = rc ? add_split(o, dir, &x, split, err) : add_by_name(o, dir, split, err);
+    shard_index_release(&x);
+    return rc;
+}
+
+/* One file: with what the index.json beside it says of it. */
+static int add_named(struct opening *o, const char *path, struct err *err) {
+    struct shard_index x = {0};
+    const struct shard_index_file *f = NULL;
+    char *dir = path_dir(path);
+    int rc = dir ? shard_index_load(&x, dir, err) : err_nomem(err, strlen(path));
+    for (size_t i = 0; rc > 0 && i < x.n; i++)
+        for (size_t j = 0; j < x.v[i].n; j++)
+            if (!strcmp(x.v[i].v[j].name, path_base(path))) f = &x.v[i].v[j];
+    if (rc >= 0) rc = add_file(o, path, f, f ? &x : NULL, err);
+    shard_index_release(&x);
+    free(dir);
+    return rc;
+}
+
+static int add_path(struct opening *o, const char *path, const char *split, struct err *err) {
+    switch (file_kind(path)) {
+    case FILE_FOLDER: return add_folder(o, path, split, err);
+    case FILE_NONE: return err_set(err, ERR_IO, "%s: no such file or folder", path);
+    case FILE_REGULAR: return add_named(o, path, err);
+    default: return err_set(err, ERR_IO, "%s: is no regular file; shards are mapped", path);
+    }
+}
+
+int shard_set_open(struct shard_set *ret, const char *const *paths, size_t n, const char *split,
+                   struct err *err) {
+    memset(ret, 0, sizeof *ret);
+    ret->eot_id = UINT32_MAX;
+    struct opening o = {.set = ret};
+    int rc = n ? 0 : err_set(err, ERR_USAGE, "no shards named");
+    for (size_t i = 0; rc == 0 && i < n; i++) rc = add_path(&o, paths[i], split, err);
+    if (rc == 0) xxh128_bytes(o.identity.v, o.identity.n, ret->digest);
+    if (o.mixed) ret->text_bytes = 0;
+    buf_release(&o.identity);
+    if (rc < 0) shard_set_close(ret);
+    return rc;
+}
+
+void shard_set_close(struct shard_set *s) {
+    for (size_t i = 0; i < s->n; i++) shard_close(&s->v[i]);
+    free(s->v);
+    memset(s, 0, sizeof *s);
+}

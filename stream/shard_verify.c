@@ -1,0 +1,137 @@
+/* `shard verify`: everything index.json claims, checked against the bytes. Goes on after a fault, so that
+ * one run names them all. One pass over each file: the tokens are looked at while the page cache has
+ * them for the digest. */
+#include "stream/shard_index.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct verify {
+    const char *dir;
+    const struct shard_index *x;
+    void (*found)(void *ctx, const char *text);
+    void *ctx;
+    const struct log *log;
+    uint64_t faults, done, total; /* bytes */
+};
+
+static void fault(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void fault(struct verify *v, const char *fmt, ...) {
+    char text[ERR_MSG_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    v->faults++;
+    if (v->found) v->found(v->ctx, text);
+}
+
+static void check_tokens(struct verify *v, const struct shard *s) {
+    uint32_t vocab = v->x->vocab;
+    for (uint64_t i = 0; i < s->n; i++)
+        if (shard_token(s, i) >= vocab) {
+            fault(v, "%s: token %u at %llu; the vocabulary has %u", s->path, shard_token(s, i),
+                  (unsigned long long)i, vocab);
+            return; /* one says it all: the rest is likely as bad */
+        }
+}
+
+/* The end-of-text token stands where the index says that documents end, or begin. */
+static void check_ends(struct verify *v, const struct shard *s) {
+    const struct shard_idx_header *head = (const void *)s->idx.v;
+    bool continues = head->flags & SHARD_IDX_CONTINUES, after = v->x->eot == SHARD_EOT_AFTER;
+    if (v->x->eot == SHARD_EOT_NONE) return;
+    for (uint64_t i = 0; i < s->documents; i++) {
+        uint64_t at = after ? s->ends[i] - 1 : s->ends[i];
+        if (after ? continues && i + 1 == s->documents : i + 1 == s->documents) return;
+        if (at < s->n && shard_token(s, at) == v->x->eot_id) continue;
+        fault(v, "%s: no end-of-text token at %llu, where document %llu %s", s->path,
+              (unsigned long long)at, (unsigned long long)(after ? i : i + 1),
+              after ? "ends" : "begins");
+        return;
+    }
+}
+
+static void check_counts(struct verify *v, const struct shard *s,
+                         const struct shard_index_file *f) {
+    if (s->n != f->tokens)
+        fault(v, "%s: %llu tokens; %s says %llu", s->path, (unsigned long long)s->n,
+              SHARD_INDEX_NAME, (unsigned long long)f->tokens);
+    if (s->map.bytes != f->bytes)
+        fault(v, "%s: %zu bytes; %s says %llu", s->path, s->map.bytes, SHARD_INDEX_NAME,
+              (unsigned long long)f->bytes);
+    if (s->token_bytes != v->x->token_bytes)
+        fault(v, "%s: tokens of %u bytes; %s says %u", s->path, s->token_bytes, SHARD_INDEX_NAME,
+              v->x->token_bytes);
+    if (!s->ends)
+        fault(v, "%s: its .idx is missing", s->path);
+    else if (s->documents != f->documents)
+        fault(v, "%s: %llu documents; %s says %llu", s->path, (unsigned long long)s->documents,
+              SHARD_INDEX_NAME, (unsigned long long)f->documents);
+}
+
+static int check_file(struct verify *v, const struct shard_index_file *f, struct err *err) {
+    char sha[SHA256_HEX];
+    struct shard s;
+    char *path = path_join(v->dir, f->name);
+    if (!path) return err_nomem(err, strlen(v->dir));
+    int rc = sha256_file(path, sha, err);
+    if (rc == 0 && strcmp(sha, f->sha256))
+        fault(v, "%s: sha256 is %s; %s says %s", path, sha, SHARD_INDEX_NAME, f->sha256);
+    if (rc == 0) rc = shard_open(&s, path, err);
+    if (rc == 0) {
+        check_counts(v, &s, f);
+        check_tokens(v, &s);
+        if (s.ends) check_ends(v, &s);
+        shard_close(&s);
+    }
+    if (rc < 0 && rc != ERR_NOMEM) { /* a missing or broken file is a fault like others */
+        fault(v, "%s", err->msg);
+        rc = 0;
+    }
+    v->done += f->bytes;
+    log_progress(v->log, &(struct progress){"verifying", v->done, v->total, "B", f->name});
+    free(path);
+    return rc;
+}
+
+/* A file that no index names would be read by tools that go by names (llm.c's pattern). */
+static int check_strays(struct verify *v, struct err *err) {
+    struct strs names = {0};
+    int rc = file_list(v->dir, &names, err);
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        bool known = !path_ends(names.v[i], ".bin") || *names.v[i] == '.';
+        for (size_t j = 0; !known && j < v->x->n; j++)
+            for (size_t k = 0; k < v->x->v[j].n; k++)
+                if (!strcmp(v->x->v[j].v[k].name, names.v[i])) known = true;
+        if (!known) fault(v, "%s/%s: is not in %s", v->dir, names.v[i], SHARD_INDEX_NAME);
+    }
+    strs_release(&names);
+    return rc;
+}
+
+int shard_verify(const char *dir, void (*found)(void *ctx, const char *text), void *ctx,
+                 const struct log *log, struct err *err) {
+    struct shard_index x;
+    struct err local = {0};
+    if (!err) err = &local;
+    if (file_kind(dir) != FILE_FOLDER) return err_set(err, ERR_IO, "%s: no such folder", dir);
+    int rc = shard_index_load(&x, dir, err);
+    if (rc < 0) return rc;
+    struct verify v = {.dir = dir, .x = &x, .found = found, .ctx = ctx, .log = log};
+    if (rc == 0)
+        return err_set(err, ERR_CORRUPT, "%s: no %s, nothing to verify by", dir, SHARD_INDEX_NAME);
+    rc = 0;
+    for (size_t i = 0; i < x.n; i++)
+        for (size_t j = 0; j < x.v[i].n; j++) v.total += x.v[i].v[j].bytes;
+    for (size_t i = 0; rc == 0 && i < x.n; i++)
+        for (size_t j = 0; rc == 0 && j < x.v[i].n; j++) rc = check_file(&v, &x.v[i].v[j], err);
+    if (rc == 0) rc = check_strays(&v, err);
+    shard_index_release(&x);
+    if (rc == 0 && v.faults)
+        rc = err_set(err, ERR_CORRUPT, "%s: %llu fault%s", dir, (unsigned long long)v.faults,
+                     v.faults == 1 ? "" : "s");
+    return rc;
+}

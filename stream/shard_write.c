@@ -1,0 +1,363 @@
+/* Writing a folder of shards.
+ *
+ *   shard_writer ─▶ split "train" ─▶ [train-00000 committed][train-00001 committed][train-00002 open: .bin .idx]
+ *                └▶ split "valid" ─▶ [valid-00000 open]
+ *
+ * Order on disk: the old index.json goes, then the old shards; each new shard commits its .idx and then
+ * its .bin; the new index.json comes last. So at any instant the folder is the old run, the new run, or
+ * without an index, and an .idx without an index.json tells readers that a run was interrupted.
+ *
+ * The header of a .bin holds its number of tokens, which is known at the end only: sha256 therefore
+ * reads the file back once, from the page cache (2 GB/s). */
+#include "stream/shard_index.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/json.h"
+#include "base/version.h"
+
+enum { CHUNK_TOKENS = 8192, DEFAULT_SHARD_TOKENS = 100000000 };
+
+struct split {
+    char name[32];
+    struct outfile *bin, *idx;              /* of the open shard, or NULL */
+    uint64_t tokens, documents, text_bytes; /* of the open shard */
+    uint64_t total_documents;               /* of the split: a document in two shards counts once */
+    struct shard_index_file *v;             /* committed */
+    size_t n;
+};
+
+struct shard_writer {
+    char *dir;
+    char digest[SHA256_HEX];
+    struct shard_opts o;
+    struct split *splits;
+    size_t n;
+    cJSON *notes;
+    uint32_t chunk[CHUNK_TOKENS]; /* tokens on their way out; u16 are packed in its front */
+};
+
+/* ------------------------------------------------------------------ the folder */
+
+/* "train-00012.bin", "valid-00000.idx": a name that only this writer gives. */
+static bool is_ours(const char *name) {
+    size_t n = strcspn(name, "-");
+    if ((n != 5 || strncmp(name, "train", n)) && (n != 5 || strncmp(name, "valid", n)))
+        return false;
+    if (!name[n]) return false;
+    const char *digits = name + n + 1;
+    size_t d = strspn(digits, "0123456789");
+    return d >= 5 && (!strcmp(digits + d, ".bin") || !strcmp(digits + d, ".idx"));
+}
+
+static int remove_in(const char *dir, const char *name, struct err *err) {
+    char *path = path_join(dir, name);
+    int rc = path ? file_remove(path, err) : err_nomem(err, strlen(dir));
+    free(path);
+    return rc;
+}
+
+static bool exists_in(const char *dir, const char *name) {
+    char *path = path_join(dir, name);
+    bool there = path && file_kind(path) != FILE_NONE;
+    free(path);
+    return there;
+}
+
+/* Makes the folder ours: nothing of an earlier run is left, and its index goes first. */
+static int clear_folder(const char *dir, struct err *err) {
+    struct shard_index old;
+    struct strs names = {0};
+    int rc = file_mkdirs(dir, err);
+    if (rc < 0) return rc;
+    rc = shard_index_load(&old, dir, NULL); /* a damaged one is replaced like a good one */
+    shard_index_release(&old);
+    if (rc == 0 && exists_in(dir, SHARD_INDEX_NAME))
+        return err_set(err, ERR_USAGE, "%s: its %s is not of token shards; choose another folder",
+                       dir, SHARD_INDEX_NAME);
+    rc = remove_in(dir, SHARD_INDEX_NAME, err);
+    if (rc == 0) rc = file_sync_dir(dir, err);
+    if (rc == 0) rc = file_sweep(dir, err);
+    if (rc == 0) rc = file_list(dir, &names, err);
+    for (size_t i = 0; rc == 0 && i < names.n; i++)
+        if (is_ours(names.v[i])) rc = remove_in(dir, names.v[i], err);
+    strs_release(&names);
+    return rc;
+}
+
+static int check_opts(struct shard_opts *o, struct err *err) {
+    if (!o->vocab) return err_set(err, ERR_USAGE, "an empty vocabulary");
+    if (o->eot != SHARD_EOT_NONE && o->eot_id >= o->vocab)
+        return err_set(err, ERR_USAGE, "the tokenizer has no token for the end of a text");
+    if (!o->shard_tokens) o->shard_tokens = DEFAULT_SHARD_TOKENS;
+    if (!o->max_tokens || o->max_tokens > SHARD_TOKENS_MAX) o->max_tokens = SHARD_TOKENS_MAX;
+    if (o->shard_tokens > o->max_tokens) o->shard_tokens = o->max_tokens;
+    return 0;
+}
+
+int shard_writer_open(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
+                      struct err *err) {
+    struct shard_writer *w = calloc(1, sizeof *w);
+    if (!w) return err_nomem(err, sizeof *w);
+    w->o = *opts;
+    w->dir = strdup(*dir ? dir : ".");
+    w->notes = cJSON_CreateObject();
+    int rc = w->dir && w->notes ? check_opts(&w->o, err) : err_nomem(err, strlen(dir));
+    if (opts->tokenizer_digest && strlen(opts->tokenizer_digest) < sizeof w->digest)
+        strcpy(w->digest, opts->tokenizer_digest);
+    w->o.tokenizer_digest = w->digest;
+    if (rc == 0) rc = clear_folder(w->dir, err);
+    if (rc == 0)
+        *ret = w;
+    else
+        shard_writer_abort(w);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ one shard */
+
+static char *shard_path(const struct shard_writer *w, const struct split *s, const char *end) {
+    char name[64];
+    snprintf(name, sizeof name, "%s-%05zu.%s", s->name, s->n, end);
+    return path_join(w->dir, name);
+}
+
+static int begin_shard(struct shard_writer *w, struct split *s, struct err *err) {
+    static const char zeros[SHARD_HEADER_BYTES];
+    char *bin = shard_path(w, s, "bin"), *idx = shard_path(w, s, "idx");
+    int rc = bin && idx ? 0 : err_nomem(err, strlen(w->dir));
+    if (rc == 0) rc = outfile_open(&s->bin, bin, err);
+    if (rc == 0) rc = outfile_open(&s->idx, idx, err);
+    if (rc == 0) rc = outfile_write(s->bin, zeros, SHARD_HEADER_BYTES, err);
+    if (rc == 0) rc = outfile_write(s->idx, zeros, sizeof(struct shard_idx_header), err);
+    s->tokens = s->documents = s->text_bytes = 0;
+    free(bin);
+    free(idx);
+    return rc;
+}
+
+static int patch_headers(struct shard_writer *w, struct split *s, bool continues, struct err *err) {
+    bool narrow = w->o.vocab <= 65536;
+    const int32_t bin[3] = {narrow ? SHARD_MAGIC_U16 : SHARD_MAGIC_U32,
+                            narrow ? SHARD_VERSION_U16 : SHARD_VERSION_U32, (int32_t)s->tokens};
+    struct shard_idx_header idx = {.magic = SHARD_IDX_MAGIC,
+                                   .version = SHARD_IDX_VERSION,
+                                   .flags = continues ? SHARD_IDX_CONTINUES : 0,
+                                   .count = s->documents};
+    int rc = outfile_patch(s->bin, 0, bin, sizeof bin, err);
+    return rc < 0 ? rc : outfile_patch(s->idx, 0, &idx, sizeof idx, err);
+}
+
+static int commit(struct outfile **f, struct err *err) {
+    struct outfile *done = *f;
+    *f = NULL; /* commit frees it in any case */
+    return outfile_commit(done, err);
+}
+
+/* `continues`: the document at its end goes on in the next shard. */
+static int end_shard(struct shard_writer *w, struct split *s, bool continues, struct err *err) {
+    struct shard_index_file *v = mem_resize(s->v, s->n + 1, sizeof *v);
+    if (!v) return err_nomem(err, (s->n + 1) * sizeof *v);
+    s->v = v;
+    struct shard_index_file *f = &v[s->n];
+    *f = (struct shard_index_file){.tokens = s->tokens,
+                                   .documents = s->documents,
+                                   .text_bytes = s->text_bytes,
+                                   .bytes = outfile_tell(s->bin)};
+    char *path = shard_path(w, s, "bin");
+    f->name = path ? strdup(path_base(path)) : NULL;
+    int rc = f->name ? 0 : err_nomem(err, strlen(w->dir));
+    if (rc == 0) s->n++; /* from here on abort removes it */
+    if (rc == 0) rc = patch_headers(w, s, continues, err);
+    if (rc == 0) rc = commit(&s->idx, err);
+    if (rc == 0) rc = commit(&s->bin, err);
+    if (rc == 0) rc = sha256_file(path, f->sha256, err);
+    free(path);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ documents */
+
+static struct split *find_split(struct shard_writer *w, const char *name, struct err *err) {
+    for (size_t i = 0; i < w->n; i++)
+        if (!strcmp(w->splits[i].name, name)) return &w->splits[i];
+    struct split *v = mem_resize(w->splits, w->n + 1, sizeof *v);
+    if (!v) {
+        err_nomem(err, (w->n + 1) * sizeof *v);
+        return NULL;
+    }
+    w->splits = v;
+    memset(&v[w->n], 0, sizeof *v);
+    snprintf(v[w->n].name, sizeof v->name, "%s", name);
+    return &v[w->n++];
+}
+
+/* Narrows and writes at most CHUNK_TOKENS ids that fit into the open shard. */
+static int put_chunk(struct shard_writer *w, struct split *s, const uint32_t *ids, size_t n,
+                     struct err *err) {
+    bool narrow = w->o.vocab <= 65536;
+    uint16_t *half = (uint16_t *)(void *)w->chunk;
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        most = ids[i] > most ? ids[i] : most;
+        if (narrow) half[i] = (uint16_t)ids[i];
+    }
+    if (most >= w->o.vocab)
+        return err_set(err, ERR_DATA, "token %u; the vocabulary has %u", most, w->o.vocab);
+    s->tokens += n;
+    return outfile_write(s->bin, narrow ? (const void *)half : ids, n * (narrow ? 2 : 4), err);
+}
+
+static int put_end(struct split *s, struct err *err) {
+    s->documents++;
+    return outfile_write(s->idx, &s->tokens, sizeof s->tokens, err);
+}
+
+/* Writes tokens of one document; it goes on in a new shard when the open one can hold no more. */
+static int put_tokens(struct shard_writer *w, struct split *s, const uint32_t *ids, size_t n,
+                      struct err *err) {
+    while (n) {
+        int rc = 0;
+        if (s->tokens == w->o.max_tokens) {
+            rc = put_end(s, err);
+            if (rc == 0) rc = end_shard(w, s, true, err);
+            if (rc == 0) rc = begin_shard(w, s, err);
+            if (rc < 0) return rc;
+        }
+        uint64_t room = w->o.max_tokens - s->tokens;
+        size_t now = n < CHUNK_TOKENS ? n : CHUNK_TOKENS;
+        if (now > room) now = (size_t)room;
+        rc = put_chunk(w, s, ids, now, err);
+        if (rc < 0) return rc;
+        ids += now;
+        n -= now;
+    }
+    return 0;
+}
+
+int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
+                     uint64_t text_bytes, struct err *err) {
+    struct split *s = find_split(w, split, err);
+    if (!s) return ERR_NOMEM;
+    uint64_t more = n + (w->o.eot != SHARD_EOT_NONE);
+    int rc = 0;
+    if (s->bin && s->tokens && s->tokens + more > w->o.shard_tokens)
+        rc = end_shard(w, s, false, err);
+    if (rc == 0 && !s->bin) rc = begin_shard(w, s, err);
+    if (rc == 0 && w->o.eot == SHARD_EOT_BEFORE) rc = put_tokens(w, s, &w->o.eot_id, 1, err);
+    if (rc == 0) rc = put_tokens(w, s, ids, n, err);
+    if (rc == 0 && w->o.eot == SHARD_EOT_AFTER) rc = put_tokens(w, s, &w->o.eot_id, 1, err);
+    if (rc == 0) rc = put_end(s, err);
+    s->text_bytes += text_bytes;
+    s->total_documents++;
+    return rc;
+}
+
+/* ------------------------------------------------------------------ index.json */
+
+int shard_writer_note(struct shard_writer *w, const char *key, const char *json, struct err *err) {
+    cJSON *v;
+    int rc = json_parse(&v, json, strlen(json), key, err);
+    if (rc < 0) return rc;
+    cJSON_DeleteItemFromObjectCaseSensitive(w->notes, key);
+    if (cJSON_AddItemToObject(w->notes, key, v)) return 0;
+    cJSON_Delete(v);
+    return err_nomem(err, strlen(json));
+}
+
+static cJSON *files_tree(const struct split *s) {
+    cJSON *files = cJSON_CreateArray();
+    for (size_t i = 0; files && i < s->n; i++) {
+        cJSON *f = cJSON_CreateObject();
+        cJSON_AddStringToObject(f, "name", s->v[i].name);
+        cJSON_AddNumberToObject(f, "bytes", (double)s->v[i].bytes);
+        cJSON_AddNumberToObject(f, "tokens", (double)s->v[i].tokens);
+        cJSON_AddNumberToObject(f, "documents", (double)s->v[i].documents);
+        cJSON_AddNumberToObject(f, "text_bytes", (double)s->v[i].text_bytes);
+        cJSON_AddStringToObject(f, "sha256", s->v[i].sha256);
+        cJSON_AddItemToArray(files, f);
+    }
+    return files;
+}
+
+static void add_split_tree(cJSON *splits, const struct split *s) {
+    uint64_t tokens = 0, text_bytes = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        tokens += s->v[i].tokens;
+        text_bytes += s->v[i].text_bytes;
+    }
+    cJSON *o = cJSON_AddObjectToObject(splits, s->name);
+    cJSON_AddNumberToObject(o, "documents", (double)s->total_documents);
+    cJSON_AddNumberToObject(o, "tokens", (double)tokens);
+    cJSON_AddNumberToObject(o, "text_bytes", (double)text_bytes);
+    cJSON_AddItemToObject(o, "files", files_tree(s));
+}
+
+static int save_index(struct shard_writer *w, struct err *err) {
+    cJSON *o = cJSON_CreateObject(), *splits;
+    cJSON_AddStringToObject(o, "format", SHARD_INDEX_FORMAT);
+    cJSON_AddNumberToObject(o, "version", SHARD_INDEX_VERSION);
+    cJSON_AddStringToObject(o, "tool", "lory " LORY_VERSION);
+    cJSON_AddNumberToObject(o, "vocab", w->o.vocab);
+    cJSON_AddNumberToObject(o, "token_bytes", w->o.vocab <= 65536 ? 2 : 4);
+    cJSON_AddStringToObject(o, "eot", shard_eot_name(w->o.eot));
+    if (w->o.eot == SHARD_EOT_NONE)
+        cJSON_AddNullToObject(o, "eot_id");
+    else
+        cJSON_AddNumberToObject(o, "eot_id", w->o.eot_id);
+    cJSON_AddNumberToObject(o, "seq_len", (double)w->o.seq_len);
+    cJSON_AddStringToObject(o, "tokenizer_digest", w->digest);
+    splits = cJSON_AddObjectToObject(o, "splits");
+    for (size_t i = 0; i < w->n; i++) add_split_tree(splits, &w->splits[i]);
+    for (cJSON *note = w->notes->child, *next; note; note = next) {
+        next = note->next;
+        cJSON_AddItemToObject(o, note->string, cJSON_Duplicate(note, true));
+    }
+    char *path = path_join(w->dir, SHARD_INDEX_NAME);
+    int rc = path ? json_save(path, o, true, err) : err_nomem(err, strlen(w->dir));
+    free(path);
+    cJSON_Delete(o);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the end */
+
+static void free_writer(struct shard_writer *w) {
+    for (size_t i = 0; i < w->n; i++) {
+        struct split *s = &w->splits[i];
+        for (size_t j = 0; j < s->n; j++) free(s->v[j].name);
+        free(s->v);
+    }
+    free(w->splits);
+    cJSON_Delete(w->notes);
+    free(w->dir);
+    free(w);
+}
+
+int shard_writer_finish(struct shard_writer *w, struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < w->n; i++)
+        if (w->splits[i].bin) rc = end_shard(w, &w->splits[i], false, err);
+    if (rc == 0) rc = save_index(w, err);
+    if (rc == 0)
+        free_writer(w);
+    else
+        shard_writer_abort(w);
+    return rc;
+}
+
+void shard_writer_abort(struct shard_writer *w) {
+    if (!w) return;
+    for (size_t i = 0; i < w->n; i++) {
+        struct split *s = &w->splits[i];
+        outfile_abort(s->bin);
+        outfile_abort(s->idx);
+        for (size_t j = 0; j < s->n; j++) { /* the .bin first: without it the .idx means nothing */
+            remove_in(w->dir, s->v[j].name, NULL);
+            memcpy(s->v[j].name + strlen(s->v[j].name) - 3, "idx", 3);
+            remove_in(w->dir, s->v[j].name, NULL);
+        }
+    }
+    free_writer(w);
+}
