@@ -1,0 +1,338 @@
+/* The scanners against their plain twins, and the twins against PCRE2 with the published expressions. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "base/rng.h"
+#include "tokenizer/bytemap.h"
+#include "tokenizer/pattern.h"
+#include "tokenizer/scan.h"
+#include "tokenizer/scan_masks.h"
+
+static const char *const GPT2 =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+static const char *const GPT2_TIKTOKEN =
+    "'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s";
+static const char *const CL100K =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
+    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+static const char *const CL100K_TIKTOKEN =
+    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+|"
+    " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s";
+static const char *const QWEN2 =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
+    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+static const char *const O200K =
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+static const struct {
+    const char *regex;
+    scan_fn fast;
+    struct scan_form form;
+} forms[] = {
+    {GPT2, scan_gpt2, {SCAN_GPT2, 0, false}},
+    {GPT2_TIKTOKEN, scan_gpt2, {SCAN_GPT2, 0, false}},
+    {CL100K, scan_cl100k, {SCAN_CL100K, 3, false}},
+    {CL100K_TIKTOKEN, scan_cl100k, {SCAN_CL100K, 3, true}},
+    {QWEN2, scan_cl100k, {SCAN_CL100K, 1, false}},
+    {O200K, scan_o200k, {SCAN_O200K, 3, false}},
+};
+enum { FORMS = sizeof forms / sizeof forms[0] };
+
+/* Bits of text in which the alternatives compete. */
+static const char *const bits[] = {
+    "a",
+    "B",
+    "s",
+    "t",
+    "re",
+    "LL",
+    "don't",
+    "'",
+    "'s",
+    "'S",
+    "'ll",
+    "'re",
+    "'VE",
+    "'\xc5\xbf",
+    " ",
+    " ",
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "\t",
+    "\v",
+    "\x1c",
+    "1",
+    "12",
+    "1234567",
+    ".",
+    "!",
+    "/",
+    "//",
+    "--",
+    "_x",
+    "\xc2\xa0",
+    "\xe3\x80\x80",
+    "\xe2\x80\xa8",
+    "\xc2\x85",
+    "\xe2\x80\x8b",
+    "\xc3\xa9",
+    "e\xcc\x81",
+    "\xcc\x81",
+    "\xc3\x89",
+    "\xe4\xbb\x8a",
+    "\xca\xb0",
+    "\xc7\x85",
+    "\xd9\xa3",
+    "\xc2\xbd",
+    "\xe2\x85\xab",
+    "\xf0\x9f\x98\x89",
+    "\xf0\x90\x90\x80",
+    "\xe0\xa4\xbe",
+    "\xff",
+    "\x80",
+    "\xc2",
+    "\xe2\x80",
+    "\xed\xa0\x80",
+    "\xf4\x90\x80\x80",
+    "\xf0\x9f\x98",
+    "HTTPServer",
+    "return x",
+};
+
+static void random_text(struct rng *r, struct buf *out, size_t want) {
+    out->n = 0;
+    while (out->n < want) {
+        const char *bit = bits[rng_below(r, sizeof bits / sizeof bits[0])];
+        for (uint64_t k = rng_below(r, 8) == 0 ? 1 + rng_below(r, 70) : 1; k-- > 0;)
+            assert_int_equal(buf_str(out, bit, NULL), 0);
+    }
+}
+
+static void same_ends(const char *what, const struct buf *t, const struct u32s *a,
+                      const struct u32s *b) {
+    size_t i = 0;
+    while (i < a->n && i < b->n && a->v[i] == b->v[i]) i++;
+    if (i == a->n && i == b->n) return;
+    size_t from = i ? a->v[i - 1] : 0, to = from + 24 < t->n ? from + 24 : t->n;
+    print_error("%s: piece %zu from byte %zu of %zu ends at %u, not %u; text there:", what, i, from,
+                t->n, i < b->n ? b->v[i] : 0, i < a->n ? a->v[i] : 0);
+    for (size_t k = from; k < to; k++) print_error(" %02x", (unsigned char)t->v[k]);
+    fail_msg("pieces differ");
+}
+
+static void cut(scan_fn fn, const struct scan_form *f, const struct buf *t, struct u32s *out) {
+    out->n = 0;
+    assert_int_equal(fn(f, (const uint8_t *)t->v, t->n, out, NULL), 0);
+}
+
+static void plain_equals_pcre(void **state) {
+    (void)state;
+    struct rng r = {.key = 1};
+    struct buf t = {0};
+    struct u32s a = {0}, b = {0};
+    struct err err = {0};
+    for (size_t i = 0; i < FORMS; i++) {
+        struct scan_pcre *p;
+        struct scan_matcher *m;
+        assert_int_equal(scan_pcre_new(&p, forms[i].regex, &err), 0);
+        assert_int_equal(scan_matcher_new(&m, p, &err), 0);
+        for (int round = 0; round < 6000; round++) {
+            random_text(&r, &t, rng_below(&r, 60));
+            cut(scan_plain, &forms[i].form, &t, &b);
+            a.n = 0;
+            assert_int_equal(scan_matcher_cut(m, (const uint8_t *)t.v, t.n, &a, &err), 0);
+            same_ends(forms[i].regex, &t, &a, &b);
+        }
+        scan_matcher_free(m);
+        scan_pcre_free(p);
+    }
+    buf_release(&t);
+    u32s_release(&a);
+    u32s_release(&b);
+}
+
+/* Long enough for several windows of scan_gpt2, at every alignment of their borders. */
+static void fast_equals_plain(void **state) {
+    (void)state;
+    struct rng r = {.key = 2};
+    struct buf t = {0};
+    struct u32s a = {0}, b = {0};
+    for (size_t i = 0; i < FORMS; i++)
+        for (int round = 0; round < 8000; round++) {
+            random_text(&r, &t, rng_below(&r, round % 20 == 0 ? 20000 : 150));
+            char *exact = malloc(t.n + 1); /* the address sanitizer sees a read behind the end */
+            memcpy(exact, t.v, t.n);
+            struct buf e = {exact, t.n, t.n};
+            cut(scan_plain, &forms[i].form, &t, &a);
+            cut(forms[i].fast, &forms[i].form, &e, &b);
+            same_ends(forms[i].regex, &t, &a, &b);
+            free(exact);
+        }
+    buf_release(&t);
+    u32s_release(&a);
+    u32s_release(&b);
+}
+
+/* A contraction, a wide space and a letter at each place around a window's border. */
+static void borders_of_windows(void **state) {
+    (void)state;
+    static const char *const at_border[] = {
+        "'s ", "x'll", "'re'", "\xe3\x80\x80", "\xc2\xa0 x", "\xf0\x9f\x98\x89", "  \n", "'s"};
+    struct u32s a = {0}, b = {0};
+    for (size_t k = 0; k < sizeof at_border / sizeof at_border[0]; k++)
+        for (size_t at = 64 * SCAN_WORDS - 8; at < 64 * SCAN_WORDS + 3; at++)
+            for (size_t more = 0; more < 3; more++) {
+                char text[64 * SCAN_WORDS + 32];
+                memset(text, more == 2 ? ' ' : 'a', sizeof text);
+                memcpy(text + at, at_border[k], strlen(at_border[k]));
+                struct buf t = {text, at + strlen(at_border[k]) + 7 * more, sizeof text};
+                cut(scan_plain, &forms[0].form, &t, &a);
+                cut(scan_gpt2, &forms[0].form, &t, &b);
+                same_ends(at_border[k], &t, &a, &b);
+            }
+    u32s_release(&a);
+    u32s_release(&b);
+}
+
+static void masks_agree(void **state) {
+    (void)state;
+    struct rng r = {.key = 3};
+    struct scan_masks a, b;
+    uint8_t text[64 * SCAN_WORDS];
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (uint8_t)(i < 2048 ? i : rng_below(&r, 256));
+    scan_masks_fn fn;
+    for (int which = 0; (fn = scan_masks_at(which)); which++)
+        for (size_t n = 0; n <= sizeof text; n += n < 200 ? 1 : 61) {
+            size_t words = (n + 63) / 64 * 8;
+            assert_int_equal(scan_masks_plain(&a, text, n), fn(&b, text, n));
+            assert_memory_equal(a.letter, b.letter, words);
+            assert_memory_equal(a.number, b.number, words);
+            assert_memory_equal(a.space, b.space, words);
+            assert_memory_equal(a.blank, b.blank, words);
+            assert_memory_equal(a.quote, b.quote, words);
+            assert_memory_equal(a.wide, b.wide, words);
+        }
+}
+
+static void check_pieces(const char *pattern, const char *text, const char *want) {
+    struct pattern *p;
+    struct scanner *s;
+    struct u32s ends = {0};
+    struct buf got = {0};
+    assert_int_equal(pattern_open(&p, pattern, NULL), 0);
+    assert_int_equal(scanner_new(&s, p, NULL), 0);
+    assert_int_equal(scanner_cut(s, text, strlen(text), &ends, NULL), 0);
+    for (size_t i = 0, from = 0; i < ends.n; from = ends.v[i++]) {
+        if (i) buf_char(&got, '|', NULL);
+        buf_append(&got, text + from, ends.v[i] - from, NULL);
+    }
+    assert_string_equal(buf_cstr(&got), want);
+    buf_release(&got);
+    u32s_release(&ends);
+    scanner_free(s);
+    pattern_free(p);
+}
+
+static void known_pieces(void **state) {
+    (void)state;
+    check_pieces("gpt2", "I'm 42 years", "I|'m| 42| years");
+    check_pieces("gpt2", "a\n\nb\n\nc", "a|\n|\n|b|\n|\n|c");
+    check_pieces("gpt2", "def f(x):\n    y  ", "def| f|(|x|):|\n   | y|  ");
+    check_pieces("gpt2", " 's ''s x's", " '|s| ''|s| x|'s");
+    check_pieces("cl100k", "12345 a'LL\tb .x\n\n  y", "123|45| a|'LL|\tb| .|x|\n\n| | y");
+    check_pieces("cl100k", "x\n  ", "x|\n|  ");
+    check_pieces("cl100k-tiktoken", "x\n  ", "x|\n  ");
+    check_pieces("qwen2", "a 12", "a| |1|2");
+    check_pieces("o200k", "CamelCaseHTTPServer's a/b\n/", "Camel|Case|HTTPServer's| a|/b|\n|/");
+    check_pieces("[0-9]+", "ab12c3", "ab|12|c|3");
+    check_pieces("\\p{Lu}\\S*", "x\xc3\x89g Hi", "x|\xc3\x89g| |Hi");
+}
+
+static void names_and_spellings(void **state) {
+    (void)state;
+    static const struct {
+        const char *given, *name, *regex;
+    } want[] = {{"gpt2", "gpt2", NULL},
+                {GPT2, "gpt2", NULL},
+                {GPT2_TIKTOKEN, "gpt2", NULL},
+                {CL100K, "cl100k", CL100K},
+                {QWEN2, "qwen2", QWEN2},
+                {O200K, "o200k", O200K},
+                {"llama3", "llama3", CL100K},
+                {"x|.", "x|.", "x|."},
+                {CL100K_TIKTOKEN, "cl100k-tiktoken", CL100K}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        struct pattern *p;
+        assert_int_equal(pattern_open(&p, want[i].given, NULL), 0);
+        assert_string_equal(pattern_name(p), want[i].name);
+        if (want[i].regex)
+            assert_string_equal(pattern_regex(p), want[i].regex);
+        else
+            assert_null(pattern_regex(p));
+        pattern_free(p);
+    }
+    struct pattern *p;
+    struct err err = {0};
+    assert_int_equal(pattern_open(&p, "a(b", &err), ERR_USAGE);
+    assert_non_null(strstr(err.msg, "character 4"));
+}
+
+/* U+1C89 is a letter since Unicode 16; a PCRE2 with older tables must cut as we do. */
+static void expressions_have_our_unicode(void **state) {
+    (void)state;
+    check_pieces("\\p{L}+", "a\xe1\xb2\x89 b", "a\xe1\xb2\x89| |b");
+    check_pieces("[^\\P{L}]+", "a\xe1\xb2\x89 b", "a\xe1\xb2\x89| |b");
+    check_pieces("\\s", "a\xe1\xa0\x8e\x1c", "a\xe1\xa0\x8e\x1c"); /* neither is white space */
+}
+
+static void byte_map(void **state) {
+    (void)state;
+    uint32_t before = 0;
+    for (int i = 0; i < 256; i++) {
+        uint32_t c = bytemap_char((uint8_t)i);
+        assert_int_equal(bytemap_byte(c), i);
+        uint32_t at = bytemap_char(bytemap_order()[i]);
+        assert_true(i == 0 || at > before);
+        before = at;
+    }
+    assert_int_equal(bytemap_char(' '), 0x120);
+    assert_int_equal(bytemap_char('\n'), 0x10a);
+    assert_int_equal(bytemap_byte(' '), -1);
+    assert_int_equal(bytemap_byte(0x144), -1);
+    struct buf out = {0};
+    assert_int_equal(bytemap_write(&out, " a\xc3\xa9", 4, NULL), 0);
+    assert_string_equal(buf_cstr(&out), "\xc4\xa0"
+                                        "a\xc3\x83\xc2\xa9");
+    struct buf back = {0};
+    assert_int_equal(bytemap_read(&back, out.v, out.n, NULL), 1);
+    assert_string_equal(buf_cstr(&back), " a\xc3\xa9");
+    assert_int_equal(bytemap_read(&back, "x y", 3, NULL), 0);
+    assert_int_equal(back.n, 4);
+    buf_release(&out);
+    buf_release(&back);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(byte_map),
+        cmocka_unit_test(masks_agree),
+        cmocka_unit_test(known_pieces),
+        cmocka_unit_test(names_and_spellings),
+        cmocka_unit_test(expressions_have_our_unicode),
+        cmocka_unit_test(plain_equals_pcre),
+        cmocka_unit_test(borders_of_windows),
+        cmocka_unit_test(fast_equals_plain),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

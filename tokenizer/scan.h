@@ -1,0 +1,89 @@
+/* What the scanners share (inside tokenizer/ only): the kinds of patterns, and characters in the terms
+ * in which the patterns speak.
+ *
+ * For each named pattern there are two functions that must agree on every byte string:
+ *   scan_NAME         fast, by hand
+ *   scan_NAME_plain   the alternatives of the regular expression, one function each (scan_plain.c) */
+#ifndef LORY_TOKENIZER_SCAN_H
+#define LORY_TOKENIZER_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/err.h"
+#include "tokenizer/unicode.h"
+
+enum scan_kind { SCAN_GPT2, SCAN_CL100K, SCAN_O200K, SCAN_REGEX };
+
+/* Which spelling of the pattern. The published ones differ in two points only. */
+struct scan_form {
+    enum scan_kind kind;
+    uint32_t digits; /* \p{N}{1,digits}                                                       */
+    bool end_run;    /* `\s++$` comes before `\s*[\r\n]`: white space up to the end is one piece */
+};
+
+/* Appends the ends of the pieces of text[0..n) to `out`. Only memory can fail. */
+typedef int (*scan_fn)(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+                       struct err *err);
+int scan_gpt2(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+              struct err *err);
+int scan_cl100k(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+                struct err *err);
+int scan_o200k(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+               struct err *err);
+int scan_plain(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+               struct err *err); /* any kind but SCAN_REGEX */
+
+/* Any other expression, compiled by PCRE2 after its classes were written out (scan_pcre.c). */
+struct scan_pcre;    /* the compiled expression; shared */
+struct scan_matcher; /* one per thread */
+int scan_pcre_new(struct scan_pcre **ret, const char *regex, struct err *err);
+void scan_pcre_free(struct scan_pcre *p);
+int scan_matcher_new(struct scan_matcher **ret, const struct scan_pcre *p, struct err *err);
+void scan_matcher_free(struct scan_matcher *m);
+int scan_matcher_cut(struct scan_matcher *m, const uint8_t *text, size_t n, struct u32s *out,
+                     struct err *err);
+
+/* Classes of a character, as bits. Other characters, and bytes that are none, have no bit. */
+enum {
+    SCAN_L = 1,      /* \p{L}                              */
+    SCAN_N = 2,      /* \p{N}                              */
+    SCAN_S = 4,      /* \s                                 */
+    SCAN_NL = 8,     /* CR, LF (SCAN_S too)                */
+    SCAN_UPPER = 16, /* o200k's [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] */
+    SCAN_LOWER = 32  /* o200k's [\p{Ll}\p{Lm}\p{Lo}\p{M}]       */
+};
+
+extern const uint8_t scan_ascii[128]; /* class bits of ASCII */
+
+static inline unsigned scan_cat_class(enum unicode_cat cat) {
+    return (UNICODE_IN(cat, UNICODE_L) ? SCAN_L : 0u) | (UNICODE_IN(cat, UNICODE_N) ? SCAN_N : 0u) |
+           (UNICODE_IN(cat, UNICODE_SPACE) ? SCAN_S : 0u) |
+           (UNICODE_IN(cat, UNICODE_UPPER) ? SCAN_UPPER : 0u) |
+           (UNICODE_IN(cat, UNICODE_LOWER) ? SCAN_LOWER : 0u);
+}
+
+/* Class of the character at p < end, and its length in bytes. */
+static inline unsigned scan_class(const uint8_t *p, const uint8_t *end, size_t *len) {
+    if (*p < 0x80) {
+        *len = 1;
+        return scan_ascii[*p];
+    }
+    uint32_t cp;
+    *len = unicode_decode(p, end, &cp);
+    return scan_cat_class(unicode_cat(cp));
+}
+
+/* Length of 's 't 're 've 'm 'll 'd at p, else 0. `fold`: (?i:…), where the long s (U+017F) is an s. */
+static inline size_t scan_contraction(const uint8_t *p, const uint8_t *end, bool fold) {
+    if (end - p < 2 || p[0] != '\'') return 0;
+    uint8_t bit = fold ? 0x20 : 0, a = p[1] | bit;
+    if (a >= 0x80) return fold && end - p >= 3 && p[1] == 0xc5 && p[2] == 0xbf ? 3 : 0;
+    if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
+    if (end - p < 3) return 0;
+    uint8_t b = p[2] | bit;
+    return (b == 'e' && (a == 'r' || a == 'v')) || (a == 'l' && b == 'l') ? 3 : 0;
+}
+
+#endif

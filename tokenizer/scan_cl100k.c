@@ -1,0 +1,158 @@
+/* cl100k's pattern (also Llama 3's and Qwen 2's) and o200k's, by runs: the class of the first character
+ * decides which alternatives can match at all, and each run is walked once.
+ *
+ * White space is the delicate part. A run of it, up to the next other character:
+ *
+ *   s s \n s \n s s s X        \s*[\r\n]+ takes up to the last newline, \s+(?!\S) all of the rest but
+ *   └──────────┘ └─┘ │         one character, and that one leads X's piece, or is a piece of its own
+ *
+ * Tested against scan_plain.c, where the alternatives stand one by one. */
+#include "tokenizer/scan.h"
+
+const uint8_t scan_ascii[128] = {
+#define UP     SCAN_L | SCAN_UPPER
+#define LOW    SCAN_L | SCAN_LOWER
+#define X5(c)  c, c, c, c, c
+#define X26(c) X5(c), X5(c), X5(c), X5(c), X5(c), c
+    [9] = SCAN_S,   [10] = SCAN_S | SCAN_NL, SCAN_S,     SCAN_S,          SCAN_S | SCAN_NL,
+    [' '] = SCAN_S, ['0'] = X5(SCAN_N),      X5(SCAN_N), ['A'] = X26(UP), ['a'] = X26(LOW)};
+
+struct cursor {
+    const uint8_t *text, *end;
+    const struct scan_form *form;
+};
+
+/* First character from p on that has no bit of `mask`. */
+static inline const uint8_t *skip(const struct cursor *c, const uint8_t *p, unsigned mask) {
+    while (p < c->end) {
+        size_t len = 1;
+        unsigned cls = *p < 0x80 ? scan_ascii[*p] : scan_class(p, c->end, &len);
+        if (!(cls & mask)) break;
+        p += len;
+    }
+    return p;
+}
+
+/* The same for [^\s\p{L}\p{N}]. */
+static inline const uint8_t *skip_symbols(const struct cursor *c, const uint8_t *p) {
+    while (p < c->end) {
+        size_t len = 1;
+        unsigned cls = *p < 0x80 ? scan_ascii[*p] : scan_class(p, c->end, &len);
+        if (cls & (SCAN_L | SCAN_N | SCAN_S)) break;
+        p += len;
+    }
+    return p;
+}
+
+static const uint8_t *numbers(const struct cursor *c, const uint8_t *p) {
+    for (uint32_t i = 0; i < c->form->digits && p < c->end; i++) {
+        size_t len;
+        if (!(scan_class(p, c->end, &len) & SCAN_N)) break;
+        p += len;
+    }
+    return p;
+}
+
+/* Behind symbols: [\r\n]*, for o200k [\r\n/]*. */
+static const uint8_t *newlines(const struct cursor *c, const uint8_t *p, bool slash) {
+    while (p < c->end && (*p == '\n' || *p == '\r' || (slash && *p == '/'))) p++;
+    return p;
+}
+
+/* "[upper]*[lower]+|[upper]+[lower]*" from p; p if neither matches. The greedy upper run may have to
+ * give back characters that are also lower (marks, letters without case): the last of them ends it. */
+static const uint8_t *cased_word(const struct cursor *c, const uint8_t *p) {
+    const uint8_t *q = p, *shared = NULL;
+    while (q < c->end) {
+        size_t len = 1;
+        unsigned cls = *q < 0x80 ? scan_ascii[*q] : scan_class(q, c->end, &len);
+        if (!(cls & SCAN_UPPER)) break;
+        q += len;
+        if (cls & SCAN_LOWER) shared = q;
+    }
+    const uint8_t *end = skip(c, q, SCAN_LOWER);
+    return end > q ? end : shared ? shared : q;
+}
+
+/* A word from `p`, whose first character has `len` bytes and may be its lead; NULL if there is none. */
+static const uint8_t *o200k_word(const struct cursor *c, const uint8_t *p, unsigned cls,
+                                 size_t len) {
+    const uint8_t *end = NULL;
+    if (!(cls &
+          (SCAN_NL | SCAN_L | SCAN_N))) { /* the first alternative with the lead, then without */
+        const uint8_t *q = cased_word(c, p + len);
+        bool lower = false;
+        for (const uint8_t *r = p + len; r < q && !lower;) {
+            size_t l;
+            lower = scan_class(r, c->end, &l) & SCAN_LOWER;
+            r += l;
+        }
+        if (q > p + len && (lower || !(cls & SCAN_LOWER))) end = q;
+    }
+    if (!end) {
+        end = cased_word(c, p);
+        if (end == p) return NULL;
+    }
+    return end + scan_contraction(end, c->end, true);
+}
+
+static const uint8_t *cl100k_word(const struct cursor *c, const uint8_t *p, unsigned cls,
+                                  size_t len) {
+    size_t contraction = *p == '\'' ? scan_contraction(p, c->end, true) : 0;
+    if (contraction) return p + contraction;
+    if (cls & SCAN_L) return skip(c, p + len, SCAN_L);
+    if (cls & (SCAN_NL | SCAN_N)) return NULL;
+    const uint8_t *q = skip(c, p + len, SCAN_L);
+    return q > p + len ? q : NULL;
+}
+
+/* White space from p on that leads no word and no symbols. */
+static const uint8_t *space(const struct cursor *c, const uint8_t *p) {
+    const uint8_t *q = p, *last = p, *newline = NULL;
+    while (q < c->end) {
+        size_t len;
+        unsigned cls = scan_class(q, c->end, &len);
+        if (!(cls & SCAN_S)) break;
+        last = q;
+        q += len;
+        if (cls & SCAN_NL) newline = q;
+    }
+    if (q == c->end && c->form->end_run) return q;
+    if (newline) return newline;
+    return q == c->end || last == p ? q : last;
+}
+
+static inline const uint8_t *piece(const struct cursor *c, const uint8_t *p, bool o200k) {
+    size_t len;
+    unsigned cls = scan_class(p, c->end, &len);
+    const uint8_t *q = o200k ? o200k_word(c, p, cls, len) : cl100k_word(c, p, cls, len);
+    if (q) return q;
+    if (cls & SCAN_N) return numbers(c, p);
+    if (!(cls & SCAN_S) || *p == ' ') { /* " ?[^\s\p{L}\p{N}]+" */
+        const uint8_t *from = p + (*p == ' ');
+        q = skip_symbols(c, from);
+        if (q > from) return newlines(c, q, o200k);
+    }
+    return space(c, p);
+}
+
+static inline int scan(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+                       bool o200k, struct err *err) {
+    struct cursor c = {text, text + n, f};
+    for (const uint8_t *p = text; p < c.end;) {
+        p = piece(&c, p, o200k);
+        int rc = u32s_push(out, (uint32_t)(p - text), err);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+int scan_cl100k(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+                struct err *err) {
+    return scan(f, text, n, out, false, err);
+}
+
+int scan_o200k(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+               struct err *err) {
+    return scan(f, text, n, out, true, err);
+}
