@@ -25,6 +25,7 @@ struct config {
     struct opt_values *values;
     yaml_parser_t yaml;
     yaml_event_t event; /* the one at hand */
+    size_t key_line;    /* of the key whose value is at hand */
 };
 
 /* Puts "path:line: " before the message; `line` from 0. */
@@ -115,17 +116,17 @@ static int set_item(struct config *c, struct opt *o, struct err *err) {
 /* The value of option `key`, at its first event; left at its last. */
 static int set_key(struct config *c, const char *key, struct err *err) {
     struct opt *o = option_of(c, key, err);
-    if (!o) return placed(c, line_of(c), err);
+    if (!o) return placed(c, c->key_line, err);
     *c->used = true;
     if (c->seen[o - c->p->opts]) {
         err_set(err, ERR_USAGE, "%s appears twice", o->name);
-        return placed(c, line_of(c), err);
+        return placed(c, c->key_line, err);
     }
     if (is_null(c)) return 0; /* "key:" leaves the default */
     if (c->event.type != YAML_SEQUENCE_START_EVENT) return set_item(c, o, err);
     if (o->type != OPT_STRS) {
         err_set(err, ERR_USAGE, "%s takes one value, not a list", o->name);
-        return placed(c, line_of(c), err);
+        return placed(c, c->key_line, err);
     }
     strs_release(o->to); /* an empty list is a value, too */
     o->given = true;
@@ -150,6 +151,7 @@ static int next_key(struct config *c, char **ret_key, struct err *err) {
     }
     char *key = strdup(text);
     if (!key) return err_nomem(err, strlen(text));
+    c->key_line = line_of(c);
     rc = next_event(c, err);
     if (rc < 0)
         free(key);
@@ -187,7 +189,7 @@ static int unknown_section(const struct config *c, const char *key, struct err *
     const char *near = nearest_name(key, names, n + 1);
     err_set(err, ERR_USAGE, "unknown section %.80s", key);
     if (near) err_hint(err, "did you mean %s?", near);
-    return placed(c, line_of(c), err);
+    return placed(c, c->key_line, err);
 }
 
 static bool known_section(const struct config *c, const char *key) {
@@ -216,7 +218,7 @@ static int top_entry(struct config *c, const char *key, struct err *err) {
     else
         err_set(err, ERR_USAGE, "%.80s must stand in a section, like %.*s:", key, (int)n,
                 c->p->name);
-    return placed(c, line_of(c), err);
+    return placed(c, c->key_line, err);
 }
 
 static int document(struct config *c, struct err *err) {
