@@ -1,0 +1,90 @@
+/* Memory for activations: one block, laid out from acts.def. */
+#include <stdlib.h>
+#include "base/buf.h"
+#include "train/model_inside.h"
+
+enum { ALIGN = 64 };
+
+/* A block being laid out: with base NULL only the size is counted. */
+struct layout {
+    char *base;
+    uint64_t at;
+    bool overflow;
+};
+
+static void *place(struct layout *o, uint64_t elements, size_t bytes_each) {
+    void *p = o->base ? o->base + o->at : NULL;
+    uint64_t bytes;
+    if (__builtin_mul_overflow(elements, (uint64_t)bytes_each, &bytes) || bytes > UINT64_MAX / 4 ||
+        o->at > UINT64_MAX / 4) {
+        o->overflow = true;
+        return NULL;
+    }
+    o->at += (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return p;
+}
+
+#define BYTES_ACT     dtype_bytes(m->dtype)
+#define BYTES_float   sizeof(float)
+#define BYTES_int32_t sizeof(int32_t)
+
+static void lay_out(struct acts *a, const struct model *m, struct layout *o) {
+    const uint64_t rows = a->rows, C = (uint64_t)m->config.C, NH = (uint64_t)m->config.NH,
+                   inner = (uint64_t)m->config.inner;
+    for (int l = 0; l < m->config.L; l++) {
+        if (l > 0 && !a->train) {
+            a->layer[l] = a->layer[0];
+            continue;
+        }
+#define ACT_LAYER(field, type, elements) a->layer[l].field = place(o, elements, BYTES_##type);
+#include "train/acts.def"
+    }
+#define ACT_ONCE(field, type, elements) a->field = place(o, elements, BYTES_##type);
+#include "train/acts.def"
+    if (!a->train) return;
+#define ACT_BACK(field, type, elements) a->field = place(o, elements, BYTES_##type);
+#include "train/acts.def"
+}
+
+int acts_plan(struct acts *ret, const struct model *m, size_t rows, bool train, struct err *err) {
+    struct acts a = {.rows = rows, .train = train};
+    struct layout size = {0}, real = {0};
+    int rc;
+    a.layer = mem_array((size_t)m->config.L, sizeof *a.layer);
+    if (!a.layer) return err_nomem(err, (uint64_t)m->config.L * sizeof *a.layer);
+    lay_out(&a, m, &size);
+    a.bytes = size.at;
+    rc = size.overflow ? err_nomem(err, UINT64_MAX)
+                       : m->ops->alloc(m->device, &a.memory, size.at, err);
+    if (rc < 0) {
+        free(a.layer);
+        return err_prefix(err, "activations of %zu positions, %llu MiB", rows,
+                          (unsigned long long)(size.at >> 20));
+    }
+    real.base = a.memory;
+    lay_out(&a, m, &real);
+    *ret = a;
+    return 0;
+}
+
+void acts_release(struct acts *a, const struct model *m) {
+    if (a->memory) m->ops->free(m->device, a->memory);
+    free(a->layer);
+    *a = (struct acts){0};
+}
+
+int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, struct err *err) {
+    size_t rows;
+    int rc = 0;
+    if (B < 1 || T < 1 || T > m->config.P)
+        return err_set(err, ERR_USAGE, "%d rows of %d tokens; the model's context is %d", B, T,
+                       m->config.P);
+    rows = (size_t)B * (size_t)T;
+    if (rows > INT32_MAX / 4) return err_set(err, ERR_USAGE, "%d rows of %d tokens", B, T);
+    if (!m->acts.memory || m->acts.rows != rows || m->acts.train != train) {
+        acts_release(&m->acts, m);
+        rc = acts_plan(&m->acts, m, rows, train, err);
+    }
+    if (rc == 0 && ret_bytes) *ret_bytes = m->acts.bytes;
+    return rc;
+}

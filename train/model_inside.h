@@ -1,0 +1,88 @@
+/* The insides of a model, for its own files and for generation. */
+#ifndef LORY_TRAIN_MODEL_INSIDE_H
+#define LORY_TRAIN_MODEL_INSIDE_H
+
+#include "train/model.h"
+
+/* ------------------------------------------------------------------ parameters (params.def) */
+
+struct layer_params {
+#define PARAM_LAYER(field, ...) struct param *field;
+#include "train/params.def"
+};
+
+struct top_params {
+#define PARAM_EMBED(field, ...) struct param *field;
+#define PARAM_FINAL(field, ...) struct param *field;
+#define PARAM_HEAD(field, ...)  struct param *field; /* NULL if tied */
+#include "train/params.def"
+};
+
+/* ------------------------------------------------------------------ activations (acts.def) */
+
+struct layer_acts {
+#define ACT                              void
+#define ACT_LAYER(field, type, elements) type *field;
+#include "train/acts.def"
+#undef ACT
+};
+
+struct acts {
+    size_t rows; /* planned: B * T                                           */
+    bool train;  /* layers keep theirs, gradients are there                  */
+    uint64_t bytes;
+    void *memory;             /* the one block they all lie in                            */
+    struct layer_acts *layer; /* (L); all the same unless `train`                         */
+#define ACT                             void
+#define ACT_ONCE(field, type, elements) type *field;
+#define ACT_BACK(field, type, elements) type *field;
+#include "train/acts.def"
+#undef ACT
+};
+
+/* Allocates for `rows` positions. ERR_NOMEM says how much was wanted. */
+int acts_plan(struct acts *ret, const struct model *m, size_t rows, bool train, struct err *err);
+void acts_release(struct acts *a, const struct model *m); /* zeroes it; fine on a zeroed one */
+
+/* ------------------------------------------------------------------ the model */
+
+struct model {
+    struct model_config config;
+    const struct backend *ops;
+    struct device *device;
+    enum dtype dtype;
+    bool train;
+    struct param *params; /* (n_params) in the order of params.def                       */
+    size_t n_params;
+    struct top_params top;
+    struct layer_params *layer;     /* (L)                                                  */
+    void *masters, *copies, *grads; /* blocks on the device that the params lie in      */
+    struct acts acts;
+};
+
+/* The places where dropout acts, numbered for its counters: embedding, then three a layer. */
+enum { SITE_EMBED = 0, SITE_ATTENTION = 1, SITE_ATTENTION_OUT = 2, SITE_MLP_OUT = 3 };
+struct dropout model_dropout(const struct model *m, const struct model_batch *b, int layer,
+                             int site);
+
+/* 1 / sqrt(HS), and by the layer where the configuration says so. */
+float model_attention_scale(const struct model *m, int layer);
+/* What gives the logits: (V,C), tied or not. */
+static inline struct param *model_head(const struct model *m) {
+    return m->top.head ? m->top.head : m->top.wte;
+}
+
+/* The parts of a layer around its attention, shared by training and generation: from what the layer
+ * before left (its residual stream and branch) to qkv; and from the heads' output to the MLP's. */
+void model_layer_in(const struct model *m, const struct acts *a, const struct model_batch *b,
+                    int l);
+void model_layer_out(const struct model *m, const struct acts *a, const struct model_batch *b,
+                     int l);
+/* The last LayerNorm, into a->lnf. */
+void model_final_norm(const struct model *m, const struct acts *a, const struct model_batch *b);
+/* The whole way forward from tokens on the host to a->lnf. ERR_DATA: a token, label or position out
+ * of range. */
+int model_forward(const struct model *m, const struct acts *a, const struct model_batch *b,
+                  struct err *err);
+
+#endif
