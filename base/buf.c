@@ -6,7 +6,9 @@
 #include <string.h>
 
 void *mem_array(size_t n, size_t size) {
-    return calloc(n ? n : 1, size ? size : 1); /* calloc checks the product */
+    size_t bytes; /* calloc checks, too, but ends the program under a sanitizer */
+    if (__builtin_mul_overflow(n, size, &bytes)) return NULL;
+    return calloc(bytes ? bytes : 1, 1);
 }
 
 void *mem_resize(void *p, size_t n, size_t size) {
