@@ -1,0 +1,24 @@
+/* Merging one piece: bytes in, ids out, by the pair table of vocab.h. */
+#ifndef LORY_TOKENIZER_BPE_H
+#define LORY_TOKENIZER_BPE_H
+
+#include "tokenizer/vocab.h"
+
+/* Scratch of bpe_merge() for long pieces; zero is empty. One thread at a time. */
+struct bpe_scratch {
+    struct u32s sym, rank, next, prev;
+    struct u64s heap;
+};
+
+/* Appends the ids of piece[0..n) to `out`. ERR_DATA: a byte has no token. */
+int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
+              struct u32s *out, struct err *err);
+void bpe_scratch_release(struct bpe_scratch *s);
+
+/* The slow twin of encode(), which defines it: cuts the text with the pattern, then in every piece looks
+ * for the pair of the lowest rank (the leftmost of equals), merges it, and starts over. Quadratic.
+ * Without specials. */
+int encode_ref(const struct tokenizer *t, const char *text, size_t n, struct u32s *out,
+               struct err *err);
+
+#endif

@@ -1,0 +1,106 @@
+/* Which file a path means. A folder is tokenizer.json, else vocab.json + merges.txt, else its only
+ * .tiktoken; a file is judged by its name, then by its first byte. */
+#include <stdlib.h>
+#include "base/file.h"
+#include "tokenizer/vocab.h"
+
+/* `name` in the folder of `path`, or in `path` itself if it is a folder; NULL if it is not there. */
+static char *beside(const char *path, const char *name) {
+    char *dir = file_kind(path) == FILE_FOLDER ? strdup(path) : path_dir(path);
+    char *full = dir ? path_join(dir, name) : NULL;
+    free(dir);
+    if (full && file_kind(full) == FILE_REGULAR) return full;
+    free(full);
+    return NULL;
+}
+
+static int open_pair(struct tokenizer *t, const char *path, const char *vocab, const char *merges,
+                     const char *pattern, struct err *err) {
+    char *v = beside(path, vocab), *m = beside(path, merges);
+    int rc = m ? read_vocab_merges(t, v, m, pattern, err)
+               : err_set(err, ERR_CORRUPT, "%s: no %s beside it", path, merges);
+    free(v);
+    free(m);
+    return rc;
+}
+
+static int open_folder(struct tokenizer *t, const char *path, const char *pattern,
+                       struct err *err) {
+    char *json = beside(path, "tokenizer.json"), *merges = beside(path, "merges.txt");
+    struct strs names = {0};
+    int rc = 0;
+    if (json) {
+        rc = read_tokenizer_json(t, json, err);
+    } else if (merges) {
+        rc = open_pair(t, path, "vocab.json", "merges.txt", pattern, err);
+    } else {
+        const char *found = NULL;
+        size_t n = 0;
+        rc = file_list(path, &names, err);
+        for (size_t i = 0; rc >= 0 && i < names.n; i++)
+            if (path_ends(names.v[i], ".tiktoken")) found = names.v[i], n++;
+        char *full = n == 1 ? path_join(path, found) : NULL;
+        if (full)
+            rc = read_tiktoken(t, full, pattern, err);
+        else if (rc >= 0)
+            rc = err_set(err, ERR_CORRUPT,
+                         "%s: no tokenizer here (tokenizer.json, vocab.json + merges.txt, "
+                         "or one .tiktoken file)",
+                         path);
+        free(full);
+    }
+    free(json);
+    free(merges);
+    strs_release(&names);
+    return rc;
+}
+
+/* What a file of an unknown name is, by how it begins. */
+static int open_unknown(struct tokenizer *t, const char *path, const char *pattern,
+                        struct err *err) {
+    struct mapping m;
+    int rc = mapping_open(&m, path, err);
+    if (rc < 0) return rc;
+    size_t i = 0;
+    while (i < m.bytes && (m.v[i] == ' ' || m.v[i] == '\n')) i++;
+    bool json = i == m.bytes || m.v[i] == '{';
+    bool merges = m.bytes >= 8 && memcmp(m.v, "#version", 8) == 0;
+    mapping_close(&m);
+    if (json) return read_tokenizer_json(t, path, err);
+    return merges ? read_vocab_merges(t, NULL, path, pattern, err)
+                  : read_tiktoken(t, path, pattern, err);
+}
+
+static int open_file(struct tokenizer *t, const char *path, const char *pattern, struct err *err) {
+    const char *name = path_base(path);
+    if (strcmp(name, "vocab.json") == 0 || strcmp(name, "merges.txt") == 0)
+        return open_pair(t, path, "vocab.json", "merges.txt", pattern, err);
+    if (strcmp(name, "encoder.json") == 0 || strcmp(name, "vocab.bpe") == 0)
+        return open_pair(t, path, "encoder.json", "vocab.bpe", pattern, err);
+    if (path_ends(name, ".json")) return read_tokenizer_json(t, path, err);
+    if (path_ends(name, ".tiktoken")) return read_tiktoken(t, path, pattern, err);
+    return open_unknown(t, path, pattern, err);
+}
+
+int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokenizer_open_opts *opts,
+                   struct err *err) {
+    const char *pattern = opts ? opts->pattern : NULL;
+    enum file_kind kind = file_kind(path);
+    struct tokenizer *t = vocab_new();
+    if (!t) return err_nomem(err, sizeof *t);
+    int rc =
+        kind == FILE_FOLDER ? open_folder(t, path, pattern, err) : open_file(t, path, pattern, err);
+    bool in_folder = kind == FILE_FOLDER || strcmp(path_base(path), "tokenizer.json") == 0;
+    char *json = rc >= 0 && in_folder ? beside(path, "tokenizer.json") : NULL;
+    if (json) {
+        t->folder = kind == FILE_FOLDER ? strdup(path) : path_dir(path);
+        if (!t->folder) rc = err_nomem(err, strlen(path));
+        free(json);
+    }
+    if (rc < 0) {
+        tokenizer_free(t);
+        return rc;
+    }
+    *ret = t;
+    return 0;
+}

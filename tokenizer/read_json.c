@@ -1,0 +1,353 @@
+/* HF's tokenizer.json. One pass finds where each part stands, then the parts are read in the order in which
+ * they depend on each other: vocabulary, added tokens, merges, settings. The vocabulary and the merges
+ * (megabytes) are pulled from the text; the rest (small) goes through cJSON.
+ *
+ * Whatever would give other ids than HF's own is refused by its name: normalizers, other pre-tokenizers,
+ * byte_fallback, dropout, affixes. Truncation and padding belong to a call, not to the vocabulary, and
+ * post-processors only add tokens around a text: both are read over. */
+#include <stdlib.h>
+#include "base/file.h"
+#include "base/json.h"
+#include "tokenizer/bytemap.h"
+#include "tokenizer/read.h"
+
+static int refuse_named(struct reading *r, const char *what, const char *name) {
+    return err_set(r->err, ERR_CORRUPT, "%s: %s \"%.60s\" is not supported", r->path, what,
+                   name ? name : "?");
+}
+
+/* Finds the members `names` (up to NULL) of the object at hand. */
+static int members(struct pull *p, const char *const *names, struct slice *ret) {
+    size_t i = 0, n;
+    const char *key;
+    int rc = pull_open(p, '{');
+    while (rc >= 0 && (rc = pull_key(p, &i, &key, &n)) > 0) {
+        size_t k = 0;
+        while (names[k] && (strlen(names[k]) != n || memcmp(names[k], key, n) != 0)) k++;
+        if (names[k] && ret[k].v) return pull_fail(p, "\"%s\" stands twice", names[k]);
+        struct slice skipped;
+        struct slice *to = names[k] ? &ret[k] : &skipped;
+        rc = pull_skip(p, &to->v, &to->n);
+    }
+    return rc;
+}
+
+static bool is_text(struct slice s, const char *text) {
+    return s.v && s.n == strlen(text) && memcmp(s.v, text, s.n) == 0;
+}
+
+/* Absent, null, or `text`. */
+static bool none_or(struct slice s, const char *text) {
+    return !s.v || is_text(s, "null") || is_text(s, text);
+}
+
+/* ------------------------------------------------------------------ added_tokens */
+
+static int parse(struct reading *r, struct slice s, cJSON **ret) {
+    return !s.v || is_text(s, "null") ? 0 : json_parse(ret, s.v, s.n, r->path, r->err);
+}
+
+static int flag(struct reading *r, const cJSON *o, const char *key, bool *ret) {
+    return json_bool(o, key, ret, r->path, r->err);
+}
+
+/* One more token at the end, with the id n (or after a hole, which the caller has checked). */
+static int append_token(struct reading *r, uint32_t id, const char *text) {
+    struct tokenizer *t = r->t;
+    size_t n = strlen(text);
+    uint64_t total = t->start[t->n];
+    uint64_t *start = mem_resize(t->start, (size_t)id + 2, sizeof *start);
+    if (start) t->start = start;
+    uint8_t *kind = mem_resize(t->kind, (size_t)id + 1, 1);
+    if (kind) t->kind = kind;
+    uint8_t *bytes = mem_resize(t->bytes, total + n, 1);
+    if (bytes) t->bytes = bytes;
+    if (!start || !kind || !bytes) return err_nomem(r->err, total + n);
+    memcpy(bytes + total, text, n);
+    for (uint32_t i = t->n; i <= id; i++) {
+        kind[i] = i == id ? TOKEN_SPECIAL : 0;
+        start[i + 1] = total + (i == id ? n : 0);
+    }
+    t->n = id + 1;
+    finder_add(&r->raw, t, id);
+    return 0;
+}
+
+/* The id the text has in the vocabulary (as a string), or TOKENIZER_NO_ID. */
+static int find_text(struct reading *r, const char *text, uint32_t *ret) {
+    size_t n = strlen(text);
+    r->key.n = 0;
+    int rc = bytemap_read(&r->key, text, n, r->err);
+    if (rc < 0) return rc;
+    *ret = rc ? finder_get(&r->t->finder, r->t, (uint8_t *)r->key.v, r->key.n) : TOKENIZER_NO_ID;
+    if (*ret == TOKENIZER_NO_ID)
+        *ret = finder_get(&r->raw, r->t, (const uint8_t *)text, n);
+    else if (r->key.n != n || memcmp(r->key.v, text, n) != 0)
+        return err_set(r->err, ERR_CORRUPT, "%s: added token \"%.60s\" is spelt as token %u",
+                       r->path, text, *ret);
+    return 0;
+}
+
+/* HF ignores the id an added token states: a text of the vocabulary keeps its id, any other gets the next
+ * one. A file that states otherwise would mean two things. */
+static int read_added(struct reading *r, const cJSON *o, uint64_t model_size, uint64_t *next) {
+    struct special s = {0};
+    uint64_t stated = UINT64_MAX;
+    uint32_t id = 0;
+    int rc = json_u64(o, "id", TOKENIZER_NO_ID - 1, &stated, r->path, r->err);
+    if (rc >= 0) rc = json_str(o, "content", &s.text, r->path, r->err);
+    if (rc >= 0) rc = flag(r, o, "special", &s.special);
+    if (rc >= 0) rc = flag(r, o, "lstrip", &s.lstrip);
+    if (rc >= 0) rc = flag(r, o, "rstrip", &s.rstrip);
+    if (rc >= 0) rc = flag(r, o, "single_word", &s.single_word);
+    if (rc >= 0) rc = flag(r, o, "normalized", &s.normalized);
+    if (rc >= 0 && (!s.text || stated == UINT64_MAX))
+        rc = read_refuse(r, "an added token has no \"id\" or no \"content\"");
+    if (rc < 0 || !s.text[0]) return rc;
+    rc = find_text(r, s.text, &id);
+    if (rc < 0) return rc;
+    bool appended = id == TOKENIZER_NO_ID;
+    if (!appended && r->t->kind[id] & TOKEN_SPECIAL) return 0; /* a second time: HF ignores it */
+    if (appended) id = (uint32_t)(*next > model_size ? *next : model_size);
+    if (stated != id)
+        return err_set(r->err, ERR_CORRUPT,
+                       "%s: added token \"%.60s\" states id %llu, but has id %u", r->path, s.text,
+                       (unsigned long long)stated, id);
+    if (appended && id < r->t->n)
+        return err_set(r->err, ERR_CORRUPT,
+                       "%s: added token \"%.60s\" has the id %u of another token", r->path, s.text,
+                       id);
+    rc = appended ? append_token(r, id, s.text) : 0;
+    if (rc < 0) return rc;
+    r->t->kind[id] |= TOKEN_SPECIAL;
+    if ((uint64_t)id + 1 > *next) *next = (uint64_t)id + 1;
+    s.id = id;
+    r->specials[r->n_specials++] = s;
+    return 0;
+}
+
+static int read_added_tokens(struct reading *r) {
+    uint64_t model_size = 0, next = 0;
+    int rc = 0;
+    for (uint32_t id = 0; id < r->t->n; id++) model_size += r->t->kind[id] != 0;
+    r->n_specials = 0;
+    const cJSON *o;
+    cJSON_ArrayForEach(o, r->added) {
+        rc = read_added(r, o, model_size, &next);
+        if (rc < 0) return rc;
+    }
+    return vocab_set_specials(r->t, r->specials, r->n_specials, r->err);
+}
+
+/* ------------------------------------------------------------------ settings */
+
+static const char *type_of(const cJSON *o) {
+    const cJSON *type = json_get(o, "type");
+    return cJSON_IsString(type) ? type->valuestring : NULL;
+}
+
+static bool is_type(const cJSON *o, const char *type) {
+    return type_of(o) && strcmp(type_of(o), type) == 0;
+}
+
+/* {"type":"Split","pattern":{"Regex":…},"behavior":"Isolated","invert":false} */
+static int read_split(struct reading *r, const cJSON *o, const char **ret_regex,
+                      bool *ret_removed) {
+    const char *behavior = NULL;
+    bool invert = false;
+    const cJSON *pattern = json_get(o, "pattern");
+    int rc = json_str(pattern, "Regex", ret_regex, r->path, r->err);
+    if (rc >= 0) rc = json_str(o, "behavior", &behavior, r->path, r->err);
+    if (rc >= 0) rc = flag(r, o, "invert", &invert);
+    if (rc < 0) return rc;
+    *ret_removed = behavior && strcmp(behavior, "Removed") == 0 && invert;
+    if (!*ret_regex || !behavior || !(*ret_removed || (!strcmp(behavior, "Isolated") && !invert)))
+        return read_refuse(r, "a Split pre-tokenizer must have a Regex and be Isolated");
+    return 0;
+}
+
+static int read_pre_tokenizer(struct reading *r) {
+    const cJSON *level = r->pre, *split = NULL;
+    const char *regex = NULL;
+    bool use_regex = true, prefix = true, removed = false;
+    int rc = 0;
+    if (is_type(r->pre, "Sequence")) {
+        level = NULL;
+        const cJSON *o;
+        cJSON_ArrayForEach(o, json_get(r->pre, "pretokenizers")) {
+            if (level || !(is_type(o, "ByteLevel") || (is_type(o, "Split") && !split)))
+                return refuse_named(r, "this place in a sequence of pre-tokenizers for",
+                                    type_of(o));
+            if (is_type(o, "Split"))
+                split = o;
+            else
+                level = o;
+        }
+    }
+    if (!level) return read_refuse(r, "no ByteLevel pre_tokenizer: not a byte-level BPE");
+    if (!is_type(level, "ByteLevel")) return refuse_named(r, "pre_tokenizer", type_of(level));
+    if (split) rc = read_split(r, split, &regex, &removed);
+    if (rc >= 0) rc = flag(r, level, "use_regex", &use_regex);
+    if (rc >= 0) rc = flag(r, level, "add_prefix_space", &prefix);
+    if (rc < 0) return rc;
+    if (split && (use_regex || prefix))
+        return read_refuse(
+            r, "ByteLevel behind a Split must have neither use_regex nor add_prefix_space");
+    if (!split && !use_regex)
+        return read_refuse(r, "ByteLevel without use_regex and without a Split");
+    r->t->prefix_space = prefix;
+    rc = vocab_set_pattern(r->t, split ? regex : "gpt2", r->err);
+    if (rc < 0) {
+        if (rc == ERR_USAGE && r->err) r->err->code = rc = ERR_CORRUPT;
+        err_prefix(r->err, "%s", r->path);
+        return rc;
+    }
+    /* "Removed, inverted" drops what no match covers; the named patterns cover everything. */
+    if (removed && strcmp(pattern_name(r->t->pattern), regex) == 0)
+        return read_refuse(
+            r, "a Split that removes text is supported for the published patterns only");
+    return 0;
+}
+
+static int read_decoder(struct reading *r) {
+    const cJSON *d = r->decoder;
+    if (is_type(d, "Sequence") && cJSON_GetArraySize(json_get(d, "decoders")) == 1)
+        d = json_get(d, "decoders")->child;
+    return !d || is_type(d, "ByteLevel") ? 0 : refuse_named(r, "decoder", type_of(d));
+}
+
+static int read_normalizer(struct reading *r) {
+    const cJSON *o = r->normalizer;
+    if (!o || (is_type(o, "Sequence") && !cJSON_GetArraySize(json_get(o, "normalizers")))) return 0;
+    return refuse_named(r, "normalizer", type_of(o));
+}
+
+/* Kept as it stands, unless it is what write.c would write anyway. */
+static int read_post_processor(struct reading *r) {
+    const cJSON *o = r->post;
+    bool prefix = true, trim = true, regex = true;
+    struct buf text = {0};
+    int rc = 0;
+    if (is_type(o, "ByteLevel")) {
+        rc = flag(r, o, "add_prefix_space", &prefix);
+        if (rc >= 0) rc = flag(r, o, "trim_offsets", &trim);
+        if (rc >= 0) rc = flag(r, o, "use_regex", &regex);
+        if (rc < 0 || (prefix && !trim && regex)) return rc;
+    }
+    if (o)
+        rc = json_text(&text, o, false, r->err);
+    else
+        rc = buf_str(&text, "null", r->err);
+    if (rc >= 0 && !buf_cstr(&text)) rc = err_nomem(r->err, text.n);
+    if (rc < 0)
+        buf_release(&text);
+    else
+        r->t->post = text.v;
+    return rc;
+}
+
+enum {
+    M_TYPE,
+    M_DROPOUT,
+    M_UNK,
+    M_PREFIX,
+    M_SUFFIX,
+    M_FUSE,
+    M_FALLBACK,
+    M_IGNORE,
+    M_VOCAB,
+    M_MERGES,
+    M_N
+};
+
+static int read_model_settings(struct reading *r, const struct slice *m) {
+    const char *s;
+    size_t n;
+    char *end;
+    r->t->null_affixes = none_or(m[M_PREFIX], "null");
+    r->t->fuse_unk = is_text(m[M_FUSE], "true");
+    r->t->ignore_merges = is_text(m[M_IGNORE], "true");
+    if (!none_or(m[M_PREFIX], "\"\""))
+        return read_refuse(r, "continuing_subword_prefix is not supported");
+    if (!none_or(m[M_SUFFIX], "\"\"")) return read_refuse(r, "end_of_word_suffix is not supported");
+    if (!none_or(m[M_FALLBACK], "false")) return read_refuse(r, "byte_fallback is not supported");
+    if (m[M_DROPOUT].v && !is_text(m[M_DROPOUT], "null") &&
+        (strtod(m[M_DROPOUT].v, &end) != 0 || end == m[M_DROPOUT].v))
+        return read_refuse(r, "dropout is not supported: ids would be random");
+    if (none_or(m[M_UNK], "null")) return 0;
+    r->pull.at = m[M_UNK].v;
+    int rc = pull_string(&r->pull, &s, &n);
+    if (rc < 0) return rc;
+    for (int b = 0; b < 256; b++)
+        if (r->t->byte_id[b] == TOKENIZER_NO_ID)
+            return read_refuse(r,
+                               "unk_token in a vocabulary without all 256 bytes is not supported");
+    r->t->unk = strndup(s, n);
+    return r->t->unk ? 0 : err_nomem(r->err, n);
+}
+
+static int read_model(struct reading *r, struct slice model) {
+    static const char *const names[] = {"type",
+                                        "dropout",
+                                        "unk_token",
+                                        "continuing_subword_prefix",
+                                        "end_of_word_suffix",
+                                        "fuse_unk",
+                                        "byte_fallback",
+                                        "ignore_merges",
+                                        "vocab",
+                                        "merges",
+                                        NULL};
+    struct slice m[M_N] = {{0}};
+    if (!model.v) return read_refuse(r, "no \"model\"");
+    r->pull.at = model.v;
+    int rc = members(&r->pull, names, m);
+    if (rc < 0) return rc;
+    if (m[M_TYPE].v && !is_text(m[M_TYPE], "\"BPE\""))
+        return err_set(r->err, ERR_CORRUPT, "%s: model type %.*s is not supported, only \"BPE\"",
+                       r->path, m[M_TYPE].n > 60 ? 60 : (int)m[M_TYPE].n, m[M_TYPE].v);
+    uint32_t n = (uint32_t)cJSON_GetArraySize(r->added);
+    r->n_specials = n;
+    r->specials = mem_array(n, sizeof *r->specials);
+    if (!r->specials) return err_nomem(r->err, (uint64_t)n * sizeof *r->specials);
+    rc = read_vocab(r, m[M_VOCAB]);
+    if (rc >= 0) rc = read_added_tokens(r);
+    if (rc >= 0) rc = read_merges(r, m[M_MERGES]);
+    return rc < 0 ? rc : read_model_settings(r, m);
+}
+
+static int read_all(struct reading *r) {
+    static const char *const names[] = {
+        "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model", NULL};
+    struct slice top[6] = {{0}};
+    int rc = file_read(r->path, READ_MAX_FILE, &r->file, r->err);
+    if (rc >= 0) rc = pull_begin(&r->pull, r->file.v, r->file.n, r->path, r->err);
+    if (rc >= 0) rc = members(&r->pull, names, top);
+    if (rc >= 0) rc = pull_end(&r->pull);
+    if (rc >= 0) rc = parse(r, top[0], &r->added);
+    if (rc >= 0 && r->added && !cJSON_IsArray(r->added))
+        rc = read_refuse(r, "added_tokens is no array");
+    if (rc >= 0) rc = parse(r, top[1], &r->normalizer);
+    if (rc >= 0) rc = parse(r, top[2], &r->pre);
+    if (rc >= 0) rc = parse(r, top[3], &r->post);
+    if (rc >= 0) rc = parse(r, top[4], &r->decoder);
+    if (rc >= 0) rc = read_model(r, top[5]);
+    if (rc >= 0) rc = read_normalizer(r);
+    if (rc >= 0) rc = read_pre_tokenizer(r);
+    if (rc >= 0) rc = read_decoder(r);
+    return rc < 0 ? rc : read_post_processor(r);
+}
+
+int read_tokenizer_json(struct tokenizer *t, const char *path, struct err *err) {
+    struct err mine;
+    struct reading r = {.t = t, .path = path, .err = err ? err : &mine};
+    int rc = read_all(&r);
+    if (rc == ERR_CORRUPT && !strstr(r.err->msg, path)) err_prefix(r.err, "%s", path);
+    cJSON_Delete(r.added);
+    cJSON_Delete(r.normalizer);
+    cJSON_Delete(r.pre);
+    cJSON_Delete(r.post);
+    cJSON_Delete(r.decoder);
+    read_release(&r);
+    return rc;
+}

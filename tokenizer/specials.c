@@ -1,0 +1,180 @@
+/* Special tokens in a text: a tree of their bytes, walked at every place where one can begin.
+ *
+ *   root ─▶ '<' ─▶ '|' ─▶ 'e' … '>' (endoftext)        siblings in a chain, the longest match wins
+ *                   └▶ 's' ─▶ '>' (…)
+ *
+ * HF matches twice: tokens with normalized == false on the whole text, the others on what is left between
+ * them. lstrip and rstrip swallow white space beside a match; single_word asks for no word character at
+ * either side. The rules are those of its added_vocabulary.rs, its corner cases included. */
+#include <stdlib.h>
+#include "tokenizer/unicode.h"
+#include "tokenizer/vocab.h"
+
+/* The child of `at` with this byte, or 0. */
+static uint32_t child(const struct special_tree *tree, uint32_t at, uint8_t byte) {
+    uint32_t c = tree->node[at].child;
+    while (c && tree->node[c].byte != byte) c = tree->node[c].next;
+    return c;
+}
+
+static int node_new(struct special_tree *tree, uint8_t byte, uint32_t *ret, struct err *err) {
+    if (tree->n == tree->cap) {
+        uint32_t cap = tree->cap ? tree->cap * 2 : 64;
+        struct special_node *node = mem_resize(tree->node, cap, sizeof *node);
+        if (!node || cap < tree->cap) return err_nomem(err, (uint64_t)cap * sizeof *node);
+        tree->node = node;
+        tree->cap = cap;
+    }
+    tree->node[tree->n] = (struct special_node){.special = TOKENIZER_NO_ID, .byte = byte};
+    *ret = tree->n++;
+    return 0;
+}
+
+int special_tree_add(struct special_tree *tree, const char *text, uint32_t special,
+                     struct err *err) {
+    uint32_t at = 0;
+    int rc = tree->n ? 0 : node_new(tree, 0, &at, err);
+    for (const uint8_t *p = (const uint8_t *)text; *p && rc >= 0; p++) {
+        uint32_t c = child(tree, at, *p);
+        if (!c) {
+            rc = node_new(tree, *p, &c, err);
+            if (rc < 0) break;
+            tree->node[c].next = tree->node[at].child;
+            tree->node[at].child = c;
+        }
+        at = c;
+    }
+    if (rc < 0) return rc;
+    tree->first[(uint8_t)text[0]] = true;
+    if (tree->node[at].special == TOKENIZER_NO_ID) tree->node[at].special = special;
+    return 0;
+}
+
+void special_tree_release(struct special_tree *tree) {
+    free(tree->node);
+    memset(tree, 0, sizeof *tree);
+}
+
+uint32_t special_tree_match(const struct special_tree *tree, const char *text, size_t at, size_t n,
+                            size_t *ret_n) {
+    uint32_t found = TOKENIZER_NO_ID;
+    *ret_n = 0;
+    if (!tree->n) return found;
+    uint32_t node = 0;
+    for (size_t i = at; i < n; i++) {
+        node = child(tree, node, (uint8_t)text[i]);
+        if (!node) break;
+        if (tree->node[node].special == TOKENIZER_NO_ID) continue;
+        found = tree->node[node].special;
+        *ret_n = i + 1 - at;
+    }
+    return found;
+}
+
+/* ------------------------------------------------------------------ characters beside a match */
+
+static uint32_t char_before(const char *text, size_t start, size_t at, size_t *ret_start) {
+    size_t i = at - 1;
+    while (i > start && at - i < 4 && ((uint8_t)text[i] & 0xC0) == 0x80) i--;
+    uint32_t c;
+    if (i + unicode_decode((const uint8_t *)text + i, (const uint8_t *)text + at, &c) != at) {
+        i = at - 1;
+        c = UNICODE_BAD;
+    }
+    *ret_start = i;
+    return c;
+}
+
+static bool is_space(uint32_t c) {
+    return c != UNICODE_BAD && UNICODE_IN(unicode_cat(c), UNICODE_SPACE);
+}
+
+/* \w of Rust's regex: alphabetic, marks, decimal digits, connectors, joiners. The circled and squared
+ * letters are the alphabetic characters that are neither letters, marks nor letter numbers. */
+static bool is_word(uint32_t c) {
+    const uint32_t set = UNICODE_L | UNICODE_M | 1u << CAT_ND | 1u << CAT_NL | 1u << CAT_PC;
+    if (c == UNICODE_BAD) return false;
+    return UNICODE_IN(unicode_cat(c), set) || c == 0x200C || c == 0x200D ||
+           (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+           (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+}
+
+static bool word_around(const char *text, size_t start, size_t from, size_t to, size_t end) {
+    size_t skip;
+    uint32_t c;
+    if (from > start && is_word(char_before(text, start, from, &skip))) return true;
+    if (to == end) return false;
+    unicode_decode((const uint8_t *)text + to, (const uint8_t *)text + end, &c);
+    return is_word(c);
+}
+
+static size_t spaces_before(const char *text, size_t start, size_t at) {
+    size_t i;
+    while (at > start && is_space(char_before(text, start, at, &i))) at = i;
+    return at;
+}
+
+static size_t spaces_after(const char *text, size_t at, size_t end) {
+    while (at < end) {
+        uint32_t c;
+        size_t n = unicode_decode((const uint8_t *)text + at, (const uint8_t *)text + end, &c);
+        if (!is_space(c)) break;
+        at += n;
+    }
+    return at;
+}
+
+/* ------------------------------------------------------------------ cutting */
+
+static int push(struct segments *out, size_t start, size_t end, uint32_t id, struct err *err) {
+    if (out->n == out->cap) {
+        size_t cap = out->cap ? out->cap * 2 : 64;
+        struct segment *v = mem_resize(out->v, cap, sizeof *v);
+        if (!v) return err_nomem(err, (uint64_t)cap * sizeof *v);
+        out->v = v;
+        out->cap = cap;
+    }
+    out->v[out->n++] = (struct segment){.start = start, .end = end, .id = id};
+    return 0;
+}
+
+/* One pass over text[start..end), a text of its own; `inner` (may be NULL) cuts what lies between. */
+static int cut(const struct tokenizer *t, const struct special_tree *tree,
+               const struct special_tree *inner, const char *text, size_t start, size_t end,
+               struct segments *out, struct err *err) {
+    size_t done = start, at = start;
+    int rc = 0;
+    while (tree->n && at < end && rc >= 0) {
+        size_t n;
+        uint32_t found = tree->first[(uint8_t)text[at]]
+                             ? special_tree_match(tree, text, at, end, &n)
+                             : TOKENIZER_NO_ID;
+        if (found == TOKENIZER_NO_ID) {
+            at++;
+            continue;
+        }
+        const struct special *s = &t->specials[found];
+        size_t from = at, to = at + n;
+        at = to;
+        if (s->single_word && word_around(text, start, from, to, end)) continue;
+        if (s->lstrip) {
+            from = spaces_before(text, start, from);
+            if (from < done) from = done;
+        }
+        if (s->rstrip) to = spaces_after(text, to, end);
+        if (done < from)
+            rc = inner ? cut(t, inner, NULL, text, done, from, out, err)
+                       : push(out, done, from, TOKENIZER_NO_ID, err);
+        if (rc >= 0) rc = push(out, from, to, s->id, err);
+        done = to;
+    }
+    if (rc < 0 || done >= end) return rc;
+    return inner ? cut(t, inner, NULL, text, done, end, out, err)
+                 : push(out, done, end, TOKENIZER_NO_ID, err);
+}
+
+int specials_cut(const struct tokenizer *t, const struct special_tree tree[2], const char *text,
+                 size_t n, struct segments *out, struct err *err) {
+    out->n = 0;
+    return cut(t, &tree[0], tree[1].n ? &tree[1] : NULL, text, 0, n, out, err);
+}

@@ -1,0 +1,379 @@
+/* Making a tokenizer in memory and asking it; files are read_*.c and write.c, text is encode.c. */
+#include "tokenizer/tokenizer.h"
+
+#include <stdlib.h>
+#include "tokenizer/bytemap.h"
+#include "tokenizer/vocab.h"
+
+struct tokenizer *vocab_new(void) {
+    struct tokenizer *t = calloc(1, sizeof *t);
+    if (t) memset(t->byte_id, 0xFF, sizeof t->byte_id);
+    return t;
+}
+
+void tokenizer_free(struct tokenizer *t) {
+    if (!t) return;
+    free(t->bytes);
+    free(t->start);
+    free(t->kind);
+    finder_release(&t->finder);
+    free(t->merges);
+    free(t->pairs.slot);
+    for (uint32_t i = 0; i < t->n_specials; i++) free((char *)t->specials[i].text);
+    free(t->specials);
+    for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
+    pattern_free(t->pattern);
+    free(t->unk);
+    free(t->post);
+    free(t->folder);
+    free(t);
+}
+
+/* ------------------------------------------------------------------ bytes -> id */
+
+static uint64_t load(const uint8_t *p, size_t n) {
+    uint64_t x = 0;
+    memcpy(&x, p, n);
+    return x;
+}
+
+uint64_t vocab_hash(const uint8_t *p, size_t n) {
+    const uint64_t k0 = 0xA0761D6478BD642Fu, k1 = 0xE7037ED1A0B428DBu;
+    uint64_t h = n * k0;
+    for (; n > 8; p += 8, n -= 8) {
+        h = (h ^ load(p, 8)) * k1;
+        h ^= h >> 32;
+    }
+    h = (h ^ load(p, n)) * k1;
+    h ^= h >> 29;
+    h *= k0;
+    return h ^ h >> 32;
+}
+
+/* A power of two, at least twice `n`. */
+static size_t table_size(uint64_t n) {
+    size_t size = 16;
+    while (size < 2 * n) size *= 2;
+    return size;
+}
+
+int finder_new(struct finder *f, size_t n, struct err *err) {
+    size_t size = table_size(n);
+    f->slot = mem_array(size, sizeof *f->slot);
+    if (!f->slot) return err_nomem(err, (uint64_t)size * sizeof *f->slot);
+    memset(f->slot, 0xFF, size * sizeof *f->slot);
+    f->mask = size - 1;
+    return 0;
+}
+
+uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n) {
+    uint64_t h = vocab_hash(p, n);
+    for (size_t i = h & f->mask;; i = (i + 1) & f->mask) {
+        const struct finder_slot *s = &f->slot[i];
+        if (s->id == TOKENIZER_NO_ID) return TOKENIZER_NO_ID;
+        if (s->tag != (uint32_t)(h >> 32)) continue;
+        size_t len;
+        const uint8_t *v = vocab_token(t, s->id, &len);
+        if (len == n && memcmp(v, p, n) == 0) return s->id;
+    }
+}
+
+uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id) {
+    size_t n;
+    const uint8_t *p = vocab_token(t, id, &n);
+    uint32_t there = finder_get(f, t, p, n);
+    if (there != TOKENIZER_NO_ID) return there;
+    uint64_t h = vocab_hash(p, n);
+    size_t i = h & f->mask;
+    while (f->slot[i].id != TOKENIZER_NO_ID) i = (i + 1) & f->mask;
+    f->slot[i] = (struct finder_slot){.tag = (uint32_t)(h >> 32), .id = id};
+    return TOKENIZER_NO_ID;
+}
+
+void finder_release(struct finder *f) {
+    free(f->slot);
+    memset(f, 0, sizeof *f);
+}
+
+/* ------------------------------------------------------------------ the steps of making */
+
+int vocab_set_tokens(struct tokenizer *t, uint32_t n, uint8_t *bytes, uint64_t *start,
+                     uint8_t *kind, struct err *err) {
+    t->n = n;
+    t->bytes = bytes;
+    t->start = start;
+    t->kind = kind;
+    int rc = finder_new(&t->finder, n, err);
+    if (rc < 0) return rc;
+    for (uint32_t id = 0; id < n; id++) {
+        if (!(kind[id] & TOKEN_MODEL)) continue;
+        uint32_t there = finder_add(&t->finder, t, id);
+        if (there != TOKENIZER_NO_ID)
+            return err_set(err, ERR_CORRUPT, "tokens %u and %u have the same bytes", there, id);
+        if (start[id + 1] - start[id] == 1) t->byte_id[bytes[start[id]]] = id;
+    }
+    return 0;
+}
+
+static int special_order(const void *a, const void *b) {
+    uint32_t x = ((const struct special *)a)->id, y = ((const struct special *)b)->id;
+    return (x > y) - (x < y);
+}
+
+int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n, struct err *err) {
+    t->specials = mem_array(n, sizeof *t->specials);
+    if (!t->specials) return err_nomem(err, (uint64_t)n * sizeof *t->specials);
+    for (uint32_t i = 0; i < n; i++) {
+        struct special *s = &t->specials[i];
+        *s = v[i];
+        s->text = NULL;
+        t->n_specials = i + 1;
+        if (s->id >= t->n || !v[i].text || !v[i].text[0])
+            return err_set(err, ERR_CORRUPT, "special token %u has no text or no id below %u",
+                           s->id, t->n);
+        size_t len;
+        const uint8_t *p = vocab_token(t, s->id, &len);
+        if (strlen(v[i].text) != len || memcmp(p, v[i].text, len) != 0)
+            return err_set(err, ERR_CORRUPT,
+                           "special token %u \"%.60s\" has other bytes than its text", s->id,
+                           v[i].text);
+        s->text = strdup(v[i].text);
+        if (!s->text) return err_nomem(err, len + 1);
+        t->kind[s->id] |= TOKEN_SPECIAL;
+    }
+    if (n) qsort(t->specials, n, sizeof *t->specials, special_order);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct special *s = &t->specials[i];
+        if (i && s->id == s[-1].id)
+            return err_set(err, ERR_CORRUPT, "two special tokens have the id %u", s->id);
+        int rc = special_tree_add(&t->tree[s->normalized], s->text, i, err);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+static int merge_check(const struct tokenizer *t, const struct merge *m, uint64_t at,
+                       struct err *err) {
+    if (m->left >= t->n || m->right >= t->n || m->result >= t->n)
+        return err_set(err, ERR_CORRUPT, "merge %llu names a token that does not exist",
+                       (unsigned long long)at);
+    size_t a, b, c;
+    const uint8_t *l = vocab_token(t, m->left, &a), *r = vocab_token(t, m->right, &b);
+    const uint8_t *p = vocab_token(t, m->result, &c);
+    if (!a || !b || c != a + b || memcmp(p, l, a) != 0 || memcmp(p + a, r, b) != 0)
+        return err_set(err, ERR_CORRUPT, "merge %llu: token %u is not tokens %u and %u joined",
+                       (unsigned long long)at, m->result, m->left, m->right);
+    return 0;
+}
+
+int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, struct err *err) {
+    t->merges = merges;
+    t->n_merges = n;
+    if (n >= UINT32_MAX) return err_set(err, ERR_CORRUPT, "more than 2^32 merges");
+    size_t size = table_size(n);
+    t->pairs.slot = mem_array(size, sizeof *t->pairs.slot);
+    if (!t->pairs.slot) return err_nomem(err, (uint64_t)size * sizeof *t->pairs.slot);
+    memset(t->pairs.slot, 0xFF, size * sizeof *t->pairs.slot);
+    t->pairs.mask = size - 1;
+    for (uint64_t i = 0; i < n; i++) {
+        const struct merge *m = &merges[i];
+        int rc = merge_check(t, m, i, err);
+        if (rc < 0) return rc;
+        uint64_t key = (uint64_t)m->left << 32 | m->right;
+        size_t at = (size_t)((key * 0x9E3779B97F4A7C15u) >> 32) & t->pairs.mask;
+        while (t->pairs.slot[at].key != key && t->pairs.slot[at].key != PAIR_NONE)
+            at = (at + 1) & t->pairs.mask;
+        /* A pair listed twice counts where it stands last: HF reads its list into a map. */
+        t->pairs.slot[at] = (struct pair_slot){
+            .key = key, .rank = t->by_rank ? m->result : (uint32_t)i, .result = m->result};
+    }
+    return 0;
+}
+
+int vocab_merges_of_ranks(struct tokenizer *t, struct err *err) {
+    struct merge *v = NULL;
+    uint64_t n = 0, cap = 0;
+    for (uint32_t id = 0; id < t->n; id++) {
+        size_t len;
+        const uint8_t *p = vocab_token(t, id, &len);
+        if (!(t->kind[id] & TOKEN_MODEL)) continue;
+        if (n + len > cap) {
+            uint64_t to = 2 * (n + len) + t->n;
+            struct merge *more = mem_resize(v, to, sizeof *v);
+            if (!more) {
+                free(v);
+                return err_nomem(err, to * sizeof *v);
+            }
+            v = more;
+            cap = to;
+        }
+        uint64_t first = n;
+        for (size_t cut = 1; cut < len; cut++) {
+            uint32_t l = finder_get(&t->finder, t, p, cut), r;
+            if (l == TOKENIZER_NO_ID) continue;
+            r = finder_get(&t->finder, t, p + cut, len - cut);
+            if (r == TOKENIZER_NO_ID) continue;
+            uint64_t at = n++; /* sorted by (left, right); lefts of one token differ */
+            for (; at > first && v[at - 1].left > l; at--) v[at] = v[at - 1];
+            v[at] = (struct merge){.left = l, .right = r, .result = id};
+        }
+    }
+    t->by_rank = true;
+    return vocab_set_merges(t, v, n, err);
+}
+
+int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err) {
+    return pattern_open(&t->pattern, pattern ? pattern : "gpt2", err);
+}
+
+/* ------------------------------------------------------------------ from parts */
+
+/* A special stands in vocab.json as its text, a token of bytes in the byte map's spelling. Where the two
+ * differ (anything but printable ASCII) merging never yields the special, even if the bytes are equal. */
+static int special_kinds(const struct tokenizer_parts *p, uint8_t *kind, struct err *err) {
+    struct buf b = {0};
+    int rc = 0;
+    for (uint32_t i = 0; i < p->n_specials && rc >= 0; i++) {
+        const struct special *s = &p->specials[i];
+        if (s->id >= p->n_tokens || !s->text) continue; /* vocab_set_specials will refuse it */
+        b.n = 0;
+        rc = bytemap_write(&b, s->text, strlen(s->text), err);
+        if (rc >= 0 && (b.n != strlen(s->text) || memcmp(b.v, s->text, b.n) != 0))
+            kind[s->id] = TOKEN_RAW;
+    }
+    buf_release(&b);
+    return rc;
+}
+
+static int copy_tokens(struct tokenizer *t, const struct tokenizer_parts *p, struct err *err) {
+    if (!p->n_tokens) return err_set(err, ERR_CORRUPT, "a vocabulary without tokens");
+    for (uint32_t i = 0; i < p->n_tokens; i++)
+        if (p->start[i + 1] < p->start[i])
+            return err_set(err, ERR_CORRUPT, "token %u ends before it starts", i);
+    uint64_t total = p->start[p->n_tokens];
+    t->bytes = mem_array(total, 1);
+    t->kind = mem_array(p->n_tokens, 1);
+    t->start = mem_array((size_t)p->n_tokens + 1, sizeof *t->start);
+    if (!t->bytes || !t->kind || !t->start) return err_nomem(err, total);
+    if (total) memcpy(t->bytes, p->bytes, total);
+    memcpy(t->start, p->start, ((size_t)p->n_tokens + 1) * sizeof *t->start);
+    for (uint32_t i = 0; i < p->n_tokens; i++)
+        t->kind[i] = t->start[i + 1] > t->start[i] ? TOKEN_MODEL : 0;
+    int rc = special_kinds(p, t->kind, err);
+    return rc < 0 ? rc : vocab_set_tokens(t, p->n_tokens, t->bytes, t->start, t->kind, err);
+}
+
+/* A special such as "é" would be spelt as the token of byte E9: one key for two ids. */
+static int specials_distinct(const struct tokenizer *t, struct err *err) {
+    struct buf b = {0};
+    int rc = 0;
+    for (uint32_t i = 0; i < t->n_specials && rc >= 0; i++) {
+        const struct special *s = &t->specials[i];
+        b.n = 0;
+        rc = bytemap_read(&b, s->text, strlen(s->text), err);
+        if (rc <= 0) continue;
+        uint32_t other = finder_get(&t->finder, t, (uint8_t *)b.v, b.n);
+        if (other != TOKENIZER_NO_ID && other != s->id)
+            rc = err_set(err, ERR_CORRUPT,
+                         "special token \"%.60s\" is spelt as token %u in vocab.json", s->text,
+                         other);
+    }
+    buf_release(&b);
+    return rc < 0 ? rc : 0;
+}
+
+int tokenizer_build(struct tokenizer **ret, const struct tokenizer_parts *parts, struct err *err) {
+    struct tokenizer *t = vocab_new();
+    if (!t) return err_nomem(err, sizeof *t);
+    struct merge *merges = NULL;
+    int rc = copy_tokens(t, parts, err);
+    if (rc >= 0) rc = vocab_set_specials(t, parts->specials, parts->n_specials, err);
+    if (rc >= 0) rc = specials_distinct(t, err);
+    if (rc >= 0) {
+        merges = mem_array(parts->n_merges, sizeof *merges);
+        if (!merges) rc = err_nomem(err, parts->n_merges * sizeof *merges);
+    }
+    if (rc >= 0) {
+        if (parts->n_merges) memcpy(merges, parts->merges, parts->n_merges * sizeof *merges);
+        rc = vocab_set_merges(t, merges, parts->n_merges, err);
+    }
+    if (rc >= 0) rc = vocab_set_pattern(t, parts->pattern, err);
+    if (rc < 0) {
+        tokenizer_free(t);
+        return rc;
+    }
+    *ret = t;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ questions */
+
+uint32_t tokenizer_size(const struct tokenizer *t) {
+    return t->n;
+}
+
+uint32_t tokenizer_find(const struct tokenizer *t, const void *bytes, size_t n) {
+    uint32_t id = finder_get(&t->finder, t, bytes, n);
+    for (int i = 0; i < 2 && id == TOKENIZER_NO_ID; i++) {
+        size_t len;
+        uint32_t at = special_tree_match(&t->tree[i], bytes, 0, n, &len);
+        if (at != TOKENIZER_NO_ID && len == n) id = t->specials[at].id;
+    }
+    return id;
+}
+
+uint32_t tokenizer_eot(const struct tokenizer *t) {
+    return tokenizer_find(t, TOKENIZER_EOT, sizeof TOKENIZER_EOT - 1);
+}
+
+const char *tokenizer_pattern(const struct tokenizer *t) {
+    return pattern_name(t->pattern);
+}
+
+const uint8_t *tokenizer_bytes(const struct tokenizer *t, uint32_t id, size_t *ret_n) {
+    *ret_n = 0;
+    return id < t->n ? vocab_token(t, id, ret_n) : NULL;
+}
+
+uint64_t tokenizer_merges(const struct tokenizer *t, const struct merge **ret) {
+    *ret = t->merges;
+    return t->n_merges;
+}
+
+uint32_t tokenizer_specials(const struct tokenizer *t, const struct special **ret) {
+    *ret = t->specials;
+    return t->n_specials;
+}
+
+static void add_u64(struct sha256 *s, uint64_t x) {
+    uint8_t v[8];
+    for (int i = 0; i < 8; i++) v[i] = (uint8_t)(x >> 8 * i);
+    sha256_add(s, v, sizeof v);
+}
+
+void tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX]) {
+    static const char magic[] = "lory tokenizer 1";
+    struct sha256 *s = sha256_new();
+    ret_hex[0] = 0;
+    if (!s) return;
+    sha256_add(s, magic, sizeof magic);
+    add_u64(s, t->n);
+    for (uint32_t id = 0; id <= t->n; id++) add_u64(s, t->start[id]);
+    sha256_add(s, t->bytes, t->start[t->n]);
+    add_u64(s, t->n_merges);
+    for (uint64_t i = 0; i < t->n_merges; i++) {
+        add_u64(s, (uint64_t)t->merges[i].left << 32 | t->merges[i].right);
+        add_u64(s, t->merges[i].result);
+    }
+    add_u64(s, t->n_specials);
+    for (uint32_t i = 0; i < t->n_specials; i++) {
+        const struct special *p = &t->specials[i];
+        add_u64(s, p->id);
+        add_u64(s, (uint64_t)(p->special | p->lstrip << 1 | p->rstrip << 2 | p->single_word << 3 |
+                              p->normalized << 4));
+    }
+    add_u64(s, (uint64_t)(t->ignore_merges | t->prefix_space << 1));
+    const char *name = pattern_name(t->pattern);
+    sha256_add(s, name, strlen(name));
+    sha256_end(s, ret_hex);
+}

@@ -1,0 +1,111 @@
+/* One vocabulary: bytes <-> ids, exactly as GPT-2's byte-level BPE (HF tokenizers, tiktoken).
+ *
+ *     struct tokenizer *t;                        read-only after opening; shared by any threads
+ *     tokenizer_open(&t, "tok/", NULL, err);
+ *     struct encoder *e;                          one per thread: scratch and a bounded cache
+ *     encoder_new(&e, t, err);
+ *     encode(e, text, n, TOKENIZER_SPECIAL_NONE, &ids, err);
+ *     tokenizer_free(t);                          after its encoders
+ *
+ * Functions return 0 or a negative ERR_ code and describe the failure in *err. Ids are uint32_t. */
+#ifndef LORY_TOKENIZER_TOKENIZER_H
+#define LORY_TOKENIZER_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hash.h"
+
+struct tokenizer;
+struct encoder;
+
+#define TOKENIZER_NO_ID UINT32_MAX
+#define TOKENIZER_EOT   "<|endoftext|>"
+
+/* A pair that becomes one token. In the order of rank: the earlier one merges first. */
+struct merge {
+    uint32_t left, right, result;
+};
+
+/* A token matched in the text before the pattern cuts it (HF: added token). */
+struct special {
+    uint32_t id;
+    const char *text; /* UTF-8, NUL-terminated */
+    bool special;     /* false: an added token that is ordinary text when decoding "without specials" */
+    bool lstrip, rstrip, single_word, normalized; /* HF's AddedToken flags */
+};
+
+/* What a tokenizer is made of. tokenizer_build() copies everything. */
+struct tokenizer_parts {
+    const char *pattern;        /* a name ("gpt2", "cl100k", "o200k", …) or a regular expression       */
+    uint32_t n_tokens;          /* ids 0 … n_tokens-1, specials included                               */
+    const uint8_t *bytes;       /* the bytes of all tokens, one after the other (a special: its text)  */
+    const uint64_t *start;      /* (n_tokens + 1) token i is bytes[start[i] .. start[i+1])             */
+    uint64_t n_merges;
+    const struct merge *merges;
+    uint32_t n_specials;
+    const struct special *specials;
+};
+
+struct tokenizer_open_opts {
+    const char *pattern;     /* for files that name none (.tiktoken, merges.txt); NULL: by size and name,
+                              * else "gpt2" */
+};
+
+/* Opens a folder with tokenizer.json (or vocab.json + merges.txt), one of these files, or a .tiktoken
+ * file. Everything is validated before anything is allocated by its sizes. opts may be NULL.
+ * ERR_IO: cannot read. ERR_CORRUPT: not a byte-level BPE, with the path and what is wrong. */
+int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokenizer_open_opts *opts,
+                   struct err *err);
+int tokenizer_build(struct tokenizer **ret, const struct tokenizer_parts *parts, struct err *err);
+void tokenizer_free(struct tokenizer *t); /* NULL is fine */
+
+/* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, vocab.json, merges.txt and
+ * tokenizer.tiktoken into `dir` (made if missing), each atomically; opens in AutoTokenizer, tokenizers
+ * and tiktoken with equal ids. */
+int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err);
+/* Copies the files a checkpoint needs (as found in the folder it was opened from, or made anew). */
+int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, struct err *err);
+
+uint32_t tokenizer_size(const struct tokenizer *t); /* largest id + 1: the model's V */
+uint32_t tokenizer_eot(const struct tokenizer *t);  /* id of <|endoftext|>, or TOKENIZER_NO_ID */
+const char *tokenizer_pattern(const struct tokenizer *t); /* its name, or the expression */
+/* The bytes of one token; borrowed, valid while t lives. An id without a token has *ret_n == 0. */
+const uint8_t *tokenizer_bytes(const struct tokenizer *t, uint32_t id, size_t *ret_n);
+/* Id of exactly these bytes (specials by their text), or TOKENIZER_NO_ID. */
+uint32_t tokenizer_find(const struct tokenizer *t, const void *bytes, size_t n);
+uint64_t tokenizer_merges(const struct tokenizer *t, const struct merge **ret);   /* borrowed */
+uint32_t tokenizer_specials(const struct tokenizer *t, const struct special **ret); /* borrowed */
+/* sha256 over token bytes by id, merges, specials and pattern: the same for re-saved JSON. */
+void tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX]);
+
+/* Which special tokens are recognised in a text. */
+enum tokenizer_special {
+    TOKENIZER_SPECIAL_NONE, /* their text is ordinary text: for corpora               */
+    TOKENIZER_SPECIAL_ALL,  /* as HF's encode()                                       */
+    TOKENIZER_SPECIAL_LIST, /* those of encoder_allow()                               */
+};
+
+int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err);
+void encoder_free(struct encoder *e); /* NULL is fine */
+/* What TOKENIZER_SPECIAL_LIST recognises from now on. ERR_USAGE names a text that is no special token. */
+int encoder_allow(struct encoder *e, const char *const *texts, size_t n, struct err *err);
+
+/* Appends the ids of text[0..n) to `out`. Any byte sequence is accepted; linear in n. Equal to HF
+ * tokenizers and tiktoken id for id. n < 4 GiB, else ERR_DATA. */
+int encode(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
+           struct u32s *out, struct err *err);
+/* As encode, without specials and without the pattern: one piece (a word of a fertility count). */
+int encode_piece(struct encoder *e, const char *piece, size_t n, struct u32s *out, struct err *err);
+
+/* Appends the bytes of ids[0..n). ERR_DATA names an id that has no token. `skip_special`: leaves out
+ * special tokens. Bytes may end inside a character. */
+int decode(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special,
+           struct buf *out, struct err *err);
+/* Length of the longest prefix of bytes[0..n) that does not end inside a UTF-8 character: what a
+ * stream may print now. */
+size_t decode_whole(const char *bytes, size_t n);
+
+#endif

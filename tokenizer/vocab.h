@@ -1,0 +1,159 @@
+/* What stands behind struct tokenizer, for the files of this folder that make, save and encode.
+ *
+ *   bytes   [Ġ t h e|i n|…]           the bytes of all tokens, one after the other
+ *   start   [0, 4, 6, …]              token i is bytes[start[i] .. start[i+1]); equal: a hole
+ *   finder  bytes ─▶ id               tokens made of bytes that merging (or a whole piece) may yield
+ *   pairs   (left,right) ─▶ rank, result
+ *
+ * A tokenizer is made in steps, each of which validates what it is given:
+ *
+ *   vocab_new ─▶ vocab_set_tokens ─▶ vocab_set_specials ─▶ vocab_set_merges ─▶ vocab_set_pattern
+ *
+ * and is read-only afterwards. Two meanings of "merge" live in the same table. A list of merges (HF) gives
+ * every pair its place in the list as rank. Ranks of tokens (tiktoken) let any two neighbours merge whose
+ * bytes together are a token: then every split of every token is listed, with the id of the result as
+ * rank, and equal ranks go to the leftmost. Both ways the pair of the lowest rank merges first. */
+#ifndef LORY_TOKENIZER_VOCAB_H
+#define LORY_TOKENIZER_VOCAB_H
+
+#include <string.h>
+#include "tokenizer/pattern.h"
+#include "tokenizer/tokenizer.h"
+
+enum {
+    TOKEN_MODEL = 1,   /* in the model's vocabulary, made of bytes: in the finder               */
+    TOKEN_RAW = 2,     /* in the model's vocabulary, with characters that stand for no byte     */
+    TOKEN_SPECIAL = 4, /* an added token; its bytes are its text                                */
+};
+
+/* Open addressing; a slot is free when id is TOKENIZER_NO_ID. The tag spares most comparisons. */
+struct finder {
+    struct finder_slot {
+        uint32_t tag, id;
+    } * slot;
+    size_t mask;
+};
+
+/* Open addressing; a slot is free when key is PAIR_NONE. */
+#define PAIR_NONE UINT64_MAX
+struct pairs {
+    struct pair_slot {
+        uint64_t key; /* left << 32 | right */
+        uint32_t rank, result;
+    } * slot;
+    size_t mask;
+};
+
+/* Added tokens as a tree of bytes; see specials.c. */
+struct special_tree {
+    struct special_node {
+        uint32_t child, next; /* first child, next sibling; 0: none (0 is the root) */
+        uint32_t special;     /* index into the specials, or TOKENIZER_NO_ID        */
+        uint8_t byte;
+    } * node;
+    uint32_t n, cap;
+    bool first[256]; /* bytes that begin a special */
+};
+
+struct tokenizer {
+    uint32_t n; /* ids 0 … n-1 */
+    uint8_t *bytes;
+    uint64_t *start; /* (n + 1) */
+    uint8_t *kind;   /* (n) TOKEN_ bits; 0: a hole */
+    struct finder finder;
+    uint32_t byte_id[256]; /* of the single bytes; TOKENIZER_NO_ID where missing */
+
+    struct merge *merges;
+    uint64_t n_merges;
+    struct pairs pairs;
+
+    struct special *specials; /* by rising id */
+    uint32_t n_specials;
+    struct special_tree tree[2]; /* HF's two passes: normalized == false first, then true */
+
+    struct pattern *pattern;
+    bool ignore_merges; /* a piece that is a token is that token, whatever the merges say */
+    bool by_rank;       /* merges[].rank is the result's id (tiktoken)                    */
+    bool prefix_space;  /* HF's add_prefix_space                                          */
+
+    /* What tokenizer.json says besides and is written back; no meaning for the ids. */
+    bool null_affixes; /* continuing_subword_prefix and end_of_word_suffix are null, not ""  */
+    bool fuse_unk;
+    char *unk;    /* unk_token, or NULL               */
+    char *post;   /* post_processor as compact JSON, or NULL for ByteLevel's */
+    char *folder; /* opened from here, or NULL        */
+};
+
+/* An empty tokenizer with GPT-2's settings, or NULL. */
+struct tokenizer *vocab_new(void);
+/* Takes over the three arrays (malloc'd), also on failure. kind[i] tells which tokens are what.
+ * ERR_CORRUPT: two tokens of the same bytes. */
+int vocab_set_tokens(struct tokenizer *t, uint32_t n, uint8_t *bytes, uint64_t *start,
+                     uint8_t *kind, struct err *err);
+/* Copies the specials; their ids are below n and their bytes are their texts. */
+int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n, struct err *err);
+/* Takes over the list (malloc'd), also on failure. Every merge is checked: known ids, and the bytes of
+ * the result are those of its parts. */
+int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, struct err *err);
+/* Lists every split of every token in two tokens, as tiktoken's ranks mean them. */
+int vocab_merges_of_ranks(struct tokenizer *t, struct err *err);
+int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err);
+
+static inline const uint8_t *vocab_token(const struct tokenizer *t, uint32_t id, size_t *n) {
+    *n = (size_t)(t->start[id + 1] - t->start[id]);
+    return t->bytes + t->start[id];
+}
+
+/* Room for `n` tokens. */
+int finder_new(struct finder *f, size_t n, struct err *err);
+/* Adds token `id` of t; returns the id of another token with the same bytes, or TOKENIZER_NO_ID. */
+uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id);
+uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n);
+void finder_release(struct finder *f);
+
+/* The pair's slot, or NULL if the two do not merge. */
+static inline const struct pair_slot *pairs_get(const struct pairs *p, uint32_t left,
+                                                uint32_t right) {
+    uint64_t key = (uint64_t)left << 32 | right;
+    size_t i = (size_t)((key * 0x9E3779B97F4A7C15u) >> 32) & p->mask;
+    for (;; i = (i + 1) & p->mask) {
+        const struct pair_slot *s = &p->slot[i];
+        if (s->key == key) return s;
+        if (s->key == PAIR_NONE) return NULL;
+    }
+}
+
+/* A hash of short byte strings, the same on every machine. */
+uint64_t vocab_hash(const uint8_t *p, size_t n);
+
+/* ------------------------------------------------------------------ specials.c */
+
+int special_tree_add(struct special_tree *tree, const char *text, uint32_t special,
+                     struct err *err);
+void special_tree_release(struct special_tree *tree);
+/* Longest special of `tree` that text[at..n) begins with: its index and *ret_n, or TOKENIZER_NO_ID. */
+uint32_t special_tree_match(const struct special_tree *tree, const char *text, size_t at, size_t n,
+                            size_t *ret_n);
+
+/* A stretch of text between specials (id == TOKENIZER_NO_ID), or a special. */
+struct segment {
+    size_t start, end;
+    uint32_t id;
+};
+struct segments {
+    struct segment *v;
+    size_t n, cap;
+};
+/* Cuts text[0..n) as HF's added vocabulary does; the pieces follow one another. */
+int specials_cut(const struct tokenizer *t, const struct special_tree tree[2], const char *text,
+                 size_t n, struct segments *out, struct err *err);
+
+/* ------------------------------------------------------------------ readers and writer */
+
+/* Each opens one file (merges: and its neighbour) into an empty tokenizer. Messages carry the path. */
+int read_tokenizer_json(struct tokenizer *t, const char *path, struct err *err);
+int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges,
+                      const char *pattern, struct err *err);
+int read_tiktoken(struct tokenizer *t, const char *path, const char *pattern, struct err *err);
+
+#endif

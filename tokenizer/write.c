@@ -1,0 +1,373 @@
+/* A tokenizer's files, byte for byte as HF's tokenizers and transformers write them (pretty JSON of two
+ * blanks, non-ASCII as it is, no newline at the end of tokenizer.json). tokenizer.json comes last: a
+ * folder with it has the others too. */
+#include <stdlib.h>
+#include "base/file.h"
+#include "base/json.h"
+#include "tokenizer/bytemap.h"
+#include "tokenizer/vocab.h"
+
+/* Text being written; the first failure sticks in rc and later calls do nothing. */
+struct out {
+    struct buf b;
+    int rc;
+    struct err *err;
+};
+
+static void put(struct out *o, const char *s) {
+    if (o->rc >= 0) o->rc = buf_str(&o->b, s, o->err);
+}
+
+static void put_u32(struct out *o, uint32_t x) {
+    if (o->rc >= 0) o->rc = buf_printf(&o->b, o->err, "%u", x);
+}
+
+static void put_bool(struct out *o, bool x) {
+    put(o, x ? "true" : "false");
+}
+
+static void put_quoted(struct out *o, const char *s) {
+    if (o->rc >= 0) o->rc = json_quote(&o->b, s, strlen(s), o->err);
+}
+
+/* A token as vocab.json spells it, without quotes or escapes. */
+static void put_token(struct out *o, const struct tokenizer *t, uint32_t id) {
+    size_t n;
+    const uint8_t *p = vocab_token(t, id, &n);
+    if (o->rc < 0) return;
+    o->rc = t->kind[id] & TOKEN_MODEL ? bytemap_write(&o->b, p, n, o->err)
+                                      : buf_append(&o->b, p, n, o->err);
+}
+
+static void put_token_quoted(struct out *o, const struct tokenizer *t, uint32_t id) {
+    size_t n;
+    const uint8_t *p = vocab_token(t, id, &n);
+    if (o->rc < 0) return;
+    if (!(t->kind[id] & TOKEN_MODEL)) {
+        o->rc = json_quote(&o->b, (const char *)p, n, o->err);
+        return;
+    }
+    /* Of the byte map's characters only these two are escaped in JSON. */
+    put(o, "\"");
+    for (size_t from = 0, i = 0; i <= n && o->rc >= 0; i++) {
+        if (i < n && p[i] != '"' && p[i] != '\\') continue;
+        o->rc = bytemap_write(&o->b, p + from, i - from, o->err);
+        if (i < n) put(o, p[i] == '"' ? "\\\"" : "\\\\");
+        from = i + 1;
+    }
+    put(o, "\"");
+}
+
+static int finish(struct out *o, const char *dir, const char *name) {
+    char *path = o->rc < 0 ? NULL : path_join(dir, name);
+    if (o->rc >= 0)
+        o->rc = path ? file_write(path, o->b.v, o->b.n, o->err) : err_nomem(o->err, strlen(dir));
+    free(path);
+    buf_release(&o->b);
+    return o->rc;
+}
+
+/* ------------------------------------------------------------------ what goes where */
+
+static bool in_model(const struct tokenizer *t, uint32_t id) {
+    return (t->kind[id] & (TOKEN_MODEL | TOKEN_RAW)) != 0;
+}
+
+/* HF gives added tokens that are not in the model's vocabulary the ids that follow it. Where that would
+ * move one (cl100k's specials leave a gap), all specials are written into the vocabulary. */
+static bool specials_follow(const struct tokenizer *t) {
+    uint64_t size = 0, next;
+    for (uint32_t id = 0; id < t->n; id++) size += in_model(t, id);
+    next = size;
+    for (uint32_t i = 0; i < t->n_specials; i++) {
+        uint32_t id = t->specials[i].id;
+        if (!in_model(t, id) && id != next) return false;
+        if (id >= next) next = (uint64_t)id + 1;
+    }
+    return true;
+}
+
+/* Ids of the model's vocabulary as it will be written, one call after the other; t->n at the end. */
+static uint32_t next_id(const struct tokenizer *t, uint32_t id, bool with_specials) {
+    while (id < t->n && !in_model(t, id) && !(with_specials && t->kind[id])) id++;
+    return id;
+}
+
+/* ------------------------------------------------------------------ tokenizer.json */
+
+static void put_added(struct out *o, const struct tokenizer *t) {
+    put(o, "  \"added_tokens\": [");
+    for (uint32_t i = 0; i < t->n_specials; i++) {
+        const struct special *s = &t->specials[i];
+        put(o, i ? ",\n    {\n      \"id\": " : "\n    {\n      \"id\": ");
+        put_u32(o, s->id);
+        put(o, ",\n      \"content\": ");
+        put_quoted(o, s->text);
+        put(o, ",\n      \"single_word\": ");
+        put_bool(o, s->single_word);
+        put(o, ",\n      \"lstrip\": ");
+        put_bool(o, s->lstrip);
+        put(o, ",\n      \"rstrip\": ");
+        put_bool(o, s->rstrip);
+        put(o, ",\n      \"normalized\": ");
+        put_bool(o, s->normalized);
+        put(o, ",\n      \"special\": ");
+        put_bool(o, s->special);
+        put(o, "\n    }");
+    }
+    put(o, t->n_specials ? "\n  ],\n" : "],\n");
+}
+
+static void put_byte_level(struct out *o, const char *indent, bool prefix, bool trim, bool regex) {
+    put(o, "{\n");
+    put(o, indent);
+    put(o, "  \"type\": \"ByteLevel\",\n");
+    put(o, indent);
+    put(o, "  \"add_prefix_space\": ");
+    put_bool(o, prefix);
+    put(o, ",\n");
+    put(o, indent);
+    put(o, "  \"trim_offsets\": ");
+    put_bool(o, trim);
+    put(o, ",\n");
+    put(o, indent);
+    put(o, "  \"use_regex\": ");
+    put_bool(o, regex);
+    put(o, "\n");
+    put(o, indent);
+    put(o, "}");
+}
+
+static void put_pre_tokenizer(struct out *o, const struct tokenizer *t) {
+    const char *regex = pattern_regex(t->pattern);
+    put(o, "  \"pre_tokenizer\": ");
+    if (!regex) {
+        put_byte_level(o, "  ", t->prefix_space, true, true);
+    } else {
+        put(o, "{\n    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n      {\n"
+               "        \"type\": \"Split\",\n        \"pattern\": {\n          \"Regex\": ");
+        put_quoted(o, regex);
+        put(o, "\n        },\n        \"behavior\": \"Isolated\",\n        \"invert\": false\n"
+               "      },\n      ");
+        put_byte_level(o, "      ", false, true, false);
+        put(o, "\n    ]\n  }");
+    }
+    put(o, ",\n");
+}
+
+/* The post-processor the file was read with, indented anew. */
+static void put_post(struct out *o, const struct tokenizer *t) {
+    cJSON *tree = NULL;
+    struct buf text = {0};
+    put(o, "  \"post_processor\": ");
+    if (!t->post) put_byte_level(o, "  ", true, false, true);
+    if (t->post && o->rc >= 0) o->rc = json_parse(&tree, t->post, strlen(t->post), "", o->err);
+    if (tree && o->rc >= 0) o->rc = json_text(&text, tree, true, o->err);
+    for (size_t i = 0; i < text.n && o->rc >= 0; i++) {
+        if (text.v[i] == '\n' && i + 1 == text.n) break;
+        o->rc = buf_char(&o->b, text.v[i], o->err);
+        if (text.v[i] == '\n') put(o, "  ");
+    }
+    cJSON_Delete(tree);
+    buf_release(&text);
+    put(o, ",\n");
+}
+
+static void put_model(struct out *o, const struct tokenizer *t) {
+    bool inside = !specials_follow(t);
+    put(o, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
+    if (t->unk)
+        put_quoted(o, t->unk);
+    else
+        put(o, "null");
+    put(o, ",\n    \"continuing_subword_prefix\": ");
+    put(o, t->null_affixes ? "null" : "\"\"");
+    put(o, ",\n    \"end_of_word_suffix\": ");
+    put(o, t->null_affixes ? "null" : "\"\"");
+    put(o, ",\n    \"fuse_unk\": ");
+    put_bool(o, t->fuse_unk);
+    put(o, ",\n    \"byte_fallback\": false,\n    \"ignore_merges\": ");
+    put_bool(o, t->ignore_merges);
+    put(o, ",\n    \"vocab\": {");
+    const char *before = "\n      ";
+    for (uint32_t id = next_id(t, 0, inside); id < t->n; id = next_id(t, id + 1, inside)) {
+        put(o, before);
+        put_token_quoted(o, t, id);
+        put(o, ": ");
+        put_u32(o, id);
+        before = ",\n      ";
+    }
+    put(o, "\n    },\n    \"merges\": [");
+    for (uint64_t i = 0; i < t->n_merges; i++) {
+        put(o, i ? ",\n      [\n        " : "\n      [\n        ");
+        put_token_quoted(o, t, t->merges[i].left);
+        put(o, ",\n        ");
+        put_token_quoted(o, t, t->merges[i].right);
+        put(o, "\n      ]");
+    }
+    put(o, t->n_merges ? "\n    ]\n  }\n}" : "]\n  }\n}");
+}
+
+static int write_tokenizer_json(const struct tokenizer *t, const char *dir, struct err *err) {
+    struct out o = {.err = err};
+    put(&o, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
+    put_added(&o, t);
+    put(&o, "  \"normalizer\": null,\n");
+    put_pre_tokenizer(&o, t);
+    put_post(&o, t);
+    put(&o, "  \"decoder\": ");
+    put_byte_level(&o, "  ", true, true, true);
+    put(&o, ",\n");
+    put_model(&o, t);
+    return finish(&o, dir, "tokenizer.json");
+}
+
+/* ------------------------------------------------------------------ the plain files */
+
+static int write_vocab_json(const struct tokenizer *t, const char *dir, struct err *err) {
+    struct out o = {.err = err};
+    bool inside = !specials_follow(t);
+    const char *before = "{";
+    for (uint32_t id = next_id(t, 0, inside); id < t->n; id = next_id(t, id + 1, inside)) {
+        put(&o, before);
+        put_token_quoted(&o, t, id);
+        put(&o, ":");
+        put_u32(&o, id);
+        before = ",";
+    }
+    put(&o, "}");
+    return finish(&o, dir, "vocab.json");
+}
+
+static int write_merges_txt(const struct tokenizer *t, const char *dir, struct err *err) {
+    struct out o = {.err = err};
+    put(&o, "#version: 0.2\n");
+    for (uint64_t i = 0; i < t->n_merges; i++) {
+        put_token(&o, t, t->merges[i].left);
+        put(&o, " ");
+        put_token(&o, t, t->merges[i].right);
+        put(&o, "\n");
+    }
+    return finish(&o, dir, "merges.txt");
+}
+
+/* tiktoken takes the id as the rank: that means the same only if ids rise with the merges. */
+static bool ids_are_ranks(const struct tokenizer *t) {
+    for (uint64_t i = 1; i < t->n_merges && !t->by_rank; i++)
+        if (t->merges[i].result <= t->merges[i - 1].result) return false;
+    return true;
+}
+
+static void put_base64(struct out *o, const uint8_t *p, size_t n) {
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < n && o->rc >= 0; i += 3) {
+        uint32_t x = (uint32_t)p[i] << 16;
+        if (i + 1 < n) x |= (uint32_t)p[i + 1] << 8;
+        if (i + 2 < n) x |= p[i + 2];
+        char four[4] = {digit[x >> 18], digit[x >> 12 & 63], i + 1 < n ? digit[x >> 6 & 63] : '=',
+                        i + 2 < n ? digit[x & 63] : '='};
+        o->rc = buf_append(&o->b, four, 4, o->err);
+    }
+}
+
+static int write_tiktoken(const struct tokenizer *t, const char *dir, struct err *err) {
+    struct out o = {.err = err};
+    uint8_t *made = mem_array(t->n, 1); /* bytes and results of merges: what merging can yield */
+    if (!made) return err_nomem(err, t->n);
+    for (uint64_t i = 0; i < t->n_merges; i++) made[t->merges[i].result] = 1;
+    for (uint32_t id = 0; id < t->n; id++) {
+        size_t n;
+        const uint8_t *p = vocab_token(t, id, &n);
+        if (!(t->kind[id] & TOKEN_MODEL) || !(n == 1 || made[id] || t->by_rank)) continue;
+        put_base64(&o, p, n);
+        put(&o, " ");
+        put_u32(&o, id);
+        put(&o, "\n");
+    }
+    free(made);
+    return finish(&o, dir, "tokenizer.tiktoken");
+}
+
+/* ------------------------------------------------------------------ transformers' two files */
+
+static int put_member(cJSON *o, const char *key, const char *value) {
+    return cJSON_AddStringToObject(o, key, value) ? 0 : -1;
+}
+
+/* bos, eos and unk are <|endoftext|>, as for GPT-2; other specials are "additional". */
+static int write_configs(const struct tokenizer *t, const char *dir, struct err *err) {
+    cJSON *config = cJSON_CreateObject(), *map = cJSON_CreateObject(), *more = cJSON_CreateArray();
+    bool eot = tokenizer_eot(t) != TOKENIZER_NO_ID;
+    int bad = config && map && more ? 0 : -1;
+    bad |= put_member(config, "backend", "tokenizers");
+    if (eot) {
+        bad |= put_member(config, "bos_token", TOKENIZER_EOT) |
+               put_member(config, "eos_token", TOKENIZER_EOT);
+        bad |= put_member(map, "bos_token", TOKENIZER_EOT) |
+               put_member(map, "eos_token", TOKENIZER_EOT) |
+               put_member(map, "unk_token", TOKENIZER_EOT);
+    }
+    if (!bad && !cJSON_AddNumberToObject(config, "model_max_length", 1024)) bad = -1;
+    bad |= put_member(config, "tokenizer_class", "PreTrainedTokenizerFast");
+    if (eot) bad |= put_member(config, "unk_token", TOKENIZER_EOT);
+    for (uint32_t i = 0; i < t->n_specials && !bad; i++) {
+        const struct special *s = &t->specials[i];
+        if (s->special && strcmp(s->text, TOKENIZER_EOT) != 0 &&
+            !cJSON_AddItemToArray(more, cJSON_CreateString(s->text)))
+            bad = -1;
+    }
+    if (!bad && cJSON_GetArraySize(more)) {
+        bad = cJSON_AddItemToObject(map, "additional_special_tokens", more) ? 0 : -1;
+        if (!bad) more = NULL;
+    }
+    char *a = path_join(dir, "tokenizer_config.json"),
+         *b = path_join(dir, "special_tokens_map.json");
+    int rc = bad || !a || !b ? err_nomem(err, 1024) : json_save(a, config, true, err);
+    if (rc >= 0) rc = json_save(b, map, true, err);
+    free(a);
+    free(b);
+    cJSON_Delete(config);
+    cJSON_Delete(map);
+    cJSON_Delete(more);
+    return rc;
+}
+
+int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) {
+    int rc = file_mkdirs(dir, err);
+    if (rc >= 0) rc = write_vocab_json(t, dir, err);
+    if (rc >= 0) rc = write_merges_txt(t, dir, err);
+    if (rc >= 0 && ids_are_ranks(t)) {
+        rc = write_tiktoken(t, dir, err);
+    } else if (rc >= 0) {
+        char *stale = path_join(dir, "tokenizer.tiktoken");
+        rc = stale ? file_remove(stale, err) : err_nomem(err, strlen(dir));
+        free(stale);
+    }
+    if (rc >= 0) rc = write_configs(t, dir, err);
+    return rc < 0 ? rc : write_tokenizer_json(t, dir, err);
+}
+
+int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, struct err *err) {
+    static const char *const names[] = {"tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "chat_template.jinja",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "tokenizer.json"};
+    if (!t->folder) return tokenizer_save(t, dir, err);
+    int rc = file_mkdirs(dir, err);
+    for (size_t i = 0; i < sizeof names / sizeof *names && rc >= 0; i++) {
+        struct buf text = {0};
+        char *from = path_join(t->folder, names[i]), *to = path_join(dir, names[i]);
+        if (!from || !to) rc = err_nomem(err, strlen(dir));
+        if (rc >= 0 && file_kind(from) == FILE_REGULAR) {
+            rc = file_read(from, UINT64_C(1) << 30, &text, err);
+            if (rc >= 0) rc = file_write(to, text.v, text.n, err);
+        }
+        free(from);
+        free(to);
+        buf_release(&text);
+    }
+    return rc;
+}
