@@ -36,7 +36,7 @@ struct doc {
 
 struct batch {
     uint64_t seq;       /* 0, 1, 2 … over the whole input                                         */
-    uint32_t file;      /* index in the source list                                               */
+    uint32_t file;      /* index in the source list; of the first record, when shuffled           */
     bool last_of_file;
     struct doc *v;
     size_t n;           /* may be 0 (a file without records still has a last batch)               */

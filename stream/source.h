@@ -34,6 +34,8 @@ struct source_list {
  * or folder with nothing in it; ERR_NET. */
 int source_resolve(struct source_list *to, const char *source, const struct hub *hub,
                    const struct log *log, struct err *err);
+/* Appends a copy of one file. */
+int source_add(struct source_list *to, const struct source_file *file, struct err *err);
 void source_list_release(struct source_list *l);
 
 #endif

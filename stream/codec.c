@@ -1,0 +1,182 @@
+/* Opening and reading: the format is told by the first bytes, the rest is the decoder's. */
+#include "stream/codec.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/file.h"
+#include "stream/codec_parts.h"
+#include "stream/feed.h"
+#include "stream/remote.h"
+
+/* ------------------------------------------------------------------ input */
+
+int input_fill(struct input *in, size_t want, struct err *err) {
+    while (input_left(in) < want && !in->ended) {
+        size_t keep = INPUT_MARGIN + input_left(in);
+        memmove(in->v, in->end - keep, keep);
+        in->at = in->v + INPUT_MARGIN;
+        in->end = in->v + keep;
+        size_t room = INPUT_MARGIN + INPUT_BYTES - keep;
+        long got = in->feed.read(in->feed.ctx, in->end, room, err);
+        if (got < 0) return (int)got;
+        if (!got) in->ended = true;
+        in->end += got;
+        in->fed += (uint64_t)got;
+    }
+    return 0;
+}
+
+int codec_bad(struct codec *c, struct err *err, const char *fmt, ...) {
+    char what[ERR_MSG_BYTES / 2];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    uint64_t at = input_tell(&c->in);
+    err_set(err, ERR_DATA, "%s: %s at byte %llu", c->name, what, (unsigned long long)at);
+    err_place(err, 0, 0, at);
+    return ERR_DATA;
+}
+
+int codec_padding(struct codec *c, const char *what, struct err *err) {
+    struct input *in = &c->in;
+    for (;;) {
+        int rc = input_fill(in, 1, err);
+        if (rc < 0) return rc;
+        if (!input_left(in)) return 0;
+        while (in->at < in->end && !*in->at) in->at++;
+        if (in->at < in->end) return codec_bad(c, err, "garbage behind the last %s", what);
+    }
+}
+
+/* ------------------------------------------------------------------ plain */
+
+static int plain_open(struct codec *c, struct err *err) {
+    (void)c, (void)err;
+    return 0;
+}
+
+/* What the sniffing read comes first; large reads go past the buffer. */
+static long plain_read(struct codec *c, void *bytes, size_t n, struct err *err) {
+    struct input *in = &c->in;
+    if (!input_left(in) && n >= INPUT_BYTES) {
+        long got = in->feed.read(in->feed.ctx, bytes, n, err);
+        if (got > 0) in->fed += (uint64_t)got;
+        return got;
+    }
+    int rc = input_fill(in, 1, err);
+    if (rc < 0) return rc;
+    if (n > input_left(in)) n = input_left(in);
+    memcpy(bytes, in->at, n);
+    in->at += n;
+    return (long)n;
+}
+
+static void plain_close(struct codec *c) {
+    (void)c;
+}
+
+const struct decoder codec_plain = {plain_open, plain_read, plain_close};
+
+/* ------------------------------------------------------------------ which one */
+
+/* Formats that people have and we do not read: better named than called bad JSON. */
+static const struct {
+    const char *magic;
+    size_t n;
+    const char *what;
+} foreign[] = {{"BZh", 3, "bzip2"},
+               {"\xfd"
+                "7zXZ",
+                5, "xz"},
+               {"\x04\x22\x4d\x18", 4, "lz4"},
+               {"PK\x03\x04", 4, "ZIP"},
+               {"PAR1", 4, "Parquet"}};
+
+static int sniff(struct codec *c, struct err *err) {
+    int rc = input_fill(&c->in, 6, err);
+    if (rc < 0) return rc;
+    const uint8_t *p = c->in.at;
+    size_t n = input_left(&c->in);
+    bool packed = path_ends(c->name, ".gz") || path_ends(c->name, ".zst");
+    c->decoder = &codec_plain;
+    if (n >= 2 && p[0] == 0x1f && p[1] == 0x8b)
+        c->decoder = &codec_gzip;
+    else if (n >= 4 && !memcmp(p, "\x28\xb5\x2f\xfd", 4))
+        c->decoder = &codec_zstd;
+    else if (n >= 4 && (p[0] & 0xf0) == 0x50 && !memcmp(p + 1, "\x2a\x4d\x18", 3))
+        c->decoder = &codec_zstd; /* a skippable frame may come first */
+    else if (packed &&
+             n < 4) { /* an empty file by that name is a failed download, not an empty corpus */
+        c->in.at = c->in.end;
+        return codec_bad(c, err, "truncated: the file ends");
+    }
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (n >= foreign[i].n && !memcmp(p, foreign[i].magic, foreign[i].n))
+            return err_set(err, ERR_DATA,
+                           "%s: is a %s file, which is not read here; unpack it first", c->name,
+                           foreign[i].what);
+    return 0;
+}
+
+int codec_open_feed(struct codec **ret, const char *name, struct feed feed, struct err *err) {
+    struct codec *c = calloc(1, sizeof *c);
+    uint8_t *v = malloc(INPUT_MARGIN + INPUT_BYTES);
+    char *copy = strdup(name);
+    if (!c || !v || !copy) {
+        free(c);
+        free(v);
+        free(copy);
+        feed.close(feed.ctx);
+        return err_nomem(err, INPUT_BYTES);
+    }
+    memset(v, 0, INPUT_MARGIN);
+    c->name = copy;
+    c->in = (struct input){.feed = feed, .v = v, .at = v + INPUT_MARGIN, .end = v + INPUT_MARGIN};
+    int rc = sniff(c, err);
+    if (rc == 0) rc = c->decoder->open(c, err);
+    if (rc < 0) {
+        codec_close(c);
+        return rc;
+    }
+    *ret = c;
+    return 0;
+}
+
+int codec_open(struct codec **ret, const struct source_file *file, const struct hub *hub,
+               struct err *err) {
+    struct feed feed;
+    int rc = !strcmp(file->path, "-")     ? feed_stdin(&feed, err)
+             : remote_is_http(file->path) ? remote_feed(file, hub, &feed, err)
+                                          : feed_file(file->path, &feed, err);
+    return rc < 0 ? rc : codec_open_feed(ret, file->name, feed, err);
+}
+
+long codec_read(struct codec *c, void *bytes, size_t n, struct err *err) {
+    if (c->rc < 0) {
+        if (err) *err = c->failed;
+        return c->rc;
+    }
+    if (!n) return 0;
+    long got = c->decoder->read(c, bytes, n, &c->failed);
+    if (got < 0) {
+        c->rc = (int)got;
+        if (err) *err = c->failed;
+    }
+    return got;
+}
+
+uint64_t codec_stored(const struct codec *c) {
+    return input_tell(&c->in);
+}
+
+void codec_close(struct codec *c) {
+    if (!c) return;
+    if (c->decoder) c->decoder->close(c);
+    c->in.feed.close(c->in.feed.ctx);
+    free(c->in.v);
+    free(c->name);
+    free(c);
+}

@@ -1,0 +1,364 @@
+/* Opening, taking parts in order, settling, closing: see docs_parts.h for the whole. */
+#include "stream/docs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "stream/docs_parts.h"
+
+const struct docs_opts docs_defaults = {
+    .format = "auto",
+    .on_error = "stop",
+    .seed = 1,
+    .max_record = 256 << 20,
+    .batch_bytes = 1 << 20,
+    .threads = 1,
+};
+
+size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o) {
+    const struct opt all[] = {
+        {.name = "format",
+         .type = OPT_CHOICE,
+         .to = &o->format,
+         .arg = "KIND",
+         .help = "what the files hold",
+         .choices = "auto|jsonl|text"},
+        {.name = "field",
+         .type = OPT_STR,
+         .to = &o->field,
+         .arg = "NAME",
+         .help = "field with the text (default: content, text, or the first string)"},
+        {.name = "on-error",
+         .type = OPT_STR,
+         .to = &o->on_error,
+         .arg = "stop|skip|FILE",
+         .help = "a bad record stops, is left out, or goes to a file"},
+        {.name = "shuffle-buffer",
+         .type = OPT_U64,
+         .to = &o->shuffle_buffer,
+         .arg = "N",
+         .help = "shuffle through a buffer of N records",
+         .max = 1e12},
+        {.name = "skip",
+         .type = OPT_U64,
+         .to = &o->skip,
+         .arg = "N",
+         .help = "leave out the first N records",
+         .max = 1e18},
+        {.name = "take",
+         .type = OPT_U64,
+         .to = &o->take,
+         .arg = "N",
+         .help = "stop after N records (0: all)",
+         .max = 1e18},
+    };
+    size_t n = sizeof all / sizeof *all;
+    if (n > max) n = max;
+    memcpy(rows, all, n * sizeof *all);
+    return n;
+}
+
+/* ------------------------------------------------------------------ parts */
+
+static void part_clear(struct part *p) {
+    struct part kept = {.data = p->data,
+                        .text = p->text,
+                        .bad = p->bad,
+                        .docs_cap = p->docs_cap,
+                        .origins = p->origins,
+                        .origins_cap = p->origins_cap};
+    kept.batch.v = p->batch.v;
+    kept.data.n = kept.text.n = kept.bad.n = 0;
+    strs_release(&p->complaints);
+    *p = kept;
+}
+
+void part_free(struct part *p) {
+    if (!p) return;
+    buf_release(&p->data);
+    buf_release(&p->text);
+    buf_release(&p->bad);
+    strs_release(&p->complaints);
+    free(p->origins);
+    free(p->batch.v);
+    free(p);
+}
+
+struct part *part_new(struct docs *d) {
+    pthread_mutex_lock(&d->lock);
+    struct part *p = d->free;
+    if (p) {
+        d->free = p->next;
+        d->n_free--;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (!p) return calloc(1, sizeof *p);
+    p->next = NULL;
+    return p;
+}
+
+/* Kept for the next one: memory that was touched before is several times cheaper than fresh pages. A
+ * part that one long record blew up is given back. */
+void docs_recycle(struct docs *d, struct part *p) {
+    size_t keep = 4 * d->opts.batch_bytes;
+    bool small = p->data.cap <= keep && p->text.cap <= keep;
+    if (small) part_clear(p);
+    pthread_mutex_lock(&d->lock);
+    bool kept = small && d->n_free < (size_t)d->opts.threads + READERS_MAX;
+    if (kept) {
+        p->next = d->free;
+        d->free = p;
+        d->n_free++;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (!kept) part_free(p);
+}
+
+/* ------------------------------------------------------------------ taking and settling */
+
+static uint64_t lowest_extracting(const struct docs *d) {
+    uint64_t low = UINT64_MAX;
+    for (const struct part *p = d->extracting; p; p = p->next)
+        if (p->seq < low) low = p->seq;
+    return low;
+}
+
+/* What docs_next() says once the failure, or a stop, is in force. */
+static int end_code(const struct docs *d, struct err *err) {
+    if (d->stopped) return err_set(err, ERR_STOPPED, "interrupted");
+    if (err) *err = d->failed;
+    return d->failed.code;
+}
+
+static void unqueue(struct docs *d, struct docs_file *f, struct part *p) {
+    uint64_t cost = part_cost(d, p);
+    f->head = p->next;
+    if (!f->head) f->tail = NULL;
+    f->queued -= cost;
+    d->queued -= cost;
+    p->seq = p->batch.seq = d->next_seq++;
+    p->next = d->extracting;
+    d->extracting = p;
+}
+
+int docs_take(struct docs *d, struct part **ret, struct err *err) {
+    for (;;) {
+        if (d->stopped || d->next_seq >= d->stop_seq) return end_code(d, err);
+        if (d->head == d->list->n) return 0;
+        struct docs_file *f = &d->files[d->head];
+        struct part *p = f->head;
+        if (p) {
+            if (!d->field) docs_choose_field(d, p);
+            p->field = d->field;
+            unqueue(d, f, p);
+            if (f->done && !f->head) d->head++;
+            pthread_cond_broadcast(&d->room);
+            pthread_cond_broadcast(&d->more);
+            *ret = p;
+            return 1;
+        }
+        pthread_cond_wait(&d->more, &d->lock);
+    }
+}
+
+static void remove_extracting(struct docs *d, struct part *p) {
+    struct part **at = &d->extracting;
+    while (*at != p) at = &(*at)->next;
+    *at = p->next;
+    p->next = NULL;
+    pthread_cond_broadcast(&d->settled);
+}
+
+/* Bad records, in their order: written to the file, told, counted. */
+static void settle_bad(struct docs *d, struct part *p) {
+    enum { TOLD_MAX = 10 };
+    if (d->rejects && p->bad.n) outfile_write(d->rejects, p->bad.v, p->bad.n, &p->failed);
+    for (size_t i = 0; i < p->complaints.n && d->complained < TOLD_MAX; i++, d->complained++)
+        log_warn(d->opts.log, "%s", p->complaints.v[i]);
+    d->totals.bad_records += p->n_bad;
+    d->files[p->batch.file].totals.bad_records += p->n_bad;
+}
+
+int docs_settle(struct docs *d, struct part *p) {
+    bool something = p->n_bad || p->failed.code;
+    while (something && lowest_extracting(d) < p->seq) pthread_cond_wait(&d->settled, &d->lock);
+    bool good = p->seq < d->stop_seq;
+    if (good && p->n_bad) settle_bad(d, p);
+    if (good && p->failed.code) {
+        d->stop_seq = p->seq + 1;
+        d->failed = p->failed;
+        d->totals.bad_records += p->failed.code == ERR_DATA;
+        pthread_cond_broadcast(&d->more);
+    }
+    remove_extracting(d, p);
+    return good;
+}
+
+void docs_count(struct docs *d, const struct part *p) {
+    for (size_t i = 0; i < p->n_origins; i++) {
+        struct docs_totals *t = &d->files[p->origins[i].file].totals;
+        t->documents++;
+        t->text_bytes += p->batch.v[i].n;
+    }
+    if (!p->n_origins) {
+        struct docs_totals *t = &d->files[p->batch.file].totals;
+        t->documents += p->batch.n;
+        t->text_bytes += p->batch.text_bytes;
+    }
+    d->totals.documents += p->batch.n;
+    d->totals.text_bytes += p->batch.text_bytes;
+}
+
+int docs_next(struct docs *d, struct batch **ret, struct err *err) {
+    if (d->order) return order_next(d, ret, err);
+    struct part *p;
+    pthread_mutex_lock(&d->lock);
+    int rc = docs_take(d, &p, err);
+    pthread_mutex_unlock(&d->lock);
+    if (rc <= 0) return rc;
+    docs_extract(d, p);
+    pthread_mutex_lock(&d->lock);
+    int good = docs_settle(d, p);
+    if (good)
+        docs_count(d, p);
+    else
+        rc = end_code(d, err);
+    pthread_mutex_unlock(&d->lock);
+    if (good)
+        *ret = &p->batch;
+    else
+        docs_recycle(d, p);
+    return rc;
+}
+
+void docs_release(struct docs *d, struct batch *b) {
+    docs_recycle(d, (struct part *)b);
+}
+
+void docs_stop(struct docs *d) {
+    pthread_mutex_lock(&d->lock);
+    d->stopped = true;
+    pthread_cond_broadcast(&d->more);
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* ------------------------------------------------------------------ asking */
+
+void docs_totals(const struct docs *d, struct docs_totals *ret) {
+    struct docs *w = (struct docs *)d; /* only the lock changes */
+    pthread_mutex_lock(&w->lock);
+    *ret = d->totals;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void docs_totals_of(const struct docs *d, uint32_t file, struct docs_totals *ret) {
+    struct docs *w = (struct docs *)d;
+    pthread_mutex_lock(&w->lock);
+    *ret = d->files[file].totals;
+    pthread_mutex_unlock(&w->lock);
+}
+
+const char *docs_field(const struct docs *d) {
+    struct docs *w = (struct docs *)d;
+    pthread_mutex_lock(&w->lock);
+    const char *field = d->field;
+    pthread_mutex_unlock(&w->lock);
+    return field;
+}
+
+/* ------------------------------------------------------------------ opening and closing */
+
+static int read_options(struct docs *d, struct err *err) {
+    const char *format = d->opts.format ? d->opts.format : "auto";
+    const char *on_error = d->opts.on_error ? d->opts.on_error : "stop";
+    if (!strcmp(format, "auto"))
+        d->format = DOCS_AUTO;
+    else if (!strcmp(format, "jsonl"))
+        d->format = DOCS_JSONL;
+    else if (!strcmp(format, "text"))
+        d->format = DOCS_TEXT;
+    else
+        return err_set(err, ERR_USAGE, "unknown format '%s'; auto, jsonl or text", format);
+    d->on_error = !strcmp(on_error, "stop")   ? ON_ERROR_STOP
+                  : !strcmp(on_error, "skip") ? ON_ERROR_SKIP
+                                              : ON_ERROR_FILE;
+    if (!d->opts.batch_bytes) d->opts.batch_bytes = docs_defaults.batch_bytes;
+    if (!d->opts.max_record) d->opts.max_record = docs_defaults.max_record;
+    if (d->opts.threads < 1) d->opts.threads = 1;
+    uint64_t parts = (uint64_t)d->opts.threads + 2;
+    d->budget = parts * d->opts.batch_bytes;
+    if (d->budget < 4 << 20) d->budget = 4 << 20;
+    if (d->opts.field) {
+        d->field = strdup(d->opts.field);
+        if (!d->field) return err_nomem(err, strlen(d->opts.field));
+    }
+    return d->on_error == ON_ERROR_FILE ? outfile_open(&d->rejects, on_error, err) : 0;
+}
+
+static int open_files(struct docs *d, const struct source_list *list, struct err *err) {
+    if (!list->n) return err_set(err, ERR_USAGE, "no source to read");
+    if (list->n >= UINT32_MAX) return err_set(err, ERR_USAGE, "too many files");
+    d->files = mem_array(list->n, sizeof *d->files);
+    if (!d->files) return err_nomem(err, list->n * sizeof *d->files);
+    bool known = true;
+    for (size_t i = 0; i < list->n; i++) {
+        d->files[i].totals.stored_total = list->v[i].bytes;
+        d->totals.stored_total += list->v[i].bytes;
+        known = known && list->v[i].bytes;
+    }
+    if (!known) d->totals.stored_total = 0;
+    return codec_open(&d->first, &list->v[0], d->opts.hub, err);
+}
+
+int docs_open(struct docs **ret, const struct source_list *list, const struct docs_opts *opts,
+              struct err *err) {
+    struct docs *d = calloc(1, sizeof *d);
+    if (!d) return err_nomem(err, sizeof *d);
+    d->opts = *opts;
+    d->list = list;
+    d->stop_seq = UINT64_MAX;
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->more, NULL);
+    pthread_cond_init(&d->room, NULL);
+    pthread_cond_init(&d->settled, NULL);
+    int rc = read_options(d, err);
+    if (rc == 0) rc = open_files(d, list, err);
+    if (rc == 0 && (opts->shuffle_buffer || opts->skip || opts->take)) rc = order_new(d, err);
+    if (rc == 0) rc = docs_readers_start(d, err);
+    if (rc < 0) {
+        outfile_abort(d->rejects);
+        d->rejects = NULL;
+        docs_close(d, NULL);
+        return rc;
+    }
+    *ret = d;
+    return 0;
+}
+
+int docs_close(struct docs *d, struct err *err) {
+    if (!d) return 0;
+    docs_readers_end(d);
+    int rc = d->rejects ? outfile_commit(d->rejects, err) : 0;
+    if (d->totals.bad_records && d->on_error != ON_ERROR_STOP)
+        log_warn(d->opts.log, "%llu bad records %s%s", (unsigned long long)d->totals.bad_records,
+                 d->on_error == ON_ERROR_FILE ? "left out; they are in " : "left out",
+                 d->on_error == ON_ERROR_FILE ? d->opts.on_error : "");
+    for (size_t i = 0; d->files && i < d->list->n; i++)
+        for (struct part *p = d->files[i].head, *next; p; p = next) {
+            next = p->next;
+            part_free(p);
+        }
+    for (struct part *p = d->free, *next; p; p = next) {
+        next = p->next;
+        part_free(p);
+    }
+    codec_close(d->first);
+    order_free(d->order);
+    pthread_mutex_destroy(&d->lock);
+    pthread_cond_destroy(&d->more);
+    pthread_cond_destroy(&d->room);
+    pthread_cond_destroy(&d->settled);
+    free(d->files);
+    free(d->field);
+    free(d);
+    return rc;
+}

@@ -1,0 +1,164 @@
+/* A part's bytes to documents. Runs in the thread that asked for the batch, without a lock; everything
+ * it finds goes into the part, and docs_settle() deals with it when it is the part's turn. */
+#include <stdlib.h>
+#include <string.h>
+#include "stream/docs_parts.h"
+#include "stream/jsonl.h"
+#include "stream/scan.h"
+
+enum { COMPLAINTS_MAX = 5 };
+
+static int add_doc(struct part *p, const struct doc *doc, struct err *err) {
+    if (p->batch.n == p->docs_cap) {
+        size_t cap = p->docs_cap ? 2 * p->docs_cap : 64;
+        struct doc *v = mem_resize(p->batch.v, cap, sizeof *v);
+        if (!v) return err_nomem(err, cap * sizeof *v);
+        p->batch.v = v;
+        p->docs_cap = cap;
+    }
+    p->batch.v[p->batch.n++] = *doc;
+    p->batch.text_bytes += doc->n;
+    return 0;
+}
+
+/* One record as it lies in a part. */
+struct piece {
+    const char *v;
+    size_t n;
+    uint32_t file;
+    uint64_t line_no;
+};
+
+static int text_doc(struct part *p, const struct piece *r, struct err *err) {
+    if (!scan_best()->utf8(r->v, r->n)) {
+        size_t at = utf8_error(r->v, r->n), line = 1, begin = 0;
+        for (size_t i = 0; i < at; i++)
+            if (r->v[i] == '\n') line++, begin = i + 1;
+        err_set(err, ERR_DATA, "not UTF-8");
+        err_place(err, line, at - begin + 1, at);
+        return ERR_DATA;
+    }
+    return add_doc(p, &(struct doc){.text = r->v, .n = r->n, .line_no = 1}, err);
+}
+
+static int json_doc(struct part *p, const struct piece *r, struct err *err) {
+    struct doc doc = {.line = r->v, .line_n = r->n, .line_no = r->line_no};
+    char *other = NULL;
+    int rc = p->field ? jsonl_field(r->v, r->n, p->field, strlen(p->field), &p->text, &doc.text,
+                                    &doc.n, err)
+                      : jsonl_guess_field(r->v, r->n, &other, err);
+    free(other);
+    if (rc == 0) return add_doc(p, &doc, err);
+    if (err) err->line = r->line_no;
+    if (rc == ERR_DATA && !strncmp(err->msg, "no string field \"", 17)) {
+        if (jsonl_guess_field(r->v, r->n, &other, NULL) == 0)
+            err_hint(err, "choose another with --field %s, or --on-error skip", other);
+        else
+            err_hint(err, "leave such records out with --on-error skip");
+        free(other);
+    }
+    return rc;
+}
+
+static int too_long(const struct docs *d, const struct piece *r, struct err *err) {
+    err_set(err, ERR_DATA, "the record is longer than %llu bytes",
+            (unsigned long long)d->opts.max_record);
+    err_place(err, r->line_no, 1, 0);
+    return ERR_DATA;
+}
+
+static int record(const struct docs *d, struct part *p, const struct piece *r, bool is_text,
+                  struct err *err) {
+    int rc = p->too_long || r->n > d->opts.max_record ? too_long(d, r, err)
+             : is_text                                ? text_doc(p, r, err)
+                                                      : json_doc(p, r, err);
+    if (rc == ERR_DATA)
+        err_prefix(err, "%s:%llu:%llu", d->list->v[r->file].name, (unsigned long long)err->line,
+                   (unsigned long long)err->column);
+    return rc;
+}
+
+/* A record or the codec failed. True: the part goes on; false: p->failed stands. */
+static bool tolerate(const struct docs *d, struct part *p, const struct piece *r,
+                     const struct err *failed) {
+    if (failed->code != ERR_DATA || d->on_error == ON_ERROR_STOP) {
+        p->failed = *failed;
+        return false;
+    }
+    p->n_bad++;
+    if (p->complaints.n < COMPLAINTS_MAX) strs_push(&p->complaints, failed->msg, NULL);
+    if (d->on_error == ON_ERROR_FILE && r) {
+        int rc = buf_append(&p->bad, r->v, r->n, &p->failed);
+        if (rc == 0) rc = buf_char(&p->bad, '\n', &p->failed);
+        return rc == 0;
+    }
+    return true;
+}
+
+/* False: the part ends here. */
+static bool one(const struct docs *d, struct part *p, const struct piece *r, bool is_text) {
+    struct err err = {0};
+    return record(d, p, r, is_text, &err) == 0 || tolerate(d, p, r, &err);
+}
+
+static bool is_blank(const char *v, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (v[i] != ' ' && v[i] != '\t' && v[i] != '\r') return false;
+    return true;
+}
+
+/* The next line of a part that holds JSON lines, without its newline and CR. False at the end. */
+static bool next_line(const struct part *p, size_t *at, uint64_t *line_no, struct piece *r) {
+    const char *v = p->data.v, *end;
+    if (*at == 0 && p->first_line == 1 && p->data.n >= 3 && !memcmp(v, "\xef\xbb\xbf", 3)) *at = 3;
+    while (*at < p->data.n) {
+        r->v = v + *at;
+        end = memchr(r->v, '\n', p->data.n - *at);
+        r->n = end ? (size_t)(end - r->v) : p->data.n - *at;
+        r->line_no = (*line_no)++;
+        *at += r->n + 1;
+        if (r->n && r->v[r->n - 1] == '\r') r->n--;
+        if (!is_blank(r->v, r->n)) return true;
+    }
+    return false;
+}
+
+void docs_extract(struct docs *d, struct part *p) {
+    struct err codec_failed = p->failed;
+    struct piece r = {.file = p->batch.file, .line_no = p->first_line};
+    uint64_t line_no = p->first_line;
+    size_t at = 0;
+    bool on = true;
+    p->failed.code = 0;
+    /* Texts are never longer than what they stand in: one reservation, and pointers stay. */
+    if (!p->is_text && buf_reserve(&p->text, p->data.n + SCAN_SLACK, &p->failed) < 0) return;
+    if (p->n_origins) {
+        for (size_t i = 0; on && i < p->n_origins; i++) {
+            const struct origin *o = &p->origins[i];
+            r = (struct piece){p->data.v + o->at, o->n, o->file, o->line_no};
+            on = one(d, p, &r, o->is_text);
+        }
+    } else if (p->too_long)
+        on = one(d, p, &r, p->is_text);
+    else if (p->is_text && !codec_failed.code) {
+        r.v = p->data.v ? p->data.v : "";
+        r.n = p->data.n;
+        on = one(d, p, &r, true);
+    } else if (!p->is_text)
+        while (on && next_line(p, &at, &line_no, &r)) on = one(d, p, &r, false);
+    if (on && codec_failed.code) tolerate(d, p, NULL, &codec_failed);
+}
+
+bool docs_choose_field(struct docs *d, const struct part *p) {
+    struct piece r = {0};
+    size_t at = 0;
+    uint64_t line_no = 1;
+    if (d->field || p->is_text || p->too_long) return d->field != NULL;
+    while (!d->field && next_line(p, &at, &line_no, &r)) {
+        if (jsonl_guess_field(r.v, r.n, &d->field, NULL) < 0 && d->on_error == ON_ERROR_STOP)
+            return false;
+    }
+    if (!d->field) return false;
+    log_info(d->opts.log, "reading the field \"%s\"", d->field);
+    return true;
+}

@@ -1,0 +1,115 @@
+/* What the files docs*.c share.
+ *
+ *   docs_read.c     reader threads: files ─▶ parts (decoded bytes cut at newlines), a queue per file
+ *   docs_extract.c  a part's bytes ─▶ its documents, and what to do with bad records
+ *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
+ *   docs_order.c    skip, take, shuffle: the same, one at a time
+ *
+ * A part is numbered when it is taken. Several threads extract at once, so that a later part may be
+ * done first; what must happen in order (the first error counts, rejected records are written) happens
+ * in docs_settle(), which waits until all lower numbers are settled, and only where there is something
+ * to settle. Batches numbered `stop_seq` and above are never handed out. */
+#ifndef LORY_STREAM_DOCS_PARTS_H
+#define LORY_STREAM_DOCS_PARTS_H
+
+#include <pthread.h>
+#include "base/buf.h"
+#include "base/file.h"
+#include "stream/codec.h"
+#include "stream/docs.h"
+
+/* Where a shuffled record came from, and where it lies in the part's data. */
+struct origin {
+    uint32_t file;
+    bool is_text;
+    uint64_t line_no;
+    size_t at, n;
+};
+
+struct part {
+    struct batch batch; /* first: what the caller sees and gives back       */
+    struct part *next;  /* in a file's queue, the free list or `extracting` */
+    uint64_t seq;       /* as taken; batch.seq is as handed out             */
+    struct buf data;    /* whole records with their newlines; text: a file  */
+    struct buf text;    /* unescaped texts                                  */
+    size_t docs_cap;
+    uint64_t first_line; /* number of the first record in its file           */
+    bool is_text;
+    const char *field;      /* as it was when the part was taken; NULL: none found yet */
+    bool too_long;          /* stands for one record above max_record, no data  */
+    struct origin *origins; /* of a shuffled part: n_origins records           */
+    size_t n_origins, origins_cap;
+    struct err failed;      /* from the codec, or the first bad record; code 0  */
+    uint64_t n_bad;         /* records left out                                 */
+    struct buf bad;         /* their bytes, if they are collected               */
+    struct strs complaints; /* the first few messages about them               */
+};
+
+struct docs_file {
+    struct part *head, *tail; /* parts read and not yet taken          */
+    uint64_t queued;          /* their cost (see part_cost)            */
+    bool done;                /* its last part is in the queue         */
+    struct docs_totals totals;
+};
+
+enum { READERS_MAX = 8 };
+enum on_error { ON_ERROR_STOP, ON_ERROR_SKIP, ON_ERROR_FILE };
+
+struct docs {
+    struct docs_opts opts;
+    enum docs_format format;
+    enum on_error on_error;
+    const struct source_list *list;
+    struct codec *first; /* of file 0, until its reader takes it */
+    struct outfile *rejects;
+    struct order *order; /* skip, take, shuffle; NULL: none      */
+
+    pthread_mutex_t lock;   /* all that follows                     */
+    pthread_cond_t more;    /* a part came, a file ended, a stop    */
+    pthread_cond_t room;    /* a part was taken                     */
+    pthread_cond_t settled; /* a part left `extracting`             */
+    struct docs_file *files;
+    uint32_t next_open, head; /* files: the next to read, the one being taken from */
+    uint64_t queued, budget;  /* cost of all parts in queues, and its bound        */
+    uint64_t next_seq, stop_seq;
+    struct part *extracting; /* taken, not settled                   */
+    struct part *free;
+    size_t n_free;
+    struct docs_totals totals;
+    struct err failed; /* in force from stop_seq on            */
+    bool stopped, quit;
+    unsigned complained;
+    char *field;
+    pthread_t readers[READERS_MAX];
+    int n_readers;
+};
+
+/* docs.c: parts are made once and used again. */
+struct part *part_new(struct docs *d);
+void part_free(struct part *p);
+void docs_recycle(struct docs *d, struct part *p);
+/* The next part of the input: 1, 0 at the end, or a negative code. Lock held. */
+int docs_take(struct docs *d, struct part **ret, struct err *err);
+/* Its turn: complaints, rejected records, failure. Lock held. 1: hand it out; 0: it lies behind the
+ * failure and is gone. */
+int docs_settle(struct docs *d, struct part *p);
+/* Counts what is handed out. Lock held. */
+void docs_count(struct docs *d, const struct part *p);
+
+/* docs_read.c */
+/* What a queued part counts against the budget. */
+uint64_t part_cost(const struct docs *d, const struct part *p);
+int docs_readers_start(struct docs *d, struct err *err);
+void docs_readers_end(struct docs *d);
+
+/* docs_extract.c: fills p->batch, p->failed and what was bad. No lock. */
+void docs_extract(struct docs *d, struct part *p);
+/* Tries to choose the field by the records of p; true once there is one. Lock held. */
+bool docs_choose_field(struct docs *d, const struct part *p);
+
+/* docs_order.c */
+int order_new(struct docs *d, struct err *err);
+int order_next(struct docs *d, struct batch **ret, struct err *err);
+void order_free(struct order *o);
+
+#endif

@@ -1,0 +1,266 @@
+/* Reader threads. Each takes the next file of the list, decodes it into parts that end at a newline, and
+ * queues them at the file; so the next files are open and partly decoded while one is being used.
+ *
+ *   part:   [record\n record\n record\n | rec…]  the cut-off record moves to the head of the next part
+ *
+ * Bound: a reader waits while the queues hold `budget` bytes, except that the file being taken from may
+ * always have half of it: whoever is waited for never waits. */
+#include <string.h>
+#include "stream/docs_parts.h"
+
+/* Small parts are not free either: many small files must not be all in memory. */
+uint64_t part_cost(const struct docs *d, const struct part *p) {
+    uint64_t least = d->opts.batch_bytes / 16 + 1;
+    return p->data.n > least ? p->data.n : least;
+}
+
+static bool has_room(const struct docs *d, uint32_t i, uint64_t cost) {
+    uint64_t queued = d->files[i].queued;
+    if (d->queued + cost <= d->budget) return true;
+    return i == d->head && (queued == 0 || queued + cost <= d->budget / 2);
+}
+
+/* Queues p, waiting for room. False: the readers are to end (p is gone). */
+static bool push(struct docs *d, uint32_t i, struct part *p, struct codec *c) {
+    struct docs_file *f = &d->files[i];
+    uint64_t cost = part_cost(d, p);
+    pthread_mutex_lock(&d->lock);
+    while (!d->quit && !has_room(d, i, cost)) pthread_cond_wait(&d->room, &d->lock);
+    bool quit = d->quit;
+    if (!quit) {
+        p->batch.file = i;
+        p->next = NULL;
+        if (f->tail)
+            f->tail->next = p;
+        else
+            f->head = p;
+        f->tail = p;
+        f->queued += cost;
+        d->queued += cost;
+        f->done = p->batch.last_of_file;
+        uint64_t stored = c ? codec_stored(c) : f->totals.stored_bytes;
+        f->totals.plain_bytes += p->data.n;
+        d->totals.plain_bytes += p->data.n;
+        d->totals.stored_bytes += stored - f->totals.stored_bytes;
+        f->totals.stored_bytes = stored;
+        pthread_cond_broadcast(&d->more);
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (quit) docs_recycle(d, p);
+    return !quit;
+}
+
+/* One file on its way through a reader. */
+struct reading {
+    struct docs *d;
+    uint32_t file;
+    struct codec *codec;
+    struct part *p; /* being filled */
+    uint64_t line;  /* number of its first record */
+};
+
+/* Ends the file with what r->p holds. */
+static bool push_last(struct reading *r) {
+    r->p->batch.last_of_file = true;
+    r->p->first_line = r->line;
+    bool on = push(r->d, r->file, r->p, r->codec);
+    r->p = NULL;
+    return on;
+}
+
+static void push_failure(struct reading *r, const struct err *failed) {
+    if (!r->p) r->p = part_new(r->d);
+    if (!r->p) return;
+    char *last = r->p->is_text ? NULL : memrchr(r->p->data.v, '\n', r->p->data.n);
+    r->p->data.n =
+        last ? (size_t)(last - r->p->data.v) + 1 : 0; /* a record that breaks off is none */
+    r->p->failed = *failed;
+    push_last(r);
+}
+
+/* Reads until the part holds `want` bytes. 1; 0 at the end of the file. */
+static int fill(struct reading *r, size_t want, struct err *err) {
+    struct buf *b = &r->p->data;
+    while (b->n < want) {
+        if (b->cap < want) {
+            int rc = buf_reserve(b, want - b->n, err);
+            if (rc < 0) return rc;
+        }
+        long got = codec_read(r->codec, b->v + b->n, want - b->n, err);
+        if (got <= 0) return (int)got;
+        b->n += (size_t)got;
+    }
+    return 1;
+}
+
+static uint64_t count_lines(const char *v, size_t n) {
+    uint64_t lines = 0;
+    for (size_t i = 0; i < n; i++) lines += v[i] == '\n';
+    return lines;
+}
+
+/* Cuts r->p behind its byte `end - 1` and queues it; what follows begins the next part. */
+static int cut(struct reading *r, size_t end, struct err *err) {
+    struct part *p = r->p, *next = part_new(r->d);
+    if (!next) return err_nomem(err, sizeof *next);
+    next->is_text = p->is_text;
+    size_t left = p->data.n - end, want = r->d->opts.batch_bytes;
+    int rc = buf_reserve(&next->data, left > want ? left : want, err);
+    if (rc < 0) {
+        part_free(next);
+        return rc;
+    }
+    memcpy(next->data.v, p->data.v + end, left);
+    next->data.n = left;
+    p->data.n = end;
+    p->first_line = r->line;
+    r->line += count_lines(p->data.v, end);
+    r->p = next;
+    return push(r->d, r->file, p, r->codec) ? 1 : 0;
+}
+
+/* The record in r->p is above the bound: queues a part that says so, and drops its bytes up to the
+ * newline. As fill(). */
+static int drop_record(struct reading *r, struct err *err) {
+    struct buf *b = &r->p->data;
+    int rc = 1;
+    char *end;
+    while (!(end = memchr(b->v, '\n', b->n)) && rc > 0) {
+        b->n = 0;
+        rc = fill(r, r->d->opts.batch_bytes, err);
+    }
+    if (rc < 0) return rc;
+    size_t behind = end ? (size_t)(end - b->v) + 1 : b->n, left = b->n - behind;
+    struct part *p = r->p, *next = part_new(r->d);
+    if (!next) return err_nomem(err, sizeof *next);
+    if (buf_append(&next->data, b->v + behind, left, err) < 0) {
+        part_free(next);
+        return ERR_NOMEM;
+    }
+    p->data.n = 0;
+    p->too_long = true;
+    p->first_line = r->line++;
+    r->p = next;
+    if (!push(r->d, r->file, p, r->codec)) return 0;
+    return end ? 1 : 2; /* 2: the file ended too; its last part is still to be queued */
+}
+
+static int read_jsonl(struct reading *r, struct err *err) {
+    size_t batch = r->d->opts.batch_bytes, want = batch;
+    for (;;) {
+        int rc = fill(r, want, err);
+        if (rc < 0) return rc;
+        struct buf *b = &r->p->data;
+        if (rc == 0 && b->n <= r->d->opts.max_record) return push_last(r), 0;
+        char *last = memrchr(b->v, '\n', b->n);
+        if (last) {
+            rc = cut(r, (size_t)(last - b->v) + 1, err);
+            want = r->p && r->p->data.n >= batch ? 2 * r->p->data.n : batch;
+        } else if (b->n > r->d->opts.max_record) {
+            rc = drop_record(r, err);
+            if (rc == 2) return push_last(r), 0;
+            want = batch;
+        } else { /* one record so far: more of it, up to one byte above the bound */
+            want = 2 * b->n > r->d->opts.max_record ? r->d->opts.max_record + 1 : 2 * b->n;
+            continue;
+        }
+        if (rc <= 0) return rc;
+    }
+}
+
+/* The whole file is one document. */
+static int read_text(struct reading *r, struct err *err) {
+    uint64_t max = r->d->opts.max_record;
+    size_t want = r->p->data.n > (64 << 10) ? 2 * r->p->data.n : 64 << 10;
+    int rc;
+    while ((rc = fill(r, want, err)) > 0) {
+        if (r->p->data.n > max) {
+            r->p->data.n = 0;
+            r->p->too_long = true;
+            break;
+        }
+        want = 2 * want > max ? max + 1 : 2 * want;
+    }
+    if (rc >= 0) push_last(r);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ which format */
+
+/* The name without what names a compression, and without the query of an address. */
+static bool named(const char *name, const char *const *ends, size_t n_ends) {
+    size_t n = strcspn(name, "?");
+    if (n > 3 && !memcmp(name + n - 3, ".gz", 3))
+        n -= 3;
+    else if (n > 4 && !memcmp(name + n - 4, ".zst", 4))
+        n -= 4;
+    for (size_t i = 0; i < n_ends; i++) {
+        size_t k = strlen(ends[i]);
+        if (n > k && !memcmp(name + n - k, ends[i], k)) return true;
+    }
+    return false;
+}
+
+static bool is_text(const struct docs *d, const char *name, const struct buf *head) {
+    static const char *const json[] = {".json", ".jsonl", ".ndjson"};
+    static const char *const text[] = {".txt", ".text", ".md", ".rst", ".py", ".c", ".h"};
+    if (d->format != DOCS_AUTO) return d->format == DOCS_TEXT;
+    if (named(name, json, sizeof json / sizeof *json)) return false;
+    if (named(name, text, sizeof text / sizeof *text)) return true;
+    size_t i = head->n >= 3 && !memcmp(head->v, "\xef\xbb\xbf", 3) ? 3 : 0;
+    while (i < head->n && strchr(" \t\r\n", head->v[i])) i++;
+    return i < head->n && head->v[i] != '{';
+}
+
+static int read_file(struct reading *r, struct err *err) {
+    struct docs *d = r->d;
+    const struct source_file *src = &d->list->v[r->file];
+    int rc = 0;
+    r->p = part_new(d);
+    if (!r->p) return err_nomem(err, sizeof *r->p);
+    if (r->file == 0) r->codec = d->first, d->first = NULL;
+    if (!r->codec) rc = codec_open(&r->codec, src, d->opts.hub, err);
+    if (rc < 0) return rc;
+    size_t head = 4096 < d->opts.batch_bytes ? 4096 : d->opts.batch_bytes;
+    rc = fill(r, head, err);
+    if (rc < 0) return rc;
+    r->p->is_text = is_text(d, src->name, &r->p->data);
+    return r->p->is_text ? read_text(r, err) : read_jsonl(r, err);
+}
+
+static void *reader(void *ctx) {
+    struct docs *d = ctx;
+    for (;;) {
+        pthread_mutex_lock(&d->lock);
+        uint32_t i = d->next_open;
+        bool quit = d->quit || i == d->list->n;
+        if (!quit) d->next_open++;
+        pthread_mutex_unlock(&d->lock);
+        if (quit) return NULL;
+        struct reading r = {.d = d, .file = i, .line = 1};
+        struct err err = {0};
+        if (read_file(&r, &err) < 0) push_failure(&r, &err);
+        if (r.p) part_free(r.p);
+        codec_close(r.codec);
+    }
+}
+
+int docs_readers_start(struct docs *d, struct err *err) {
+    /* Two: one file being used, the next one opened. More where many workers are to be fed. */
+    int want = 2 + d->opts.threads / 16;
+    if (want > READERS_MAX) want = READERS_MAX;
+    if ((size_t)want > d->list->n) want = (int)d->list->n;
+    for (; d->n_readers < want; d->n_readers++)
+        if (pthread_create(&d->readers[d->n_readers], NULL, reader, d) && d->n_readers == 0)
+            return err_set(err, ERR_OTHER, "cannot start a thread to read with");
+    return 0;
+}
+
+void docs_readers_end(struct docs *d) {
+    pthread_mutex_lock(&d->lock);
+    d->quit = true;
+    pthread_cond_broadcast(&d->room);
+    pthread_mutex_unlock(&d->lock);
+    for (int i = 0; i < d->n_readers; i++) pthread_join(d->readers[i], NULL);
+    d->n_readers = 0;
+}

@@ -1,0 +1,167 @@
+/* Feeds from descriptors, and the read-ahead for slow ones: see feed.h.
+ *
+ *   feed_ahead:   thread ─▶ [block][block][block][block] ─▶ read()      a ring; `head` counts blocks
+ *                 filled, `tail` blocks emptied; both only grow */
+#include "stream/feed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------------ descriptors */
+
+struct fd_feed {
+    int fd;
+    char *name;
+};
+
+static long fd_read(void *ctx, void *bytes, size_t n, struct err *err) {
+    struct fd_feed *f = ctx;
+    for (;;) {
+        ssize_t got = read(f->fd, bytes, n);
+        if (got >= 0) return (long)got;
+        if (errno != EINTR) return err_errno(err, "%s", f->name);
+    }
+}
+
+static void fd_close(void *ctx) {
+    struct fd_feed *f = ctx;
+    if (f->fd != STDIN_FILENO) close(f->fd);
+    free(f->name);
+    free(f);
+}
+
+static int fd_feed(int fd, const char *name, struct feed *ret, struct err *err) {
+    struct fd_feed *f = malloc(sizeof *f);
+    char *copy = strdup(name);
+    if (!f || !copy) {
+        free(f);
+        free(copy);
+        return err_nomem(err, sizeof *f);
+    }
+    *f = (struct fd_feed){fd, copy};
+    *ret = (struct feed){fd_read, fd_close, f};
+    return 0;
+}
+
+int feed_file(const char *path, struct feed *ret, struct err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return err_errno(err, "%s", path);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a wish: a pipe cannot, and need not */
+    int rc = fd_feed(fd, path, ret, err);
+    if (rc < 0) close(fd);
+    return rc;
+}
+
+int feed_stdin(struct feed *ret, struct err *err) {
+    return fd_feed(STDIN_FILENO, "stdin", ret, err);
+}
+
+/* ------------------------------------------------------------------ read ahead */
+
+enum { BLOCK_BYTES = 256 << 10, BLOCKS = 4 };
+
+struct ahead {
+    struct feed from;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t change;
+    size_t head, tail; /* blocks filled, blocks emptied; head - tail <= BLOCKS */
+    size_t at;         /* bytes of block `tail` already handed out             */
+    bool ended, quit;
+    int rc; /* what from.read failed with; in force after the last block */
+    struct err failed;
+    size_t n[BLOCKS];
+    char *v; /* BLOCKS * BLOCK_BYTES */
+};
+
+/* Fills a block as far as the feed gives without waiting twice: a slow line delivers early. */
+static void *ahead_loop(void *ctx) {
+    struct ahead *a = ctx;
+    bool ended = false;
+    while (!ended) {
+        pthread_mutex_lock(&a->lock);
+        while (a->head - a->tail == BLOCKS && !a->quit) pthread_cond_wait(&a->change, &a->lock);
+        size_t i = a->head % BLOCKS;
+        bool quit = a->quit;
+        pthread_mutex_unlock(&a->lock);
+        if (quit) break;
+        struct err failed = {0};
+        long got = a->from.read(a->from.ctx, a->v + i * BLOCK_BYTES, BLOCK_BYTES, &failed);
+        pthread_mutex_lock(&a->lock);
+        if (got > 0)
+            a->n[i] = (size_t)got, a->head++;
+        else {
+            a->ended = ended = true;
+            a->rc = (int)got;
+            a->failed = failed;
+        }
+        pthread_cond_signal(&a->change);
+        pthread_mutex_unlock(&a->lock);
+    }
+    return NULL;
+}
+
+static long ahead_read(void *ctx, void *bytes, size_t n, struct err *err) {
+    struct ahead *a = ctx;
+    pthread_mutex_lock(&a->lock);
+    while (a->head == a->tail && !a->ended) pthread_cond_wait(&a->change, &a->lock);
+    bool empty = a->head == a->tail;
+    pthread_mutex_unlock(&a->lock);
+    if (empty) {
+        if (a->rc < 0 && err) *err = a->failed;
+        return a->rc;
+    }
+    size_t i = a->tail % BLOCKS, left = a->n[i] - a->at;
+    if (n > left) n = left;
+    memcpy(bytes, a->v + i * BLOCK_BYTES + a->at, n);
+    a->at += n;
+    if (n == left) {
+        pthread_mutex_lock(&a->lock);
+        a->at = 0;
+        a->tail++;
+        pthread_cond_signal(&a->change);
+        pthread_mutex_unlock(&a->lock);
+    }
+    return (long)n;
+}
+
+static void ahead_free(struct ahead *a) {
+    pthread_mutex_destroy(&a->lock);
+    pthread_cond_destroy(&a->change);
+    free(a->v);
+    free(a);
+}
+
+static void ahead_close(void *ctx) {
+    struct ahead *a = ctx;
+    pthread_mutex_lock(&a->lock);
+    a->quit = true;
+    pthread_cond_signal(&a->change);
+    pthread_mutex_unlock(&a->lock);
+    pthread_join(a->thread, NULL);
+    a->from.close(a->from.ctx);
+    ahead_free(a);
+}
+
+int feed_ahead(struct feed from, struct feed *ret, struct err *err) {
+    struct ahead *a = calloc(1, sizeof *a);
+    if (!a) return err_nomem(err, sizeof *a);
+    a->from = from;
+    a->v = malloc((size_t)BLOCKS * BLOCK_BYTES);
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->change, NULL);
+    int no = a->v ? pthread_create(&a->thread, NULL, ahead_loop, a) : ENOMEM;
+    if (no) {
+        errno = no;
+        ahead_free(a);
+        return err_errno(err, "cannot start a thread to read ahead");
+    }
+    *ret = (struct feed){ahead_read, ahead_close, a};
+    return 0;
+}

@@ -1,0 +1,114 @@
+/* The string loop, included by each version after it has defined
+ *
+ *   STEP           bytes looked at at once
+ *   SPECIAL(p)     bit i set if p[i] is '"', '\\' or below 0x20, for i < STEP
+ *   COPY(d, p)     copies STEP bytes
+ *
+ * A block is copied whole before its first special byte is known: what was copied too much is written
+ * over by what follows. That is why dst needs slack, and why a short tail goes byte by byte. */
+#include <stdint.h>
+#include "stream/scan.h"
+
+/* What stands for the letter behind a backslash; 0: not a simple escape. */
+static const char simple_escape[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+                                        ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+
+/* Four hexadecimal digits, or -1. */
+static inline int hex4(const char *p) {
+    int v = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i], low = (char)(c | 0x20);
+        int digit = c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+        if (digit < 0) return -1;
+        v = v << 4 | digit;
+    }
+    return v;
+}
+
+static inline size_t put_utf8(char *d, uint32_t u) {
+    if (u < 0x80) return d[0] = (char)u, 1;
+    if (u < 0x800) return d[0] = (char)(0xc0 | u >> 6), d[1] = (char)(0x80 | (u & 63)), 2;
+    if (u < 0x10000) {
+        d[0] = (char)(0xe0 | u >> 12);
+        d[1] = (char)(0x80 | (u >> 6 & 63));
+        d[2] = (char)(0x80 | (u & 63));
+        return 3;
+    }
+    d[0] = (char)(0xf0 | u >> 18);
+    d[1] = (char)(0x80 | (u >> 12 & 63));
+    d[2] = (char)(0x80 | (u >> 6 & 63));
+    d[3] = (char)(0x80 | (u & 63));
+    return 4;
+}
+
+/* p[0..n) is behind "\u". Bytes used, 0 if that is no escape. */
+static inline size_t unicode_escape(const char *p, size_t n, char *dst, size_t *dst_n) {
+    int u = n < 4 ? -1 : hex4(p), low = -1;
+    if (u < 0) return 0;
+    if (u >= 0xd800 && u < 0xdc00 && n >= 10 && p[4] == '\\' && p[5] == 'u') low = hex4(p + 6);
+    if (low >= 0xdc00 && low < 0xe000) {
+        if (dst)
+            *dst_n += put_utf8(dst + *dst_n,
+                               0x10000 + ((uint32_t)(u - 0xd800) << 10) + (uint32_t)(low - 0xdc00));
+        return 10;
+    }
+    if (u >= 0xd800 && u < 0xe000) u = 0xfffd;
+    if (dst) *dst_n += put_utf8(dst + *dst_n, (uint32_t)u);
+    return 4;
+}
+
+/* The loop; a constant NULL dst makes the version that only looks. */
+static inline __attribute__((always_inline)) enum scan_end string_loop(char *dst, const char *src,
+                                                                       size_t n, size_t *at,
+                                                                       size_t *dst_n,
+                                                                       bool *escaped) {
+    size_t s = 0, d = 0;
+    enum scan_end end = SCAN_OPEN;
+    for (;;) {
+        if (n - s >= STEP) {
+            uint64_t special = SPECIAL(src + s);
+            if (dst) COPY(dst + d, src + s);
+            size_t k = special ? (size_t)__builtin_ctzll(special) : STEP;
+            s += k;
+            d += k;
+            if (!special) continue;
+        } else {
+            while (s < n && src[s] != '"' && src[s] != '\\' && (unsigned char)src[s] >= 0x20) {
+                if (dst) dst[d] = src[s];
+                d++;
+                s++;
+            }
+            if (s == n) break;
+        }
+        if (src[s] != '\\') {
+            end = src[s] == '"' ? SCAN_QUOTE : SCAN_CONTROL;
+            break;
+        }
+        if (escaped) *escaped = true;
+        char c = n - s >= 2 ? simple_escape[(unsigned char)src[s + 1]] : 0;
+        if (__builtin_expect(c != 0, 1)) {
+            if (dst) dst[d] = c;
+            d++;
+            s += 2;
+            continue;
+        }
+        size_t used = 0;
+        if (n - s >= 2 && src[s + 1] == 'u') used = unicode_escape(src + s + 2, n - s - 2, dst, &d);
+        if (!used) {
+            end = SCAN_ESCAPE;
+            break;
+        }
+        s += 2 + used;
+    }
+    *at = s;
+    if (dst_n) *dst_n = d;
+    return end;
+}
+
+static enum scan_end skip(const char *src, size_t n, size_t *at, bool *escaped) {
+    return string_loop(NULL, src, n, at, NULL, escaped);
+}
+
+static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
+    return string_loop(dst, src, n, at, dst_n, NULL);
+}

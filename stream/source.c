@@ -1,0 +1,112 @@
+/* Names to files: see source.h. Local names are looked at here; addresses and Hub repositories are
+ * taken apart by remote.c. */
+#include "stream/source.h"
+
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/file.h"
+#include "stream/remote.h"
+
+int source_add(struct source_list *to, const struct source_file *file, struct err *err) {
+    if (to->n == to->cap) {
+        size_t cap = to->cap ? 2 * to->cap : 16;
+        struct source_file *v = mem_resize(to->v, cap, sizeof *v);
+        if (!v) return err_nomem(err, cap * sizeof *v);
+        to->v = v;
+        to->cap = cap;
+    }
+    struct source_file f = {.name = strdup(file->name),
+                            .path = strdup(file->path),
+                            .bytes = file->bytes,
+                            .etag = file->etag ? strdup(file->etag) : NULL,
+                            .sha256 = file->sha256 ? strdup(file->sha256) : NULL};
+    if (!f.name || !f.path || (file->etag && !f.etag) || (file->sha256 && !f.sha256)) {
+        free(f.name);
+        free(f.path);
+        free(f.etag);
+        free(f.sha256);
+        return err_nomem(err, strlen(file->path));
+    }
+    to->v[to->n++] = f;
+    return 0;
+}
+
+/* A local file, size included. Pipes and devices have none. */
+static int add_local(struct source_list *to, const char *path, struct err *err) {
+    struct source_file f = {.name = (char *)path, .path = (char *)path};
+    if (file_kind(path) == FILE_REGULAR) {
+        int rc = file_bytes(path, &f.bytes, err);
+        if (rc < 0) return rc;
+    }
+    return source_add(to, &f, err);
+}
+
+static int add_folder(struct source_list *to, const char *dir, struct err *err) {
+    struct strs names = {0};
+    size_t before = to->n, folders = 0;
+    int rc = file_list(dir, &names, err);
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        if (names.v[i][0] == '.') continue;
+        char *path = path_join(dir, names.v[i]);
+        if (!path)
+            rc = err_nomem(err, strlen(dir));
+        else if (file_kind(path) == FILE_FOLDER)
+            folders++;
+        else
+            rc = add_local(to, path, err);
+        free(path);
+    }
+    strs_release(&names);
+    if (rc == 0 && to->n == before)
+        rc = err_set(err, ERR_USAGE, "%s: %s", dir,
+                     folders ? "holds only folders; name one of them, or a glob such as '*/*.jsonl'"
+                             : "the folder has no files");
+    return rc;
+}
+
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int add_glob(struct source_list *to, const char *pattern, struct err *err) {
+    glob_t g = {0};
+    size_t before = to->n;
+    int rc = 0, got = glob(pattern, GLOB_NOSORT | GLOB_BRACE, NULL, &g);
+    if (got == GLOB_NOSPACE) rc = err_nomem(err, 0);
+    if (g.gl_pathc) qsort(g.gl_pathv, g.gl_pathc, sizeof *g.gl_pathv, by_bytes);
+    for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++)
+        if (file_kind(g.gl_pathv[i]) != FILE_FOLDER) rc = add_local(to, g.gl_pathv[i], err);
+    globfree(&g);
+    if (rc == 0 && to->n == before) rc = err_set(err, ERR_USAGE, "%s: matches no file", pattern);
+    return rc;
+}
+
+int source_resolve(struct source_list *to, const char *source, const struct hub *hub,
+                   const struct log *log, struct err *err) {
+    if (!strcmp(source, "-"))
+        return source_add(to, &(struct source_file){.name = "stdin", .path = "-"}, err);
+    if (remote_is_http(source))
+        return source_add(to, &(struct source_file){.name = (char *)source, .path = (char *)source},
+                          err);
+    if (remote_is_hub(source)) return remote_list(to, source, hub, log, err);
+    if (!*source) return err_set(err, ERR_USAGE, "a source with an empty name");
+    switch (file_kind(source)) {
+    case FILE_FOLDER: return add_folder(to, source, err);
+    case FILE_NONE: /* a file whose name holds a '[' is found as it stands, so globs come last */
+        if (strpbrk(source, "*?[{")) return add_glob(to, source, err);
+        return err_set(err, ERR_IO, "%s: no such file or folder", source);
+    default: return add_local(to, source, err);
+    }
+}
+
+void source_list_release(struct source_list *l) {
+    for (size_t i = 0; i < l->n; i++) {
+        free(l->v[i].name);
+        free(l->v[i].path);
+        free(l->v[i].etag);
+        free(l->v[i].sha256);
+    }
+    free(l->v);
+    *l = (struct source_list){0};
+}
