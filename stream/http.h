@@ -17,11 +17,12 @@ struct http; /* settings and a connection pool; any number of threads */
 
 struct http_opts {
     const char *user_agent;
-    const char *token;         /* sent as a bearer token, to `token_origin` only; or NULL */
-    const char *token_origin;  /* "https://huggingface.co"                                */
-    int tries;                 /* per request (default 6)                                 */
-    double stall_seconds;      /* no bytes for so long ends a try (default 30)            */
-    const struct log *log;     /* hears about retries                                     */
+    const char *token;        /* sent as a bearer token, to `token_origin` only; or NULL */
+    const char *token_origin; /* "https://huggingface.co"                                */
+    int tries;                /* per request (default 6)                                 */
+    double stall_seconds;     /* no bytes for so long ends a try (default 30)            */
+    const char *ca_file;      /* certificates to trust instead of the system's, or NULL  */
+    const struct log *log;    /* hears about retries                                     */
 };
 
 int http_new(struct http **ret, const struct http_opts *opts, struct err *err);
@@ -29,10 +30,10 @@ void http_free(struct http *h); /* NULL is fine */
 
 struct http_reply {
     long status;
-    struct buf headers;        /* of the last hop, as they came                            */
-    struct buf first_headers;  /* of the first hop (X-Repo-Commit, X-Linked-Etag …)        */
+    struct buf headers;       /* of the last hop, as they came                            */
+    struct buf first_headers; /* of the first hop (X-Repo-Commit, X-Linked-Etag …)        */
     struct buf body;
-    char *url;                 /* of the last hop                                          */
+    char *url; /* of the last hop                                          */
 };
 
 /* GET with the whole body in memory (at most `max_bytes`). 2xx is 0; any other final status is ERR_NET
@@ -43,7 +44,9 @@ int http_get(struct http *h, const char *url, uint64_t max_bytes, struct http_re
 char *http_header(const struct buf *headers, const char *name);
 void http_reply_release(struct http_reply *r);
 
-/* A body as a feed: bounded memory, resumes by itself, checks length and (if given) sha256 at the end. */
+/* A body as a feed: bounded memory, resumes by itself, checks length and (if given) sha256 at the end.
+ * The first answer is awaited here, so that a missing file is told at once. ERR_CORRUPT: the bytes have
+ * another sha256 (both are named). */
 int http_feed(struct http *h, const char *url, const char *sha256, struct feed *ret,
               struct err *err);
 

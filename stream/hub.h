@@ -47,8 +47,7 @@ struct hub_list {
 /* All files of the repository at the revision whose path matches ref->path, in byte order; follows every
  * page. A missing, private or gated repository, a missing revision and a bad token each have their own
  * message (ERR_NET). */
-int hub_list(struct hub_list *ret, const struct hub *h, const struct hub_ref *ref,
-             struct err *err);
+int hub_list(struct hub_list *ret, const struct hub *h, const struct hub_ref *ref, struct err *err);
 void hub_list_release(struct hub_list *l);
 /* The address a file is fetched from: endpoint/…/resolve/COMMIT/path, escaped; malloc'd. */
 char *hub_file_url(const struct hub *h, const struct hub_ref *ref, const char *commit,

@@ -41,7 +41,7 @@ static inline int set_open(struct shard_set *s, const char *path, const char *sp
 
 /* dir/name; one of four buffers, so that a few may be in use at once. */
 static inline const char *in(const char *dir, const char *name) {
-    static char v[4][512];
+    static char v[4][1024];
     static int turn;
     turn = (turn + 1) % 4;
     snprintf(v[turn], sizeof v[turn], "%s/%s", dir, name);

@@ -1,0 +1,226 @@
+/* One request on one connection, pulled by its reader.
+ *
+ *   conn_begin ──▶ headers ──▶ conn_read, conn_read … 0
+ *        libcurl's multi interface runs only inside these calls: no thread, no callback into the reader
+ *
+ * The body waits in a buffer of 256 KiB; when it is full the transfer is paused, and TCP holds the
+ * sender back. A stall is time without a byte while somebody waits for one. */
+#include "stream/http_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "base/signals.h"
+
+enum { POLL_MS = 200, CONNECT_SECONDS = 10 };
+
+double conn_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ------------------------------------------------------------------ what libcurl calls */
+
+static size_t on_header(char *line, size_t one, size_t n, void *ctx) {
+    struct conn *c = ctx;
+    (void)one;
+    c->last = conn_now();
+    if (n >= 5 && !memcmp(line, "HTTP/", 5)) {
+        c->head.n = 0;
+        c->head_done = false;
+    }
+    if (c->head_done) return n; /* a trailer */
+    if (c->head.n + n > HTTP_HEAD_BYTES || buf_append(&c->head, line, n, NULL) < 0) return 0;
+    if (n <= 2 && (line[0] == '\r' || line[0] == '\n')) {
+        curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &c->status);
+        c->head_done = c->status >= 200;
+    }
+    return n;
+}
+
+static size_t on_body(char *bytes, size_t one, size_t n, void *ctx) {
+    struct conn *c = ctx;
+    (void)one;
+    c->last = conn_now();
+    if (c->at == c->n) c->at = c->n = 0;
+    if (n > HTTP_BODY_BYTES - c->n) { /* libcurl keeps these bytes and brings them again */
+        c->paused = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    memcpy(c->v + c->n, bytes, n);
+    c->n += n;
+    return n;
+}
+
+/* ------------------------------------------------------------------ making and keeping */
+
+static struct conn *conn_new(void) {
+    struct conn *c = calloc(1, sizeof *c);
+    if (!c) return NULL;
+    c->multi = curl_multi_init();
+    c->easy = curl_easy_init();
+    c->v = malloc(HTTP_BODY_BYTES);
+    if (c->multi && c->easy && c->v) return c;
+    conn_free(c);
+    return NULL;
+}
+
+void conn_free(struct conn *c) {
+    curl_easy_cleanup(c->easy);
+    curl_multi_cleanup(c->multi);
+    curl_slist_free_all(c->lines);
+    buf_release(&c->head);
+    free(c->v);
+    free(c);
+}
+
+static void conn_end(struct conn *c) {
+    if (c->added) curl_multi_remove_handle(c->multi, c->easy);
+    c->added = false;
+    curl_slist_free_all(c->lines);
+    c->lines = NULL;
+}
+
+int conn_take(struct http *h, struct conn **ret, struct err *err) {
+    pthread_mutex_lock(&h->lock);
+    struct conn *c = h->idle;
+    if (c) h->idle = c->next;
+    pthread_mutex_unlock(&h->lock);
+    if (!c) c = conn_new();
+    *ret = c;
+    return c ? 0 : err_nomem(err, HTTP_BODY_BYTES);
+}
+
+void conn_give(struct http *h, struct conn *c) {
+    if (!c) return;
+    conn_end(c);
+    pthread_mutex_lock(&h->lock);
+    c->next = h->idle;
+    h->idle = c;
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* ------------------------------------------------------------------ running */
+
+/* What another try cannot mend: a bad certificate, a bad address, no memory. */
+static bool is_transient(CURLcode code) {
+    switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_ENGINE_NOTFOUND:
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_OUT_OF_MEMORY:
+    case CURLE_WRITE_ERROR: return false;
+    default: return true;
+    }
+}
+
+static int failed(struct conn *c, struct err *err) {
+    c->transient = is_transient(c->result);
+    if (c->result == CURLE_OUT_OF_MEMORY) return err_nomem(err, HTTP_BODY_BYTES);
+    const char *why = *c->why ? c->why : curl_easy_strerror(c->result);
+    err_set(err, ERR_NET, "%s", why);
+    if (c->result == CURLE_PEER_FAILED_VERIFICATION || c->result == CURLE_SSL_CACERT_BADFILE)
+        err_hint(err, "if a proxy here signs with its own certificate, name it in SSL_CERT_FILE");
+    return ERR_NET;
+}
+
+/* Lets libcurl work until there is a byte, the headers, or the end. */
+static int work(struct conn *c, bool for_head, struct err *err) {
+    c->last = conn_now();
+    while (!c->done && !(for_head ? c->head_done : c->at < c->n)) {
+        int running = 0, left = 0;
+        if (c->paused) {
+            c->paused = false;
+            curl_easy_pause(c->easy, CURLPAUSE_CONT);
+            if (c->at < c->n) break;
+        }
+        CURLMcode mc = curl_multi_perform(c->multi, &running);
+        for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left));)
+            if (m->msg == CURLMSG_DONE) {
+                c->done = true;
+                c->result = m->data.result;
+            }
+        if (c->done || (for_head ? c->head_done : c->at < c->n)) break;
+        if (mc != CURLM_OK) return err_set(err, ERR_NET, "%s", curl_multi_strerror(mc));
+        if (signals_stop()) {
+            c->transient = false;
+            return err_set(err, ERR_STOPPED, "interrupted");
+        }
+        if (conn_now() - c->last > c->stall) {
+            c->transient = true;
+            return err_set(err, ERR_NET, "no byte for %.0f s", c->stall);
+        }
+        curl_multi_poll(c->multi, NULL, 0, POLL_MS, NULL);
+    }
+    return 0;
+}
+
+static int set_options(struct http *h, struct conn *c, const char *url, struct err *err) {
+    CURL *e = c->easy;
+    long connect = h->stall_seconds < CONNECT_SECONDS ? (long)(h->stall_seconds * 1000) : 10000;
+    curl_easy_reset(e); /* keeps the connections */
+    bool ok = curl_easy_setopt(e, CURLOPT_URL, url) == CURLE_OK &&
+              curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->lines) == CURLE_OK &&
+              curl_easy_setopt(e, CURLOPT_USERAGENT, h->user_agent) == CURLE_OK;
+#if LIBCURL_VERSION_NUM >= 0x075500
+    ok = ok && curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
+#else
+    ok = ok && curl_easy_setopt(e, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS) == CURLE_OK;
+#endif
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L); /* hops are http_ask's */
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (h->ca_file) curl_easy_setopt(e, CURLOPT_CAINFO, h->ca_file);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, connect);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 128L << 10);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->why);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
+    return ok ? 0 : err_set(err, ERR_NET, "libcurl does not take the request");
+}
+
+int conn_begin(struct http *h, struct conn *c, const char *url, const struct strs *headers,
+               struct err *err) {
+    conn_end(c);
+    c->head.n = c->at = c->n = 0;
+    c->head_done = c->paused = c->done = c->transient = false;
+    c->status = 0;
+    c->why[0] = 0;
+    c->result = CURLE_OK;
+    c->stall = h->stall_seconds;
+    for (size_t i = 0; i < headers->n; i++) {
+        struct curl_slist *more = curl_slist_append(c->lines, headers->v[i]);
+        if (!more) return err_nomem(err, strlen(headers->v[i]));
+        c->lines = more;
+    }
+    int rc = set_options(h, c, url, err);
+    if (rc < 0) return rc;
+    if (curl_multi_add_handle(c->multi, c->easy) != CURLM_OK) return err_nomem(err, 0);
+    c->added = true;
+    rc = work(c, true, err);
+    if (rc < 0 || c->head_done) return rc;
+    if (c->result == CURLE_OK) c->result = CURLE_GOT_NOTHING;
+    return failed(c, err);
+}
+
+long conn_read(struct conn *c, void *bytes, size_t n, struct err *err) {
+    if (c->at == c->n) {
+        int rc = work(c, false, err);
+        if (rc < 0) return rc;
+    }
+    if (c->at == c->n) return c->result == CURLE_OK ? 0 : failed(c, err);
+    if (n > c->n - c->at) n = c->n - c->at;
+    memcpy(bytes, c->v + c->at, n);
+    c->at += n;
+    return (long)n;
+}
