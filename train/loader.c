@@ -1,0 +1,136 @@
+/* Windows over shards and their order: see loader.h; the bits of the order are in docs/order.md.
+ *
+ *   position ─▶ epoch, i ─▶ permute(i) = window number ─▶ (shard, first token) ─▶ T tokens, T labels
+ *
+ * Nothing is remembered from one sample to the next, so going on anywhere costs nothing. */
+#include "train/loader.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/buf.h"
+#include "base/rng.h"
+#include "train/op.h"
+
+enum { ROUNDS = 8 };
+static const uint64_t ORDER_STREAM = 0x6C6F72792E6F7264; /* "lory.ord" */
+
+uint64_t order_key(uint64_t seed, uint64_t epoch) {
+    struct philox_out o = philox(seed, epoch, ORDER_STREAM);
+    return (uint64_t)o.v[1] << 32 | o.v[0];
+}
+
+/* One pass of a balanced Feistel network over 2 * half bits. */
+static uint64_t feistel(uint64_t x, unsigned half, uint64_t key) {
+    uint64_t mask = ((uint64_t)1 << half) - 1, left = x >> half, right = x & mask;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        struct philox_out o = philox(key, right, round);
+        uint64_t f = ((uint64_t)o.v[1] << 32 | o.v[0]) & mask, next = left ^ f;
+        left = right;
+        right = next;
+    }
+    return left << half | right;
+}
+
+uint64_t permute(uint64_t i, uint64_t n, uint64_t key) {
+    if (n < 2) return 0;
+    unsigned half = 1;
+    while (half < 32 && (n - 1) >> (2 * half)) half++;
+    /* Cycle walking: the network permutes [0, 4^half), which is less than 4 n; stepping until the
+     * value falls below n leaves a permutation of [0, n) and takes fewer than 4 passes on average. */
+    do i = feistel(i, half, key);
+    while (i >= n);
+    return i;
+}
+
+/* Whole windows in a shard of N tokens, and the targets behind the last of them. */
+static uint64_t windows_of(uint64_t N, uint64_t T, enum window window, uint64_t *ret_tail) {
+    uint64_t whole = window == WINDOW_GPT ? (N ? (N - 1) / T : 0) : N / T;
+    uint64_t rest = N - whole * T; /* tokens from the next window's first on */
+    *ret_tail = rest ? rest - 1 : 0;
+    return whole;
+}
+
+int loader_open(struct loader *ret, const struct shard_set *set, int T, enum window window,
+                bool shuffled, uint64_t seed, bool allow_short, struct err *err) {
+    if (T < (window == WINDOW_HF ? 2 : 1))
+        return err_set(err, ERR_USAGE, "windows of %d tokens have no target", T);
+    struct loader l = {.set = set, .T = T, .window = window, .shuffled = shuffled, .seed = seed};
+    l.first = mem_array(set->n + 1, sizeof *l.first);
+    l.first_eval = mem_array(set->n + 1, sizeof *l.first_eval);
+    if (!l.first || !l.first_eval) {
+        loader_close(&l);
+        return err_nomem(err, (set->n + 1) * 2 * sizeof *l.first);
+    }
+    for (size_t i = 0; i < set->n; i++) {
+        uint64_t tail, whole = windows_of(set->v[i].n, (uint64_t)T, window, &tail);
+        l.first[i + 1] = l.first[i] + whole;
+        l.first_eval[i + 1] = l.first_eval[i] + whole + (tail > 0);
+        l.tail_tokens += tail;
+    }
+    l.n = l.first[set->n];
+    l.targets = l.n * (uint64_t)(window == WINDOW_HF ? T - 1 : T);
+    int rc = 0;
+    if (l.n == 0 && !(allow_short && l.tail_tokens))
+        rc = err_set(err, ERR_DATA, "%s: %llu tokens do not fill one window of %d",
+                     set->n ? set->v[0].path : "no shards", (unsigned long long)set->tokens,
+                     window == WINDOW_GPT ? T + 1 : T);
+    if (rc < 0)
+        loader_close(&l);
+    else
+        *ret = l;
+    return rc;
+}
+
+void loader_close(struct loader *l) {
+    free(l->first);
+    free(l->first_eval);
+    *l = (struct loader){0};
+}
+
+/* The shard that window `w` lies in, by bisection: first[i] <= w < first[i + 1]. */
+static size_t shard_of(const uint64_t *first, size_t n, uint64_t w) {
+    size_t lo = 0, hi = n; /* the answer lies in [lo, hi) */
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (first[mid] <= w)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+void loader_place(const struct loader *l, uint64_t position, size_t *ret_shard, uint64_t *ret_at) {
+    uint64_t epoch = position / l->n, i = position % l->n;
+    uint64_t w = l->shuffled ? permute(i, l->n, order_key(l->seed, epoch)) : i;
+    *ret_shard = shard_of(l->first, l->set->n, w);
+    *ret_at = (w - l->first[*ret_shard]) * (uint64_t)l->T;
+}
+
+/* Copies a window that begins at token `at`; what the shard does not hold is padding. */
+static void copy_window(const struct loader *l, const struct shard *s, uint64_t at, int32_t *tokens,
+                        int32_t *labels) {
+    uint64_t T = (uint64_t)l->T, left = s->n - at, have = left < T ? left : T;
+    uint64_t last = l->window == WINDOW_HF ? T - 1 : T; /* no label from here on */
+    for (uint64_t t = 0; t < have; t++) tokens[t] = (int32_t)shard_token(s, at + t);
+    for (uint64_t t = have; t < T; t++) tokens[t] = 0;
+    for (uint64_t t = 0; t < T; t++)
+        labels[t] = t < last && t + 1 < left ? (int32_t)shard_token(s, at + t + 1) : LABEL_IGNORED;
+}
+
+void loader_get(const struct loader *l, uint64_t position, int32_t *tokens, int32_t *labels) {
+    size_t shard;
+    uint64_t at;
+    loader_place(l, position, &shard, &at);
+    copy_window(l, &l->set->v[shard], at, tokens, labels);
+}
+
+uint64_t loader_eval_windows(const struct loader *l) {
+    return l->first_eval[l->set->n];
+}
+
+void loader_eval_get(const struct loader *l, uint64_t i, int32_t *tokens, int32_t *labels) {
+    size_t shard = shard_of(l->first_eval, l->set->n, i);
+    uint64_t at = (i - l->first_eval[shard]) * (uint64_t)l->T;
+    copy_window(l, &l->set->v[shard], at, tokens, labels);
+}

@@ -1,0 +1,26 @@
+/* A run's folder: whose it is, who writes it now, and its log.txt.
+ *
+ *   run/log.txt          first line "# lmtrain run …": the folder is ours; locked while we write
+ *   run/config.yaml      all options resolved
+ *   run/metrics.jsonl, run/events.out.tfevents.*, run/checkpoint-N/, run/last, run/best
+ *   run/all_results.json …   and, when finished, links to the model's files */
+#ifndef LORY_TRAIN_RUN_H
+#define LORY_TRAIN_RUN_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "train/append.h"
+
+struct run {
+    char *dir;
+    struct append text;      /* log.txt                                                    */
+    const struct log *outer; /* where messages go besides                                  */
+    struct log log;          /* what everything inside a run speaks to                     */
+};
+
+/* Takes the folder, made if missing, for this process, and sweeps what dead ones left. ERR_USAGE when
+ * it holds something else than a run, or when another process is writing it. *ret must stay in place. */
+int run_open(struct run *ret, const char *dir, const struct log *outer, struct err *err);
+void run_close(struct run *r); /* fine on a zeroed one */
+
+#endif

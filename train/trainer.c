@@ -1,0 +1,305 @@
+/* The loop: see trainer.h.
+ *
+ * A signal does not wait for the end of a step: a step changes nothing before its update, so it can be
+ * dropped between two micro-batches, and the state that is saved is that of the step before. */
+#include "train/trainer_inside.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "base/buf.h"
+#include "base/rng.h"
+#include "train/evaluate.h"
+
+static const uint64_t DROPOUT_STREAM = 0x6C6F72792E647270; /* "lory.drp" */
+
+static double clock_of(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double trainer_clock(void) {
+    return clock_of(CLOCK_MONOTONIC);
+}
+
+double trainer_wall_time(void) {
+    return round(clock_of(CLOCK_REALTIME) * 1e6) / 1e6;
+}
+
+static int stop_signal(const struct trainer *t) {
+    return t->opts->stop ? t->opts->stop(t->opts->ctx) : 0;
+}
+
+static bool wants_stop(void *trainer) {
+    return stop_signal(trainer) != 0;
+}
+
+/* ------------------------------------------------------------------ one step */
+
+/* The windows of the coming step, and the number of their targets. */
+static int fetch(struct trainer *t, uint64_t *ret_targets, struct err *err) {
+    int T = t->train->T, V = model_get_config(t->model)->V, rc = 0;
+    uint64_t targets = 0;
+    for (uint64_t i = 0; rc == 0 && i < t->samples; i++) {
+        int32_t *x = t->tokens + i * (uint64_t)T, *y = t->labels + i * (uint64_t)T;
+        size_t shard;
+        uint64_t at;
+        loader_get(t->train, t->state.samples + i, x, y);
+        loader_place(t->train, t->state.samples + i, &shard, &at);
+        rc = check_ids(x, y, T, V, t->train->set->v[shard].path, at, err);
+        for (int j = 0; j < T; j++) targets += y[j] != LABEL_IGNORED;
+    }
+    *ret_targets = targets;
+    return rc;
+}
+
+/* Adds the gradients of all micro-batches; *ret_loss is the mean over the step's targets. 1: told to
+ * stop on the way. */
+static int accumulate(struct trainer *t, double *ret_loss, struct err *err) {
+    uint64_t targets = 0, key = philox(t->opts->seed, 0, DROPOUT_STREAM).v[0];
+    size_t room = (size_t)t->opts->B * (size_t)t->train->T;
+    const struct model_config *c = model_get_config(t->model);
+    double sum = 0;
+    int rc = fetch(t, &targets, err);
+    if (rc < 0) return rc;
+    float scale = targets ? (float)(1.0 / (double)targets) : 0;
+    model_zero_grads(t->model);
+    for (uint64_t i = 0; rc == 0 && i < t->opts->accumulate; i++) {
+        struct model_batch b = {.B = t->opts->B, .T = t->train->T};
+        double micro = 0;
+        uint64_t n = 0;
+        if (stop_signal(t)) return 1;
+        b.tokens = t->tokens + i * room;
+        b.labels = t->labels + i * room;
+        b.dropout = c->embd_pdrop > 0 || c->attn_pdrop > 0 || c->resid_pdrop > 0;
+        b.dropout_key = key;
+        b.sample0 = t->state.samples + i * (uint64_t)t->opts->B;
+        rc = model_forward_backward(t->model, &b, scale, &micro, &n, err);
+        sum += micro;
+    }
+    *ret_loss = targets ? sum / (double)targets : 0;
+    return rc;
+}
+
+/* A step whose loss or norm is no number changes nothing; too many in a row, and the run is lost. */
+static int note_skip(struct trainer *t, const struct metrics_step *s, struct err *err) {
+    char what[96];
+    if (!s->skipped) {
+        t->skipped_in_row = 0;
+        return 0;
+    }
+    t->skipped_in_row++;
+    if (isfinite(s->loss))
+        snprintf(what, sizeof what, "the gradient norm is %g", s->grad_norm);
+    else
+        snprintf(what, sizeof what, "the loss is %g", s->loss);
+    if (t->skipped_in_row < SKIPS_ALLOWED) {
+        log_warn(t->log, "step %" PRIu64 ": %s; skipped (samples %" PRIu64 " to %" PRIu64 ")",
+                 s->step, what, s->samples - t->samples, s->samples - 1);
+        return 0;
+    }
+    err_set(err, ERR_DIVERGED, "diverged at step %" PRIu64 ": %s, for the %d steps since",
+            s->step + 1 - t->skipped_in_row, what, SKIPS_ALLOWED);
+    if (t->saved_step) err_hint(err, "checkpoint-%" PRIu64 " is the last one saved", t->saved_step);
+    return err_hint(err, "try a lower --lr, a longer --warmup, or --clip 1");
+}
+
+static int record(struct trainer *t, const struct metrics_step *s, struct err *err) {
+    int rc = metrics_add_step(t->metrics, s, err);
+    if (rc == 0) rc = trainer_show_step(t, s, err);
+    char detail[128];
+    snprintf(detail, sizeof detail, "loss %.4f, lr %.3g, %.0f tok/s", s->loss, s->lr,
+             s->tokens_per_s);
+    log_progress(t->log, &(struct progress){.stage = "training",
+                                            .done = s->step,
+                                            .total = t->opts->steps,
+                                            .unit = "steps",
+                                            .detail = detail});
+    return rc;
+}
+
+/* 1: told to stop; the step was dropped. */
+static int one_step(struct trainer *t, struct err *err) {
+    const struct trainer_opts *p = t->opts;
+    struct run_state *r = &t->state;
+    double start = trainer_clock(), loss = 0;
+    int rc = accumulate(t, &loss, err);
+    if (rc != 0) return rc;
+    struct step_scalars s = {.lr = (float)schedule_lr(&p->schedule, r->step),
+                             .beta1 = (float)p->beta1,
+                             .beta2 = (float)p->beta2,
+                             .eps = (float)p->eps,
+                             .weight_decay = (float)p->weight_decay,
+                             .clip = (float)p->clip,
+                             .grad_scale = isfinite(loss) ? 1 : NAN, /* makes the norm NaN: skip */
+                             .step = r->updates + 1};
+    rc = optimizer_step(&t->optimizer, &s, err);
+    if (rc < 0) return rc;
+    uint64_t tokens = t->samples * (uint64_t)t->train->T;
+    r->step++;
+    r->updates += !s.skipped;
+    r->samples += t->samples;
+    r->tokens += tokens;
+    struct metrics_step m = {.step = r->step,
+                             .loss = loss,
+                             .lr = schedule_lr(&p->schedule, r->step - 1),
+                             .grad_norm = s.grad_norm,
+                             .tokens = r->tokens,
+                             .time = trainer_wall_time(),
+                             .epoch = (double)r->samples / (double)t->train->n,
+                             .samples = r->samples,
+                             .skipped = s.skipped != 0};
+    m.tokens_per_s = round(10 * (double)tokens / (trainer_clock() - start)) / 10;
+    rc = record(t, &m, err);
+    return rc < 0 ? rc : note_skip(t, &m, err);
+}
+
+/* ------------------------------------------------------------------ evaluation */
+
+/* Scores the model; `whole`: on everything, with the part that other evaluations see beside it. A signal
+ * ends it without a record: the run evaluates when it goes on. */
+static int evaluate(struct trainer *t, bool whole, struct err *err) {
+    uint64_t part = t->opts->eval_windows;
+    struct evaluate_opts o = {.B = t->opts->B, .stop = wants_stop, .ctx = t, .log = t->log};
+    struct evaluate_result r;
+    o.windows = whole ? 0 : part;
+    o.part = whole ? part : 0;
+    double start = trainer_clock();
+    int rc = evaluate_loss(t->model, t->eval, &o, &r, err);
+    if (rc < 0 || r.stopped || r.targets == 0) return rc;
+    struct metrics_eval e = {.step = t->state.step,
+                             .loss = r.sum / (double)r.targets,
+                             .targets = r.targets,
+                             .windows = r.windows,
+                             .batches = r.batches,
+                             .time = trainer_wall_time()};
+    e.part_loss = r.part_targets ? r.part_sum / (double)r.part_targets : e.loss;
+    t->last_eval = trainer_clock();
+    e.seconds = t->last_eval - start;
+    rc = metrics_add_eval(t->metrics, &e, err);
+    if (rc == 0) rc = trainer_show_eval(t, &e, err);
+    if (rc == 0)
+        log_info(t->log,
+                 "step %" PRIu64 ": evaluation loss %.4f, perplexity %.2f (%" PRIu64 " tokens)",
+                 e.step, e.loss, exp(e.loss), e.targets);
+    return rc;
+}
+
+static bool due(const struct opt_steps *every, uint64_t step, double since) {
+    if (every->steps) return step % every->steps == 0;
+    return every->seconds > 0 && trainer_clock() - since >= every->seconds;
+}
+
+/* What is to be done between two steps. Evaluation first: its loss belongs into the checkpoint. */
+static int between_steps(struct trainer *t, struct err *err) {
+    const struct trainer_opts *p = t->opts;
+    uint64_t step = t->state.step;
+    bool last = step == p->steps, asked = p->save && p->save(p->ctx);
+    int rc = 0;
+    if (t->eval && last && trainer_clock() - t->last_save > 60) /* it may take long */
+        rc = trainer_save(t, err);
+    if (rc == 0 && t->eval && (last || due(&p->eval_every, step, t->last_eval)))
+        rc = evaluate(t, last, err);
+    bool save = asked || last || due(&p->save_every, step, t->last_save) ||
+                trainer_clock() - t->last_save >= SAVE_SECONDS;
+    return rc == 0 && save ? trainer_save(t, err) : rc;
+}
+
+/* ------------------------------------------------------------------ the run */
+
+static int leave(struct trainer *t, struct err *err) {
+    int rc = t->saved_step == t->state.step ? 0 : trainer_save(t, err);
+    if (rc < 0) return rc;
+    if (!t->saved_step) return err_set(err, ERR_STOPPED, "stopped before the first step was done");
+    return err_set(err, ERR_STOPPED,
+                   "stopped after step %" PRIu64 " of %" PRIu64 "; saved as %s/checkpoint-%" PRIu64
+                   "; the same command goes on from there",
+                   t->state.step, t->opts->steps, t->opts->run, t->saved_step);
+}
+
+/* An evaluation that a signal or a kill took from this step. */
+static int catch_up(struct trainer *t, struct err *err) {
+    bool last = t->state.step >= t->opts->steps;
+    bool wanted =
+        last || (t->opts->eval_every.steps && t->state.step % t->opts->eval_every.steps == 0);
+    if (!t->eval || !t->state.step || !wanted || trainer_evaluated(t)) return 0;
+    int rc = evaluate(t, last, err);
+    if (rc < 0 || !trainer_evaluated(t)) return rc;
+    trainer_consider_best(t);
+    return trainer_save(t, err);
+}
+
+static int loop(struct trainer *t, struct err *err) {
+    t->last_save = t->last_eval = trainer_clock();
+    int rc = catch_up(t, err);
+    while (rc == 0 && t->state.step < t->opts->steps && !stop_signal(t)) {
+        rc = one_step(t, err);
+        if (rc == 1)
+            rc = 0; /* dropped */
+        else if (rc == 0)
+            rc = between_steps(t, err);
+    }
+    bool evaluated = !t->eval || trainer_evaluated(t);
+    if (rc == 0 && (t->state.step < t->opts->steps || !evaluated)) return leave(t, err);
+    if (rc == 0 && t->skipped_in_row)
+        log_warn(t->log, "the last steps were skipped; checkpoint-%" PRIu64 " is the newest",
+                 t->saved_step);
+    return rc < 0 ? rc : trainer_finish(t, err);
+}
+
+static int plan(struct trainer *t, struct err *err) {
+    size_t room = (size_t)t->samples * (size_t)t->train->T;
+    t->tokens = mem_array(room, sizeof *t->tokens);
+    t->labels = mem_array(room, sizeof *t->labels);
+    if (!t->tokens || !t->labels) return err_nomem(err, 2 * room * sizeof *t->tokens);
+    struct param *p;
+    size_t n = model_params(t->model, &p);
+    for (size_t i = 0; i < n; i++) {
+        t->params += p[i].n;
+        if (!strstr(p[i].name, ".wte.") && !strstr(p[i].name, ".wpe.")) t->body_params += p[i].n;
+    }
+    return model_plan(t->model, t->opts->B, t->train->T, true, NULL, err);
+}
+
+static void tell(const struct trainer *t, struct trainer_result *ret) {
+    const struct metrics_steps *s = metrics_get_steps(t->metrics);
+    const struct metrics_evals *e = metrics_get_evals(t->metrics);
+    *ret = (struct trainer_result){.step = t->state.step,
+                                   .tokens = t->state.tokens,
+                                   .skipped = t->state.step - t->state.updates,
+                                   .resumed = t->resumed,
+                                   .was_complete = t->was_complete,
+                                   .loss = s->n ? s->v[s->n - 1].loss : NAN,
+                                   .eval_loss = e->n ? e->v[e->n - 1].loss : NAN,
+                                   .seconds = t->seconds_before,
+                                   .best_step = t->state.best_step,
+                                   .best_loss = t->state.best_loss};
+    if (!t->was_complete) ret->seconds += trainer_clock() - t->begun;
+}
+
+int trainer_run(struct model *model, const struct backend *backend, struct device *device,
+                const struct loader *train, const struct loader *eval,
+                const struct trainer_opts *opts, struct trainer_result *ret, const struct log *log,
+                struct err *err) {
+    struct trainer t = {.opts = opts,
+                        .model = model,
+                        .backend = backend,
+                        .device = device,
+                        .train = train,
+                        .eval = eval,
+                        .log = log,
+                        .samples = (uint64_t)opts->B * opts->accumulate,
+                        .begun = trainer_clock()};
+    int rc = trainer_begin(&t, err);
+    if (rc == 0) rc = plan(&t, err);
+    if (rc == 0) rc = loop(&t, err);
+    if (t.metrics) tell(&t, ret);
+    free(t.tokens);
+    free(t.labels);
+    trainer_end(&t);
+    return rc;
+}

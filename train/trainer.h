@@ -1,0 +1,65 @@
+/* Training: from the position a run stands at to its last step, so that no stop costs more than the
+ * steps since the last checkpoint, and no number of stops changes a bit of the result.
+ *
+ *   loader ─▶ micro-batches ─▶ forward, backward ─▶ norm, clip, AdamW ─▶ metrics.jsonl, event file
+ *                                    │ every so often: evaluate, save
+ *                                    └ not finite: skipped, counted; five in a row: ERR_DIVERGED
+ *
+ * The mean of the loss is over all targets of the step (as transformers since 4.46), so the result does
+ * not depend on how a step is cut into micro-batches but for rounding. */
+#ifndef LORY_TRAIN_TRAINER_H
+#define LORY_TRAIN_TRAINER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "base/opt.h"
+#include "train/loader.h"
+#include "train/model.h"
+#include "train/schedule.h"
+
+struct trainer_opts {
+    const char *run;           /* folder to write                                          */
+    bool resume_never;         /* refuse a folder that has checkpoints                     */
+    const char *resume_from;   /* begin a new run from this checkpoint or run; NULL: no    */
+    const char *init_dir;      /* weights to begin with; NULL: drawn from the seed         */
+    const char *model_name;    /* what --model said, for the record                        */
+    const char *tokenizer_dir; /* its files go into every checkpoint; NULL: none           */
+    const char *config_yaml;   /* text of config.yaml                                      */
+
+    int B;               /* rows of a micro-batch                                    */
+    uint64_t accumulate; /* micro-batches of a step                                  */
+    uint64_t steps;
+    struct schedule schedule;
+    double beta1, beta2, eps, weight_decay, clip;
+    uint64_t seed;
+    enum dtype dtype; /* of the products, for the record                          */
+
+    struct opt_steps eval_every, save_every;
+    uint64_t keep;         /* newest checkpoints to keep, besides the best; 0: all     */
+    uint64_t eval_windows; /* windows scored by an evaluation on the way; 0: all       */
+
+    int (*stop)(void *ctx);  /* non-zero: save and leave; NULL: never                    */
+    bool (*save)(void *ctx); /* true: save now and go on; NULL: never                    */
+    void *ctx;
+};
+
+struct trainer_result {
+    uint64_t step, tokens, skipped;
+    uint64_t resumed;                /* the step it went on from; 0: from the beginning          */
+    bool was_complete;               /* there was nothing to do                                  */
+    double loss, eval_loss, seconds; /* NAN: none                                             */
+    uint64_t best_step;
+    double best_loss;
+};
+
+/* Runs, or goes on with, opts->run. `eval` NULL: no evaluation. The model has its gradients and is
+ * otherwise untouched: weights are loaded or drawn here. ERR_STOPPED: saved, told how to go on.
+ * ERR_DIVERGED. ERR_USAGE: the folder's run has other options. */
+int trainer_run(struct model *model, const struct backend *backend, struct device *device,
+                const struct loader *train, const struct loader *eval,
+                const struct trainer_opts *opts, struct trainer_result *ret, const struct log *log,
+                struct err *err);
+
+#endif

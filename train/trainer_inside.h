@@ -1,0 +1,58 @@
+/* What the trainer's files share: the loop (trainer.c), beginning and going on (trainer_begin.c), saving
+ * and finishing (trainer_save.c). */
+#ifndef LORY_TRAIN_TRAINER_INSIDE_H
+#define LORY_TRAIN_TRAINER_INSIDE_H
+
+#include "train/metrics.h"
+#include "train/optimizer.h"
+#include "train/run.h"
+#include "train/state.h"
+#include "train/tfevents.h"
+#include "train/trainer.h"
+
+enum { SKIPS_ALLOWED = 5 };              /* in a row; then the run has diverged */
+static const double SAVE_SECONDS = 1800; /* a save at least so often */
+
+struct trainer {
+    const struct trainer_opts *opts;
+    struct model *model;
+    const struct backend *backend;
+    struct device *device;
+    const struct loader *train, *eval; /* eval may be NULL                                    */
+    struct run run;
+    const struct log *log; /* the run's, once it is open                            */
+    struct metrics *metrics;
+    struct tfevents *events;
+    struct optimizer optimizer;
+    struct run_state state;
+    struct run_identity id;
+    int32_t *tokens, *labels; /* (samples of a step, T)                                 */
+    uint64_t samples;         /* of a step: B * accumulate                               */
+    uint64_t params, body_params;
+    uint64_t saved_step; /* the newest checkpoint; 0: none                          */
+    uint64_t skipped_in_row;
+    uint64_t resumed;
+    bool was_complete;
+    double begun, seconds_before; /* clock at the start; seconds of earlier processes     */
+    double last_save, last_eval;  /* clock                                                */
+};
+
+double trainer_clock(void);     /* seconds, monotonic                  */
+double trainer_wall_time(void); /* seconds since 1970, for the records */
+
+/* Opens the folder, finds where the run stands, loads or draws the weights. */
+int trainer_begin(struct trainer *t, struct err *err);
+void trainer_end(struct trainer *t);
+
+/* The last evaluation's step is the present one: no need to evaluate again. */
+bool trainer_evaluated(const struct trainer *t);
+/* Makes the present step the best checkpoint if its evaluation says so. */
+void trainer_consider_best(struct trainer *t);
+int trainer_save(struct trainer *t, struct err *err);
+/* Results, and links that make the folder a model. Can be done any number of times. */
+int trainer_finish(struct trainer *t, struct err *err);
+/* Writes one line of metrics to the event file. */
+int trainer_show_step(struct trainer *t, const struct metrics_step *s, struct err *err);
+int trainer_show_eval(struct trainer *t, const struct metrics_eval *e, struct err *err);
+
+#endif

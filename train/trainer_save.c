@@ -1,0 +1,177 @@
+/* Saving a checkpoint, and finishing a run. */
+#include "train/trainer_inside.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/file.h"
+#include "train/checkpoint.h"
+#include "train/hf_state.h"
+
+/* What a tokenizer's folder may hold that a model's folder should. */
+static const char *const tokenizer_files[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json",
+    "merges.txt",     "tokenizer.tiktoken",    "added_tokens.json",       "chat_template.jinja",
+};
+enum { TOKENIZER_FILES = sizeof tokenizer_files / sizeof *tokenizer_files };
+static const char *const model_files[] = {"config.json", "generation_config.json",
+                                          "model.safetensors"};
+enum { MODEL_FILES = sizeof model_files / sizeof *model_files };
+
+/* ------------------------------------------------------------------ event file */
+
+int trainer_show_step(struct trainer *t, const struct metrics_step *s, struct err *err) {
+    const struct tf_value v[] = {{"train/loss", s->loss},
+                                 {"train/learning_rate", s->lr},
+                                 {"train/grad_norm", s->grad_norm},
+                                 {"train/tokens_per_s", s->tokens_per_s},
+                                 {"train/epoch", s->epoch}};
+    return tfevents_add(t->events, s->step, s->time, v, sizeof v / sizeof *v, err);
+}
+
+int trainer_show_eval(struct trainer *t, const struct metrics_eval *e, struct err *err) {
+    const struct tf_value v[] = {{"eval/loss", e->loss}, {"eval/perplexity", exp(e->loss)}};
+    return tfevents_add(t->events, e->step, e->time, v, sizeof v / sizeof *v, err);
+}
+
+/* ------------------------------------------------------------------ the best */
+
+static const struct metrics_eval *evaluation_here(const struct trainer *t) {
+    const struct metrics_evals *e = metrics_get_evals(t->metrics);
+    return e->n && e->v[e->n - 1].step == t->state.step ? &e->v[e->n - 1] : NULL;
+}
+
+bool trainer_evaluated(const struct trainer *t) {
+    return evaluation_here(t) != NULL;
+}
+
+void trainer_consider_best(struct trainer *t) {
+    const struct metrics_eval *e = t->state.step ? evaluation_here(t) : NULL;
+    if (!e || !(e->part_loss < t->state.best_loss)) return;
+    t->state.best_loss = e->part_loss;
+    t->state.best_step = t->state.step;
+}
+
+/* ------------------------------------------------------------------ saving */
+
+static struct hf_run hf_run_of(const struct trainer *t) {
+    const struct trainer_opts *p = t->opts;
+    return (struct hf_run){.run = p->run,
+                           .state = &t->state,
+                           .metrics = t->metrics,
+                           .steps = p->steps,
+                           .eval_steps = p->eval_every.steps,
+                           .save_steps = p->save_every.steps,
+                           .samples_per_epoch = t->train->n,
+                           .eval_samples = t->eval ? loader_eval_windows(t->eval) : 0,
+                           .batch = p->B,
+                           .body_params = t->body_params};
+}
+
+static int copy_file(const char *from_dir, const char *to_dir, const char *name, struct err *err) {
+    char *from = path_join(from_dir, name), *to = path_join(to_dir, name);
+    struct buf text = {0};
+    int rc = from && to ? 0 : err_nomem(err, strlen(name));
+    if (rc == 0 && file_kind(from) == FILE_REGULAR) {
+        rc = file_read(from, UINT64_MAX, &text, err);
+        if (rc == 0) rc = file_write(to, text.v, text.n, err);
+    }
+    buf_release(&text);
+    free(from);
+    free(to);
+    return rc;
+}
+
+static int write_files(struct trainer *t, const char *dir, struct err *err) {
+    struct model_config config = *model_get_config(t->model);
+    config.dtype = DTYPE_F32;
+    struct hf_run hf = hf_run_of(t);
+    char *optimizer = path_join(dir, "optimizer.safetensors");
+    int rc = optimizer ? model_config_save(&config, dir, err) : err_nomem(err, strlen(dir));
+    if (rc == 0) rc = model_save(t->model, dir, DTYPE_F32, err);
+    if (rc == 0) rc = optimizer_save(&t->optimizer, optimizer, err);
+    for (int i = 0; rc == 0 && t->opts->tokenizer_dir && i < TOKENIZER_FILES; i++)
+        rc = copy_file(t->opts->tokenizer_dir, dir, tokenizer_files[i], err);
+    if (rc == 0) rc = hf_trainer_state_save(&hf, dir, err);
+    if (rc == 0) rc = state_save(dir, &t->state, &t->id, err);
+    free(optimizer);
+    return rc;
+}
+
+/* Better to know before half a checkpoint is written. */
+static int check_room(const struct trainer *t, struct err *err) {
+    uint64_t need = t->params * 12 + (4 << 20), have = 0;
+    int rc = file_free_bytes(t->opts->run, &have, err);
+    if (rc == 0 && have < need) {
+        err_set(err, ERR_IO, "%s: a checkpoint needs %.1f MB, the disk has %.1f MB free",
+                t->opts->run, (double)need / 1e6, (double)have / 1e6);
+        if (t->saved_step)
+            err_hint(err, "checkpoint-%" PRIu64 " is whole; free some space and start again",
+                     t->saved_step);
+        rc = ERR_IO;
+    }
+    return rc;
+}
+
+static int link_checkpoint(struct trainer *t, const char *name, uint64_t step, struct err *err) {
+    char target[64];
+    snprintf(target, sizeof target, "checkpoint-%" PRIu64, step);
+    return run_link(t->opts->run, name, target, err);
+}
+
+int trainer_save(struct trainer *t, struct err *err) {
+    double start = trainer_clock();
+    char *dir = NULL;
+    uint64_t step = t->state.step;
+    if (t->skipped_in_row || step == 0) return 0; /* nothing good to save */
+    t->state.seconds = t->seconds_before + start - t->begun;
+    trainer_consider_best(t);
+    int rc = check_room(t, err);
+    /* What the checkpoint counts on is on the disk before it. */
+    if (rc == 0) rc = metrics_sync(t->metrics, err);
+    if (rc == 0) rc = tfevents_sync(t->events, err);
+    if (rc == 0) rc = checkpoint_begin(&dir, t->opts->run, step, err);
+    if (rc < 0) return rc;
+    rc = write_files(t, dir, err);
+    if (rc < 0) {
+        checkpoint_abort(dir);
+        return rc;
+    }
+    rc = checkpoint_commit(dir, t->opts->run, step, err);
+    if (rc < 0) return rc;
+    t->saved_step = step;
+    t->last_save = trainer_clock();
+    rc = link_checkpoint(t, "last", step, err);
+    if (rc == 0 && t->state.best_step == step) rc = link_checkpoint(t, "best", step, err);
+    if (rc == 0) rc = checkpoint_prune(t->opts->run, t->opts->keep, t->state.best_step, err);
+    if (rc == 0)
+        log_info(t->log, "saved %s/checkpoint-%" PRIu64 " (%.1f s)", t->opts->run, step,
+                 t->last_save - start);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ finishing */
+
+/* run/NAME -> FOLDER/NAME, where the checkpoint has such a file. */
+static int link_file(struct trainer *t, const char *folder, const char *name, struct err *err) {
+    char target[256];
+    snprintf(target, sizeof target, "%s/%s", folder, name);
+    char *path = path_join(t->opts->run, target);
+    if (!path) return err_nomem(err, strlen(target));
+    int rc = file_kind(path) == FILE_REGULAR ? run_link(t->opts->run, name, target, err) : 0;
+    free(path);
+    return rc;
+}
+
+int trainer_finish(struct trainer *t, struct err *err) {
+    struct hf_run hf = hf_run_of(t);
+    const char *folder = t->state.best_step ? "best" : "last";
+    int rc = hf_results_save(&hf, err);
+    for (int i = 0; rc == 0 && i < MODEL_FILES; i++) rc = link_file(t, folder, model_files[i], err);
+    for (int i = 0; rc == 0 && i < TOKENIZER_FILES; i++)
+        rc = link_file(t, folder, tokenizer_files[i], err);
+    if (rc == 0) rc = link_file(t, "last", "trainer_state.json", err);
+    return rc < 0 ? rc : file_sync_dir(t->opts->run, err);
+}
