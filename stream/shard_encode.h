@@ -1,0 +1,43 @@
+/* Documents into shards: decode, encode and write in one pass, with any number of threads.
+ *
+ *   docs ─▶ batch ─▶ worker: encode(), choose the split ─▶ in the input's order ─▶ shard_writer
+ *
+ * What is written depends on the input, the tokenizer and the options; never on the threads. */
+#ifndef LORY_STREAM_SHARD_ENCODE_H
+#define LORY_STREAM_SHARD_ENCODE_H
+
+#include <stdint.h>
+#include "base/err.h"
+#include "base/log.h"
+#include "stream/docs.h"
+#include "stream/shard.h"
+#include "stream/source.h"
+#include "tokenizer/tokenizer.h"
+
+struct shard_counts {
+    uint64_t documents, tokens, text_bytes; /* tokens with those that end documents */
+};
+
+struct shard_encode {
+    struct shard_writer *writer;
+    const struct tokenizer *tokenizer;
+    struct docs_opts docs; /* `threads` of it is the number of workers                    */
+    const char *split;     /* where the documents go, "train" or "valid"                  */
+    /* > 0: documents whose keyed hash is below this fraction go to "valid" instead; if that is none
+     * of at least two, the last one does. The rule is in docs/formats.md. */
+    double valid_fraction;
+    uint64_t seed; /* the key                                                     */
+    bool eot;      /* the writer adds a token to each document: for the counts    */
+    const struct log *log;
+    struct shard_counts train, valid; /* out, added to                                         */
+    uint64_t bad_records;             /* out, added to                                         */
+    struct docs_totals *files;        /* out: what each file of the list held, or NULL         */
+};
+
+/* All documents of `list`. ERR_STOPPED after a signal; the writer is the caller's to abort. */
+int shard_encode(struct shard_encode *e, const struct source_list *list, struct err *err);
+
+/* Whether the rule above puts a text into the validation set. */
+bool shard_is_valid(const char *text, size_t n, uint64_t seed, double fraction);
+
+#endif
