@@ -8,20 +8,20 @@
 #include "train/op.h"
 
 struct model_config {
-    int V;                /* vocab_size                                                   */
-    int P;                /* n_positions                                                  */
-    int L, NH, C;         /* n_layer, n_head, n_embd                                      */
-    int inner;            /* n_inner; 4 C if the file says null                           */
-    enum act act;         /* activation_function                                          */
-    float eps;            /* layer_norm_epsilon                                           */
+    int V;        /* vocab_size                                                   */
+    int P;        /* n_positions                                                  */
+    int L, NH, C; /* n_layer, n_head, n_embd                                      */
+    int inner;    /* n_inner; 4 C if the file says null                           */
+    enum act act; /* activation_function                                          */
+    float eps;    /* layer_norm_epsilon                                           */
     float embd_pdrop, attn_pdrop, resid_pdrop;
-    float init_range;     /* initializer_range, 0.02                                      */
-    bool scale_attn;      /* scale_attn_weights: 1 / sqrt(HS)                             */
-    bool scale_by_layer;  /* scale_attn_by_inverse_layer_idx                              */
-    bool reorder_upcast;  /* reorder_and_upcast_attn: the same numbers here (we do both in fp32) */
-    bool tied;            /* tie_word_embeddings                                          */
+    float init_range;      /* initializer_range, 0.02                                      */
+    bool scale_attn;       /* scale_attn_weights: 1 / sqrt(HS)                             */
+    bool scale_by_layer;   /* scale_attn_by_inverse_layer_idx                              */
+    bool reorder_upcast;   /* reorder_and_upcast_attn: the same numbers here (we do both in fp32) */
+    bool tied;             /* tie_word_embeddings                                          */
     int64_t bos, eos, pad; /* -1: none                                                    */
-    enum dtype dtype;     /* of the stored weights ("dtype"/"torch_dtype")                */
+    enum dtype dtype;      /* of the stored weights ("dtype"/"torch_dtype")                */
 };
 
 /* GPT-2 small with HF's defaults. */

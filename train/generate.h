@@ -28,16 +28,34 @@ uint32_t sampling_draw(const struct sampling *s, const float *probs, int V, stru
 
 enum finish { FINISH_LENGTH, FINISH_STOP, FINISH_CALLER };
 
-struct generator; /* a cache for B rows of up to P positions */
+/* A cache of keys and values for B rows of up to P positions. Rows are texts of their own, of any
+ * lengths, that go through the model together: one reading of the weights serves them all. */
+struct generator;
 
 int generator_new(struct generator **ret, struct model *m, int B, struct err *err);
 void generator_free(struct generator *g); /* NULL is fine */
 
-/* Continues one prompt with up to `max_new` ids. After each new id calls on_id (may be NULL); a non-zero
- * answer ends it. Ends also at `eos` (pass -1 for none), which is not appended. When the context is full the
- * oldest half is dropped and the rest read again. Appends to `out` (prompt not included). */
+/* One text to be continued. */
+struct gen_row {
+    const uint32_t *prompt; /* (n), n >= 1                                               */
+    size_t n;
+    int max_new;
+    struct rng *rng;    /* its own; NULL if greedy                                    */
+    struct u32s *out;   /* new ids are appended (the prompt is not)                   */
+    enum finish finish; /* out                                                        */
+};
+
+/* Continues rows[0..n), n <= B, together. After each new id calls on_id (may be NULL) with the row's
+ * number; a non-zero answer ends that row. A row also ends at `eos` (pass -1 for none), which is not
+ * appended. When the context is full the oldest half is dropped and the rest read again. Rows whose
+ * prompts are the same memory share its reading. */
+int generate_rows(struct generator *g, struct gen_row *rows, int n, int64_t eos,
+                  const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id),
+                  void *ctx, struct err *err);
+
+/* generate_rows() of one. */
 int generate(struct generator *g, const uint32_t *prompt, size_t n, int max_new, int64_t eos,
-             const struct sampling *s, struct rng *rng, int (*on_id)(void *ctx, uint32_t id), void *ctx,
-             struct u32s *out, enum finish *ret_finish, struct err *err);
+             const struct sampling *s, struct rng *rng, int (*on_id)(void *ctx, uint32_t id),
+             void *ctx, struct u32s *out, enum finish *ret_finish, struct err *err);
 
 #endif

@@ -20,17 +20,17 @@ struct model;
 
 /* One parameter tensor, in the order of the table (params.def; layers unrolled). */
 struct param {
-    char name[96];        /* as in transformers' model.safetensors: "transformer.h.0.ln_1.weight" */
+    char name[96]; /* as in transformers' model.safetensors: "transformer.h.0.ln_1.weight" */
     int n_dims;
     int64_t dims[2];
-    size_t n;             /* elements                                                           */
-    bool decay;           /* HF's rule: not biases, not LayerNorm                               */
+    size_t n;   /* elements                                                           */
+    bool decay; /* HF's rule: not biases, not LayerNorm                               */
     bool trainable;
-    float init_std;       /* 0: constant init_value                                             */
+    float init_std; /* 0: constant init_value                                             */
     float init_value;
-    float *master;        /* device, fp32 (n)                                                   */
-    void *act;            /* device, what products read; == master for fp32                     */
-    float *grad;          /* device, fp32 (n); NULL unless made for training                    */
+    float *master; /* device, fp32 (n)                                                   */
+    void *act;     /* device, what products read; == master for fp32                     */
+    float *grad;   /* device, fp32 (n); NULL unless made for training                    */
 };
 
 /* Allocates the parameters on the device (zero). `train`: gradients too. Borrows `backend` and `device`. */
@@ -56,14 +56,17 @@ void model_zero_grads(struct model *m);
 /* Plans and allocates activations for B rows of T tokens; again for other sizes. *ret_bytes may be NULL. */
 int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, struct err *err);
 
+/* The bytes that model_plan() would allocate, without allocating. */
+uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T, bool train);
+
 /* A micro-batch, host memory. */
 struct model_batch {
-    int B, T;                /* at most as planned                                     */
-    const int32_t *tokens;   /* (B,T)                                                  */
-    const int32_t *labels;   /* (B,T), LABEL_IGNORED where there is no target; already shifted */
-    const int32_t *pos;      /* (B,T) or NULL                                          */
-    const int32_t *start;    /* (B,T) or NULL: attention's segment starts              */
-    bool dropout;            /* with the configuration's probabilities                 */
+    int B, T;              /* at most as planned                                     */
+    const int32_t *tokens; /* (B,T)                                                  */
+    const int32_t *labels; /* (B,T), LABEL_IGNORED where there is no target; already shifted */
+    const int32_t *pos;    /* (B,T) or NULL                                          */
+    const int32_t *start;  /* (B,T) or NULL: attention's segment starts              */
+    bool dropout;          /* with the configuration's probabilities                 */
     uint64_t dropout_key, sample0;
 };
 
@@ -71,8 +74,8 @@ struct model_batch {
 int model_loss(struct model *m, const struct model_batch *b, double *ret_sum, uint64_t *ret_targets,
                struct err *err);
 /* The same, and adds the gradient of scale * sum to the parameters' gradients. */
-int model_forward_backward(struct model *m, const struct model_batch *b, float scale, double *ret_sum,
-                           uint64_t *ret_targets, struct err *err);
+int model_forward_backward(struct model *m, const struct model_batch *b, float scale,
+                           double *ret_sum, uint64_t *ret_targets, struct err *err);
 /* Logits of every position, for tests and tools: host (B,T,V) fp32. */
 int model_logits(struct model *m, const struct model_batch *b, float *out_host, struct err *err);
 

@@ -93,8 +93,8 @@ static int check_batch(const struct model *m, const struct acts *a, const struct
     return rc;
 }
 
-int model_forward(const struct model *m, const struct acts *a, const struct model_batch *b,
-                  struct err *err) {
+int model_embed(const struct model *m, const struct acts *a, const struct model_batch *b,
+                struct err *err) {
     const struct model_config *c = &m->config;
     size_t bytes = (size_t)b->B * (size_t)b->T * sizeof(int32_t);
     int rc = check_batch(m, a, b, err);
@@ -106,6 +106,14 @@ int model_forward(const struct model *m, const struct acts *a, const struct mode
     m->ops->embed_forward(m->device, a->layer[0].res, a->tokens, b->pos ? a->pos : NULL,
                           m->top.wte->act, m->top.wpe->act, b->B, b->T, c->C,
                           model_dropout(m, b, 0, SITE_EMBED));
+    return 0;
+}
+
+int model_forward(const struct model *m, const struct acts *a, const struct model_batch *b,
+                  struct err *err) {
+    const struct model_config *c = &m->config;
+    int rc = model_embed(m, a, b, err);
+    if (rc < 0) return rc;
     for (int l = 0; l < c->L; l++) {
         const struct layer_acts *x = &a->layer[l];
         model_layer_in(m, a, b, l);

@@ -72,6 +72,10 @@ static inline struct param *model_head(const struct model *m) {
     return m->top.head ? m->top.head : m->top.wte;
 }
 
+/* Checks the batch, moves it to the device, and writes its embedding into a->layer[0].res. ERR_DATA: a
+ * token, label or position out of range. */
+int model_embed(const struct model *m, const struct acts *a, const struct model_batch *b,
+                struct err *err);
 /* The parts of a layer around its attention, shared by training and generation: from what the layer
  * before left (its residual stream and branch) to qkv; and from the heads' output to the MLP's. */
 void model_layer_in(const struct model *m, const struct acts *a, const struct model_batch *b,
@@ -80,8 +84,7 @@ void model_layer_out(const struct model *m, const struct acts *a, const struct m
                      int l);
 /* The last LayerNorm, into a->lnf. */
 void model_final_norm(const struct model *m, const struct acts *a, const struct model_batch *b);
-/* The whole way forward from tokens on the host to a->lnf. ERR_DATA: a token, label or position out
- * of range. */
+/* The whole way forward, from tokens on the host to a->lnf. */
 int model_forward(const struct model *m, const struct acts *a, const struct model_batch *b,
                   struct err *err);
 

@@ -1,0 +1,299 @@
+/* Generation with a cache of keys and values.
+ *
+ *   prompt ─▶ one pass over all its positions, keys and values copied into the cache   (prefill)
+ *          ─▶ then, per new id: one position of every row against the cache            (step)
+ *
+ *   cache, per layer:  k (B,NH,P,HS)   v (B,NH,P,HS)   row b holds n_past[b] positions */
+#include "train/generate.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "train/model_inside.h"
+
+/* A row's state while it is being continued. */
+struct row {
+    struct u32s text; /* prompt and new ids; the cache holds the last n_past of them   */
+    uint32_t next;    /* the newest id, not yet in the cache                           */
+    int new_ids;
+    bool done;
+    bool full; /* the context is: read again instead of stepping               */
+};
+
+struct generator {
+    struct model *m;
+    int B;
+    struct acts read, step;         /* activations for prompts, and for one position of B rows   */
+    void **k, **v;                  /* (L) caches on the device                                   */
+    void *cache;                    /* the block they lie in                                      */
+    void *n_past_device;            /* (B)                                                        */
+    void *logits_device;            /* (B,V) fp32                                                 */
+    float *logits, *probs;          /* (B,V), (V) on the host                                     */
+    int32_t *n_past, *pos, *tokens; /* (B)                                               */
+    struct row *rows;               /* (B)                                                        */
+};
+
+static size_t row_bytes(const struct generator *g) {
+    const struct model *m = g->m;
+    return (size_t)m->config.C * (size_t)m->config.P * dtype_bytes(m->dtype);
+}
+
+static int allocate(struct generator *g, struct err *err) {
+    struct model *m = g->m;
+    size_t B = (size_t)g->B, L = (size_t)m->config.L, V = (size_t)m->config.V;
+    size_t each = B * row_bytes(g);
+    int rc = 0;
+    g->k = mem_array(L, sizeof *g->k);
+    g->v = mem_array(L, sizeof *g->v);
+    g->logits = mem_array(B * V, sizeof *g->logits);
+    g->probs = mem_array(V, sizeof *g->probs);
+    g->n_past = mem_array(B, sizeof *g->n_past);
+    g->pos = mem_array(B, sizeof *g->pos);
+    g->tokens = mem_array(B, sizeof *g->tokens);
+    g->rows = mem_array(B, sizeof *g->rows);
+    if (!g->k || !g->v || !g->logits || !g->probs || !g->n_past || !g->pos || !g->tokens ||
+        !g->rows)
+        return err_nomem(err, B * V * sizeof *g->logits);
+    rc = m->ops->alloc(m->device, &g->cache, 2 * L * each, err);
+    if (rc == 0) rc = m->ops->alloc(m->device, &g->n_past_device, B * sizeof *g->n_past, err);
+    if (rc == 0) rc = m->ops->alloc(m->device, &g->logits_device, B * V * sizeof(float), err);
+    if (rc == 0) rc = acts_plan(&g->step, m, B, false, err);
+    for (size_t l = 0; rc == 0 && l < L; l++) {
+        g->k[l] = (char *)g->cache + 2 * l * each;
+        g->v[l] = (char *)g->cache + (2 * l + 1) * each;
+    }
+    return rc;
+}
+
+int generator_new(struct generator **ret, struct model *m, int B, struct err *err) {
+    struct generator *g = mem_array(1, sizeof *g);
+    int rc;
+    if (!g) return err_nomem(err, sizeof *g);
+    g->m = m;
+    g->B = B;
+    rc = allocate(g, err);
+    if (rc < 0)
+        generator_free(g);
+    else
+        *ret = g;
+    return rc;
+}
+
+void generator_free(struct generator *g) {
+    if (!g) return;
+    acts_release(&g->read, g->m);
+    acts_release(&g->step, g->m);
+    g->m->ops->free(g->m->device, g->cache);
+    g->m->ops->free(g->m->device, g->n_past_device);
+    g->m->ops->free(g->m->device, g->logits_device);
+    for (int b = 0; g->rows && b < g->B; b++) u32s_release(&g->rows[b].text);
+    free(g->k);
+    free(g->v);
+    free(g->logits);
+    free(g->probs);
+    free(g->n_past);
+    free(g->pos);
+    free(g->tokens);
+    free(g->rows);
+    free(g);
+}
+
+/* ------------------------------------------------------------------ reading a text */
+
+/* Keys and values of one layer, from (T,3,NH,HS) into row b of the cache. */
+static void store(struct generator *g, int l, int b, const void *qkv, int T) {
+    const struct model *m = g->m;
+    size_t e = dtype_bytes(m->dtype), NH = (size_t)m->config.NH, C = (size_t)m->config.C,
+           P = (size_t)m->config.P, HS = C / NH;
+    for (size_t h = 0; h < NH; h++) {
+        char *k = (char *)g->k[l] + (((size_t)b * NH + h) * P * HS) * e;
+        char *v = (char *)g->v[l] + (((size_t)b * NH + h) * P * HS) * e;
+        for (size_t t = 0; t < (size_t)T; t++) {
+            const char *from = (const char *)qkv + ((t * 3 + 1) * C + h * HS) * e;
+            m->ops->copy(m->device, k + t * HS * e, from, HS * e);
+            m->ops->copy(m->device, v + t * HS * e, from + C * e, HS * e);
+        }
+    }
+}
+
+/* Reads ids[0..T) into row b; the logits behind the last of them are the row's. */
+static int prefill(struct generator *g, int b, const uint32_t *ids, int T, struct err *err) {
+    struct model *m = g->m;
+    const struct model_config *c = &m->config;
+    int32_t *tokens = mem_array((size_t)T, sizeof *tokens);
+    struct model_batch batch = {.B = 1, .T = T, .tokens = tokens};
+    const char *last;
+    int rc = tokens ? 0 : err_nomem(err, (uint64_t)T * sizeof *tokens);
+    for (int t = 0; rc == 0 && t < T; t++) tokens[t] = ids[t] <= INT32_MAX ? (int32_t)ids[t] : -1;
+    if (rc == 0 && g->read.rows < (size_t)T) {
+        acts_release(&g->read, m);
+        rc = acts_plan(&g->read, m, (size_t)T, false, err);
+    }
+    if (rc == 0) rc = model_embed(m, &g->read, &batch, err);
+    for (int l = 0; rc == 0 && l < c->L; l++) {
+        const struct layer_acts *x = &g->read.layer[l];
+        model_layer_in(m, &g->read, &batch, l);
+        m->ops->attention_forward(m->device, x->att, x->lse, x->qkv, NULL, 1, T, c->C, c->NH,
+                                  model_attention_scale(m, l), (struct dropout){0});
+        store(g, l, b, x->qkv, T);
+        model_layer_out(m, &g->read, &batch, l);
+    }
+    free(tokens);
+    if (rc < 0) return rc;
+    model_final_norm(m, &g->read, &batch);
+    last = (const char *)g->read.lnf + (size_t)(T - 1) * (size_t)c->C * dtype_bytes(m->dtype);
+    m->ops->logits(m->device, g->logits_device, last, model_head(m)->act, 1, c->C, c->V);
+    m->ops->download(m->device, g->logits + (size_t)b * (size_t)c->V, g->logits_device,
+                     (size_t)c->V * sizeof(float));
+    g->n_past[b] = T;
+    return m->ops->sync(m->device, err);
+}
+
+/* Row b becomes what row `from` is. */
+static void share(struct generator *g, int b, int from) {
+    const struct model *m = g->m;
+    size_t bytes = row_bytes(g), V = (size_t)m->config.V;
+    for (int l = 0; l < m->config.L; l++) {
+        char *k = g->k[l], *v = g->v[l];
+        m->ops->copy(m->device, k + (size_t)b * bytes, k + (size_t)from * bytes, bytes);
+        m->ops->copy(m->device, v + (size_t)b * bytes, v + (size_t)from * bytes, bytes);
+    }
+    memcpy(g->logits + (size_t)b * V, g->logits + (size_t)from * V, V * sizeof *g->logits);
+    g->n_past[b] = g->n_past[from];
+}
+
+static int start(struct generator *g, const struct gen_row *rows, int n, struct err *err) {
+    int rc = 0, P = g->m->config.P;
+    for (int b = 0; rc == 0 && b < n; b++) {
+        struct row *r = &g->rows[b];
+        size_t keep = rows[b].n < (size_t)P ? rows[b].n : (size_t)P;
+        r->text.n = 0;
+        r->new_ids = 0;
+        r->done = rows[b].max_new <= 0;
+        if (rows[b].n == 0) return err_set(err, ERR_USAGE, "the prompt is empty");
+        rc = u32s_append(&r->text, rows[b].prompt, rows[b].n, err);
+        if (rc < 0) return rc;
+        if (b > 0 && rows[b].prompt == rows[b - 1].prompt && rows[b].n == rows[b - 1].n)
+            share(g, b, b - 1);
+        else
+            rc = prefill(g, b, rows[b].prompt + (rows[b].n - keep), (int)keep, err);
+    }
+    return rc;
+}
+
+/* ------------------------------------------------------------------ one id more */
+
+/* Draws each row's next id from its logits, ends the rows that end here, returns how many go on. */
+static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
+                const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id), void *ctx,
+                struct err *err) {
+    int V = g->m->config.V, going = 0, rc = 0;
+    for (int b = 0; rc == 0 && b < n; b++) {
+        struct row *r = &g->rows[b];
+        if (r->done) continue;
+        sampling_warp(s, g->logits + (size_t)b * (size_t)V, V, r->text.v, r->text.n, g->probs);
+        r->next = sampling_draw(s, g->probs, V, rows[b].rng);
+        if ((int64_t)r->next == eos) {
+            rows[b].finish = FINISH_STOP;
+            r->done = true;
+            continue;
+        }
+        rc = u32s_push(&r->text, r->next, err);
+        if (rc == 0) rc = u32s_push(rows[b].out, r->next, err);
+        if (rc < 0) return rc;
+        r->new_ids++;
+        if (on_id && on_id(ctx, b, r->next)) {
+            rows[b].finish = FINISH_CALLER;
+            r->done = true;
+        } else if (r->new_ids >= rows[b].max_new) {
+            rows[b].finish = FINISH_LENGTH;
+            r->done = true;
+        }
+        going += !r->done;
+    }
+    return going;
+}
+
+/* The newest id of every row through the model, to the logits behind it. Rows that are done or full
+ * go along with a token of no meaning; what it leaves in their cache is written over or never read. */
+static int step(struct generator *g, int n, struct err *err) {
+    struct model *m = g->m;
+    const struct model_config *c = &m->config;
+    struct model_batch batch = {.B = n, .T = 1, .tokens = g->tokens, .pos = g->pos};
+    int rc;
+    for (int b = 0; b < n; b++) {
+        g->pos[b] = g->n_past[b] < c->P ? g->n_past[b] : c->P - 1;
+        g->tokens[b] = g->rows[b].done || g->rows[b].full ? 0 : (int32_t)g->rows[b].next;
+    }
+    rc = model_embed(m, &g->step, &batch, err);
+    if (rc < 0) return rc;
+    m->ops->upload(m->device, g->n_past_device, g->pos, (size_t)n * sizeof *g->pos);
+    for (int l = 0; l < c->L; l++) {
+        const struct layer_acts *x = &g->step.layer[l];
+        model_layer_in(m, &g->step, &batch, l);
+        m->ops->attention_decode(m->device, x->att, g->k[l], g->v[l], x->qkv, g->n_past_device,
+                                 NULL, n, c->P, c->C, c->NH, model_attention_scale(m, l));
+        model_layer_out(m, &g->step, &batch, l);
+    }
+    model_final_norm(m, &g->step, &batch);
+    m->ops->logits(m->device, g->logits_device, g->step.lnf, model_head(m)->act, n, c->C, c->V);
+    m->ops->download(m->device, g->logits, g->logits_device,
+                     (size_t)n * (size_t)c->V * sizeof(float));
+    for (int b = 0; b < n; b++) g->n_past[b] += !g->rows[b].done && !g->rows[b].full;
+    return m->ops->sync(m->device, err);
+}
+
+/* Every row that goes on to its next logits. A full context goes on with its younger half, read again
+ * from position 0. */
+static int advance(struct generator *g, int n, struct err *err) {
+    int rc = 0, P = g->m->config.P, keep = P - P / 2;
+    bool any = false;
+    for (int b = 0; b < n; b++) {
+        struct row *r = &g->rows[b];
+        r->full = !r->done && g->n_past[b] == P;
+        any = any || (!r->done && !r->full);
+    }
+    if (any) rc = step(g, n, err);
+    for (int b = 0; rc == 0 && b < n; b++) {
+        const struct u32s *text = &g->rows[b].text;
+        if (g->rows[b].full) rc = prefill(g, b, text->v + (text->n - (size_t)keep), keep, err);
+    }
+    return rc;
+}
+
+int generate_rows(struct generator *g, struct gen_row *rows, int n, int64_t eos,
+                  const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id),
+                  void *ctx, struct err *err) {
+    int rc;
+    if (n < 1 || n > g->B) return err_set(err, ERR_USAGE, "%d rows for a cache of %d", n, g->B);
+    for (int b = 0; b < n; b++) rows[b].finish = FINISH_LENGTH;
+    rc = start(g, rows, n, err);
+    while (rc == 0) {
+        rc = draw(g, rows, n, eos, s, on_id, ctx, err);
+        if (rc <= 0) break; /* all done, or a failure */
+        rc = advance(g, n, err);
+    }
+    return rc;
+}
+
+/* ------------------------------------------------------------------ one text */
+
+struct one {
+    int (*on_id)(void *ctx, uint32_t id);
+    void *ctx;
+};
+
+static int on_row(void *ctx, int row, uint32_t id) {
+    const struct one *o = ctx;
+    (void)row;
+    return o->on_id(o->ctx, id);
+}
+
+int generate(struct generator *g, const uint32_t *prompt, size_t n, int max_new, int64_t eos,
+             const struct sampling *s, struct rng *rng, int (*on_id)(void *ctx, uint32_t id),
+             void *ctx, struct u32s *out, enum finish *ret_finish, struct err *err) {
+    struct gen_row row = {.prompt = prompt, .n = n, .max_new = max_new, .rng = rng, .out = out};
+    struct one one = {.on_id = on_id, .ctx = ctx};
+    int rc = generate_rows(g, &row, 1, eos, s, on_id ? on_row : NULL, &one, err);
+    if (ret_finish) *ret_finish = row.finish;
+    return rc;
+}
