@@ -88,3 +88,13 @@ int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, s
     if (rc == 0 && ret_bytes) *ret_bytes = m->acts.bytes;
     return rc;
 }
+
+uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T, bool train) {
+    struct model m = {.config = *c, .dtype = dtype};
+    struct acts a = {.rows = (size_t)B * (size_t)T, .train = train};
+    struct layout size = {0};
+    a.layer = mem_array((size_t)c->L, sizeof *a.layer);
+    if (a.layer) lay_out(&a, &m, &size);
+    free(a.layer);
+    return size.at;
+}

@@ -1,0 +1,18 @@
+/* Which operations to compute with: --device and --dtype made into a backend and its options. */
+#ifndef LORY_TOOLS_BACKEND_H
+#define LORY_TOOLS_BACKEND_H
+
+#include "base/err.h"
+#include "train/op.h"
+
+struct backend_choice {
+    const struct backend *backend;
+    struct device_opts opts;
+};
+
+/* `device`: auto, cpu, cuda, ref. `dtype`: auto (bf16 where the processor multiplies it), fp32, bf16.
+ * ERR_USAGE for what this build or machine does not have. */
+int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,
+                   struct err *err);
+
+#endif
