@@ -1,0 +1,113 @@
+/* See merges_vocab.h. Specials are few, so they are searched one by one. */
+#include "tokenizer/merges_vocab.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "tokenizer/bytemap.h"
+
+/* Appends a token; `len` as the merges count it. */
+static int add_token(struct merges_vocab *v, const void *bytes, size_t n, uint32_t len,
+                     struct err *err) {
+    int rc = buf_append(&v->bytes, bytes, n, err);
+    if (rc == 0) rc = u64s_push(&v->start, v->bytes.n, err);
+    if (rc == 0) rc = u32s_push(&v->len, len, err);
+    if (rc == 0) v->n++;
+    return rc;
+}
+
+/* The special that the mapped characters of bytes[0..n) spell, or TOKENIZER_NO_ID. */
+static uint32_t find_special(const struct merges_vocab *v, const char *bytes, size_t n) {
+    for (size_t i = 0, from = 0; i < v->unmapped_end.n; from = v->unmapped_end.v[i++]) {
+        size_t len = v->unmapped_end.v[i] - from;
+        if (len == n && memcmp(v->unmapped.v + from, bytes, n) == 0) return (uint32_t)i;
+    }
+    return TOKENIZER_NO_ID;
+}
+
+static int add_special(struct merges_vocab *v, const char *text, struct err *err) {
+    for (size_t i = 0; i < v->special.n; i++)
+        if (strcmp(v->special.v[i], text) == 0) return 0;
+    size_t was = v->unmapped.n;
+    int rc = strs_push(&v->special, text, err);
+    if (rc == 0) rc = bytemap_read(&v->unmapped, text, strlen(text), err);
+    if (rc >= 0) rc = u64s_push(&v->unmapped_end, v->unmapped.n, err);
+    if (rc < 0) return rc;
+    return add_token(v, text, strlen(text), (uint32_t)(v->unmapped.n - was), err);
+}
+
+int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts, struct err *err) {
+    *v = (struct merges_vocab){0};
+    int rc = u64s_push(&v->start, 0, err);
+    for (size_t i = 0; rc == 0 && i < opts->n_specials; i++) {
+        if (!*opts->specials[i]) return err_set(err, ERR_USAGE, "a special token may not be empty");
+        rc = add_special(v, opts->specials[i], err);
+    }
+    for (int i = 0; rc == 0 && i < 256; i++) {
+        char byte = (char)bytemap_order()[i];
+        uint32_t id = find_special(v, &byte, 1);
+        v->byte_id[(uint8_t)byte] = id == TOKENIZER_NO_ID ? v->n : id;
+        if (id == TOKENIZER_NO_ID) rc = add_token(v, &byte, 1, 1, err);
+    }
+    return rc;
+}
+
+int merges_vocab_add(struct merges_vocab *v, uint32_t left, uint32_t right, uint32_t *ret_id,
+                     struct err *err) {
+    size_t nl = v->start.v[left + 1] - v->start.v[left];
+    size_t nr = v->start.v[right + 1] - v->start.v[right];
+    int rc = buf_reserve(&v->bytes, nl + nr, err);
+    if (rc == 0 && v->n_merges == v->cap_merges) {
+        uint64_t cap = v->cap_merges ? 2 * v->cap_merges : 1024;
+        struct merge *m = mem_resize(v->merge, cap, sizeof *m);
+        if (!m) return err_nomem(err, cap * sizeof *m);
+        v->merge = m;
+        v->cap_merges = cap;
+    }
+    if (rc < 0) return rc;
+    char *joined = v->bytes.v + v->bytes.n; /* behind the used part, so it may simply stay there */
+    memcpy(joined, v->bytes.v + v->start.v[left], nl);
+    memcpy(joined + nl, v->bytes.v + v->start.v[right], nr);
+    uint32_t id = find_special(v, joined, nl + nr);
+    if (id == TOKENIZER_NO_ID) {
+        id = v->n;
+        v->bytes.n += nl + nr;
+        rc = u64s_push(&v->start, v->bytes.n, err);
+        if (rc == 0) rc = u32s_push(&v->len, v->len.v[left] + v->len.v[right], err);
+        if (rc < 0) return rc;
+        v->n++;
+    }
+    v->merge[v->n_merges++] = (struct merge){left, right, id};
+    *ret_id = id;
+    return 0;
+}
+
+int merges_vocab_build(const struct merges_vocab *v, const char *pattern, struct tokenizer **ret,
+                       struct err *err) {
+    struct special *specials = mem_array(v->special.n + 1, sizeof *specials);
+    if (!specials) return err_nomem(err, v->special.n * sizeof *specials);
+    for (size_t i = 0; i < v->special.n; i++)
+        specials[i] = (struct special){
+            .id = (uint32_t)i, .text = v->special.v[i], .special = true, .normalized = false};
+    struct tokenizer_parts parts = {.pattern = pattern ? pattern : "gpt2",
+                                    .n_tokens = v->n,
+                                    .bytes = (const uint8_t *)v->bytes.v,
+                                    .start = v->start.v,
+                                    .n_merges = v->n_merges,
+                                    .merges = v->merge,
+                                    .n_specials = (uint32_t)v->special.n,
+                                    .specials = specials};
+    int rc = tokenizer_build(ret, &parts, err);
+    free(specials);
+    return rc;
+}
+
+void merges_vocab_release(struct merges_vocab *v) {
+    u32s_release(&v->len);
+    buf_release(&v->bytes);
+    u64s_release(&v->start);
+    strs_release(&v->special);
+    buf_release(&v->unmapped);
+    u64s_release(&v->unmapped_end);
+    free(v->merge);
+    *v = (struct merges_vocab){0};
+}

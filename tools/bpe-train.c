@@ -1,0 +1,337 @@
+/* bpe-train: text into a vocabulary.
+ *
+ *   sources ─▶ documents ─▶ words (one table per thread) ─▶ merges ─▶ tok/   and tok/training.json, last */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/pool.h"
+#include "base/version.h"
+#include "stream/docs.h"
+#include "stream/hub.h"
+#include "tokenizer/pattern.h"
+#include "tokenizer/train.h"
+#include "tools/common.h"
+
+struct options {
+    uint64_t vocab, min_frequency, max_token_length;
+    struct strs special; /* as given */
+    bool no_special;
+    const char *output, *mode, *pattern, *from_counts;
+    struct docs_opts docs;
+};
+
+struct run {
+    struct tool *t;
+    struct options *o;
+    struct source_list files;
+    struct hub hub;
+    char (*hash)[XXH128_HEX]; /* (files) empty: not a local file */
+    struct words *words;
+    struct docs *docs;
+    struct pool *pool;
+    struct strs specials;
+    struct tokenizer *tokenizer;
+    struct docs_totals totals;
+    uint64_t distinct, pieces;
+    struct bpe_train_result result;
+    double begun, seconds;
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ------------------------------------------------------------------ counting */
+
+static void show_counting(struct run *r) {
+    struct docs_totals n;
+    char detail[96];
+    docs_totals(r->docs, &n);
+    snprintf(detail, sizeof detail, "%llu texts, %.1f MB of text, %llu distinct words",
+             (unsigned long long)n.documents, (double)n.text_bytes / 1e6,
+             (unsigned long long)words_distinct(r->words));
+    bool known = n.stored_total > 0;
+    log_progress(&r->t->log, &(struct progress){.stage = "counting words",
+                                                .done = known ? n.stored_bytes : n.text_bytes,
+                                                .total = n.stored_total,
+                                                .unit = "B",
+                                                .detail = detail});
+}
+
+/* Batches are taken as they come: a count does not care about order. */
+static int count_batches(void *ctx, size_t item, int thread, struct err *err) {
+    struct run *r = ctx;
+    struct batch *b;
+    (void)item;
+    int rc;
+    while ((rc = docs_next(r->docs, &b, err)) > 0) {
+        for (size_t i = 0; i < b->n && rc >= 0; i++)
+            rc = words_add(r->words, thread, b->v[i].text, b->v[i].n, err);
+        docs_release(r->docs, b);
+        if (rc < 0) {
+            docs_stop(r->docs);
+            break;
+        }
+        show_counting(r);
+    }
+    return rc;
+}
+
+static int resolve(struct run *r, struct err *err) {
+    const struct strs *named = r->t->operands;
+    int rc = hub_env(&r->hub, NULL, &r->t->log, err);
+    if (rc == 0 && !named->n) rc = source_resolve(&r->files, "corpus", &r->hub, &r->t->log, err);
+    for (size_t i = 0; rc == 0 && i < named->n; i++)
+        rc = source_resolve(&r->files, named->v[i], &r->hub, &r->t->log, err);
+    return rc;
+}
+
+static int count_documents(struct run *r, struct err *err) {
+    struct docs_opts opts = r->o->docs;
+    opts.threads = pool_threads(r->pool);
+    opts.log = &r->t->log;
+    opts.hub = &r->hub;
+    opts.seed = r->t->seed;
+    int rc = resolve(r, err);
+    if (rc == 0) rc = docs_open(&r->docs, &r->files, &opts, err);
+    if (rc < 0) return rc;
+    rc = pool_run(r->pool, (size_t)pool_threads(r->pool), count_batches, r, err);
+    docs_totals(r->docs, &r->totals);
+    int closed = docs_close(r->docs, rc < 0 ? NULL : err);
+    r->docs = NULL;
+    return rc < 0 ? rc : closed;
+}
+
+static int count(struct run *r, struct err *err) {
+    struct options *o = r->o;
+    struct words_opts w = {.pattern = o->pattern,
+                           .lines = strcmp(o->mode, "lines") == 0,
+                           .threads = pool_threads(r->pool)};
+    if (o->from_counts && r->t->operands->n)
+        return err_set(err, ERR_USAGE,
+                       "--from-counts takes the place of sources; %s is one too many",
+                       r->t->operands->v[0]);
+    int rc = words_new(&r->words, &w, err);
+    if (rc < 0) return rc;
+    rc =
+        o->from_counts ? words_read_counts(r->words, o->from_counts, err) : count_documents(r, err);
+    if (rc == 0) rc = words_finish(r->words, r->pool, err);
+    if (rc < 0) return rc;
+    r->distinct = words_distinct(r->words);
+    r->pieces = words_total(r->words);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ training.json */
+
+static int hash_file(void *ctx, size_t i, int thread, struct err *err) {
+    struct run *r = ctx;
+    const char *path = r->files.v[i].path;
+    (void)thread;
+    return file_kind(path) == FILE_REGULAR ? xxh128_file(path, r->hash[i], err) : 0;
+}
+
+static void add_sources(cJSON *tree, const struct run *r) {
+    cJSON *list = cJSON_AddArrayToObject(tree, "sources");
+    for (size_t i = 0; i < r->files.n; i++) {
+        const struct source_file *f = &r->files.v[i];
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, o);
+        cJSON_AddStringToObject(o, "name", f->name);
+        if (f->bytes) cJSON_AddNumberToObject(o, "bytes", (double)f->bytes);
+        if (r->hash && *r->hash[i]) cJSON_AddStringToObject(o, "xxh128", r->hash[i]);
+        if (f->sha256) cJSON_AddStringToObject(o, "sha256", f->sha256);
+        if (f->etag) cJSON_AddStringToObject(o, "etag", f->etag);
+    }
+    if (r->o->from_counts) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, o);
+        cJSON_AddStringToObject(o, "name", r->o->from_counts);
+    }
+}
+
+static void add_options(cJSON *tree, const struct run *r) {
+    const struct options *o = r->o;
+    cJSON *t = cJSON_AddObjectToObject(tree, "options");
+    cJSON_AddNumberToObject(t, "vocab", (double)o->vocab);
+    cJSON *s = cJSON_AddArrayToObject(t, "special");
+    for (size_t i = 0; i < r->specials.n; i++)
+        cJSON_AddItemToArray(s, cJSON_CreateString(r->specials.v[i]));
+    cJSON_AddNumberToObject(t, "min_frequency", (double)o->min_frequency);
+    cJSON_AddNumberToObject(t, "max_token_length", (double)o->max_token_length);
+    cJSON_AddStringToObject(t, "mode", o->mode);
+    cJSON_AddStringToObject(t, "pattern", o->pattern);
+    if (o->docs.field) cJSON_AddStringToObject(t, "field", o->docs.field);
+    if (o->docs.skip) cJSON_AddNumberToObject(t, "skip", (double)o->docs.skip);
+    if (o->docs.take) cJSON_AddNumberToObject(t, "take", (double)o->docs.take);
+}
+
+static void add_counts(cJSON *tree, const struct run *r) {
+    cJSON_AddNumberToObject(tree, "texts", (double)r->totals.documents);
+    cJSON_AddNumberToObject(tree, "text_bytes", (double)r->totals.text_bytes);
+    cJSON_AddNumberToObject(tree, "bad_records", (double)r->totals.bad_records);
+    cJSON_AddNumberToObject(tree, "words", (double)r->pieces);
+    cJSON_AddNumberToObject(tree, "distinct_words", (double)r->distinct);
+    cJSON_AddNumberToObject(tree, "vocab", tokenizer_size(r->tokenizer));
+    cJSON_AddNumberToObject(tree, "merges", (double)r->result.merges);
+    cJSON_AddNumberToObject(tree, "last_count", (double)r->result.last_count);
+}
+
+static int save_training(struct run *r, struct err *err) {
+    char date[32], digest[SHA256_HEX];
+    time_t t = time(NULL);
+    struct tm utc;
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
+    tokenizer_digest(r->tokenizer, digest);
+    cJSON *tree = cJSON_CreateObject();
+    char *path = path_join(r->o->output, "training.json");
+    int rc = tree && path ? 0 : err_nomem(err, sizeof *tree);
+    if (rc == 0) {
+        cJSON_AddStringToObject(tree, "version", LORY_VERSION);
+        cJSON_AddStringToObject(tree, "time", date);
+        cJSON_AddNumberToObject(tree, "seconds", r->seconds);
+        cJSON_AddStringToObject(tree, "tokenizer_digest", digest);
+        add_sources(tree, r);
+        add_options(tree, r);
+        add_counts(cJSON_AddObjectToObject(tree, "counts"), r);
+        rc = json_save(path, tree, true, err);
+    }
+    cJSON_Delete(tree);
+    free(path);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+static int collect_specials(struct run *r, struct err *err) {
+    int rc = r->o->no_special ? 0 : strs_push(&r->specials, TOKENIZER_EOT, err);
+    for (size_t i = 0; rc == 0 && i < r->o->special.n; i++) {
+        bool known = false;
+        for (size_t k = 0; k < r->specials.n; k++)
+            known |= strcmp(r->specials.v[k], r->o->special.v[i]) == 0;
+        if (!known) rc = strs_push(&r->specials, r->o->special.v[i], err);
+    }
+    return rc;
+}
+
+static int learn(struct run *r, struct err *err) {
+    const struct options *o = r->o;
+    struct bpe_train_opts b = {.vocab = (uint32_t)o->vocab,
+                               .specials = (const char *const *)r->specials.v,
+                               .n_specials = r->specials.n,
+                               .min_frequency = o->min_frequency,
+                               .max_token_length = (uint32_t)o->max_token_length,
+                               .pattern = o->pattern};
+    int rc = bpe_train(&r->tokenizer, r->words, &b, r->pool, &r->t->log, &r->result, err);
+    if (rc < 0) return rc;
+    uint32_t size = tokenizer_size(r->tokenizer);
+    if (r->result.ran_out)
+        log_warn(&r->t->log, "the text has no more pairs to merge%s: %u tokens instead of %llu",
+                 o->min_frequency > 1 ? " that occur so often" : "", size,
+                 (unsigned long long)o->vocab);
+    else if (size > o->vocab)
+        log_warn(&r->t->log,
+                 "%u tokens instead of %llu: special tokens and all 256 bytes are needed", size,
+                 (unsigned long long)o->vocab);
+    return 0;
+}
+
+static int report(struct run *r) {
+    struct tool *t = r->t;
+    if (t->json) {
+        cJSON *o = cJSON_CreateObject();
+        if (!o) return err_nomem(&t->err, sizeof *o);
+        cJSON_AddStringToObject(o, "output", r->o->output);
+        add_counts(o, r);
+        cJSON_AddNumberToObject(o, "seconds", r->seconds);
+        return tool_print_json(t, o);
+    }
+    if (t->quiet) return 0;
+    fprintf(tool_out(t),
+            "%s: %llu texts, %.1f MB, %llu distinct words, %llu merges, %u tokens, %.1f s\n",
+            r->o->output, (unsigned long long)r->totals.documents,
+            (double)r->totals.text_bytes / 1e6, (unsigned long long)r->distinct,
+            (unsigned long long)r->result.merges, tokenizer_size(r->tokenizer), r->seconds);
+    return 0;
+}
+
+static int run_train(struct tool *t, struct options *o) {
+    struct run r = {.t = t, .o = o, .begun = now()};
+    int rc = pool_new(&r.pool, tool_threads(t), &t->err);
+    if (rc == 0) rc = collect_specials(&r, &t->err);
+    if (rc == 0) rc = count(&r, &t->err);
+    if (rc == 0) rc = learn(&r, &t->err);
+    if (rc == 0) rc = tokenizer_save(r.tokenizer, o->output, &t->err);
+    if (rc == 0 && r.files.n && !(r.hash = mem_array(r.files.n, sizeof *r.hash)))
+        rc = err_nomem(&t->err, r.files.n * sizeof *r.hash);
+    if (rc == 0 && r.files.n) rc = pool_run(r.pool, r.files.n, hash_file, &r, &t->err);
+    r.seconds = now() - r.begun;
+    if (rc == 0) rc = save_training(&r, &t->err);
+    if (rc == 0) rc = report(&r);
+    tokenizer_free(r.tokenizer);
+    words_free(r.words);
+    strs_release(&r.specials);
+    source_list_release(&r.files);
+    hub_release(&r.hub);
+    free(r.hash);
+    pool_free(r.pool);
+    return rc;
+}
+
+static const char text[] = "Counts the words of all documents (cut by GPT-2's pattern unless told "
+                           "otherwise) and merges the "
+                           "most frequent pair of tokens again and again, until the vocabulary is "
+                           "full. The result is that "
+                           "of HF tokenizers' train_new_from_iterator() for the same texts, "
+                           "whatever the number of threads.\n"
+                           "The output folder opens in transformers' AutoTokenizer, in tokenizers "
+                           "and in tiktoken. The size "
+                           "includes special tokens and the 256 bytes.";
+static const char examples[] =
+    "bpe-train --vocab 32768\tcorpus/ into tok/\n"
+    "bpe-train --vocab 50257 --special '<|pad|>' data/*.jsonl.zst -o tok/\tanother special token\n"
+    "bpe-train --mode lines --min-frequency 2 text/\tas HF's train() from text files\n"
+    "bpe-train --from-counts words.tsv --vocab 8192\tfrom counted words";
+
+int main(int argc, char **argv) {
+    struct options o = {
+        .vocab = 32768, .output = "tok", .mode = "docs", .pattern = "gpt2", .docs = docs_defaults};
+    struct opt opts[24] = {
+        {"Vocabulary", .type = OPT_GROUP},
+        {"vocab", 0, OPT_U64, &o.vocab, "N", "tokens in all: specials and the 256 bytes included",
+         .min = 1, .max = 0x7fffffff},
+        {"special", 0, OPT_STRS, &o.special, "TEXT",
+         "a special token after <|endoftext|> (repeatable)"},
+        {"no-special", 0, OPT_FLAG, &o.no_special, NULL, "no <|endoftext|> of its own accord"},
+        {"min-frequency", 0, OPT_U64, &o.min_frequency, "N", "merge only pairs that occur so often",
+         .max = 1e18},
+        {"max-token-length", 0, OPT_U64, &o.max_token_length, "N",
+         "tokens stay shorter than this many bytes (0: no limit)", .max = 0x7fffffff},
+        {"pattern", 0, OPT_STR, &o.pattern, "NAME|REGEX",
+         "how text is cut: gpt2, cl100k, o200k, llama3, qwen2, or an expression"},
+        {"mode", 0, OPT_CHOICE, &o.mode, "UNIT", "a text is a document, or each line of one",
+         .choices = "docs|lines"},
+        {"from-counts", 0, OPT_STR, &o.from_counts, "FILE",
+         "lines COUNT<TAB>WORD (\\xHH for a byte) instead of sources"},
+        TOOL_OUTPUT(&o.output, "folder to write"),
+        {"Reading", .type = OPT_GROUP}};
+    size_t n = 0;
+    while (opts[n].type != OPT_END) n++;
+    docs_option_rows(opts + n, sizeof opts / sizeof *opts - n - 1, &o.docs);
+    struct program p = {.name = "bpe-train",
+                        .summary = "trains a byte-level BPE tokenizer",
+                        .usage = "[SOURCE…] --vocab 32768 [-o tok/]",
+                        .text = text,
+                        .examples = examples,
+                        .opts = opts};
+    struct tool t;
+    int rc = tool_begin(&t, &p, argc, argv);
+    if (rc == 0) rc = run_train(&t, &o);
+    return tool_end(&t, rc);
+}
