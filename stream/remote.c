@@ -16,8 +16,6 @@ bool remote_is_hub(const char *source) {
     return !strncmp(source, "hf://", 5);
 }
 
-#ifdef HAVE_REMOTE
-
 /* What lies in every dataset's repository and is no data (the list of `datasets`). */
 static bool is_data(const char *path) {
     static const char *const others[] = {"README.md",         "config.json",
@@ -80,19 +78,3 @@ int remote_feed(const struct source_file *file, const struct hub *hub, struct fe
     if (rc < 0) near.close(near.ctx);
     return rc;
 }
-
-#else
-
-int remote_list(struct source_list *to, const char *source, const struct hub *hub,
-                const struct log *log, struct err *err) {
-    (void)to, (void)hub, (void)log;
-    return err_set(err, ERR_USAGE, "%s: built without network", source);
-}
-
-int remote_feed(const struct source_file *file, const struct hub *hub, struct feed *ret,
-                struct err *err) {
-    (void)hub, (void)ret;
-    return err_set(err, ERR_USAGE, "%s: built without network", file->name);
-}
-
-#endif

@@ -1,0 +1,36 @@
+/* SOURCEs of a command line, for every program that reads documents.
+ *
+ *     struct input in = INPUT_DEFAULTS;
+ *     struct opt opts[INPUT_ROWS + …]; size_t n = docs_option_rows(opts, INPUT_ROWS, &in.opts);
+ *     …
+ *     rc = input_resolve(&in, &t, "corpus/");       the operands, or corpus/
+ *     if (rc == 0) rc = docs_open(&docs, &in.list, &in.opts, &t.err);
+ *     …
+ *     input_release(&in);
+ *
+ * The Hub's environment is read, and a connection made, only if a source asks for it. */
+#ifndef LORY_TOOLS_INPUT_H
+#define LORY_TOOLS_INPUT_H
+
+#include "stream/docs.h"
+#include "stream/hub.h"
+#include "stream/source.h"
+#include "tools/common.h"
+
+enum { INPUT_ROWS = 6 };
+
+struct input {
+    struct docs_opts opts;
+    struct source_list list;
+    struct hub hub; /* empty unless needed */
+    bool has_hub;
+};
+
+/* Resolves the operands, or `otherwise` if there are none, into in->list; fills in->opts' seed, threads,
+ * log and hub from *t. */
+int input_resolve(struct input *in, struct tool *t, const char *otherwise);
+/* One more source (--valid SOURCE) into another list; the Hub is shared. */
+int input_resolve_one(struct input *in, struct tool *t, const char *source, struct source_list *to);
+void input_release(struct input *in);
+
+#endif
