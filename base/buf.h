@@ -6,8 +6,8 @@
  *
  *   v ──▶ [ used: n elements | spare ]   cap elements in all; grows by half, never shrinks
  *
- * The caller owns the struct and may read v[0..n) until the next call that grows it. Not thread-safe.
- * The only failure is ERR_NOMEM; the contents stay as they were. */
+ * The caller owns the struct and may read v[0..n) until the next call that grows it. Not
+ * thread-safe. The only failure is ERR_NOMEM; the contents stay as they were. */
 #ifndef LORY_BASE_BUF_H
 #define LORY_BASE_BUF_H
 
@@ -31,7 +31,8 @@ int buf_printf(struct buf *b, struct err *err, const char *fmt, ...)
 const char *buf_cstr(struct buf *b);
 void buf_release(struct buf *b);
 
-/* u32s, u64s, f32s …: struct NAMEs { TYPE *v; size_t n, cap; } with NAMEs_reserve/push/append/release. */
+/* u32s, u64s, f32s …: struct NAMEs { TYPE *v; size_t n, cap; } with
+ * NAMEs_reserve/push/append/release. */
 #define BUF_DECLARE(NAME, TYPE)                                                                    \
     struct NAME {                                                                                  \
         TYPE *v;                                                                                   \

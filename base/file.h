@@ -4,9 +4,9 @@
  *
  *     .model.safetensors.tmp-4711  ──fsync──▶ rename ──▶ model.safetensors ──▶ fsync(folder)
  *
- * A reader never sees half of it; a crash leaves at most a .…tmp-PID file, which file_sweep() removes.
- * All functions may be used by several threads on different objects. ERR_IO: the system said no;
- * messages begin with the path. */
+ * A reader never sees half of it; a crash leaves at most a .…tmp-PID file, which file_sweep()
+ * removes. All functions may be used by several threads on different objects. ERR_IO: the system
+ * said no; messages begin with the path. */
 #ifndef LORY_BASE_FILE_H
 #define LORY_BASE_FILE_H
 
@@ -16,8 +16,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* dir + "/" + name (dir alone if name is "", name alone if dir is "" or name is absolute), malloc'd;
- * NULL: no memory. */
+/* dir + "/" + name (dir alone if name is "", name alone if dir is "" or name is absolute),
+ * malloc'd; NULL: no memory. */
 char *path_join(const char *dir, const char *name);
 /* What stands behind the last '/'; borrowed from `path`. */
 const char *path_base(const char *path);
@@ -59,7 +59,8 @@ void mapping_close(struct mapping *m);
  *     struct outfile *f;
  *     outfile_open(&f, path, err)  ─▶ outfile_write() … ─▶ outfile_commit()  the file stands
  *                                                       └▶ outfile_abort()   nothing is left
- * Buffered (1 MiB). After any failure only outfile_abort() may follow. ERR_PIPE: the reader left. */
+ * Buffered (1 MiB). After any failure only outfile_abort() may follow. ERR_PIPE: the reader
+ * left. */
 struct outfile;
 int outfile_open(struct outfile **ret, const char *path, struct err *err);
 int outfile_write(struct outfile *f, const void *bytes, size_t n, struct err *err);
@@ -71,7 +72,8 @@ int outfile_patch(struct outfile *f, uint64_t at, const void *bytes, size_t n, s
 uint64_t outfile_tell(const struct outfile *f);
 /* Flushes what is buffered without ending the file: for output someone is watching. */
 int outfile_flush(struct outfile *f, struct err *err);
-/* Ends, syncs, renames. Frees f, whatever happens; on failure nothing is left under the final name. */
+/* Ends, syncs, renames. Frees f, whatever happens; on failure nothing is left under the final
+ * name. */
 int outfile_commit(struct outfile *f, struct err *err);
 /* Removes what was written and frees f. NULL is fine. */
 void outfile_abort(struct outfile *f);

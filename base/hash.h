@@ -1,4 +1,5 @@
-/* Digests. sha256 for what others compare (OpenSSL), XXH3 for what we compare ourselves (xxHash). */
+/* Digests. sha256 for what others compare (OpenSSL), XXH3 for what we compare ourselves
+ * (xxHash). */
 #ifndef LORY_BASE_HASH_H
 #define LORY_BASE_HASH_H
 
@@ -8,8 +9,8 @@
 
 enum { SHA256_HEX = 65, XXH128_HEX = 33 }; /* with the NUL */
 
-struct sha256; /* opaque; one thread at a time */
-struct sha256 *sha256_new(void);               /* NULL: no memory */
+struct sha256;                   /* opaque; one thread at a time */
+struct sha256 *sha256_new(void); /* NULL: no memory */
 void sha256_add(struct sha256 *s, const void *bytes, size_t n);
 void sha256_end(struct sha256 *s, char ret_hex[SHA256_HEX]); /* frees s */
 void sha256_free(struct sha256 *s);                          /* without a result; NULL is fine */

@@ -12,10 +12,10 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Where a long job stands. Numbers the job does not know are 0. */
 struct progress {
-    const char *stage;       /* "counting words", "merges", "training"                  */
-    uint64_t done, total;    /* in `unit`s; total 0 = unknown                           */
-    const char *unit;        /* "B" prints as MB with MB/s; anything else as a plain count */
-    const char *detail;      /* "loss 3.214, lr 5e-4", or NULL; borrowed for the call   */
+    const char *stage;    /* "counting words", "merges", "training"                  */
+    uint64_t done, total; /* in `unit`s; total 0 = unknown                           */
+    const char *unit;     /* "B" prints as MB with MB/s; anything else as a plain count */
+    const char *detail;   /* "loss 3.214, lr 5e-4", or NULL; borrowed for the call   */
 };
 
 struct log {

@@ -1,5 +1,6 @@
-/* The command line: see opt.h. The arguments are walked three times with the same iterator: once for
- * mistakes and for --help, which must not depend on files; once for --config; once for the values. */
+/* The command line: see opt.h. The arguments are walked three times with the same iterator: once
+ * for mistakes and for --help, which must not depend on files; once for --config; once for the
+ * values. */
 #include "base/opt.h"
 
 #include <stdio.h>

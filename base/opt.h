@@ -1,14 +1,15 @@
-/* One table of options per program: parsing, --help, the man page, completions, configuration keys and
- * suggestions for mistyped names are all made from it.
+/* One table of options per program: parsing, --help, the man page, completions, configuration keys
+ * and suggestions for mistyped names are all made from it.
  *
  *     static struct opt opts[] = {
- *         {"vocab", 'v', OPT_U64, &o.vocab, "N", "size of the vocabulary, specials included", .min = 1},
+ *         {"vocab", 'v', OPT_U64, &o.vocab, "N", "size of the vocabulary", .min = 1},
  *         {"special", 0, OPT_STRS, &o.specials, "S", "add a special token (repeatable)"},
  *         {0}};
  *
- * Values come, the later over the earlier, from: the defaults already in the variables, `lory.yaml` in
- * the working folder (the section with the program's name), --config FILE.yaml, the command line.
- * Long options: --name VALUE, --name=VALUE, --flag, --no-flag; short: -q, -o FILE; "--" ends options. */
+ * Values come, the later over the earlier, from: the defaults already in the variables, `lory.yaml`
+ * in the working folder (the section with the program's name), --config FILE.yaml, the command
+ * line. Long options: --name VALUE, --name=VALUE, --flag, --no-flag; short: -q, -o FILE; "--" ends
+ * options. */
 #ifndef LORY_BASE_OPT_H
 #define LORY_BASE_OPT_H
 
@@ -72,8 +73,8 @@ struct opt_values {
     const struct program *program;
 };
 
-/* Parses argv[1..argc). ERR_USAGE names the flag or key, the file and line for YAML, and the nearest
- * known name. `log` hears which configuration files were read. --help, --version, --man and
+/* Parses argv[1..argc). ERR_USAGE names the flag or key, the file and line for YAML, and the
+ * nearest known name. `log` hears which configuration files were read. --help, --version, --man and
  * --completion are ordinary flags of the common table (tools/common.h), not known here. */
 int opt_parse(const struct program *p, int argc, char **argv, struct opt_values *ret,
               const struct log *log, struct err *err);
@@ -88,10 +89,12 @@ void opt_completion_bash(const struct program *p, FILE *to);
 /* The words a completion may offer, one a line. */
 void opt_completion_words(const struct program *p, FILE *to);
 
-/* All values as they now stand, as YAML ("config.yaml" of a run); one section with the program's name. */
+/* All values as they now stand, as YAML ("config.yaml" of a run); one section with the program's
+ * name. */
 int opt_yaml(const struct program *p, struct buf *out, struct err *err);
 
-/* Numbers as the options read them. ERR_USAGE says what is wrong with `text`, without naming a flag. */
+/* Numbers as the options read them. ERR_USAGE says what is wrong with `text`, without naming a
+ * flag. */
 int parse_u64(const char *text, uint64_t *ret, struct err *err); /* "32768", "100M", "64Ki" */
 int parse_f64(const char *text, double *ret, struct err *err);   /* "5e-4"; no NaN, no inf  */
 int parse_duration(const char *text, double *ret_seconds, struct err *err);

@@ -1,6 +1,6 @@
 /* YAML as a second source of options. One level of sections, keys that are long options, and values
- * that are scalars or lists of scalars; nothing else of YAML is let in (no aliases, no tags, no second
- * document), so a file is read in time linear in its size.
+ * that are scalars or lists of scalars; nothing else of YAML is let in (no aliases, no tags, no
+ * second document), so a file is read in time linear in its size.
  *
  *     lmtrain:             a section per program; "corpus cat" has the section cat: inside corpus:
  *       seq-len: 1024      underscores are fine, too
@@ -160,7 +160,8 @@ static int next_key(struct config *c, char **ret_key, struct err *err) {
     return rc < 0 ? rc : 1;
 }
 
-/* A mapping that belongs to the program; `sub` is what follows of its name ("cat" in "corpus cat"). */
+/* A mapping that belongs to the program; `sub` is what follows of its name ("cat" in "corpus
+ * cat"). */
 static int section(struct config *c, const char *sub, struct err *err) {
     char *key;
     int rc;

@@ -7,8 +7,8 @@
 size_t opt_count(const struct program *p);
 /* The option with the long name name[0..n), or NULL. */
 struct opt *opt_find(const struct program *p, const char *name, size_t n);
-/* Sets the variable from `text`; NULL is a flag without a value. `again`: the same source has set it
- * before, so a list grows instead of starting anew. ERR_USAGE without the option's name. */
+/* Sets the variable from `text`; NULL is a flag without a value. `again`: the same source has set
+ * it before, so a list grows instead of starting anew. ERR_USAGE without the option's name. */
 int opt_set(struct opt *o, const char *text, bool again, struct opt_values *values,
             struct err *err);
 /* The option name nearest to `name` ("no-" forms included), or NULL; in `room`. */
@@ -18,8 +18,8 @@ const char *opt_nearest(const struct program *p, const char *name, char room[OPT
 bool opt_choice(const char *choices, size_t i, const char **ret, size_t *ret_n);
 
 /* Applies a YAML file. `found`: it was found in the working folder, not named by the user, so that
- * sensitive options are refused and plain keys must stand in a section. *ret_used: something in it was
- * meant for this program. */
+ * sensitive options are refused and plain keys must stand in a section. *ret_used: something in it
+ * was meant for this program. */
 int opt_config(const struct program *p, const char *path, bool found, struct opt_values *values,
                bool *ret_used, struct err *err);
 bool opt_in_bounds(const struct opt *o, double x);

@@ -1,5 +1,5 @@
-/* Numbers as people write them, read without losing or guessing anything, and names as people mistype
- * them: see opt.h. */
+/* Numbers as people write them, read without losing or guessing anything, and names as people
+ * mistype them: see opt.h. */
 #include "base/opt.h"
 
 #include <errno.h>

@@ -55,7 +55,8 @@ static inline double rng_unit(struct rng *r) {
     return (double)(rng_u64(r) >> 11) * 0x1p-53;
 }
 
-/* Standard normal by Box and Muller; one value per call, so that the count of calls is the position. */
+/* Standard normal by Box and Muller; one value per call, so that the count of calls is the
+ * position. */
 static inline double rng_normal(struct rng *r) {
     struct philox_out o = philox(r->key, r->at++, r->stream);
     double u = ((double)(((uint64_t)o.v[1] << 32 | o.v[0]) >> 11) + 0.5) * 0x1p-53;

@@ -1,7 +1,7 @@
 /* Signals as flags. The first SIGINT or SIGTERM asks the program to finish its step and save, the
  * second leaves at once with 130 or 143; SIGUSR1 asks for a save; SIGPIPE is ignored, so that a
- * closed pipe is ERR_PIPE from the write. The flags are the one thing in base/ that is process-wide,
- * because signals are. */
+ * closed pipe is ERR_PIPE from the write. The flags are the one thing in base/ that is
+ * process-wide, because signals are. */
 #ifndef LORY_BASE_SIGNALS_H
 #define LORY_BASE_SIGNALS_H
 

@@ -17,8 +17,9 @@
 static const char programs[] =
     "corpus|bpe-train|tokenize|fertility|shard|lmtrain|lmgen|lmeval|lmreport|lmhub";
 
-/* A program started with a closed stdin, stdout or stderr would get that number for the next file it
- * opens, and print into it. The stand-in cannot be written, so the loss of results is still noticed. */
+/* A program started with a closed stdin, stdout or stderr would get that number for the next file
+ * it opens, and print into it. The stand-in cannot be written, so the loss of results is still
+ * noticed. */
 static void hold_standard_files(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) return;

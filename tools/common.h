@@ -14,7 +14,8 @@
  *         return tool_end(&t, rc);
  *     }
  *
- * Results go to stdout with stdio or outfile_open("-"); tool_end() finds out whether they arrived. */
+ * Results go to stdout with stdio or outfile_open("-"); tool_end() finds out whether they
+ * arrived. */
 #ifndef LORY_TOOLS_COMMON_H
 #define LORY_TOOLS_COMMON_H
 

@@ -173,7 +173,8 @@ static void closed_pipe_is_quiet(void **state) {
     close(fd[1]);
 }
 
-/* `-o /dev/stdout > file`: renaming over the file would leave the shell's descriptor with nothing. */
+/* `-o /dev/stdout > file`: renaming over the file would leave the shell's descriptor with
+ * nothing. */
 static void descriptors_are_written_in_place(void **state) {
     struct err e = {0};
     char path[64];
@@ -187,8 +188,8 @@ static void descriptors_are_written_in_place(void **state) {
     close(fd);
 }
 
-/* Same process number as a crashed writer, as in containers: its file is taken over; a living writer's
- * is not. */
+/* Same process number as a crashed writer, as in containers: its file is taken over; a living
+ * writer's is not. */
 static void stale_file_of_our_number_is_taken_over(void **state) {
     struct err e = {0};
     struct outfile *f, *g;

@@ -1,5 +1,5 @@
-/* JSON: what cJSON would let pass or lose must be refused, with its place; what Python writes must come
- * out again byte for byte. */
+/* JSON: what cJSON would let pass or lose must be refused, with its place; what Python writes must
+ * come out again byte for byte. */
 #include "tests/unit/test.h"
 #include "base/json.h"
 

@@ -17,7 +17,8 @@ static void messages_grow_at_both_ends(void **state) {
     assert_int_equal(err_set(NULL, ERR_IO, "nobody listens"), ERR_IO);
 }
 
-/* A message may be built from itself, and one that is too long must end in "..." inside the buffer. */
+/* A message may be built from itself, and one that is too long must end in "..." inside the
+ * buffer. */
 static void long_messages_are_cut(void **state) {
     (void)state;
     struct err e = {0};

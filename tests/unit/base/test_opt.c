@@ -1,4 +1,5 @@
-/* Options: what users mistype is named with its place and a suggestion; what they mean is what happens. */
+/* Options: what users mistype is named with its place and a suggestion; what they mean is what
+ * happens. */
 #include "tests/unit/test.h"
 #include "base/opt.h"
 

@@ -1,4 +1,5 @@
-/* The progress line at every width: DuckDB's divided by a width of zero when piped (duckdb#22716). */
+/* The progress line at every width: DuckDB's divided by a width of zero when piped
+ * (duckdb#22716). */
 #include "tests/unit/test.h"
 #include "tools/console.h"
 
