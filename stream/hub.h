@@ -53,4 +53,19 @@ void hub_list_release(struct hub_list *l);
 char *hub_file_url(const struct hub *h, const struct hub_ref *ref, const char *commit,
                    const char *path);
 
+/* True if a name from a server may become a file below a folder of ours, by the rules of every system:
+ * no absolute or drive path, no "..", no backslash, no control characters. */
+bool hub_safe_path(const char *path);
+
+struct hub_got {
+    uint64_t files, bytes; /* fetched                                    */
+    uint64_t kept;         /* files that were there already, by sha256   */
+};
+/* Fetches the files of `l` into `dir`, each atomically and checked against its sha256, `threads` at a
+ * time. A file that is there already with that sha256 is kept, so a second call goes on where the first
+ * was stopped. ERR_DATA for an unsafe path, before anything is fetched. */
+int hub_get(const struct hub *h, const struct hub_ref *ref, const struct hub_list *l,
+            const char *dir, int threads, const struct log *log, struct hub_got *ret,
+            struct err *err);
+
 #endif
