@@ -7,7 +7,7 @@ import sys
 import tempfile
 import unittest
 
-DEMO = sys.argv.pop(1)
+DEMO = os.path.abspath(sys.argv.pop(1))
 
 
 def run(*args, **kw):
