@@ -3,7 +3,9 @@
  *   prompt ─▶ one pass over all its positions, keys and values copied into the cache   (prefill)
  *          ─▶ then, per new id: one position of every row against the cache            (step)
  *
- *   cache, per layer:  k (B,NH,P,HS)   v (B,NH,P,HS)   row b holds n_past[b] positions */
+ *   cache, per layer:  k (B,NH,P,HS)   v (B,NH,P,HS)   row b holds n_past[b] positions
+ *
+ * P is the model's context, or less where texts stay shorter. */
 #include "train/generate.h"
 
 #include <stdlib.h>
@@ -21,7 +23,7 @@ struct row {
 
 struct generator {
     struct model *m;
-    int B;
+    int B, P;
     struct acts read, step;         /* activations for prompts, and for one position of B rows   */
     void **k, **v;                  /* (L) caches on the device                                   */
     void *cache;                    /* the block they lie in                                      */
@@ -32,9 +34,19 @@ struct generator {
     struct row *rows;               /* (B)                                                        */
 };
 
+/* Of one layer's keys, or values. */
 static size_t row_bytes(const struct generator *g) {
     const struct model *m = g->m;
-    return (size_t)m->config.C * (size_t)m->config.P * dtype_bytes(m->dtype);
+    return (size_t)m->config.C * (size_t)g->P * dtype_bytes(m->dtype);
+}
+
+static int context(const struct model *m, int positions) {
+    return positions > 0 && positions < m->config.P ? positions : m->config.P;
+}
+
+uint64_t generator_row_bytes(const struct model *m, int positions) {
+    return 2 * (uint64_t)m->config.L * (uint64_t)m->config.C * (uint64_t)context(m, positions) *
+           dtype_bytes(m->dtype);
 }
 
 static int allocate(struct generator *g, struct err *err) {
@@ -64,12 +76,13 @@ static int allocate(struct generator *g, struct err *err) {
     return rc;
 }
 
-int generator_new(struct generator **ret, struct model *m, int B, struct err *err) {
+int generator_new(struct generator **ret, struct model *m, int B, int positions, struct err *err) {
     struct generator *g = mem_array(1, sizeof *g);
     int rc;
     if (!g) return err_nomem(err, sizeof *g);
     g->m = m;
     g->B = B;
+    g->P = context(m, positions);
     rc = allocate(g, err);
     if (rc < 0)
         generator_free(g);
@@ -103,7 +116,7 @@ void generator_free(struct generator *g) {
 static void store(struct generator *g, int l, int b, const void *qkv, int T) {
     const struct model *m = g->m;
     size_t e = dtype_bytes(m->dtype), NH = (size_t)m->config.NH, C = (size_t)m->config.C,
-           P = (size_t)m->config.P, HS = C / NH;
+           P = (size_t)g->P, HS = C / NH;
     for (size_t h = 0; h < NH; h++) {
         char *k = (char *)g->k[l] + (((size_t)b * NH + h) * P * HS) * e;
         char *v = (char *)g->v[l] + (((size_t)b * NH + h) * P * HS) * e;
@@ -162,7 +175,7 @@ static void share(struct generator *g, int b, int from) {
 }
 
 static int start(struct generator *g, const struct gen_row *rows, int n, struct err *err) {
-    int rc = 0, P = g->m->config.P;
+    int rc = 0, P = g->P;
     for (int b = 0; rc == 0 && b < n; b++) {
         struct row *r = &g->rows[b];
         size_t keep = rows[b].n < (size_t)P ? rows[b].n : (size_t)P;
@@ -221,7 +234,7 @@ static int step(struct generator *g, int n, struct err *err) {
     struct model_batch batch = {.B = n, .T = 1, .tokens = g->tokens, .pos = g->pos};
     int rc;
     for (int b = 0; b < n; b++) {
-        g->pos[b] = g->n_past[b] < c->P ? g->n_past[b] : c->P - 1;
+        g->pos[b] = g->n_past[b] < g->P ? g->n_past[b] : g->P - 1;
         g->tokens[b] = g->rows[b].done || g->rows[b].full ? 0 : (int32_t)g->rows[b].next;
     }
     rc = model_embed(m, &g->step, &batch, err);
@@ -231,7 +244,7 @@ static int step(struct generator *g, int n, struct err *err) {
         const struct layer_acts *x = &g->step.layer[l];
         model_layer_in(m, &g->step, &batch, l);
         m->ops->attention_decode(m->device, x->att, g->k[l], g->v[l], x->qkv, g->n_past_device,
-                                 NULL, n, c->P, c->C, c->NH, model_attention_scale(m, l));
+                                 NULL, n, g->P, c->C, c->NH, model_attention_scale(m, l));
         model_layer_out(m, &g->step, &batch, l);
     }
     model_final_norm(m, &g->step, &batch);
@@ -245,7 +258,7 @@ static int step(struct generator *g, int n, struct err *err) {
 /* Every row that goes on to its next logits. A full context goes on with its younger half, read again
  * from position 0. */
 static int advance(struct generator *g, int n, struct err *err) {
-    int rc = 0, P = g->m->config.P, keep = P - P / 2;
+    int rc = 0, P = g->P, keep = P - P / 2;
     bool any = false;
     for (int b = 0; b < n; b++) {
         struct row *r = &g->rows[b];

@@ -32,7 +32,11 @@ enum finish { FINISH_LENGTH, FINISH_STOP, FINISH_CALLER };
  * lengths, that go through the model together: one reading of the weights serves them all. */
 struct generator;
 
-int generator_new(struct generator **ret, struct model *m, int B, struct err *err);
+/* `positions`: as many of a text as are kept at most; 0 or more than the model's context: all of it.
+ * Who knows how long the texts will be saves memory. */
+int generator_new(struct generator **ret, struct model *m, int B, int positions, struct err *err);
+/* Bytes that one row's cache takes on the device. */
+uint64_t generator_row_bytes(const struct model *m, int positions);
 void generator_free(struct generator *g); /* NULL is fine */
 
 /* One text to be continued. */

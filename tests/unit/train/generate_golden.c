@@ -9,7 +9,7 @@ static const struct backend *ops;
 static void open_both(struct golden *g, struct generator **gen, int B) {
     struct err err = {0};
     assert_ok(golden_open(g, ops, false, &err), err);
-    assert_ok(generator_new(gen, g->model, B, &err), err);
+    assert_ok(generator_new(gen, g->model, B, 0, &err), err);
 }
 
 static void close_both(struct golden *g, struct generator *gen) {
@@ -169,5 +169,7 @@ int main(void) {
         cmocka_unit_test(the_caller_can_end_it),
     };
     ops = backend_ref();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("ref", tests, NULL, NULL);
+    ops = backend_cpu();
+    return failed + cmocka_run_group_tests_name("cpu", tests, NULL, NULL);
 }

@@ -188,5 +188,7 @@ int main(void) {
         cmocka_unit_test(tokens_out_of_range_are_refused),
     };
     ops = backend_ref();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("ref", tests, NULL, NULL);
+    ops = backend_cpu();
+    return failed + cmocka_run_group_tests_name("cpu", tests, NULL, NULL);
 }

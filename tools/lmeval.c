@@ -1,0 +1,144 @@
+/* lmeval: judges a model. `loss`: its loss over token shards, every target once and weighted equally. */
+#include <inttypes.h>
+#include <math.h>
+#include <time.h>
+#include "base/signals.h"
+#include "stream/shard.h"
+#include "tools/common.h"
+#include "tools/open_model.h"
+#include "train/evaluate.h"
+
+struct options {
+    const char *model, *window, *device, *dtype;
+    struct strs valid;
+    uint64_t seq_len, batch;
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool stopped(void *ctx) {
+    (void)ctx;
+    return signals_stop() != 0;
+}
+
+/* Bits per byte of text: of all the text's bytes, or where the shards say nothing about them, none. The
+ * first tokens of the shards are no targets, so their share of the bytes does not count either. */
+static double bits_per_byte(const struct shard_set *set, const struct evaluate_result *r) {
+    if (!set->text_bytes || !set->tokens) return NAN;
+    double bytes = (double)set->text_bytes * (double)r->targets / (double)set->tokens;
+    return r->sum / log(2) / bytes;
+}
+
+static int print_loss(struct tool *t, const struct open_model *m, const struct shard_set *set,
+                      const struct evaluate_result *r, double seconds) {
+    double loss = r->sum / (double)r->targets, bpb = bits_per_byte(set, r);
+    if (!t->json) {
+        FILE *out = tool_out(t);
+        fprintf(out, "loss %.6f  perplexity %.4f  tokens %" PRIu64, loss, exp(loss), r->targets);
+        if (isfinite(bpb)) fprintf(out, "  bits per byte %.4f", bpb);
+        fprintf(out, "\n");
+        return 0;
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "model", m->dir);
+    cJSON_AddNumberToObject(o, "loss", loss);
+    cJSON_AddNumberToObject(o, "perplexity", exp(loss));
+    cJSON_AddNumberToObject(o, "tokens", (double)r->targets);
+    if (isfinite(bpb)) cJSON_AddNumberToObject(o, "bits_per_byte", bpb);
+    cJSON_AddNumberToObject(o, "seconds", seconds);
+    cJSON_AddNumberToObject(o, "tokens_per_s", (double)r->targets / seconds);
+    return tool_print_json(t, o);
+}
+
+static int evaluate(struct tool *t, const struct options *o, struct open_model *m,
+                    const struct shard_set *set, struct err *err) {
+    uint64_t T = o->seq_len ? o->seq_len : set->seq_len ? set->seq_len : (uint64_t)m->config.P;
+    struct loader l = {0};
+    struct evaluate_opts opts = {.B = (int)o->batch, .stop = stopped, .log = &t->log};
+    struct evaluate_result r = {0};
+    double begin = now();
+    int rc;
+    if (T > (uint64_t)m->config.P)
+        return err_set(err, ERR_USAGE, "--seq-len %" PRIu64 "; the model's context is %d", T,
+                       m->config.P);
+    if (set->vocab > (uint32_t)m->config.V)
+        return err_set(err, ERR_USAGE,
+                       "the shards have a vocabulary of %" PRIu32 ", the model one of %d",
+                       set->vocab, m->config.V);
+    rc = loader_open(&l, set, (int)T, o->window[0] == 'h' ? WINDOW_HF : WINDOW_GPT, false, 1, true,
+                     err);
+    if (rc == 0) rc = model_plan(m->model, opts.B, (int)T, false, NULL, err);
+    if (rc == 0) rc = evaluate_loss(m->model, &l, &opts, &r, err);
+    if (rc == 0 && r.stopped) rc = err_set(err, ERR_STOPPED, "interrupted");
+    if (rc == 0 && !r.targets) rc = err_set(err, ERR_DATA, "the shards hold no targets");
+    if (rc == 0) rc = print_loss(t, m, set, &r, now() - begin);
+    loader_close(&l);
+    return rc;
+}
+
+static int loss(struct tool *t, struct options *o) {
+    struct open_model m = {0};
+    struct shard_set set = {0};
+    struct err *err = &t->err;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < t->operands->n; i++) /* --valid shards/valid-*.bin */
+        rc = strs_push(&o->valid, t->operands->v[i], err);
+    if (rc < 0) return rc;
+    if (!o->valid.n) {
+        err_set(err, ERR_USAGE, "--valid is missing");
+        return err_hint(err, "name the shards to score: --valid shards/");
+    }
+    rc = shard_set_open(&set, (const char *const *)o->valid.v, o->valid.n, "valid", err);
+    if (rc == 0) rc = open_model(&m, o->model, o->device, o->dtype, tool_threads(t), &t->log, err);
+    if (rc == 0) rc = evaluate(t, o, &m, &set, err);
+    open_model_close(&m);
+    shard_set_close(&set);
+    return rc;
+}
+
+static int loss_main(int argc, char **argv) {
+    struct options o = {
+        .model = "run", .window = "gpt", .device = "auto", .dtype = "auto", .batch = 8};
+    /* clang-format off: a line an option */
+    struct opt opts[] = {
+        {"model", 'm', OPT_STR, &o.model, "DIR",
+         "a run, a checkpoint, or any GPT-2's folder (default: run)"},
+        {"valid", 0, OPT_STRS, &o.valid, "DIR",
+         "shards to score: a folder, or .bin files (repeatable)"},
+        {"seq-len", 0, OPT_U64, &o.seq_len, "T", "tokens of a window (default: the shards')",
+         .min = 2, .max = 1 << 20},
+        {"window", 0, OPT_CHOICE, &o.window, "KIND",
+         "T+1 tokens and T targets, or T and T-1 as transformers", "gpt|hf"},
+        {"batch", 0, OPT_U64, &o.batch, "B", "windows at a time", .min = 1, .max = 4096},
+        {"device", 0, OPT_CHOICE, &o.device, "NAME", "where to compute", "auto|cpu|cuda|ref"},
+        {"dtype", 0, OPT_CHOICE, &o.dtype, "TYPE", "type of the products", "auto|fp32|bf16"},
+        {0}};
+    /* clang-format on */
+    struct program p = {.name = "lmeval loss",
+                        .summary = "a model's loss over token shards",
+                        .usage = "-m DIR --valid SHARDS [--seq-len T] [--window gpt|hf]",
+                        .text =
+                            "Every token but the first of a window is a target once, the tails of "
+                            "shards included; the loss is their plain mean.",
+                        .opts = opts};
+    struct tool t;
+    int rc = tool_begin(&t, &p, argc, argv);
+    if (rc == 0) {
+        signals_install();
+        rc = loss(&t, &o);
+    }
+    strs_release(&o.valid);
+    return tool_end(&t, rc);
+}
+
+int main(int argc, char **argv) {
+    static const struct subcommand subs[] = {
+        {"loss", "loss, perplexity and bits per byte over token shards", loss_main}, {0}};
+    static const struct family family = {
+        .name = "lmeval", .summary = "judges a trained model", .subs = subs};
+    return tool_dispatch(&family, argc, argv);
+}
