@@ -24,6 +24,18 @@ static uint32_t find_special(const struct merges_vocab *v, const char *bytes, si
     return TOKENIZER_NO_ID;
 }
 
+/* A special that other bytes are spelled like (a byte that is mapped to "é") cannot mean both. */
+static int check_reuse(const struct merges_vocab *v, uint32_t id, struct err *err) {
+    uint64_t from = id ? v->unmapped_end.v[id - 1] : 0;
+    const char *text = v->special.v[id];
+    size_t n = (size_t)(v->unmapped_end.v[id] - from);
+    if (strlen(text) == n && memcmp(text, v->unmapped.v + from, n) == 0) return 0;
+    return err_set(err, ERR_USAGE,
+                   "the special token %s is also how vocab.json spells %zu bytes of ordinary text; "
+                   "choose another, in ASCII",
+                   text, n);
+}
+
 static int add_special(struct merges_vocab *v, const char *text, struct err *err) {
     for (size_t i = 0; i < v->special.n; i++)
         if (strcmp(v->special.v[i], text) == 0) return 0;
@@ -45,6 +57,7 @@ int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
     for (int i = 0; rc == 0 && i < 256; i++) {
         char byte = (char)bytemap_order()[i];
         uint32_t id = find_special(v, &byte, 1);
+        if (id != TOKENIZER_NO_ID && (rc = check_reuse(v, id, err)) < 0) break;
         v->byte_id[(uint8_t)byte] = id == TOKENIZER_NO_ID ? v->n : id;
         if (id == TOKENIZER_NO_ID) rc = add_token(v, &byte, 1, 1, err);
     }
@@ -68,6 +81,7 @@ int merges_vocab_add(struct merges_vocab *v, uint32_t left, uint32_t right, uint
     memcpy(joined, v->bytes.v + v->start.v[left], nl);
     memcpy(joined + nl, v->bytes.v + v->start.v[right], nr);
     uint32_t id = find_special(v, joined, nl + nr);
+    if (id != TOKENIZER_NO_ID && (rc = check_reuse(v, id, err)) < 0) return rc;
     if (id == TOKENIZER_NO_ID) {
         id = v->n;
         v->bytes.n += nl + nr;
@@ -87,7 +101,11 @@ int merges_vocab_build(const struct merges_vocab *v, const char *pattern, struct
     if (!specials) return err_nomem(err, v->special.n * sizeof *specials);
     for (size_t i = 0; i < v->special.n; i++)
         specials[i] = (struct special){
-            .id = (uint32_t)i, .text = v->special.v[i], .special = true, .normalized = false};
+            .id = (uint32_t)i,
+            .text = v->special.v[i],
+            .special = true,
+            /* as in GPT-2's own file; without a normalizer it makes no difference */
+            .normalized = strcmp(v->special.v[i], TOKENIZER_EOT) == 0};
     struct tokenizer_parts parts = {.pattern = pattern ? pattern : "gpt2",
                                     .n_tokens = v->n,
                                     .bytes = (const uint8_t *)v->bytes.v,

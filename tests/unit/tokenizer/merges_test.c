@@ -1,0 +1,289 @@
+/* Learned merges: HF tokenizers' own expectations, the textbook, and a tokenizer trained by transformers. */
+#include "tests/unit/test.h"
+
+#include <cmocka.h>
+#include <zlib.h>
+#include "base/json.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "tokenizer/bytemap.h"
+#include "tokenizer/train.h"
+
+static struct words *new_words(int threads) {
+    struct words *w;
+    struct words_opts o = {.threads = threads};
+    assert_int_equal(words_new(&w, &o, NULL), 0);
+    return w;
+}
+
+static struct words *words_of(const char *text) {
+    struct words *w = new_words(1);
+    assert_int_equal(words_add(w, 0, text, strlen(text), NULL), 0);
+    assert_int_equal(words_finish(w, NULL, NULL), 0);
+    return w;
+}
+
+/* "left right" a line, as merges.txt has them. */
+static void write_merges(const struct tokenizer *t, struct buf *out) {
+    const struct merge *m;
+    uint64_t n = tokenizer_merges(t, &m);
+    out->n = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        size_t len;
+        const uint8_t *p = tokenizer_bytes(t, m[i].left, &len);
+        assert_int_equal(bytemap_write(out, p, len, NULL), 0);
+        buf_char(out, ' ', NULL);
+        p = tokenizer_bytes(t, m[i].right, &len);
+        assert_int_equal(bytemap_write(out, p, len, NULL), 0);
+        buf_char(out, '\n', NULL);
+    }
+}
+
+static void check_merges(struct words *w, const struct bpe_train_opts *o, const char *want) {
+    struct tokenizer *t;
+    struct buf got = {0};
+    struct err err = {0};
+    assert_int_equal(bpe_train_ref(&t, w, o, &err), 0);
+    write_merges(t, &got);
+    assert_string_equal(buf_cstr(&got), want);
+    tokenizer_free(t);
+    assert_int_equal(bpe_train(&t, w, o, NULL, NULL, NULL, &err), 0);
+    write_merges(t, &got);
+    assert_string_equal(buf_cstr(&got), want);
+    tokenizer_free(t);
+    words_free(w);
+    buf_release(&got);
+}
+
+static void check_text(const char *text, uint32_t vocab, uint64_t min, const char *want) {
+    check_merges(words_of(text), &(struct bpe_train_opts){.vocab = vocab, .min_frequency = min},
+                 want);
+}
+
+/* From the unit tests of HF's trainer.rs. */
+static void words_of_hf_trainer(void **state) {
+    (void)state;
+    static const char *const once[] = {"roses", "red", "voilets", "blue", "BERT",
+                                       "big",   "and", "so",      "GPT-2"};
+    struct words *w = new_words(1);
+    for (size_t i = 0; i < sizeof once / sizeof once[0]; i++)
+        assert_int_equal(words_add_count(w, 0, once[i], strlen(once[i]), 1, NULL), 0);
+    assert_int_equal(words_add_count(w, 0, "are", 3, 2, NULL), 0);
+    assert_int_equal(words_add_count(w, 0, "is", 2, 2, NULL), 0);
+    assert_int_equal(words_finish(w, NULL, NULL), 0);
+    check_merges(w, &(struct bpe_train_opts){.vocab = 1000, .min_frequency = 2},
+                 "r e\na re\ni s\n");
+}
+
+static void equal_counts_take_the_smaller_pair(void **state) {
+    (void)state;
+    check_text("aaaa aaaa", 270, 2, "a a\naa aa\n");
+    check_text("ab ba ab ba", 270, 2, "a b\nb a\n\xc4\xa0 ba\n");
+    check_text("\xc3\xa9 \xc3\xa8 \xc3\xa9 \xc3\xa8", 262, 1,
+               "\xc4\xa0 \xc3\x83\n\xc4\xa0\xc3\x83 \xc2\xa8\n\xc3\x83 \xc2\xa9\n"
+               "\xc4\xa0\xc3\x83 \xc2\xa9\n");
+    check_text("a\n\nb\n\nc", 300, 0, "");
+    check_text(
+        "low low low low low lower lower newest newest newest newest newest newest "
+        "widest widest widest",
+        268, 1,
+        "e s\nes t\nl o\nlo w\ne w\nn ew\n\xc4\xa0 low\n\xc4\xa0 new\n\xc4\xa0new est\nd est\n"
+        "i dest\nw idest\n");
+}
+
+/* Counts above 2^31 wrapped in HF tokenizers (huggingface/tokenizers#2058) and dropped the pair. */
+static void pair_counts_do_not_wrap(void **state) {
+    (void)state;
+    struct words *w = new_words(1);
+    assert_int_equal(words_add_count(w, 0, "abab", 4, 3000000000u, NULL), 0);
+    assert_int_equal(words_add_count(w, 0, "cd", 2, 5, NULL), 0);
+    assert_int_equal(words_finish(w, NULL, NULL), 0);
+    check_merges(w, &(struct bpe_train_opts){.vocab = 260}, "a b\nab ab\nc d\n");
+}
+
+/* HF: the sum of the lengths must be less than the limit, but any two single bytes may merge. */
+static void tokens_stay_below_the_limit(void **state) {
+    (void)state;
+    static const char *const want[] = {"c d\na b\nab cd\n", "c d\na b\n", "c d\na b\n",
+                                       "c d\na b\n",        "c d\na b\n", "c d\na b\nab cd\n"};
+    for (uint32_t limit = 0; limit < 6; limit++)
+        check_merges(words_of("abcdcd"),
+                     &(struct bpe_train_opts){.vocab = 259, .max_token_length = limit},
+                     want[limit]);
+}
+
+static void a_merge_that_spells_a_special_takes_its_id(void **state) {
+    (void)state;
+    const char *const specials[] = {"abc", "abc", "b", "d e"};
+    struct bpe_train_opts o = {.vocab = 261, .specials = specials, .n_specials = 4};
+    struct words *w = words_of("abc abc abc xyz xyz");
+    struct tokenizer *t;
+    const struct merge *m;
+    assert_int_equal(bpe_train(&t, w, &o, NULL, NULL, NULL, NULL), 0);
+    assert_int_equal(tokenizer_size(t), 261); /* 3 specials, 255 bytes besides "b", 3 new tokens */
+    assert_int_equal(tokenizer_merges(t, &m), 4);
+    assert_int_equal(m[0].left, 1); /* (b, c) has the smallest ids of the pairs with count 3 */
+    assert_int_equal(m[0].result, 258);
+    assert_int_equal(m[1].right, 258);
+    assert_int_equal(m[1].result, 0); /* (a, bc) */
+    tokenizer_free(t);
+    words_free(w);
+}
+
+/* HF would give one id two meanings. */
+static void a_special_spelled_like_other_bytes_is_refused(void **state) {
+    (void)state;
+    static const char *const bad[] = {"\xc4\xa0"
+                                      "a",
+                                      "\xc3\xa9"}; /* " a" and byte e9, as mapped */
+    for (size_t i = 0; i < 2; i++) {
+        struct bpe_train_opts o = {.vocab = 300, .specials = &bad[i], .n_specials = 1};
+        struct words *w = words_of("x a a");
+        struct tokenizer *t;
+        struct err err = {0};
+        assert_int_equal(bpe_train(&t, w, &o, NULL, NULL, NULL, &err), ERR_USAGE);
+        assert_non_null(strstr(err.msg, bad[i]));
+        words_free(w);
+    }
+}
+
+static void too_small_a_vocabulary_has_all_bytes(void **state) {
+    (void)state;
+    const char *const specials[] = {TOKENIZER_EOT};
+    struct bpe_train_opts o = {.vocab = 100, .specials = specials, .n_specials = 1};
+    struct words *w = words_of("hello hello");
+    struct tokenizer *t;
+    struct bpe_train_result res;
+    assert_int_equal(bpe_train(&t, w, &o, NULL, NULL, &res, NULL), 0);
+    assert_int_equal(tokenizer_size(t), 257);
+    assert_int_equal(res.merges, 0);
+    assert_false(res.ran_out);
+    tokenizer_free(t);
+    words_free(w);
+    o.vocab = 400;
+    w = words_of("hello");
+    assert_int_equal(bpe_train(&t, w, &o, NULL, NULL, &res, NULL), 0);
+    assert_int_equal(res.merges, 4);
+    assert_true(res.ran_out);
+    tokenizer_free(t);
+    words_free(w);
+}
+
+/* ------------------------------------------------------------------ against the textbook */
+
+static const char *const pool_of_specials[] = {"ab", "abc", "aab", "ba", "a", "bb", "bc", "<x>"};
+
+struct random_case {
+    struct words *w;
+    const char *specials[4];
+    struct bpe_train_opts opts;
+};
+
+/* Words over few letters, so that ties, overlaps and long runs are common. */
+static void random_case(struct rng *r, struct random_case *c) {
+    uint64_t letters = 1 + rng_below(r, 5), words = 1 + rng_below(r, 60);
+    c->w = new_words(2);
+    for (uint64_t i = 0; i < words; i++) {
+        char word[48];
+        size_t n = 1 + rng_below(r, rng_below(r, 6) ? 9 : sizeof word - 1);
+        for (size_t k = 0; k < n; k++) word[k] = " abc\xc3"[rng_below(r, letters)];
+        uint64_t count = rng_below(r, 30) ? 1 + rng_below(r, 6) : rng_below(r, 1ull << 36);
+        assert_int_equal(words_add_count(c->w, (int)(i & 1), word, n, count, NULL), 0);
+    }
+    size_t n = rng_below(r, 3) ? 0 : rng_below(r, 5);
+    for (size_t i = 0; i < n; i++)
+        c->specials[i] = pool_of_specials[rng_below(r, sizeof pool_of_specials / sizeof(char *))];
+    c->opts = (struct bpe_train_opts){.vocab = 256 + (uint32_t)rng_below(r, 80),
+                                      .specials = c->specials,
+                                      .n_specials = n,
+                                      .min_frequency = rng_below(r, 2) ? 0 : rng_below(r, 8),
+                                      .max_token_length =
+                                          rng_below(r, 3) ? 0 : (uint32_t)rng_below(r, 9)};
+}
+
+static void random_words_as_the_textbook(void **state) {
+    (void)state;
+    struct pool *pool;
+    assert_int_equal(pool_new(&pool, 2, NULL), 0);
+    struct buf want = {0}, got = {0};
+    for (uint64_t round = 0; round < 800; round++) {
+        struct rng r = {.key = round};
+        struct random_case c;
+        struct tokenizer *ref, *fast;
+        random_case(&r, &c);
+        assert_int_equal(words_finish(c.w, pool, NULL), 0);
+        struct err err = {0};
+        if (bpe_train_ref(&ref, c.w, &c.opts, &err) < 0 ||
+            bpe_train(&fast, c.w, &c.opts, pool, NULL, NULL, &err) < 0)
+            fail_msg("case %llu: %s", (unsigned long long)round, err.msg);
+        write_merges(ref, &want);
+        write_merges(fast, &got);
+        char a[SHA256_HEX], b[SHA256_HEX];
+        tokenizer_digest(ref, a);
+        tokenizer_digest(fast, b);
+        if (strcmp(a, b) != 0)
+            fail_msg("case %llu differs; textbook:\n%sfast:\n%s", (unsigned long long)round,
+                     buf_cstr(&want), buf_cstr(&got));
+        tokenizer_free(ref);
+        tokenizer_free(fast);
+        words_free(c.w);
+    }
+    buf_release(&want);
+    buf_release(&got);
+    pool_free(pool);
+}
+
+/* ------------------------------------------------------------------ against transformers */
+
+static void add_file(struct words *w, const char *name) {
+    static char line[4 << 20];
+    gzFile f = gzopen(in(GOLDEN, name), "rb");
+    assert_non_null(f);
+    while (gzgets(f, line, sizeof line)) {
+        cJSON *record;
+        const char *text = NULL;
+        assert_int_equal(json_parse(&record, line, strlen(line), name, NULL), 0);
+        assert_int_equal(json_str(record, "content", &text, name, NULL), 0);
+        assert_int_equal(words_add(w, 0, text, strlen(text), NULL), 0);
+        cJSON_Delete(record);
+    }
+    gzclose(f);
+}
+
+static void python_library_as_transformers(void **state) {
+    (void)state;
+    const char *const specials[] = {TOKENIZER_EOT};
+    struct bpe_train_opts o = {.vocab = 4096, .specials = specials, .n_specials = 1};
+    struct words *w = new_words(1);
+    add_file(w, "corpus/file-000000000000.json.gz");
+    add_file(w, "corpus/file-000000000001.json.gz");
+    assert_int_equal(words_finish(w, NULL, NULL), 0);
+    struct tokenizer *t;
+    struct buf got = {0}, all = {0}, want = {0};
+    assert_int_equal(bpe_train(&t, w, &o, NULL, NULL, NULL, NULL), 0);
+    write_merges(t, &got);
+    buf_str(&all, "#version: 0.2\n", NULL);
+    buf_append(&all, got.v, got.n, NULL);
+    assert_int_equal(file_read(in(GOLDEN, "tok-py/merges.txt"), 1 << 20, &want, NULL), 0);
+    assert_string_equal(buf_cstr(&all), buf_cstr(&want));
+    buf_release(&got);
+    buf_release(&all);
+    buf_release(&want);
+    tokenizer_free(t);
+    words_free(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(words_of_hf_trainer),
+        cmocka_unit_test(equal_counts_take_the_smaller_pair),
+        cmocka_unit_test(pair_counts_do_not_wrap),
+        cmocka_unit_test(tokens_stay_below_the_limit),
+        cmocka_unit_test(a_merge_that_spells_a_special_takes_its_id),
+        cmocka_unit_test(a_special_spelled_like_other_bytes_is_refused),
+        cmocka_unit_test(too_small_a_vocabulary_has_all_bytes),
+        cmocka_unit_test(random_words_as_the_textbook),
+        cmocka_unit_test(python_library_as_transformers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
