@@ -22,7 +22,9 @@
 #include "base/err.h"
 
 enum dtype { DTYPE_F32, DTYPE_BF16 };
-static inline size_t dtype_bytes(enum dtype t) { return t == DTYPE_F32 ? 4 : 2; }
+static inline size_t dtype_bytes(enum dtype t) {
+    return t == DTYPE_F32 ? 4 : 2;
+}
 
 enum act { ACT_NONE, ACT_GELU_TANH /* HF gelu_new */, ACT_GELU_ERF /* HF gelu */ };
 
@@ -32,26 +34,26 @@ struct device; /* a backend's own: threads, streams, workspaces, plans */
 
 struct device_opts {
     enum dtype dtype;
-    int threads;          /* CPU: 0 = all there are */
-    int ordinal;          /* GPU number             */
+    int threads; /* CPU: 0 = all there are */
+    int ordinal; /* GPU number             */
 };
 
 /* Dropout without stored masks: element `e` (0 … T*C-1, or h,i,j of attention) of batch row b is kept or
  * not by philox(key, counter made of site, e and sample0 + b): see train/dropout.h for the bits. `sample0` is
  * the run's ordinal of the first row, so a mask does not depend on micro-batches, ranks or threads. */
 struct dropout {
-    float p;              /* 0: none; everything else is then unused                        */
+    float p; /* 0: none; everything else is then unused                        */
     uint64_t key;
     uint64_t sample0;
-    uint32_t site;        /* which place in the model                                        */
+    uint32_t site; /* which place in the model                                        */
 };
 
 /* One parameter as the optimizer sees it. */
 struct param_slice {
-    float *master;        /* (n) fp32 weights                                               */
-    const float *grad;    /* (n)                                                            */
-    float *m, *v;         /* (n) first and second moments                                   */
-    void *act;            /* (n) the copy the products read (bf16); NULL if fp32: master is */
+    float *master;     /* (n) fp32 weights                                               */
+    const float *grad; /* (n)                                                            */
+    float *m, *v;      /* (n) first and second moments                                   */
+    void *act;         /* (n) the copy the products read (bf16); NULL if fp32: master is */
     size_t n;
     bool decay;
 };
@@ -59,20 +61,21 @@ struct param_slice {
 /* What one optimizer step reads and writes, in device memory, so that a captured step can be replayed. */
 struct step_scalars {
     float lr, beta1, beta2, eps, weight_decay;
-    float clip;           /* largest gradient norm; 0: no clipping                           */
-    float grad_scale;     /* multiplies every gradient first (1 / number of targets …)       */
-    float spike;          /* a norm above this skips the step too; 0: never                  */
-    uint64_t step;        /* from 1: for the bias corrections                                */
-    float grad_norm;      /* out: after grad_scale, before clipping                          */
-    int32_t skipped;      /* out: 1 if the norm was not finite or a spike: nothing changed   */
+    float clip;       /* largest gradient norm; 0: no clipping                           */
+    float grad_scale; /* multiplies every gradient first (1 / number of targets …)       */
+    float spike;      /* a norm above this skips the step too; 0: never                  */
+    uint64_t step;    /* from 1: for the bias corrections                                */
+    float grad_norm;  /* out: after grad_scale, before clipping                          */
+    int32_t skipped;  /* out: 1 if the norm was not finite or a spike: nothing changed   */
 };
 
+/* clang-format off: a table, one operation a paragraph */
 struct backend {
     const char *name; /* "ref", "cpu", "cuda" */
 
     /* ---------------------------------------------------------------- device and memory */
     int (*open)(struct device **ret, const struct device_opts *opts, struct err *err);
-    void (*close)(struct device *d);                                    /* NULL is fine */
+    void (*close)(struct device *d); /* NULL is fine */
     /* One line for people: "cpu: AMD EPYC, 2 threads, avx512, oneDNN 2.6, fp32". Borrowed. */
     const char *(*describe)(const struct device *d);
     /* Zeroed memory. ERR_NOMEM. */
@@ -88,47 +91,53 @@ struct backend {
     /* ---------------------------------------------------------------- layer operations */
 
     /* x[b,t,:] = dropout(wte[tokens[b,t]] + wpe[pos[b,t]]);  pos NULL: pos[b,t] = t */
-    void (*embed_forward)(struct device *d, void *x /* = (B,T,C) act */, const int32_t *tokens /* (B,T) */,
-                          const int32_t *pos /* (B,T) */, const void *wte /* (V,C) act */,
-                          const void *wpe /* (P,C) act */, int B, int T, int C, struct dropout drop);
+    void (*embed_forward)(struct device *d, void *x /* = (B,T,C) act */,
+                          const int32_t *tokens /* (B,T) */, const int32_t *pos /* (B,T) */,
+                          const void *wte /* (V,C) act */, const void *wpe /* (P,C) act */, int B,
+                          int T, int C, struct dropout drop);
     void (*embed_backward)(struct device *d, float *dwte /* += (V,C) */, float *dwpe /* += (P,C) */,
-                           const void *dx /* (B,T,C) act */, const int32_t *tokens, const int32_t *pos,
-                           int B, int T, int C, int V, struct dropout drop);
+                           const void *dx /* (B,T,C) act */, const int32_t *tokens,
+                           const int32_t *pos, int B, int T, int C, int V, struct dropout drop);
 
     /* Residual and LayerNorm in one pass (Ba, Kiros, Hinton 2016):
      *   sum = x + dropout(add);  y = g * (sum - mean) * rstd + b
      * add NULL: sum is not written and x itself is normed. */
-    void (*norm_forward)(struct device *d, void *y /* = (rows,C) act */, void *sum /* = (rows,C) act */,
-                         float *mean /* = (rows) */, float *rstd /* = (rows) */, const void *x,
-                         const void *add, const void *g /* (C) act */, const void *b, int B, int T, int C,
-                         float eps, struct dropout drop);
+    void (*norm_forward)(struct device *d, void *y /* = (rows,C) act */,
+                         void *sum /* = (rows,C) act */, float *mean /* = (rows) */,
+                         float *rstd /* = (rows) */, const void *x, const void *add,
+                         const void *g /* (C) act */, const void *b, int B, int T, int C, float eps,
+                         struct dropout drop);
     /* dsum += LayerNorm'(dy);  dadd = dropout'(dsum) if dadd is not NULL (needed when drop.p > 0). */
-    void (*norm_backward)(struct device *d, void *dsum /* += (rows,C) act */, void *dadd /* = (rows,C) act */,
-                          float *dg /* += (C) */, float *db /* += (C) */, const void *dy /* (rows,C) act */,
+    void (*norm_backward)(struct device *d, void *dsum /* += (rows,C) act */,
+                          void *dadd /* = (rows,C) act */, float *dg /* += (C) */,
+                          float *db /* += (C) */, const void *dy /* (rows,C) act */,
                           const void *sum /* (rows,C) act */, const float *mean, const float *rstd,
                           const void *g, int B, int T, int C, struct dropout drop);
 
     /* pre = x w + b;  y = act(pre).  w is (K,N): HF's Conv1D. pre NULL with ACT_NONE; it is what backward
      * needs of the activation. */
-    void (*linear_forward)(struct device *d, void *y /* = (rows,N) act */, void *pre /* = (rows,N) act */,
-                           const void *x /* (rows,K) act */, const void *w /* (K,N) act */,
-                           const void *b /* (N) act, or NULL */, int rows, int K, int N, enum act act);
+    void (*linear_forward)(struct device *d, void *y /* = (rows,N) act */,
+                           void *pre /* = (rows,N) act */, const void *x /* (rows,K) act */,
+                           const void *w /* (K,N) act */, const void *b /* (N) act, or NULL */,
+                           int rows, int K, int N, enum act act);
     /* dx = (dy w^T) * prev_act'(prev_pre);  dw += x^T dy;  db += sum of rows of dy.
      * prev_pre, prev_act: of the operation that made x, so that its derivative costs no pass of its own;
      * NULL and ACT_NONE otherwise. dx, dw, db may each be NULL. */
-    void (*linear_backward)(struct device *d, void *dx /* = (rows,K) act */, float *dw /* += (K,N) */,
-                            float *db /* += (N) */, const void *dy /* (rows,N) act */, const void *x,
-                            const void *w, const void *prev_pre /* (rows,K) act */, enum act prev_act,
-                            int rows, int K, int N);
+    void (*linear_backward)(struct device *d, void *dx /* = (rows,K) act */,
+                            float *dw /* += (K,N) */, float *db /* += (N) */,
+                            const void *dy /* (rows,N) act */, const void *x, const void *w,
+                            const void *prev_pre /* (rows,K) act */, enum act prev_act, int rows,
+                            int K, int N);
 
     /* Causal self-attention, never T×T in memory:
      *   y[b,i,h] = sum over start[b,i] <= j <= i of dropout(softmax_j(scale q_i·k_j)) v_j
      * qkv is (B,T,3,NH,HS); start[b,i] is the first position row i may see (packing, left padding);
      * NULL: 0. lse[b,h,i] = log of the softmax's sum, kept for backward. Rows before their segment
      * (start[b,i] > i) give 0. */
-    void (*attention_forward)(struct device *d, void *y /* = (B,T,C) act */, float *lse /* = (B,NH,T) */,
-                              const void *qkv /* act */, const int32_t *start /* (B,T) */, int B, int T,
-                              int C, int NH, float scale, struct dropout drop);
+    void (*attention_forward)(struct device *d, void *y /* = (B,T,C) act */,
+                              float *lse /* = (B,NH,T) */, const void *qkv /* act */,
+                              const int32_t *start /* (B,T) */, int B, int T, int C, int NH,
+                              float scale, struct dropout drop);
     void (*attention_backward)(struct device *d, void *dqkv /* = (B,T,3,NH,HS) act */,
                                const void *dy /* (B,T,C) act */, const void *y, const float *lse,
                                const void *qkv, const int32_t *start, int B, int T, int C, int NH,
@@ -139,19 +148,19 @@ struct backend {
      * and, if dx is not NULL, the gradient of `scale` times the sum of the losses. */
     void (*classifier)(struct device *d, float *loss /* = (rows) */, void *dx /* = (rows,C) act */,
                        float *dw /* += (V,C), or NULL */, const void *x /* (rows,C) act */,
-                       const void *w /* (V,C) act */, const int32_t *labels /* (rows) */, int rows, int C,
-                       int V, float scale);
+                       const void *w /* (V,C) act */, const int32_t *labels /* (rows) */, int rows,
+                       int C, int V, float scale);
 
     /* ---------------------------------------------------------------- step operations */
 
     /* s->grad_norm = grad_scale * sqrt(sum of squares of all gradients), summed in double in a fixed
      * order; s->skipped = not finite, or above s->spike. */
-    void (*grad_norm)(struct device *d, struct step_scalars *s, const struct param_slice *p /* host */,
-                      size_t n_params);
+    void (*grad_norm)(struct device *d, struct step_scalars *s,
+                      const struct param_slice *p /* host */, size_t n_params);
     /* AdamW (Loshchilov, Hutter 2019; PyTorch's order of operations), with g = grad * grad_scale *
      * min(1, clip / (norm + 1e-6)) as torch.nn.utils.clip_grad_norm_. Nothing if s->skipped. */
-    void (*adamw)(struct device *d, const struct step_scalars *s, const struct param_slice *p /* host */,
-                  size_t n_params);
+    void (*adamw)(struct device *d, const struct step_scalars *s,
+                  const struct param_slice *p /* host */, size_t n_params);
     /* act-typed copy of fp32 values, round to nearest even. */
     void (*cast)(struct device *d, void *to /* = (n) act */, const float *from, size_t n);
 
@@ -159,14 +168,17 @@ struct backend {
 
     /* One new position per row against the cache, which is (B,NH,P,HS) for k and v: stores the row's k, v at
      * n_past[b], then attends to [start[b], n_past[b]]. */
-    void (*attention_decode)(struct device *d, void *y /* = (B,C) act */, void *k_cache, void *v_cache,
-                             const void *qkv /* (B,3,NH,HS) act */, const int32_t *n_past /* (B) */,
-                             const int32_t *start /* (B), or NULL: 0 */, int B, int P, int C, int NH,
-                             float scale);
+    void (*attention_decode)(struct device *d, void *y /* = (B,C) act */, void *k_cache,
+                             void *v_cache, const void *qkv /* (B,3,NH,HS) act */,
+                             const int32_t *n_past /* (B) */,
+                             const int32_t *start /* (B), or NULL: 0 */, int B, int P, int C,
+                             int NH, float scale);
     /* logits[r,:] = x_r w^T, fp32 */
-    void (*logits)(struct device *d, float *logits /* = (rows,V) */, const void *x /* (rows,C) act */,
-                   const void *w /* (V,C) act */, int rows, int C, int V);
+    void (*logits)(struct device *d, float *logits /* = (rows,V) */,
+                   const void *x /* (rows,C) act */, const void *w /* (V,C) act */, int rows, int C,
+                   int V);
 };
+/* clang-format on */
 
 /* The two backends of this library. Static; never freed. */
 const struct backend *backend_ref(void);
