@@ -94,16 +94,17 @@ static int note_skip(struct trainer *t, const struct metrics_step *s, struct err
     }
     t->skipped_in_row++;
     if (isfinite(s->loss))
-        snprintf(what, sizeof what, "the gradient norm is %g", s->grad_norm);
+        snprintf(what, sizeof what, "the gradient norm is %s",
+                 isnan(s->grad_norm) ? "nan" : "infinite");
     else
-        snprintf(what, sizeof what, "the loss is %g", s->loss);
+        snprintf(what, sizeof what, "the loss is %s", isnan(s->loss) ? "nan" : "infinite");
     if (t->skipped_in_row < SKIPS_ALLOWED) {
         log_warn(t->log, "step %" PRIu64 ": %s; skipped (samples %" PRIu64 " to %" PRIu64 ")",
                  s->step, what, s->samples - t->samples, s->samples - 1);
         return 0;
     }
-    err_set(err, ERR_DIVERGED, "diverged at step %" PRIu64 ": %s, for the %d steps since",
-            s->step + 1 - t->skipped_in_row, what, SKIPS_ALLOWED);
+    err_set(err, ERR_DIVERGED, "diverged at step %" PRIu64 ": %s, as in the %d steps after it",
+            s->step + 1 - t->skipped_in_row, what, SKIPS_ALLOWED - 1);
     if (t->saved_step) err_hint(err, "checkpoint-%" PRIu64 " is the last one saved", t->saved_step);
     return err_hint(err, "try a lower --lr, a longer --warmup, or --clip 1");
 }

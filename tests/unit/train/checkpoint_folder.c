@@ -1,0 +1,169 @@
+/* Checkpoint folders: whole or not there, proven before use, the last good one kept. */
+#include "run_help.h"
+#include "train/checkpoint.h"
+
+static void make(const char *run, uint64_t step, const char *text) {
+    char *dir;
+    struct err err = {0};
+    assert_ok(checkpoint_begin(&dir, run, step, &err), err);
+    spill(dir, "weights", text, strlen(text));
+    spill(dir, "empty", "", 0);
+    assert_ok(checkpoint_commit(dir, run, step, &err), err);
+}
+
+static struct buf warnings;
+static void hear(void *ctx, enum log_level level, const char *text) {
+    (void)ctx;
+    (void)level;
+    buf_printf(&warnings, NULL, "%s\n", text);
+}
+static const struct log log_here = {.line = hear};
+
+static uint64_t newest(const char *run) {
+    uint64_t step = 0;
+    struct err err = {0};
+    warnings.n = 0;
+    assert_ok(checkpoint_newest(run, &step, &log_here, &err), err);
+    return step;
+}
+
+static void the_newest_whole_one_is_found(void **state) {
+    char *run = tmp_make();
+    (void)state;
+    assert_int_equal(newest(run), 0);
+    make(run, 9, "nine");
+    make(run, 10, "ten"); /* 10 is newer than 9, whatever their names' order */
+    spill(run, "checkpoint-99x", "", 0);
+    assert_int_equal(newest(run), 10);
+    assert_int_equal(warnings.n, 0);
+    tmp_remove(run);
+}
+
+/* Every way a checkpoint can rot is noticed, named, and the one before is used. */
+static void a_damaged_one_is_named_and_passed_over(void **state) {
+    static const struct {
+        const char *file, *text, *said;
+    } damages[] = {
+        {"weights", "tem", "checkpoint-10/weights does not match its manifest"},
+        {"weights", "te", "has 2 bytes, its manifest says 3"},
+        {"weights", NULL, "checkpoint-10/weights is missing"},
+        {"empty", "x", "has 1 bytes"},
+        {"manifest.json", NULL, "checkpoint-10/manifest.json is missing"},
+        {"manifest.json", "", "checkpoint-10/manifest.json"},
+        {"manifest.json", "{\"format\":1,\"files\":{}}", "unknown"},
+        {"manifest.json", "{\"format\":2,\"files\":{\"weights\":{}}}", "format 2"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        char *run = tmp_make(), *dir = checkpoint_path(run, 10);
+        struct err err = {0};
+        make(run, 5, "five");
+        make(run, 10, "ten");
+        char *path = path_join(dir, damages[i].file);
+        assert_ok(file_remove(path, &err), err);
+        if (damages[i].text) spill(dir, damages[i].file, damages[i].text, strlen(damages[i].text));
+        assert_int_equal(newest(run), 5);
+        if (!strstr(buf_cstr(&warnings), damages[i].said))
+            fail_msg("\"%s\" does not say \"%s\"", buf_cstr(&warnings), damages[i].said);
+        free(path);
+        free(dir);
+        tmp_remove(run);
+    }
+}
+
+static void none_whole_is_an_error_not_a_new_beginning(void **state) {
+    char *run = tmp_make(), *dir = checkpoint_path(run, 5);
+    uint64_t step;
+    struct err err = {0};
+    (void)state;
+    make(run, 5, "five");
+    spill(dir, "weights", "fixe", 4);
+    assert_fails(checkpoint_newest(run, &step, NULL, &err), err, ERR_CORRUPT,
+                 "no other checkpoint is whole");
+    free(dir);
+    tmp_remove(run);
+}
+
+static void a_second_of_the_same_step_replaces_the_first(void **state) {
+    char *run = tmp_make(), *dir = checkpoint_path(run, 5);
+    struct strs names = {0};
+    struct err err = {0};
+    (void)state;
+    make(run, 5, "five");
+    make(run, 5, "again");
+    struct buf b = slurp(dir, "weights");
+    assert_int_equal(b.n, 5);
+    assert_memory_equal(b.v, "again", 5);
+    assert_int_equal(newest(run), 5);
+    assert_ok(file_list(run, &names, &err), err);
+    assert_int_equal(names.n, 1); /* nothing temporary stays */
+    strs_release(&names);
+    buf_release(&b);
+    free(dir);
+    tmp_remove(run);
+}
+
+static void pruning_keeps_the_newest_and_the_best(void **state) {
+    char *run = tmp_make();
+    struct u64s left = {0};
+    struct err err = {0};
+    (void)state;
+    for (uint64_t s = 1; s <= 6; s++) make(run, s, "x");
+    assert_ok(checkpoint_prune(run, 2, 3, &err), err);
+    assert_ok(checkpoint_list(run, &left, &err), err);
+    assert_int_equal(left.n, 3);
+    assert_int_equal(left.v[0], 3);
+    assert_int_equal(left.v[1], 5);
+    assert_int_equal(left.v[2], 6);
+    assert_ok(checkpoint_prune(run, 0, 0, &err), err); /* 0: all stay */
+    left.n = 0;
+    assert_ok(checkpoint_list(run, &left, &err), err);
+    assert_int_equal(left.n, 3);
+    u64s_release(&left);
+    tmp_remove(run);
+}
+
+static void an_unfinished_one_is_no_checkpoint(void **state) {
+    char *run = tmp_make(), *dir;
+    struct err err = {0};
+    (void)state;
+    make(run, 5, "five");
+    assert_ok(checkpoint_begin(&dir, run, 6, &err), err);
+    spill(dir, "weights", "six", 3);
+    assert_int_equal(newest(run), 5);
+    assert_int_equal(warnings.n, 0);
+    checkpoint_abort(dir);
+    tmp_remove(run);
+}
+
+static void links_are_relative_and_replaced(void **state) {
+    char *run = tmp_make(), to[64] = "";
+    struct err err = {0};
+    (void)state;
+    assert_ok(run_link(run, "last", "checkpoint-1", &err), err);
+    assert_ok(run_link(run, "last", "checkpoint-2", &err), err);
+    char *path = path_join(run, "last");
+    assert_int_equal(readlink(path, to, sizeof to), 12);
+    assert_string_equal(to, "checkpoint-2");
+    assert_ok(run_link(run, "last", NULL, &err), err);
+    assert_int_equal(readlink(path, to, sizeof to), -1);
+    spill(run, "last", "mine", 4);
+    assert_fails(run_link(run, "last", "checkpoint-3", &err), err, ERR_USAGE, "in the way");
+    free(path);
+    tmp_remove(run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_newest_whole_one_is_found),
+        cmocka_unit_test(a_damaged_one_is_named_and_passed_over),
+        cmocka_unit_test(none_whole_is_an_error_not_a_new_beginning),
+        cmocka_unit_test(a_second_of_the_same_step_replaces_the_first),
+        cmocka_unit_test(pruning_keeps_the_newest_and_the_best),
+        cmocka_unit_test(an_unfinished_one_is_no_checkpoint),
+        cmocka_unit_test(links_are_relative_and_replaced),
+    };
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    buf_release(&warnings);
+    return rc;
+}

@@ -1,0 +1,330 @@
+/* Stopping and going on: the same bits as without a stop, whatever happened in between. */
+#include "run_help.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/tfevents.h"
+#include "train/trainer.h"
+
+enum { T = 8, V = 40, STEPS = 12 };
+
+/* A small world: shards, a shape, options; every run makes its model anew, as a new process would. */
+static struct world {
+    uint16_t tokens[600];
+    struct memory_set train_set, eval_set;
+    struct loader train, eval;
+    struct trainer_opts o;
+    struct trainer_result result;
+    struct err err;
+    int polls; /* of the stop flag until it says stop, and goes on saying it; 0: never */
+} w;
+
+static int stop_after(void *ctx) {
+    (void)ctx;
+    if (w.polls > 1) w.polls--;
+    return w.polls == 1 ? 15 : 0;
+}
+
+static int setup(void **state) {
+    struct err err = {0};
+    (void)state;
+    memset(&w, 0, sizeof w);
+    for (int i = 0; i < 600; i++) w.tokens[i] = (uint16_t)(i * i % 37 % V);
+    memory_add(&w.train_set, w.tokens, 400);
+    memory_add(&w.eval_set, w.tokens + 400, 150);
+    assert_ok(loader_open(&w.train, &w.train_set.set, T, WINDOW_GPT, true, 5, false, &err), err);
+    assert_ok(loader_open(&w.eval, &w.eval_set.set, T, WINDOW_GPT, false, 0, true, &err), err);
+    w.o = (struct trainer_opts){.model_name = "small",
+                                .B = 2,
+                                .accumulate = 2,
+                                .steps = STEPS,
+                                .beta1 = 0.9,
+                                .beta2 = 0.95,
+                                .eps = 1e-8,
+                                .weight_decay = 0.1,
+                                .clip = 1,
+                                .seed = 5,
+                                .eval_every = {.steps = 3},
+                                .save_every = {.steps = 2},
+                                .eval_windows = 5,
+                                .stop = stop_after};
+    w.o.schedule = (struct schedule){.lr = 1e-2, .warmup = 2, .steps = STEPS};
+    w.o.run = tmp_make();
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    loader_close(&w.train);
+    loader_close(&w.eval);
+    tmp_remove((char *)w.o.run);
+    return 0;
+}
+
+static char heard[4096];
+static void hear(void *ctx, enum log_level level, const char *text) {
+    (void)ctx;
+    size_t n = strlen(heard);
+    if (level <= LOG_WARN) snprintf(heard + n, sizeof heard - n, "%s\n", text);
+}
+
+static int run_once(void) {
+    struct model_config c = model_config_gpt2;
+    struct device_opts opts = {.dtype = DTYPE_F32, .threads = 1};
+    struct device *device;
+    struct model *model;
+    const struct log log = {.line = hear};
+    memset(&w.err, 0, sizeof w.err);
+    heard[0] = 0;
+    c.V = V, c.P = T, c.L = 2, c.NH = 2, c.C = 8, c.inner = 32, c.bos = c.eos = -1;
+    assert_ok(backend_ref()->open(&device, &opts, &w.err), w.err);
+    assert_ok(model_new(&model, &c, backend_ref(), device, DTYPE_F32, true, &w.err), w.err);
+    int rc =
+        trainer_run(model, backend_ref(), device, &w.train, &w.eval, &w.o, &w.result, &log, &w.err);
+    model_free(model);
+    backend_ref()->close(device);
+    return rc;
+}
+
+/* The uninterrupted run, in a folder of its own; remove with tmp_remove. */
+static char *reference(void) {
+    const char *mine = w.o.run;
+    char *dir = tmp_make();
+    w.o.run = dir;
+    assert_ok(run_once(), w.err);
+    w.o.run = mine;
+    return dir;
+}
+
+static int note(void *ctx, const uint8_t *record, size_t bytes, uint64_t step) {
+    uint64_t *last = ctx;
+    if (!memmem(record, bytes, "train/loss", 10)) return 0;
+    assert_int_equal(step, *last + 1);
+    *last = step;
+    return 0;
+}
+
+static void assert_events(const char *run) {
+    struct strs names = {0};
+    struct err err = {0};
+    uint64_t last = 0;
+    assert_ok(file_list(run, &names, &err), err);
+    for (size_t i = 0; i < names.n; i++) {
+        if (strncmp(names.v[i], "events.", 7)) continue;
+        struct buf b = slurp(run, names.v[i]);
+        tfevents_walk((uint8_t *)b.v, b.n, note, &last);
+        buf_release(&b);
+    }
+    assert_int_equal(last, STEPS);
+    strs_release(&names);
+}
+
+/* Weights, moments, curves and event files are those of the other run. */
+static void assert_same_run(const char *a, const char *b) {
+    struct metrics_steps s[2] = {{0}, {0}};
+    struct metrics_evals e[2] = {{0}, {0}};
+    const char *dirs[2] = {a, b};
+    assert_same_file(a, b, "checkpoint-12/model.safetensors");
+    assert_same_file(a, b, "checkpoint-12/optimizer.safetensors");
+    for (int i = 0; i < 2; i++) {
+        struct err err = {0};
+        char *path = path_join(dirs[i], "metrics.jsonl");
+        assert_ok(metrics_read(path, &s[i], &e[i], &err), err);
+        free(path);
+        assert_events(dirs[i]);
+        assert_int_equal(s[i].n, STEPS);
+        assert_int_equal(e[i].n, 4);
+    }
+    for (size_t i = 0; i < STEPS; i++) {
+        assert_int_equal(s[0].v[i].step, s[1].v[i].step);
+        assert_true(s[0].v[i].loss == s[1].v[i].loss);
+        assert_true(s[0].v[i].grad_norm == s[1].v[i].grad_norm);
+    }
+    for (size_t i = 0; i < 4; i++) assert_true(e[0].v[i].loss == e[1].v[i].loss);
+    for (int i = 0; i < 2; i++) {
+        metrics_steps_release(&s[i]);
+        metrics_evals_release(&e[i]);
+    }
+}
+
+/* transformers#8874, #11323, accelerate#2016: resumed runs that went another way. */
+static void stopped_anywhere_it_ends_the_same(void **state) {
+    char *ref = reference();
+    int stops = 0;
+    (void)state;
+    for (int polls = 2; polls < 60; polls += 7) {
+        w.polls = polls;
+        int rc = run_once();
+        if (rc == 0) break;
+        assert_int_equal(rc, ERR_STOPPED);
+        stops++;
+    }
+    w.polls = 0;
+    assert_ok(run_once(), w.err);
+    assert_true(stops >= 2);
+    assert_same_run(ref, w.o.run);
+    tmp_remove(ref);
+}
+
+/* What a kill leaves: records beyond the last checkpoint. */
+static void records_behind_the_checkpoint_are_cut(void **state) {
+    char *ref = reference();
+    struct err err = {0};
+    (void)state;
+    assert_ok(run_once(), w.err);
+    for (uint64_t s = 10; s <= 12; s += 2) {
+        char *dir = checkpoint_path(w.o.run, s);
+        assert_ok(file_remove(dir, &err), err);
+        free(dir);
+    }
+    assert_ok(run_once(), w.err);
+    assert_int_equal(w.result.resumed, 8);
+    assert_same_run(ref, w.o.run);
+    tmp_remove(ref);
+}
+
+static void a_damaged_checkpoint_is_passed_over(void **state) {
+    char *ref = reference(), name[] = "checkpoint-12/optimizer.safetensors";
+    (void)state;
+    assert_ok(run_once(), w.err);
+    struct buf b = slurp(w.o.run, name);
+    b.v[b.n / 2] ^= 1;
+    spill(w.o.run, name, b.v, b.n);
+    buf_release(&b);
+    assert_ok(run_once(), w.err);
+    assert_int_equal(w.result.resumed, 10);
+    assert_non_null(strstr(heard, "checkpoint-12/optimizer.safetensors does not match"));
+    assert_same_run(ref, w.o.run);
+    tmp_remove(ref);
+}
+
+static void a_finished_run_says_so(void **state) {
+    (void)state;
+    assert_ok(run_once(), w.err);
+    struct buf a = slurp(w.o.run, "metrics.jsonl");
+    assert_false(w.result.was_complete);
+    assert_ok(run_once(), w.err);
+    assert_true(w.result.was_complete);
+    struct buf b = slurp(w.o.run, "metrics.jsonl");
+    assert_int_equal(a.n, b.n);
+    assert_memory_equal(a.v, b.v, a.n);
+    buf_release(&a);
+    buf_release(&b);
+}
+
+static void other_options_are_refused_by_name(void **state) {
+    (void)state;
+    w.polls = 20;
+    assert_int_equal(run_once(), ERR_STOPPED);
+    w.polls = 0;
+    w.o.schedule.lr = 2e-2;
+    w.o.weight_decay = 0;
+    assert_fails(run_once(), w.err, ERR_USAGE,
+                 "lr was 0.01, now 0.02; weight_decay was 0.1, now 0");
+    w.o.schedule.lr = 1e-2;
+    w.o.weight_decay = 0.1;
+    w.train.seed = 6;
+    assert_fails(run_once(), w.err, ERR_USAGE, "key was");
+    w.train.seed = 5;
+    w.train_set.set.digest[0] = 'f';
+    assert_fails(run_once(), w.err, ERR_USAGE, "data was");
+    w.train_set.set.digest[0] = '0';
+    w.o.eval_every.steps = 4; /* intervals and the length of the run may change */
+    w.o.save_every.steps = 5;
+    w.o.steps = 9;
+    assert_ok(run_once(), w.err);
+}
+
+/* The same samples a step, cut differently: allowed, announced, and the same but for rounding. */
+static void another_micro_batch_goes_on(void **state) {
+    (void)state;
+    w.polls = 20;
+    assert_int_equal(run_once(), ERR_STOPPED);
+    w.polls = 0;
+    w.o.B = 4;
+    w.o.accumulate = 1;
+    assert_ok(run_once(), w.err);
+    assert_non_null(strstr(heard, "batch was 2, now 4"));
+}
+
+/* With one to keep, there is always a whole one, and the best stays besides (transformers#25129). */
+static void one_kept_and_the_best(void **state) {
+    struct u64s left = {0};
+    struct err err = {0};
+    (void)state;
+    w.o.keep = 1;
+    w.o.save_every.steps = 1;
+    assert_ok(run_once(), w.err);
+    assert_ok(checkpoint_list(w.o.run, &left, &err), err);
+    assert_int_equal(left.v[left.n - 1], STEPS);
+    assert_int_equal(left.n, 1 + (w.result.best_step != STEPS));
+    assert_int_equal(w.result.best_step % 3, 0);
+    u64s_release(&left);
+}
+
+/* llm.c lets a NaN through to the weights; here nothing changes, and five in a row end the run with the
+ * last good checkpoint untouched. */
+static void divergence_ends_the_run(void **state) {
+    (void)state;
+    w.o.clip = 0;
+    w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 1e9, .steps = STEPS};
+    assert_fails(run_once(), w.err, ERR_DIVERGED, "diverged at step ");
+    assert_non_null(strstr(heard, "skipped (samples "));
+    struct metrics_steps s = {0};
+    struct metrics_evals e = {0};
+    char *path = path_join(w.o.run, "metrics.jsonl");
+    assert_ok(metrics_read(path, &s, &e, &w.err), w.err);
+    for (size_t i = 1; i <= 5; i++) assert_true(s.v[s.n - i].skipped);
+    assert_false(s.v[s.n - 6].skipped);
+    metrics_steps_release(&s);
+    metrics_evals_release(&e);
+    free(path);
+}
+
+static void an_unrelated_folder_is_left_alone(void **state) {
+    (void)state;
+    spill(w.o.run, "thesis.tex", "years", 5);
+    assert_fails(run_once(), w.err, ERR_USAGE, "holds other things (thesis.tex)");
+    assert_false(exists(w.o.run, "log.txt"));
+}
+
+static void ids_beyond_the_vocabulary_are_placed(void **state) {
+    (void)state;
+    w.tokens[123] = V;
+    assert_fails(run_once(), w.err, ERR_CORRUPT, "train-00000.bin: token 123 has id 40");
+}
+
+static void a_branch_goes_its_own_way(void **state) {
+    char *ref = reference(), *from = checkpoint_path(ref, 6);
+    (void)state;
+    w.o.resume_from = from;
+    w.polls = 8;
+    assert_int_equal(run_once(), ERR_STOPPED);
+    w.polls = 0;
+    assert_ok(run_once(), w.err); /* the same command goes on with the branch */
+    assert_true(w.result.resumed > 6);
+    assert_same_run(ref, w.o.run);
+    w.o.resume_from = NULL;
+    w.o.resume_never = true;
+    assert_fails(run_once(), w.err, ERR_USAGE, "holds checkpoint-12");
+    free(from);
+    tmp_remove(ref);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(stopped_anywhere_it_ends_the_same),
+        TEST(records_behind_the_checkpoint_are_cut),
+        TEST(a_damaged_checkpoint_is_passed_over),
+        TEST(a_finished_run_says_so),
+        TEST(other_options_are_refused_by_name),
+        TEST(another_micro_batch_goes_on),
+        TEST(one_kept_and_the_best),
+        TEST(divergence_ends_the_run),
+        TEST(an_unrelated_folder_is_left_alone),
+        TEST(ids_beyond_the_vocabulary_are_placed),
+        TEST(a_branch_goes_its_own_way),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
