@@ -1,0 +1,79 @@
+/* Cached attention and logits; the cached form against the whole one. */
+#include <stdlib.h>
+#include "harness.h"
+
+struct decode_case {
+    int B, P, C, NH, V;
+    bool starts;
+};
+
+static void run(struct dev *v, const void *one_case, struct out *o) {
+    const struct decode_case *k = one_case;
+    size_t B = (size_t)k->B, P = (size_t)k->P, C = (size_t)k->C, V = (size_t)k->V;
+    void *kc = dev_random(v, 1, B * P * C, 1), *vc = dev_random(v, 2, B * P * C, 1);
+    void *qkv = dev_random(v, 3, B * 3 * C, 1), *y = dev_zero(v, B * C),
+         *w = dev_random(v, 4, V * C, 1);
+    int32_t *past = dev_ints_below(v, 5, B, k->P), *start = dev_ints_below(v, 6, B, 1);
+    if (k->starts) start = dev_ints(v, (int32_t[8]){0}, B);
+    v->be->attention_decode(v->d, y, kc, vc, qkv, past, k->starts ? start : NULL, k->B, k->P, k->C,
+                            k->NH, 0.3f);
+    out_act(o, v, "y", y, B * C, 4 * tol_sum(P), tol_bf16(1));
+    out_act(o, v, "k cache", kc, B * P * C, 0, 0);
+    out_act(o, v, "v cache", vc, B * P * C, 0, 0);
+    float *logits = dev_zero(v, B * V);
+    void *x = dev_random(v, 7, B * C, 1);
+    v->be->logits(v->d, logits, x, w, k->B, k->C, k->V);
+    out_f32(o, v, "logits", logits, B * V, 2 * tol_sum(C), 2 * tol_sum(C));
+}
+
+/* Decoding T positions one by one gives what attention_forward gives at once. */
+static void step_by_step(const struct backend *be) {
+    enum { T = 37, C = 40, NH = 2, HS = C / NH };
+    struct dev v = {.be = be};
+    struct device_opts opts = {.dtype = DTYPE_F32, .threads = 2};
+    struct err err = {0};
+    if (be->open(&v.d, &opts, &err) < 0) exit(1);
+    float *qkv = dev_random(&v, 1, 3 * T * C, 1), *whole = dev_zero(&v, T * C),
+          *lse = dev_zero(&v, T * NH);
+    float *kc = dev_zero(&v, T * C), *vc = dev_zero(&v, T * C), *one = dev_zero(&v, C);
+    be->attention_forward(v.d, whole, lse, qkv, NULL, 1, T, C, NH, 0.2f, (struct dropout){0});
+    double worst = 0;
+    for (int32_t t = 0; t < T; t++) {
+        be->attention_decode(v.d, one, kc, vc, qkv + t * 3 * C, &t, NULL, 1, T, C, NH, 0.2f);
+        for (int c = 0; c < C; c++) worst = fmax(worst, fabs(one[c] - whole[t * C + c]));
+    }
+    expect(worst < 2e-6, "%s: decoding differs from attention by %g", be->name, worst);
+    dev_close(&v);
+}
+
+static void slopes(void) {
+    step_by_step(backend_ref());
+    step_by_step(backend_cpu());
+}
+
+static void quick(void) {
+    static const struct decode_case cases[] = {{1, 1, 8, 1, 5, false},
+                                               {3, 50, 60, 3, 515, false},
+                                               {8, 20, 64, 2, 70, true},
+                                               {11, 9, 33, 3, 101, false}};
+    op_check("decode", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
+}
+
+struct timed {
+    void *x, *w;
+    float *logits;
+};
+static void time_logits(struct dev *v, void *ctx) {
+    struct timed *t = ctx;
+    v->be->logits(v->d, t->logits, t->x, t->w, 1, 768, 50257);
+}
+static void bench(struct dev *v) {
+    size_t n = 50257u * 768u;
+    struct timed t = {dev_random(v, 1, 768, 1), dev_random(v, 2, n, 1), dev_zero(v, 50257)};
+    op_bench(v, "logits 1 x 768 x 50257", time_logits, &t, 2.0 * (double)n,
+             (double)n * (double)dtype_bytes(v->dtype));
+}
+
+int main(int argc, char **argv) {
+    return op_main(argc, argv, &(struct op_program){slopes, quick, NULL, bench});
+}

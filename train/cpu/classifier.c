@@ -1,0 +1,130 @@
+/* Softmax cross-entropy over the vocabulary in chunks of rows. Mathematics: ref/classifier.c.
+ *
+ *   w packed twice, once a call ─▶ per chunk of at most 512 rows:
+ *      logits = x w^T     product
+ *      loss, dlogits      a row at a time, in place (bf16: into a second buffer)
+ *      dx = dlogits w     product
+ *      dw += dlogits^T x  product
+ *
+ * Logits are fp32 also for bf16. A chunk is large because every chunk reads and writes all of dw. */
+#include "train/cpu/gemm.h"
+#include "train/cpu/ops.h"
+
+struct logits_chunk {
+    float *z; /* (R, ld) logits, then for fp32 their gradients */
+    void *dz; /* (R, ld) act-typed gradients: z itself, or the bf16 buffer */
+    size_t ld, V;
+};
+
+static void logits_out(const void *ctx, const float *tile, size_t ld_tile, size_t m0, size_t m,
+                       size_t n0, size_t n) {
+    const struct logits_chunk *k = ctx;
+    for (size_t i = 0; i < m; i++)
+        memcpy(k->z + (m0 + i) * k->ld + n0, tile + i * ld_tile, n * sizeof *tile);
+}
+
+/* One row: its loss; its gradient if `gradient`, with zeros beyond V. */
+INLINE float loss_row(const struct logits_chunk *k, size_t r, int32_t label, float scale,
+                      bool gradient, bool bf16) {
+    float *z = k->z + r * k->ld;
+    size_t V = k->V;
+    for (size_t v = V; v < k->ld; v++) z[v] = -INFINITY;
+    vf top = vf_all(-INFINITY), sum[2] = {{0}};
+    for (size_t v = 0; v < k->ld; v += VL) top = vf_max(top, ldf(z + v));
+    float max = vf_top(top), of_label = z[label];
+    for (size_t v = 0; v < k->ld; v += 2 * VL) {
+        vf a = vf_exp(ldf(z + v) - max), b = vf_exp(ldf(z + v + VL) - max);
+        stf(z + v, a);
+        stf(z + v + VL, b);
+        sum[0] += a;
+        sum[1] += b;
+    }
+    float total = vf_sum(sum[0] + sum[1]);
+    if (gradient) {
+        float factor = scale / total;
+        z[label] -= total; /* softmax - 1: exact where the label is nearly certain */
+        for (size_t v = 0; v < k->ld; v += VL)
+            st(k->dz, r * k->ld + v, VL, bf16, ldf(z + v) * factor);
+    }
+    return logf(total) + max - of_label;
+}
+
+static void zero_row(const struct logits_chunk *k, size_t r, bool bf16) {
+    memset(at_out(k->dz, r * k->ld, bf16), 0, k->ld * (bf16 ? 2 : 4));
+}
+
+struct gradient {
+    void *p;
+    size_t ld, row0;
+    bool bf16;
+};
+
+static void dx_out(const void *ctx, const float *tile, size_t ld_tile, size_t m0, size_t m,
+                   size_t n0, size_t n) {
+    const struct gradient *g = ctx;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j += VL) {
+            int w = lanes(j, n);
+            st(g->p, (g->row0 + m0 + i) * g->ld + n0 + j, w, g->bf16,
+               ld(tile, i * ld_tile + j, w, false));
+        }
+}
+
+static void dw_out(const void *ctx, const float *tile, size_t ld_tile, size_t m0, size_t m,
+                   size_t n0, size_t n) {
+    const struct gradient *g = ctx;
+    float *dw = g->p;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j += VL) {
+            int w = lanes(j, n);
+            size_t e = (m0 + i) * g->ld + n0 + j;
+            st(dw, e, w, false, ld(dw, e, w, false) + ld(tile, i * ld_tile + j, w, false));
+        }
+}
+
+/* The rows of one chunk: losses and dlogits. True if any has a target. */
+static bool chunk_losses(struct device *d, const struct logits_chunk *k, float *loss,
+                         const int32_t *labels, size_t n, float scale, bool gradient) {
+    bool any = false;
+#pragma omp parallel for num_threads(d->threads) schedule(static) reduction(|| : any)
+    for (size_t r = 0; r < n; r++) {
+        loss[r] = 0;
+        if (labels[r] == LABEL_IGNORED) {
+            if (gradient) zero_row(k, r, d->bf16);
+            continue;
+        }
+        any = true;
+        if (d->bf16)
+            loss[r] = loss_row(k, r, labels[r], scale, gradient, true);
+        else
+            loss[r] = loss_row(k, r, labels[r], scale, gradient, false);
+    }
+    return any;
+}
+
+void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
+                    const void *w, const int32_t *labels, int rows_, int C_, int V_, float scale) {
+    size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
+    size_t most = V <= 16384 ? 512 : 256;
+    if (most > rows) most = rows;
+    bool bf16 = d->bf16, first = true;
+    struct logits_chunk k = {.ld = round_up(V, 32), .V = V};
+    k.z = cpu_work(d, WORK_LOGITS, most * k.ld * sizeof *k.z);
+    k.dz = bf16 && dx ? cpu_work(d, WORK_DLOGITS, most * k.ld * 2) : k.z;
+    if (!k.z || !k.dz) return;
+    struct matrix by_c = {w, C, true, bf16, false}, by_v = {w, C, false, bf16, false};
+    for (size_t r0 = 0; r0 < rows; r0 += most) {
+        size_t n = rows - r0 < most ? rows - r0 : most;
+        struct matrix xs = {at(x, r0 * C, bf16), C, false, bf16, false};
+        struct matrix dzs = {k.dz, k.ld, false, bf16, true}, dzt = {k.dz, k.ld, true, bf16, false};
+        gemm_run(d, n, V, C, &xs, &by_c, WORK_PACK, !first, logits_out, &k);
+        if (d->first.code) return;
+        bool any = chunk_losses(d, &k, loss + r0, labels + r0, n, scale, dx != NULL);
+        if (dx) {
+            struct gradient to_x = {dx, C, r0, bf16}, to_w = {dw, C, 0, false};
+            gemm_run(d, n, C, V, &dzs, &by_v, WORK_PACK2, !first, dx_out, &to_x);
+            if (dw && any) gemm_run(d, V, C, n, &dzt, &xs, WORK_PACK3, false, dw_out, &to_w);
+        }
+        first = false;
+    }
+}

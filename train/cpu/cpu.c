@@ -1,0 +1,122 @@
+/* The CPU device: which instruction set, how many threads, workspaces, memory. */
+#include "train/cpu/cpu.h"
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/pool.h"
+#include "train/cpu/table.h"
+
+static const char *const ISA_NAMES[CPU_ISAS] = {"plain", "avx2", "avx512", "avx512bf16"};
+
+const char *cpu_isa_name(int i) {
+    return ISA_NAMES[i];
+}
+
+const struct backend *cpu_backend(int i) {
+    if (i == 0) return &cpu_table_plain;
+#ifdef HAVE_X86_ISAS
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("bmi2");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (i == 1 && avx2) return &cpu_table_avx2;
+    if (i == 2 && avx512) return &cpu_table_avx512;
+    if (i == 3 && avx512 && __builtin_cpu_supports("avx512bf16")) return &cpu_table_avx512bf16;
+#endif
+    return NULL;
+}
+
+const struct backend *backend_cpu(void) {
+    for (int i = CPU_ISAS - 1; i > 0; i--)
+        if (cpu_backend(i)) return cpu_backend(i);
+    return cpu_backend(0);
+}
+
+/* "AMD EPYC", from the first "model name" (x86) of /proc/cpuinfo; "CPU" where there is none. */
+static void processor_name(char *name, size_t n) {
+    char line[256];
+    snprintf(name, n, "CPU");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (!colon || strncmp(line, "model name", 10) != 0) continue;
+        colon += strspn(colon, ": \t");
+        colon[strcspn(colon, "\n")] = 0;
+        snprintf(name, n, "%s", colon);
+        break;
+    }
+    if (f) fclose(f);
+}
+
+int cpu_open(struct device **ret, const struct device_opts *opts, int isa, struct err *err) {
+    if (opts->threads < 0 || opts->threads > 4096)
+        return err_set(err, ERR_USAGE, "cpu: %d threads; give 0 for all there are", opts->threads);
+    struct device *d = calloc(1, sizeof *d);
+    if (!d) return err_nomem(err, sizeof *d);
+    d->bf16 = opts->dtype == DTYPE_BF16;
+    d->threads = opts->threads ? opts->threads : pool_cpus();
+    char name[96];
+    processor_name(name, sizeof name);
+    snprintf(d->text, sizeof d->text, "cpu: %s, %d thread%s, %s, %s", name, d->threads,
+             d->threads == 1 ? "" : "s", ISA_NAMES[isa],
+             !d->bf16   ? "fp32"
+             : isa == 3 ? "bf16"
+                        : "bf16 (widened to fp32)");
+    *ret = d;
+    return 0;
+}
+
+void cpu_close(struct device *d) {
+    for (int i = 0; d && i < WORK_KINDS; i++) free(d->work[i].p);
+    free(d);
+}
+
+const char *cpu_describe(const struct device *d) {
+    return d->text;
+}
+
+static void *aligned(size_t bytes) {
+    if (bytes > SIZE_MAX - 64) return NULL;
+    return aligned_alloc(64, bytes ? (bytes + 63) / 64 * 64 : 64);
+}
+
+void *cpu_work(struct device *d, enum cpu_work which, size_t bytes) {
+    if (d->first.code) return NULL;
+    if (d->work[which].p && d->work[which].bytes >= bytes) return d->work[which].p;
+    free(d->work[which].p);
+    d->work[which].p = aligned(bytes);
+    d->work[which].bytes = d->work[which].p ? bytes : 0;
+    if (!d->work[which].p) err_nomem(&d->first, bytes);
+    return d->work[which].p;
+}
+
+int cpu_alloc(struct device *d, void **ret, size_t bytes, struct err *err) {
+    (void)d;
+    void *p = aligned(bytes);
+    if (!p) return err_nomem(err, bytes);
+    memset(p, 0, bytes);
+    *ret = p;
+    return 0;
+}
+
+void cpu_free(struct device *d, void *p) {
+    (void)d;
+    free(p);
+}
+
+void cpu_copy(struct device *d, void *to, const void *from, size_t bytes) {
+    (void)d;
+    if (bytes) memcpy(to, from, bytes);
+}
+
+void cpu_zero(struct device *d, void *p, size_t bytes) {
+    (void)d;
+    if (bytes) memset(p, 0, bytes);
+}
+
+int cpu_sync(struct device *d, struct err *err) {
+    if (d->first.code && err) *err = d->first;
+    return d->first.code;
+}

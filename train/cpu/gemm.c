@@ -1,0 +1,234 @@
+/* See gemm.h. Blocking after Goto and van de Geijn (2008), with the roles of the caches as there: the
+ * panel of A in L1, the block of B in L2. */
+#include "train/cpu/gemm.h"
+
+size_t gemm_packed_bytes(size_t K, size_t N, bool bf16) {
+    size_t units = gemm_units(K, bf16);
+    return round_up(units, gemm_kc(units)) * round_up(N, NR) * sizeof(float);
+}
+
+INLINE float unit_one(const struct matrix *x, size_t i) {
+    if (!x->bf16) return ((const float *)x->p)[i];
+    uint32_t u = (uint32_t)((const uint16_t *)x->p)[i] << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+INLINE float unit_pair(uint16_t lo, uint16_t hi) {
+    uint32_t u = lo | (uint32_t)hi << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* `count` vectors' worth of neighbours i … i + width - 1 at each of the K rows of x. */
+INLINE void pack_along(float *out, int width, const struct matrix *x, size_t k0, size_t k,
+                       size_t i0, size_t n) {
+    bool pairs = x->bf16 && ISA_LEVEL == 3;
+    size_t step = pairs ? 2 : 1;
+    for (size_t kk = 0; kk < k; kk += step, out += width) {
+        size_t row = (k0 + kk) * x->ld + i0;
+        if (pairs) {
+            const uint16_t *r0 = (const uint16_t *)x->p + row, *r1 = r0 + x->ld;
+            bool two = kk + 1 < k;
+            for (size_t i = 0; i < n; i++) out[i] = unit_pair(r0[i], two ? r1[i] : 0);
+        } else if (x->bf16) {
+            for (size_t i = 0; i < n; i++) out[i] = unit_one(x, row + i);
+        } else {
+            memcpy(out, (const float *)x->p + row, n * sizeof *out);
+        }
+        for (size_t i = n; i < (size_t)width; i++) out[i] = 0;
+    }
+}
+
+/* The same where K is contiguous: a transposition. */
+INLINE void pack_across(float *out, int width, const struct matrix *x, size_t k0, size_t k,
+                        size_t i0, size_t n) {
+    bool pairs = x->bf16 && ISA_LEVEL == 3;
+    size_t units = pairs ? (k + 1) / 2 : k;
+    for (size_t i = 0; i < n; i++) {
+        size_t row = (i0 + i) * x->ld + k0;
+        if (pairs) {
+            const uint16_t *r = (const uint16_t *)x->p + row;
+            for (size_t u = 0; u < k / 2; u++)
+                out[u * (size_t)width + i] = unit_pair(r[2 * u], r[2 * u + 1]);
+            if (k & 1) out[(units - 1) * (size_t)width + i] = unit_pair(r[k - 1], 0);
+        } else {
+            for (size_t u = 0; u < k; u++) out[u * (size_t)width + i] = unit_one(x, row + u);
+        }
+    }
+    for (size_t u = 0; n < (size_t)width && u < units; u++)
+        for (size_t i = n; i < (size_t)width; i++) out[u * (size_t)width + i] = 0;
+}
+
+void gemm_pack_right(float *out, const struct matrix *b, size_t k0, size_t k, size_t n0, size_t n) {
+    if (b->across)
+        pack_across(out, NR, b, k0, k, n0, n);
+    else
+        pack_along(out, NR, b, k0, k, n0, n);
+}
+
+void gemm_pack_left(float *out, const struct matrix *a, size_t m0, size_t m, size_t k0, size_t k) {
+    if (a->across)
+        pack_along(out, MR, a, k0, k, m0, m);
+    else
+        pack_across(out, MR, a, k0, k, m0, m);
+}
+
+INLINE vf mul_add(vf acc, float a, vf b, bool pairs) {
+#if ISA_LEVEL == 3
+    if (pairs) return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)vf_all(a), (__m512bh)b);
+#endif
+    (void)pairs;
+    return acc + a * b;
+}
+
+/* MR x NR of C in registers; 24 sums of 16 lanes keep the multipliers busy through their latency. */
+#define MICRO_KERNEL(NAME, A_AT, PAIRS)                                                            \
+    static __attribute__((noinline)) void NAME(float *c, size_t ldc, const float *a,               \
+                                               size_t stride, const float *b, size_t units,        \
+                                               bool add) {                                         \
+        vf acc[MR][2];                                                                             \
+        _Pragma("GCC unroll 12") for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = (vf){0};     \
+        for (size_t k = 0; k < units; k++) {                                                       \
+            vf b0 = ldf(b + k * NR), b1 = ldf(b + k * NR + VL);                                    \
+            _Pragma("GCC unroll 12") for (size_t i = 0; i < MR; i++) {                             \
+                float x = a[A_AT];                                                                 \
+                acc[i][0] = mul_add(acc[i][0], x, b0, PAIRS);                                      \
+                acc[i][1] = mul_add(acc[i][1], x, b1, PAIRS);                                      \
+            }                                                                                      \
+        }                                                                                          \
+        _Pragma("GCC unroll 12") for (size_t i = 0; i < MR; i++) {                                 \
+            float *row = c + i * ldc;                                                              \
+            stf(row, add ? ldf(row) + acc[i][0] : acc[i][0]);                                      \
+            stf(row + VL, add ? ldf(row + VL) + acc[i][1] : acc[i][1]);                            \
+        }                                                                                          \
+    }
+MICRO_KERNEL(micro_rows, i *stride + k, false)
+MICRO_KERNEL(micro_columns, k *stride + i, false)
+#if ISA_LEVEL == 3
+MICRO_KERNEL(micro_rows_pairs, i *stride + k, true)
+MICRO_KERNEL(micro_columns_pairs, k *stride + i, true)
+#else
+#define micro_rows_pairs    micro_rows
+#define micro_columns_pairs micro_columns
+#endif
+
+void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size_t panel_b,
+                size_t m, size_t n, size_t units, bool add, bool pairs) {
+    bool rows = a->cs == 1 && a->rs != 1;
+    size_t stride = rows ? a->rs : a->cs;
+    for (size_t i = 0; i < m; i += MR)
+        for (size_t j = 0; j < n; j += NR) {
+            const float *ap = a->p + i / MR * a->panel, *bp = b + j / NR * panel_b;
+            float *cp = c + i * ldc + j;
+            if (rows && pairs)
+                micro_rows_pairs(cp, ldc, ap, stride, bp, units, add);
+            else if (rows)
+                micro_rows(cp, ldc, ap, stride, bp, units, add);
+            else if (pairs)
+                micro_columns_pairs(cp, ldc, ap, stride, bp, units, add);
+            else
+                micro_columns(cp, ldc, ap, stride, bp, units, add);
+        }
+}
+
+struct product {
+    size_t M, N, K, units, kc;
+    size_t unit; /* elements of K per unit */
+    struct matrix a, b;
+    const float *packed; /* B */
+    size_t mc, nc;
+    bool in_place; /* A's rows can be read where they are */
+};
+
+/* The packed panel of column n0 in K block kb. */
+INLINE size_t panel_at(const struct product *p, size_t kb, size_t n0) {
+    return kb * p->kc * round_up(p->N, NR) + n0 * p->kc;
+}
+
+static void pack_all(struct device *d, const struct product *p, float *to) {
+    size_t blocks = (p->units + p->kc - 1) / p->kc, panels = (p->N + NR - 1) / NR;
+#pragma omp parallel for num_threads(d->threads) schedule(static)
+    for (size_t job = 0; job < blocks * panels; job++) {
+        size_t kb = job / panels, n0 = job % panels * NR, k0 = kb * p->kc * p->unit;
+        size_t k = p->K - k0 < p->kc * p->unit ? p->K - k0 : p->kc * p->unit;
+        gemm_pack_right(to + panel_at(p, kb, n0), &p->b, k0, k, n0,
+                        p->N - n0 < NR ? p->N - n0 : NR);
+    }
+}
+
+static void tile(const struct product *p, float *scratch, size_t m0, size_t n0, gemm_out out,
+                 const void *ctx) {
+    size_t m = p->M - m0 < p->mc ? p->M - m0 : p->mc, n = p->N - n0 < p->nc ? p->N - n0 : p->nc;
+    size_t wide = round_up(n, NR);
+    float *sum = scratch, *left = scratch + GEMM_MC * GEMM_NC;
+    bool pairs = p->unit == 2;
+    for (size_t u0 = 0, kb = 0; u0 < p->units; u0 += p->kc, kb++) {
+        size_t units = p->units - u0 < p->kc ? p->units - u0 : p->kc;
+        size_t k0 = u0 * p->unit, k = p->K - k0 < units * p->unit ? p->K - k0 : units * p->unit;
+        const float *right = p->packed + panel_at(p, kb, n0);
+        size_t whole = p->in_place ? m / MR * MR : 0;
+        struct left a = {(const float *)at(p->a.p, m0 * p->a.ld + k0, p->a.bf16), p->a.ld / p->unit,
+                         1, MR * (p->a.ld / p->unit)};
+        if (whole) gemm_block(sum, wide, &a, right, NR * p->kc, whole, wide, units, u0 > 0, pairs);
+        if (whole == m) continue;
+        for (size_t i = whole; i < m; i += MR)
+            gemm_pack_left(left + (i - whole) * units, &p->a, m0 + i, m - i < MR ? m - i : MR, k0,
+                           k);
+        a = (struct left){left, 1, MR, MR * units};
+        gemm_block(sum + whole * wide, wide, &a, right, NR * p->kc, round_up(m - whole, MR), wide,
+                   units, u0 > 0, pairs);
+    }
+    out(ctx, sum, wide, m0, m, n0, n);
+}
+
+/* n cut into equal parts of at most `most`, each a multiple of `unit`. */
+static size_t even_parts(size_t n, size_t most, size_t unit) {
+    size_t parts = (n + most - 1) / most;
+    return round_up((n + parts - 1) / parts, unit);
+}
+
+/* Tiles as large as the caches like, smaller where there would be too few for the threads. */
+static void choose_tiles(struct product *p, size_t threads) {
+    size_t mc = GEMM_MC, nc = GEMM_NC;
+    for (;;) {
+        p->mc = even_parts(p->M, mc, MR);
+        p->nc = even_parts(p->N, nc, NR);
+        size_t tiles = ((p->M + p->mc - 1) / p->mc) * ((p->N + p->nc - 1) / p->nc);
+        if (threads == 1 || tiles >= 4 * threads || tiles % threads == 0) return;
+        if (mc > GEMM_MC / 2)
+            mc = GEMM_MC / 2;
+        else if (nc > GEMM_NC / 4)
+            nc /= 2;
+        else
+            return;
+    }
+}
+
+void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
+              const struct matrix *b, enum cpu_work pack, bool packed, gemm_out out,
+              const void *ctx) {
+    if (M == 0 || N == 0) return;
+    struct product p = {.M = M, .N = N, .K = K, .a = *a, .b = *b};
+    p.units = gemm_units(K, a->bf16);
+    p.unit = a->bf16 && ISA_LEVEL == 3 ? 2 : 1;
+    p.kc = gemm_kc(p.units);
+    choose_tiles(&p, (size_t)d->threads);
+    /* In place: units must be what is in memory, and rows must not fall into the same sets of L1. */
+    p.in_place = !a->across &&
+                 (!a->bf16 || (ISA_LEVEL == 3 && (K % 2 == 0 || a->padded) && a->ld % 2 == 0)) &&
+                 a->ld / p.unit % 512 != 0;
+    float *to = cpu_work(d, pack, gemm_packed_bytes(K, N, b->bf16));
+    size_t per_thread = GEMM_MC * (GEMM_NC + GEMM_KC);
+    float *scratch = cpu_work(d, WORK_THREAD, (size_t)d->threads * per_thread * sizeof(float));
+    if (!to || !scratch) return;
+    if (!packed) pack_all(d, &p, to);
+    p.packed = to;
+    size_t tiles_m = (M + p.mc - 1) / p.mc, tiles = tiles_m * ((N + p.nc - 1) / p.nc);
+#pragma omp parallel for num_threads(d->threads) schedule(dynamic)
+    for (size_t t = 0; t < tiles; t++)
+        tile(&p, scratch + (size_t)omp_get_thread_num() * per_thread, t % tiles_m * p.mc,
+             t / tiles_m * p.nc, out, ctx);
+}

@@ -1,0 +1,80 @@
+/* Matrix products C (M,N) = A (M,K) B (K,N), as packed panels and a register tile.
+ *
+ *   B is packed once:  [K block][panel of NR columns][k][NR]        shared by all threads
+ *   A by each thread:  [panel of MR rows][k][MR], or read in place where its rows are contiguous
+ *
+ *                      NR
+ *                    ┌────┐        A tile of C (MC x NC) belongs to one thread: it is summed over all of K in
+ *          k  ┌────┐ │ B  │        fp32, in the order of k, in that thread's scratch, then handed to
+ *          ▶  │ A  │·│    │ ─▶ C   `out`, which adds the bias, the activation, the conversion …
+ *          MR └────┘ └────┘        So the bits of C depend on nothing but A, B and K.
+ *
+ * "Unit": what one 32-bit lane holds along K: one fp32, or a pair of bf16 where the processor multiplies
+ * pairs (avx512bf16). On the others bf16 is widened while packing. */
+#ifndef LORY_TRAIN_CPU_GEMM_H
+#define LORY_TRAIN_CPU_GEMM_H
+
+#include "train/cpu/isa.h"
+
+#define NR (2 * VL)
+#if ISA_LEVEL >= 2
+#define MR 12
+#else
+#define MR 6
+#endif
+
+enum {
+    GEMM_MC = 96,  /* rows of a tile: a multiple of MR                                 */
+    GEMM_NC = 320, /* columns of a tile: a multiple of NR; NC * KC floats live in L2   */
+    GEMM_KC = 384  /* units of K per pass: MR * KC floats live in L1                   */
+};
+
+/* A factor in memory: element (i, j) at p[i * ld + j], or p[j * ld + i] if `across`. */
+struct matrix {
+    const void *p;
+    size_t ld;
+    bool across;
+    bool bf16;
+    bool
+        padded; /* a left factor's rows have a zero behind element K, so that odd K needs no copy */
+};
+
+/* Units along K for a factor of type bf16 or fp32. */
+INLINE size_t gemm_units(size_t K, bool bf16) {
+    return bf16 && ISA_LEVEL == 3 ? (K + 1) / 2 : K;
+}
+/* Units per K block: K split evenly, a function of K alone. */
+INLINE size_t gemm_kc(size_t units) {
+    size_t blocks = (units + GEMM_KC - 1) / GEMM_KC;
+    return blocks ? (units + blocks - 1) / blocks : 1;
+}
+
+/* Bytes of B (K,N) packed. */
+size_t gemm_packed_bytes(size_t K, size_t N, bool bf16);
+/* Packs rows k0 … k0 + k (k in elements, starting a unit) and the panel of columns n0 … of B into
+ * out[units][NR], zeros beyond N and K. */
+void gemm_pack_right(float *out, const struct matrix *b, size_t k0, size_t k, size_t n0, size_t n);
+/* Packs rows m0 … m0 + m of A (m <= MR) into out[units][MR], zeros beyond. */
+void gemm_pack_left(float *out, const struct matrix *a, size_t m0, size_t m, size_t k0, size_t k);
+
+/* How a block's left factor lies: unit (i, k) at p[i * rs + k * cs]; rs == 1 or cs == 1. */
+struct left {
+    const float *p;
+    size_t rs, cs;
+    size_t panel; /* floats from one panel of MR rows to the next */
+};
+/* C[m,n] = or += A B for scratch blocks: m a multiple of MR, n of NR; b is n / NR panels of
+ * `panel_b` floats; `pairs`: units are pairs of bf16. */
+void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size_t panel_b,
+                size_t m, size_t n, size_t units, bool add, bool pairs);
+
+/* Receives a finished tile: rows m0 … m0 + m, columns n0 … n0 + n. */
+typedef void (*gemm_out)(const void *ctx, const float *tile, size_t ld, size_t m0, size_t m,
+                         size_t n0, size_t n);
+
+/* The whole product; packs B into workspace `pack` unless `packed` says that it is there already. */
+void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
+              const struct matrix *b, enum cpu_work pack, bool packed, gemm_out out,
+              const void *ctx);
+
+#endif

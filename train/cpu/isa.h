@@ -1,0 +1,194 @@
+/* Vectors of the instruction set this file is compiled for, and the names it gives its functions.
+ *
+ * meson compiles the folder's files with -DISA=… and the matching flags:
+ *
+ *   ISA_LEVEL   name         VL   needs
+ *   0           plain         4   nothing (SSE2 on x86-64, NEON on aarch64 through the compiler)
+ *   1           avx2          8   AVX2, FMA
+ *   2           avx512       16   AVX-512 F BW DQ VL
+ *   3           avx512bf16   16   and AVX512_BF16
+ *
+ * The code is the compiler's generic vectors; intrinsics appear only for what those cannot say. */
+#ifndef LORY_TRAIN_CPU_ISA_H
+#define LORY_TRAIN_CPU_ISA_H
+
+#include <math.h>
+#include <string.h>
+#include <omp.h>
+#if ISA_LEVEL > 0
+#include <immintrin.h>
+#endif
+#include "train/cpu/cpu.h"
+
+#define ISA_PASTE2(name, isa) name##_##isa
+#define ISA_PASTE(name, isa)  ISA_PASTE2(name, isa)
+#define ISA_FN(name)          ISA_PASTE(name, ISA)
+
+/* Functions that files share: name_avx512 and so on. */
+#define dropout_row            ISA_FN(dropout_row)
+#define gemm_pack_right        ISA_FN(gemm_pack_right)
+#define gemm_packed_bytes      ISA_FN(gemm_packed_bytes)
+#define gemm_pack_left         ISA_FN(gemm_pack_left)
+#define gemm_block             ISA_FN(gemm_block)
+#define gemm_run               ISA_FN(gemm_run)
+#define cpu_embed_forward      ISA_FN(cpu_embed_forward)
+#define cpu_embed_backward     ISA_FN(cpu_embed_backward)
+#define cpu_norm_forward       ISA_FN(cpu_norm_forward)
+#define cpu_norm_backward      ISA_FN(cpu_norm_backward)
+#define cpu_linear_forward     ISA_FN(cpu_linear_forward)
+#define cpu_linear_backward    ISA_FN(cpu_linear_backward)
+#define cpu_attention_forward  ISA_FN(cpu_attention_forward)
+#define cpu_attention_backward ISA_FN(cpu_attention_backward)
+#define cpu_classifier         ISA_FN(cpu_classifier)
+#define cpu_grad_norm          ISA_FN(cpu_grad_norm)
+#define cpu_adamw              ISA_FN(cpu_adamw)
+#define cpu_cast               ISA_FN(cpu_cast)
+#define cpu_attention_decode   ISA_FN(cpu_attention_decode)
+#define cpu_logits             ISA_FN(cpu_logits)
+
+#if ISA_LEVEL >= 2
+#define VL 16
+#elif ISA_LEVEL == 1
+#define VL 8
+#else
+#define VL 4
+#endif
+
+typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+typedef uint32_t vu __attribute__((vector_size(4 * VL)));
+typedef uint16_t vh __attribute__((vector_size(2 * VL)));
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+INLINE vf vf_all(float x) {
+    return x - (vf){0};
+}
+INLINE vi vi_all(int32_t x) {
+    return x - (vi){0};
+}
+INLINE vf vf_bits(vu x) {
+    return (vf)x;
+}
+/* where mask is all ones: a, else b */
+INLINE vf vf_pick(vi mask, vf a, vf b) {
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+INLINE vf vf_max(vf a, vf b) {
+    return vf_pick(a > b, a, b);
+}
+INLINE vf vf_min(vf a, vf b) {
+    return vf_pick(a < b, a, b);
+}
+
+INLINE float vf_sum(vf x) { /* halves, so that the order is the same tree everywhere */
+    float t[VL];
+    memcpy(t, &x, sizeof t);
+    for (int n = VL / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) t[i] += t[i + n];
+    return t[0];
+}
+INLINE float vf_top(vf x) {
+    float t[VL];
+    memcpy(t, &x, sizeof t);
+    for (int n = VL / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
+    return t[0];
+}
+
+/* bf16 is the upper half of a float; narrowing rounds to nearest even and keeps NaN a NaN. */
+INLINE vf vf_widen(vh h) {
+    return vf_bits(__builtin_convertvector(h, vu) << 16);
+}
+INLINE vh vf_narrow(vf x) {
+#if ISA_LEVEL == 3
+    return (vh)_mm512_cvtneps_pbh((__m512)x);
+#else
+    vu u = (vu)x, nan = (vu)(x != x);
+    vu r = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+    return __builtin_convertvector((~nan & r) | (nan & ((u >> 16) | 0x40)), vh);
+#endif
+}
+
+INLINE vf ldf(const float *p) {
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+INLINE void stf(float *p, vf v) {
+    memcpy(p, &v, sizeof v);
+}
+
+/* Elements i … i + n - 1 (n <= VL, the other lanes 0) of an fp32 or bf16 array. */
+INLINE vf ld(const void *p, size_t i, int n, bool bf16) {
+    if (bf16) {
+        const uint16_t *h = (const uint16_t *)p + i;
+        vh v = {0};
+        if (n >= VL)
+            memcpy(&v, h, sizeof v);
+        else
+            memcpy(&v, h, (size_t)n * sizeof *h);
+        return vf_widen(v);
+    }
+    const float *f = (const float *)p + i;
+    if (n >= VL) return ldf(f);
+    vf v = {0};
+    memcpy(&v, f, (size_t)n * sizeof *f);
+    return v;
+}
+INLINE void st(void *p, size_t i, int n, bool bf16, vf v) {
+    if (bf16) {
+        uint16_t *h = (uint16_t *)p + i;
+        vh o = vf_narrow(v);
+        if (n >= VL)
+            memcpy(h, &o, sizeof o);
+        else
+            memcpy(h, &o, (size_t)n * sizeof *h);
+        return;
+    }
+    float *f = (float *)p + i;
+    if (n >= VL)
+        stf(f, v);
+    else
+        memcpy(f, &v, (size_t)n * sizeof *f);
+}
+INLINE int lanes(size_t c, size_t n) {
+    return n - c < VL ? (int)(n - c) : VL;
+}
+INLINE size_t round_up(size_t n, size_t to) {
+    return (n + to - 1) / to * to;
+}
+INLINE const void *at(const void *p, size_t i, bool bf16) {
+    return (const char *)p + i * (bf16 ? 2 : 4);
+}
+INLINE void *at_out(void *p, size_t i, bool bf16) {
+    return (char *)p + i * (bf16 ? 2 : 4);
+}
+
+/* e^x: x = n ln 2 + r, a polynomial for e^r on |r| <= ln 2 / 2 (Cephes' expf), the exponent set by
+ * bits. Below -87.33 it is 0, above 88.37 infinity stays the largest finite power. Error <= 1.2 ulp
+ * (tests/op/check_math.c). */
+INLINE vf vf_exp(vf x) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
+    vi tiny = x < vf_all(-87.33f);
+    vf c = vf_min(vf_max(x, vf_all(-87.33f)), vf_all(88.37f));
+    vf n = (c * 1.44269504088896341f + round) - round;
+    vf r = c - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    vf p = vf_all(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + (r + 1.0f);
+    vi bits = (__builtin_convertvector(n, vi) + 127) << 23;
+    vf e = p * (vf)bits;
+    e = vf_pick(x == x, e, x);
+    return (vf)(~tiny & (vi)e);
+}
+
+/* n factors (scale or 0) of elements e … of batch row b: dropout_factors(), VL / 2 blocks at a time. */
+void dropout_row(float *factors, const struct dropout *drop, int b, uint64_t e, size_t n);
+
+#endif

@@ -1,0 +1,183 @@
+/* Affine maps as products with an epilogue: bias and activation (forward) or the slope of the previous
+ * activation (backward) are applied to a tile while it is in L2. Mathematics: ref/linear.c.
+ *
+ * Few rows (generation) would spend their time packing w: they read it in place, once. */
+#include "train/cpu/act.h"
+#include "train/cpu/gemm.h"
+#include "train/cpu/ops.h"
+
+enum {
+    FEW_ROWS = 8,  /* below: the product is bound by reading w */
+    STRIP = 4 * VL /* columns of w read together              */
+};
+
+struct forward {
+    void *y, *pre;
+    const void *b;
+    size_t N;
+    enum act act;
+    bool bf16;
+};
+
+INLINE void forward_rows(const struct forward *f, const float *tile, size_t ld_tile, size_t m0,
+                         size_t m, size_t n0, size_t n, enum act act, bool bf16) {
+    for (size_t i = 0; i < m; i++) {
+        size_t row = (m0 + i) * f->N;
+        for (size_t j = 0; j < n; j += VL) {
+            int w = lanes(j, n);
+            vf v = ld(tile, i * ld_tile + j, w, false);
+            if (f->b) v += ld(f->b, n0 + j, w, bf16);
+            if (f->pre) st(f->pre, row + n0 + j, w, bf16, v);
+            st(f->y, row + n0 + j, w, bf16, act == ACT_NONE ? v : vf_act(v, act));
+        }
+    }
+}
+
+/* One copy of the loop per activation and type, so that neither is asked inside it. */
+#define PER_ACT_AND_TYPE(CALL, ACT, BF16)                                                          \
+    do {                                                                                           \
+        if (BF16) {                                                                                \
+            if ((ACT) == ACT_NONE)                                                                 \
+                CALL(ACT_NONE, true);                                                              \
+            else if ((ACT) == ACT_GELU_TANH)                                                       \
+                CALL(ACT_GELU_TANH, true);                                                         \
+            else                                                                                   \
+                CALL(ACT_GELU_ERF, true);                                                          \
+        } else {                                                                                   \
+            if ((ACT) == ACT_NONE)                                                                 \
+                CALL(ACT_NONE, false);                                                             \
+            else if ((ACT) == ACT_GELU_TANH)                                                       \
+                CALL(ACT_GELU_TANH, false);                                                        \
+            else                                                                                   \
+                CALL(ACT_GELU_ERF, false);                                                         \
+        }                                                                                          \
+    } while (0)
+
+static void forward_out(const void *ctx, const float *tile, size_t ld_tile, size_t m0, size_t m,
+                        size_t n0, size_t n) {
+    const struct forward *f = ctx;
+#define CALL(ACT, BF16) forward_rows(f, tile, ld_tile, m0, m, n0, n, ACT, BF16)
+    PER_ACT_AND_TYPE(CALL, f->act, f->bf16);
+#undef CALL
+}
+
+/* One strip of columns for all the rows. */
+INLINE void few_strip(const struct forward *f, const void *x, const void *w, size_t rows, size_t K,
+                      size_t n0, size_t n, bool bf16) {
+    float tile[FEW_ROWS][STRIP];
+    for (size_t r = 0; r < rows; r++) {
+        vf sum[STRIP / VL] = {{0}};
+        for (size_t k = 0; k < K; k++) {
+            vf xk = vf_all(ld(x, r * K + k, 1, bf16)[0]);
+            for (size_t j = 0; j < STRIP / VL; j++)
+                if (j * VL < n)
+                    sum[j] += xk * ld(w, k * f->N + n0 + j * VL, lanes(j * VL, n), bf16);
+        }
+        for (size_t j = 0; j < STRIP / VL; j++) stf(tile[r] + j * VL, sum[j]);
+    }
+    forward_out(f, tile[0], STRIP, 0, rows, n0, n);
+}
+
+void cpu_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
+                        const void *b, int rows, int K, int N, enum act act) {
+    if (d->first.code) return;
+    struct forward f = {y, pre, b, (size_t)N, act, d->bf16};
+    if (rows <= FEW_ROWS) {
+#pragma omp parallel for num_threads(d->threads) schedule(static)
+        for (size_t n0 = 0; n0 < (size_t)N; n0 += STRIP) {
+            size_t n = (size_t)N - n0 < STRIP ? (size_t)N - n0 : STRIP;
+            if (d->bf16)
+                few_strip(&f, x, w, (size_t)rows, (size_t)K, n0, n, true);
+            else
+                few_strip(&f, x, w, (size_t)rows, (size_t)K, n0, n, false);
+        }
+        return;
+    }
+    struct matrix left = {x, (size_t)K, false, d->bf16, false},
+                  right = {w, (size_t)N, false, d->bf16, false};
+    gemm_run(d, (size_t)rows, (size_t)N, (size_t)K, &left, &right, WORK_PACK, false, forward_out,
+             &f);
+}
+
+struct backward {
+    void *dx;
+    const void *prev_pre;
+    size_t K;
+    enum act act;
+    bool bf16;
+};
+
+INLINE void dx_rows(const struct backward *f, const float *tile, size_t ld_tile, size_t m0,
+                    size_t m, size_t k0, size_t k, enum act act, bool bf16) {
+    for (size_t i = 0; i < m; i++) {
+        size_t row = (m0 + i) * f->K + k0;
+        for (size_t j = 0; j < k; j += VL) {
+            int w = lanes(j, k);
+            vf v = ld(tile, i * ld_tile + j, w, false);
+            if (act != ACT_NONE) v *= vf_act_slope(ld(f->prev_pre, row + j, w, bf16), act);
+            st(f->dx, row + j, w, bf16, v);
+        }
+    }
+}
+
+static void dx_out(const void *ctx, const float *tile, size_t ld_tile, size_t m0, size_t m,
+                   size_t k0, size_t k) {
+    const struct backward *f = ctx;
+#define CALL(ACT, BF16) dx_rows(f, tile, ld_tile, m0, m, k0, k, ACT, BF16)
+    PER_ACT_AND_TYPE(CALL, f->act, f->bf16);
+#undef CALL
+}
+
+struct gradient {
+    float *dw;
+    size_t N;
+};
+
+static void dw_out(const void *ctx, const float *tile, size_t ld_tile, size_t k0, size_t k,
+                   size_t n0, size_t n) {
+    const struct gradient *f = ctx;
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < n; j += VL) {
+            int w = lanes(j, n);
+            size_t e = (k0 + i) * f->N + n0 + j;
+            st(f->dw, e, w, false, ld(f->dw, e, w, false) + ld(tile, i * ld_tile + j, w, false));
+        }
+}
+
+/* Sums of columns: four strands of rows, so that the additions overlap and errors grow slower. */
+INLINE void db_strip(float *db, const void *dy, size_t rows, size_t N, size_t n0, size_t n,
+                     bool bf16) {
+    for (size_t j = n0; j < n0 + n; j += VL) {
+        int w = lanes(j, n0 + n);
+        vf sum[4] = {{0}};
+        for (size_t r = 0; r < rows; r++) sum[r % 4] += ld(dy, r * N + j, w, bf16);
+        st(db, j, w, false, ld(db, j, w, false) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
+    }
+}
+
+void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
+                         const void *x, const void *w, const void *prev_pre, enum act prev_act,
+                         int rows_, int K_, int N_) {
+    if (d->first.code) return;
+    size_t rows = (size_t)rows_, K = (size_t)K_, N = (size_t)N_;
+    struct matrix dys = {dy, N, false, d->bf16, false};
+    if (dx) {
+        struct backward f = {dx, prev_pre, K, prev_pre ? prev_act : ACT_NONE, d->bf16};
+        struct matrix wt = {w, N, true, d->bf16, false};
+        gemm_run(d, rows, K, N, &dys, &wt, WORK_PACK, false, dx_out, &f);
+    }
+    if (dw) {
+        struct gradient f = {dw, N};
+        struct matrix xt = {x, K, true, d->bf16, false};
+        gemm_run(d, K, N, rows, &xt, &dys, WORK_PACK, false, dw_out, &f);
+    }
+    if (!db) return;
+#pragma omp parallel for num_threads(d->threads) schedule(static)
+    for (size_t n0 = 0; n0 < N; n0 += STRIP) {
+        size_t n = N - n0 < STRIP ? N - n0 : STRIP;
+        if (d->bf16)
+            db_strip(db, dy, rows, N, n0, n, true);
+        else
+            db_strip(db, dy, rows, N, n0, n, false);
+    }
+}
