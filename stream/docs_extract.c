@@ -149,16 +149,26 @@ void docs_extract(struct docs *d, struct part *p) {
     if (on && codec_failed.code) tolerate(d, p, NULL, &codec_failed);
 }
 
+/* 0 is the best. */
+static int rank(const char *field) {
+    return !strcmp(field, "content") ? 0 : !strcmp(field, "text") ? 1 : 2;
+}
+
+/* Looks at more than one record: the first may be the one that lacks the field of all others. */
 bool docs_choose_field(struct docs *d, const struct part *p) {
+    enum { RECORDS_MAX = 64 };
     struct piece r = {0};
     size_t at = 0;
     uint64_t line_no = 1;
+    char *field;
     if (d->field || p->is_text || p->too_long) return d->field != NULL;
-    while (!d->field && next_line(p, &at, &line_no, &r)) {
-        if (jsonl_guess_field(r.v, r.n, &d->field, NULL) < 0 && d->on_error == ON_ERROR_STOP)
-            return false;
+    for (int i = 0; i < RECORDS_MAX && next_line(p, &at, &line_no, &r); i++) {
+        if (jsonl_guess_field(r.v, r.n, &field, NULL) < 0) continue;
+        bool better = !d->field || rank(field) < rank(d->field);
+        free(better ? d->field : field);
+        if (better) d->field = field;
+        if (rank(d->field) == 0) break;
     }
-    if (!d->field) return false;
-    log_info(d->opts.log, "reading the field \"%s\"", d->field);
-    return true;
+    if (d->field) log_info(d->opts.log, "reading the field \"%s\"", d->field);
+    return d->field != NULL;
 }

@@ -155,7 +155,7 @@ static void last_order(struct order *o) {
 
 /* The next record in shuffled order; the caller frees it. */
 static int draw(struct docs *d, struct order *o, struct record **ret, struct err *err) {
-    struct record *r;
+    struct record *r = NULL;
     int rc = 1;
     while (!o->emptying && (rc = next_record(d, o, &r, err)) > 0) {
         if (o->n == o->buffer) {

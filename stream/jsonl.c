@@ -64,7 +64,7 @@ static int string_end(struct cursor *c, enum scan_end end, size_t at, struct err
 /* Behind the opening quote; goes behind the closing one. */
 static int skip_string(struct cursor *c, bool *escaped, struct err *err) {
     size_t at;
-    enum scan_end end = c->scan->skip(c->v + c->at, c->n - c->at, &at, escaped);
+    enum scan_end end = c->scan->find_end(c->v + c->at, c->n - c->at, &at, escaped);
     return string_end(c, end, at, err);
 }
 

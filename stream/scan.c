@@ -43,7 +43,7 @@ static bool utf8(const char *p, size_t n) {
     return utf8_error(p, n) == n;
 }
 
-const struct scan scan_plain = {skip, unescape, utf8, "plain"};
+const struct scan scan_plain = {find_end, unescape, utf8, "plain"};
 
 const struct scan *scan_best(void) {
 #if defined(__x86_64__)

@@ -16,13 +16,13 @@ enum scan_end {
 };
 
 struct scan {
-    enum scan_end (*skip)(const char *src, size_t n, size_t *at, bool *escaped);
+    enum scan_end (*find_end)(const char *src, size_t n, size_t *at, bool *escaped);
     enum scan_end (*unescape)(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n);
     bool (*utf8)(const char *p, size_t n);
     const char *name;
 };
 
-/* skip: walks src[0..n), the inside of a JSON string, to its closing quote; *at is where it stands in the
+/* find_end: walks src[0..n), the inside of a JSON string, to its closing quote; *at is where it stands in the
  * end. *escaped becomes true if there was a backslash.
  * unescape: the same, writing the text to dst, which has room for n + SCAN_SLACK bytes; *dst_n of them are
  * used. Lone surrogates become U+FFFD.

@@ -21,7 +21,7 @@ static inline unsigned long long specials(const char *p) {
 
 #include "stream/scan_loop.h"
 
-const struct scan scan_avx2 = {skip, unescape, utf8, "avx2"};
+const struct scan scan_avx2 = {find_end, unescape, utf8, "avx2"};
 
 #else
 typedef int scan_avx2_not_built;

@@ -18,7 +18,7 @@ static inline unsigned long long specials(const char *p) {
 
 #include "stream/scan_loop.h"
 
-const struct scan scan_avx512 = {skip, unescape, utf8, "avx512"};
+const struct scan scan_avx512 = {find_end, unescape, utf8, "avx512"};
 
 #else
 typedef int scan_avx512_not_built;

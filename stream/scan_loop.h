@@ -105,7 +105,7 @@ static inline __attribute__((always_inline)) enum scan_end string_loop(char *dst
     return end;
 }
 
-static enum scan_end skip(const char *src, size_t n, size_t *at, bool *escaped) {
+static enum scan_end find_end(const char *src, size_t n, size_t *at, bool *escaped) {
     return string_loop(NULL, src, n, at, NULL, escaped);
 }
 
