@@ -1,4 +1,5 @@
-/* The transport's settings, and whole replies in memory. The layers below are drawn in http_parts.h. */
+/* The transport's settings, and whole replies in memory. The layers below are drawn in
+ * http_parts.h. */
 #include "stream/http_parts.h"
 
 #include <stdlib.h>

@@ -1,9 +1,10 @@
 /* HTTP(S) for sources and the Hub: one transport, one retry policy (libcurl).
  *
- * A read that breaks off continues by Range from the last byte received, if the ETag is still the same;
- * 429 and 5xx are retried after what the server asks for (Retry-After, RateLimit), with a bound. TLS is
- * always verified. Redirects are followed by hand, so that a header meant for one origin never reaches
- * another. Errors are ERR_NET with the address (without its query) and what the server said. */
+ * A read that breaks off continues by Range from the last byte received, if the ETag is still the
+ * same; 429 and 5xx are retried after what the server asks for (Retry-After, RateLimit), with a
+ * bound. TLS is always verified. Redirects are followed by hand, so that a header meant for one
+ * origin never reaches another. Errors are ERR_NET with the address (without its query) and what
+ * the server said. */
 #ifndef LORY_STREAM_HTTP_H
 #define LORY_STREAM_HTTP_H
 
@@ -36,17 +37,17 @@ struct http_reply {
     char *url; /* of the last hop                                          */
 };
 
-/* GET with the whole body in memory (at most `max_bytes`). 2xx is 0; any other final status is ERR_NET
- * with the reply still filled in. Caller: http_reply_release(). */
+/* GET with the whole body in memory (at most `max_bytes`). 2xx is 0; any other final status is
+ * ERR_NET with the reply still filled in. Caller: http_reply_release(). */
 int http_get(struct http *h, const char *url, uint64_t max_bytes, struct http_reply *ret,
              struct err *err);
 /* The value of a header line ("etag"), trimmed, malloc'd; NULL if there is none. */
 char *http_header(const struct buf *headers, const char *name);
 void http_reply_release(struct http_reply *r);
 
-/* A body as a feed: bounded memory, resumes by itself, checks length and (if given) sha256 at the end.
- * The first answer is awaited here, so that a missing file is told at once. ERR_CORRUPT: the bytes have
- * another sha256 (both are named). */
+/* A body as a feed: bounded memory, resumes by itself, checks length and (if given) sha256 at the
+ * end. The first answer is awaited here, so that a missing file is told at once. ERR_CORRUPT: the
+ * bytes have another sha256 (both are named). */
 int http_feed(struct http *h, const char *url, const char *sha256, struct feed *ret,
               struct err *err);
 

@@ -4,7 +4,8 @@
  *    ▲      │
  *    └wait──┴ 408 429 5xx, connection lost, stall; 403 behind a redirect (a signed address ran out)
  *
- * Waits: what the server asks for (RateLimit r=0;t=N, Retry-After), else 0.5 s, doubled each time. */
+ * Waits: what the server asks for (RateLimit r=0;t=N, Retry-After), else 0.5 s, doubled each
+ * time. */
 #include "stream/http_parts.h"
 
 #include <math.h>

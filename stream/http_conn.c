@@ -1,7 +1,7 @@
 /* One request on one connection, pulled by its reader.
  *
  *   conn_begin ──▶ headers ──▶ conn_read, conn_read … 0
- *        libcurl's multi interface runs only inside these calls: no thread, no callback into the reader
+ *        libcurl's multi interface runs only inside these calls: no thread of its own
  *
  * The body waits in a buffer of 256 KiB; when it is full the transfer is paused, and TCP holds the
  * sender back. A stall is time without a byte while somebody waits for one. */

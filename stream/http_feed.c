@@ -3,9 +3,9 @@
  *   delivered 0 ────────────▶ at        lost here ─▶ ask again from `at`:
  *   206 from `at`  goes on     200 (no ranges)  skips `at` bytes     416 at the end  is the end
  *
- * Every try starts at the original address, so a signed one that ran out is resolved anew. What makes
- * it the same file: the sha256 that the caller knows, else the ETag (X-Linked-Etag of the Hub), else
- * the length. */
+ * Every try starts at the original address, so a signed one that ran out is resolved anew. What
+ * makes it the same file: the sha256 that the caller knows, else the ETag (X-Linked-Etag of the
+ * Hub), else the length. */
 #include "stream/http_parts.h"
 
 #include <stdlib.h>
@@ -36,8 +36,8 @@ static void feed_free(struct http_feed *f) {
     free(f);
 }
 
-/* The file's mark of identity: of the first hop where the Hub gives one (*linked), since a CDN has its
- * own. NULL if there is none or only a weak one. */
+/* The file's mark of identity: of the first hop where the Hub gives one (*linked), since a CDN has
+ * its own. NULL if there is none or only a weak one. */
 static char *strong_etag(const struct http_reply *r, bool *linked) {
     char *tag = http_header(&r->first_headers, "x-linked-etag");
     *linked = tag != NULL;
@@ -93,7 +93,8 @@ static int judge(struct http_feed *f, const struct http_reply *r, struct err *er
 static int connect_feed(struct http_feed *f, struct err *err) {
     struct http_reply r = {0};
     struct ask ask = {.url = f->url, .from = f->at};
-    /* With a digest to check, a range of another ETag does no harm; a CDN does not know the Hub's. */
+    /* With a digest to check, a range of another ETag does no harm; a CDN does not know the
+     * Hub's. */
     if (!f->sha && !f->linked) ask.if_range = f->etag;
     int rc = http_ask(f->h, f->c, &ask, &f->patience, &r, err);
     if (rc == 0) rc = judge(f, &r, err);
@@ -115,7 +116,8 @@ static int at_end(struct http_feed *f, struct err *err) {
     return err_set(err, ERR_CORRUPT, "%s: sha256 is %s, should be %s", f->shown, got, f->want);
 }
 
-/* Bytes of the open body, or a negative code with c->transient. Throws away what is to be skipped. */
+/* Bytes of the open body, or a negative code with c->transient. Throws away what is to be
+ * skipped. */
 static long pull(struct http_feed *f, void *bytes, size_t n, struct err *err) {
     while (f->skip) {
         size_t some = f->skip < n ? (size_t)f->skip : n;
@@ -165,7 +167,7 @@ int http_feed(struct http *h, const char *url, const char *sha256, struct feed *
     f->shown = url_shown(url);
     int rc = f->url && f->shown ? conn_take(h, &f->c, err) : err_nomem(err, strlen(url));
     if (rc == 0 && sha256 && strlen(sha256) == SHA256_HEX - 1) {
-        strcpy(f->want, sha256);
+        memcpy(f->want, sha256, sizeof f->want);
         f->sha = sha256_new();
         if (!f->sha) rc = err_nomem(err, SHA256_HEX);
     }

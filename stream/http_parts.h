@@ -1,11 +1,11 @@
 /* Inside of http: what its files share.
  *
  *   http_feed ┐
- *             ├─▶ http_ask: one question ─▶ hops (redirects) ─▶ conn: one request on one connection
+ *             ├─▶ http_ask: one question ─▶ hops (redirects) ─▶ conn: one request
  *   http_get  ┘      retries, waits            the token's origin       libcurl, headers, body, stall
  *
- * Each layer has its own failure: a conn breaks (transient or not), a question is refused (a status),
- * a feed is wrong (length, digest). */
+ * Each layer has its own failure: a conn breaks (transient or not), a question is refused (a
+ * status), a feed is wrong (length, digest). */
 #ifndef LORY_STREAM_HTTP_PARTS_H
 #define LORY_STREAM_HTTP_PARTS_H
 
@@ -29,8 +29,8 @@ struct http {
 
 /* ------------------------------------------------------------------ http_conn.c */
 
-/* An easy handle in a multi handle of its own, which keeps the connections: pulled, not pushed, so that
- * a reader who pauses holds the sender back. */
+/* An easy handle in a multi handle of its own, which keeps the connections: pulled, not pushed, so
+ * that a reader who pauses holds the sender back. */
 struct conn {
     CURLM *multi;
     CURL *easy;
@@ -63,12 +63,14 @@ double conn_now(void);
 
 /* Scheme, host and port are the same. */
 bool url_same_origin(const char *a, const char *b);
-/* The address for a message: without query, fragment, user and password. malloc'd; NULL: no memory. */
+/* The address for a message: without query, fragment, user and password. malloc'd; NULL: no
+ * memory. */
 char *url_shown(const char *url);
 /* Where `location` leads from `base`; malloc'd. ERR_NET for what is never followed: another scheme,
  * https to http, user names. */
 int url_follow(char **ret, const char *base, const char *location, struct err *err);
-/* Appends text that a server sent, for a message: one line, control characters as "?", at most `max`. */
+/* Appends text that a server sent, for a message: one line, control characters as "?", at most
+ * `max`. */
 int text_shown(struct buf *out, const char *text, size_t n, size_t max, struct err *err);
 
 /* ------------------------------------------------------------------ http_ask.c */
@@ -84,16 +86,17 @@ struct patience {
     int failures;
 };
 
-/* Asks until there is an answer: follows redirects, retries what may be retried. 0: the reply's status
- * is 2xx (or 416 to a range) and the body waits in `c`. Else ERR_NET with the reply filled in, or
- * ERR_STOPPED, ERR_NOMEM. `ret` may hold an earlier answer; it is released. */
+/* Asks until there is an answer: follows redirects, retries what may be retried. 0: the reply's
+ * status is 2xx (or 416 to a range) and the body waits in `c`. Else ERR_NET with the reply filled
+ * in, or ERR_STOPPED, ERR_NOMEM. `ret` may hold an earlier answer; it is released. */
 int http_ask(struct http *h, struct conn *c, const struct ask *ask, struct patience *p,
              struct http_reply *ret, struct err *err);
-/* After a transient failure, described in *err: counts it, says so in the log, waits `seconds` (or, if
- * negative, as long as the count suggests). 0, or the failure once patience is at its end. */
+/* After a transient failure, described in *err: counts it, says so in the log, waits `seconds` (or,
+ * if negative, as long as the count suggests). 0, or the failure once patience is at its end. */
 int http_wait(struct http *h, const char *url, struct patience *p, double seconds, struct err *err);
 
-/* The "total" of "bytes 5-9/10" in Content-Range and its first byte; false if it is not of that form. */
+/* The "total" of "bytes 5-9/10" in Content-Range and its first byte; false if it is not of that
+ * form. */
 bool http_content_range(const struct buf *headers, uint64_t *ret_from, uint64_t *ret_total);
 /* A header that is a number; false if it is missing or not one. */
 bool http_header_u64(const struct buf *headers, const char *name, uint64_t *ret);

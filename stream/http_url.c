@@ -1,5 +1,5 @@
-/* Addresses: whose origin, where a redirect leads, what may be printed. Parsed by libcurl's own parser,
- * so that what we compare is what it connects to. */
+/* Addresses: whose origin, where a redirect leads, what may be printed. Parsed by libcurl's own
+ * parser, so that what we compare is what it connects to. */
 #include "stream/http_parts.h"
 
 #include <stdlib.h>

@@ -91,7 +91,8 @@ void hub_release(struct hub *h) {
 
 /* ------------------------------------------------------------------ names */
 
-/* A name as the Hub allows it: letters, digits, - _ . but no "--", "..", and none of - . at an end. */
+/* A name as the Hub allows it: letters, digits, - _ . but no "--", "..", and none of - . at an
+ * end. */
 static bool is_repo_name(const char *s, size_t n) {
     if (!n || n > REPO_BYTES) return false;
     if (strchr("-.", s[0]) || strchr("-.", s[n - 1])) return false;
@@ -121,7 +122,8 @@ static void unescape(char *s) {
     *to = 0;
 }
 
-/* Length of a revision: up to the next '/', but "refs/pr/7" and "refs/convert/parquet" are whole. */
+/* Length of a revision: up to the next '/', but "refs/pr/7" and "refs/convert/parquet" are
+ * whole. */
 static size_t revision_length(const char *s) {
     size_t n = strcspn(s, "/");
     for (int parts = 1; parts < 3 && !strncmp(s, "refs/", 5) && s[n]; parts++)

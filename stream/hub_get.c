@@ -50,7 +50,8 @@ static void count(struct get *g, uint64_t bytes, int files, int kept) {
     log_progress(g->log, &p);
 }
 
-/* Only a digest proves that a file is the one: a regular file of the same size may be an older one. */
+/* Only a digest proves that a file is the one: a regular file of the same size may be an older
+ * one. */
 static bool is_there(const struct hub_entry *e, const char *path) {
     char sha[SHA256_HEX];
     uint64_t bytes;

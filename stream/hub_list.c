@@ -1,5 +1,5 @@
-/* What a repository holds: the revision is pinned to a commit, then the tree of that commit is read,
- * page by page (Link: rel="next"). Failures are told apart by what the Hub calls them. */
+/* What a repository holds: the revision is pinned to a commit, then the tree of that commit is
+ * read, page by page (Link: rel="next"). Failures are told apart by what the Hub calls them. */
 #include "stream/hub.h"
 #include "stream/hub_parts.h"
 
@@ -147,7 +147,7 @@ static int pin(struct hub_list *l, const struct hub *h, const struct hub_ref *re
          strspn(sha, "0123456789abcdef") != strlen(sha)))
         rc = err_set(err, ERR_NET, "%s: does not say which commit \"%s\" is", h->endpoint,
                      ref->revision);
-    if (rc == 0) strcpy(l->commit, sha);
+    if (rc == 0) memcpy(l->commit, sha, strlen(sha) + 1);
     cJSON_Delete(tree);
     http_reply_release(&reply);
     buf_release(&url);

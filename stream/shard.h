@@ -1,8 +1,8 @@
-/* Token shards: llm.c's .bin files, with an index beside them (design §4; bytes in docs/formats.md).
+/* Token shards: llm.c's .bin files, with an index beside them (byte by byte in docs/formats.md).
  *
  *   shards/train-00000.bin   256 int32 header (magic, version, tokens), then u16 or u32 tokens
  *   shards/train-00000.idx   magic, version, flags, count, u64 ends of documents in tokens
- *   shards/index.json        written last: splits → files with counts and sha256, tokenizer digest, …
+ *   shards/index.json        written last: splits → files with counts, sha256; tokenizer digest …
  *
  * Readers accept llm.c's own files, without .idx and index.json. */
 #ifndef LORY_STREAM_SHARD_H
@@ -34,15 +34,17 @@ struct shard_opts {
 
 struct shard_writer; /* one folder being written; one thread at a time */
 
-/* Takes over `dir` (made if missing): an index.json there is removed first, so that a stop leaves no
- * index that lies, then the shards of an earlier run. ERR_USAGE if the index.json is of another project. */
+/* Takes over `dir` (made if missing): an index.json there is removed first, so that a stop leaves
+ * no index that lies, then the shards of an earlier run. ERR_USAGE if the index.json is of another
+ * project. */
 int shard_writer_open(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
                       struct err *err);
-/* Appends one document to a split ("train", "valid"). Adds the EOT token by the convention, so that an
- * empty document is one token. ERR_DATA for an id that is not below V. */
+/* Appends one document to a split ("train", "valid"). Adds the EOT token by the convention, so that
+ * an empty document is one token. ERR_DATA for an id that is not below V. */
 int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
                      uint64_t text_bytes, struct err *err);
-/* Sets a member of index.json beyond those the writer knows: raw JSON text ("sources", "options", …). */
+/* Sets a member of index.json beyond those the writer knows: raw JSON text ("sources", "options",
+ * …). */
 int shard_writer_note(struct shard_writer *w, const char *key, const char *json, struct err *err);
 /* Commits the last shards, then index.json. Frees w whatever happens. */
 int shard_writer_finish(struct shard_writer *w, struct err *err);
@@ -70,13 +72,14 @@ struct shard_set {
     uint32_t eot_id;                   /* UINT32_MAX if unknown        */
     uint64_t seq_len;                  /* 0 if unknown                 */
     char tokenizer_digest[SHA256_HEX]; /* "" if unknown  */
-    /* Identity: of the shards' names, sizes and sha256 (or contents, where no index.json gives it). */
+    /* Identity: of the shards' names, sizes and sha256 (or contents, where no index.json gives
+     * it). */
     char digest[XXH128_HEX];
 };
 
-/* Opens the shards of `split` in the folder `path`, or the one file `path` (a .bin), or several: paths
- * [0..n). ERR_CORRUPT names the file and what is wrong: magic, version, a count that is not the file's
- * length, an .idx that does not fit. Validates before it allocates. */
+/* Opens the shards of `split` in the folder `path`, or the one file `path` (a .bin), or several:
+ * paths [0..n). ERR_CORRUPT names the file and what is wrong: magic, version, a count that is not
+ * the file's length, an .idx that does not fit. Validates before it allocates. */
 int shard_set_open(struct shard_set *ret, const char *const *paths, size_t n, const char *split,
                    struct err *err);
 void shard_set_close(struct shard_set *s); /* zeroes it */
@@ -88,8 +91,8 @@ static inline uint32_t shard_token(const struct shard *s, uint64_t i) {
 /* Copies tokens [at, at+n) of a shard, widened. */
 void shard_tokens(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out);
 
-/* `shard verify`: sha256 of every file against index.json, every token below V, .idx consistent. Calls
- * `found(ctx, text)` for each fault; returns 0 if there was none, else ERR_CORRUPT. */
+/* `shard verify`: sha256 of every file against index.json, every token below V, .idx consistent.
+ * Calls `found(ctx, text)` for each fault; returns 0 if there was none, else ERR_CORRUPT. */
 int shard_verify(const char *dir, void (*found)(void *ctx, const char *text), void *ctx,
                  const struct log *log, struct err *err);
 

@@ -104,7 +104,7 @@ static int load_head(struct shard_index *x, const cJSON *o, const char *what, st
                        (unsigned long long)vocab, (unsigned long long)token_bytes);
     if (*digest && !is_sha256(digest))
         return err_set(err, ERR_CORRUPT, "%s: tokenizer_digest is not 64 hex digits", what);
-    strcpy(x->tokenizer_digest, digest);
+    memcpy(x->tokenizer_digest, digest, strlen(digest) + 1); /* 64 or nothing */
     x->vocab = (uint32_t)vocab;
     x->eot_id = (uint32_t)eot_id;
     x->token_bytes = (unsigned)token_bytes;

@@ -1,6 +1,6 @@
-/* `shard verify`: everything index.json claims, checked against the bytes. Goes on after a fault, so that
- * one run names them all. One pass over each file: the tokens are looked at while the page cache has
- * them for the digest. */
+/* `shard verify`: everything index.json claims, checked against the bytes. Goes on after a fault,
+ * so that one run names them all. One pass over each file: the tokens are looked at while the page
+ * cache has them for the digest. */
 #include "stream/shard_index.h"
 
 #include <stdarg.h>

@@ -1,11 +1,12 @@
 /* Writing a folder of shards.
  *
- *   shard_writer ─▶ split "train" ─▶ [train-00000 committed][train-00001 committed][train-00002 open: .bin .idx]
- *                └▶ split "valid" ─▶ [valid-00000 open]
+ *   shard_writer ─▶ split "train" ─▶ [00000 committed][00001 committed][00002 open: .bin .idx]
+ *                └▶ split "valid" ─▶ [00000 open]
  *
- * Order on disk: the old index.json goes, then the old shards; each new shard commits its .idx and then
- * its .bin; the new index.json comes last. So at any instant the folder is the old run, the new run, or
- * without an index, and an .idx without an index.json tells readers that a run was interrupted.
+ * Order on disk: the old index.json goes, then the old shards; each new shard commits its .idx and
+ * then its .bin; the new index.json comes last. So at any instant the folder is the old run, the
+ * new run, or without an index, and an .idx without an index.json tells readers that a run was
+ * interrupted.
  *
  * The header of a .bin holds its number of tokens, which is known at the end only: sha256 therefore
  * reads the file back once, from the page cache (2 GB/s). */
@@ -105,7 +106,7 @@ int shard_writer_open(struct shard_writer **ret, const char *dir, const struct s
     w->notes = cJSON_CreateObject();
     int rc = w->dir && w->notes ? check_opts(&w->o, err) : err_nomem(err, strlen(dir));
     if (opts->tokenizer_digest && strlen(opts->tokenizer_digest) < sizeof w->digest)
-        strcpy(w->digest, opts->tokenizer_digest);
+        snprintf(w->digest, sizeof w->digest, "%s", opts->tokenizer_digest);
     w->o.tokenizer_digest = w->digest;
     if (rc == 0) rc = clear_folder(w->dir, err);
     if (rc == 0)

@@ -5,10 +5,10 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/signals.h"
-#include "stream/hub.h"
 #include "stream/shard_encode.h"
 #include "stream/shard_index.h"
 #include "tools/common.h"
+#include "tools/input.h"
 
 static double now(void) {
     struct timespec t;
@@ -27,21 +27,16 @@ struct options {
     uint64_t seq_len, shard_tokens;
     double valid_fraction;
     bool fraction_given;
-    struct docs_opts docs;
 };
 
-/* The two lists a run reads, and what came of each file. */
-struct inputs {
-    struct source_list train, valid;
-    struct docs_totals *of_train, *of_valid;
-    double fraction; /* > 0: of the training list, by hash */
-};
-
+/* What a run reads and writes. */
 struct run {
     struct tool *t;
     struct options *o;
-    struct hub hub;
-    struct inputs in;
+    struct input *in;                        /* the training sources                             */
+    struct source_list valid;                /* the files of the validation set                  */
+    double fraction;                         /* > 0: part of the training sources, by hash       */
+    struct docs_totals *of_train, *of_valid; /* what came of each file             */
     struct tokenizer *tokenizer;
     struct shard_writer *writer;
     struct shard_encode e;
@@ -75,48 +70,44 @@ static int list_of(struct source_list *to, struct source_file f, struct err *err
 
 /* --valid SOURCE may name files of the training sources: they are read once, for validation. */
 static int name_valid(struct run *r, struct err *err) {
-    struct inputs *in = &r->in;
-    int rc = source_resolve(&in->valid, r->o->valid, &r->hub, &r->t->log, err);
-    for (size_t i = 0; rc == 0 && i < in->train.n;) {
+    struct source_list *train = &r->in->list;
+    int rc = input_resolve_one(r->in, r->t, r->o->valid, &r->valid);
+    for (size_t i = 0; rc == 0 && i < train->n;) {
         size_t j = 0;
-        while (j < in->valid.n && !same_file(&in->train.v[i], &in->valid.v[j])) j++;
-        if (j == in->valid.n) {
+        while (j < r->valid.n && !same_file(&train->v[i], &r->valid.v[j])) j++;
+        if (j == r->valid.n) {
             i++;
             continue;
         }
-        log_info(&r->t->log, "%s: for validation, not for training", in->train.v[i].name);
+        log_info(&r->t->log, "%s: for validation, not for training", train->v[i].name);
         struct source_list gone = {0};
-        rc = list_of(&gone, take_file(&in->train, i), err);
+        rc = list_of(&gone, take_file(train, i), err);
         source_list_release(&gone);
     }
-    if (rc == 0 && !in->train.n)
+    if (rc == 0 && !train->n)
         rc = err_set(err, ERR_USAGE, "--valid takes all files; nothing is left to train on");
     return rc;
 }
 
 static int resolve(struct run *r, struct err *err) {
-    const struct strs *named = r->t->operands;
-    struct inputs *in = &r->in;
+    struct source_list *train = &r->in->list;
     struct options *o = r->o;
-    int rc = 0;
-    if (!named->n) rc = source_resolve(&in->train, "corpus", &r->hub, &r->t->log, err);
-    for (size_t i = 0; rc == 0 && i < named->n; i++)
-        rc = source_resolve(&in->train, named->v[i], &r->hub, &r->t->log, err);
-    if (rc < 0) return rc;
     if (o->valid && o->fraction_given)
         return err_set(err, ERR_USAGE, "--valid and --valid-fraction exclude each other");
+    int rc = input_resolve(r->in, r->t, "corpus");
+    if (rc < 0) return rc;
     if (o->valid)
         rc = name_valid(r, err);
     else if (o->fraction_given)
-        in->fraction = o->valid_fraction;
-    else if (in->train.n == 1)
-        in->fraction = 0.01;
+        r->fraction = o->valid_fraction;
+    else if (train->n == 1)
+        r->fraction = 0.01;
     else
-        rc = list_of(&in->valid, take_file(&in->train, in->train.n - 1), err);
+        rc = list_of(&r->valid, take_file(train, train->n - 1), err);
     if (rc < 0) return rc;
-    in->of_train = mem_array(in->train.n, sizeof *in->of_train);
-    in->of_valid = mem_array(in->valid.n + 1, sizeof *in->of_valid);
-    return in->of_train && in->of_valid ? 0 : err_nomem(err, in->train.n);
+    r->of_train = mem_array(train->n, sizeof *r->of_train);
+    r->of_valid = mem_array(r->valid.n + 1, sizeof *r->of_valid);
+    return r->of_train && r->of_valid ? 0 : err_nomem(err, train->n);
 }
 
 static int open_writer(struct run *r, struct err *err) {
@@ -157,16 +148,17 @@ static void note_files(cJSON *to, const struct source_list *list, const struct d
 /* Options that decide what is in the shards; threads do not. */
 static cJSON *options_tree(const struct run *r) {
     const struct options *o = r->o;
+    const struct docs_opts *d = &r->in->opts;
     cJSON *v = cJSON_CreateObject();
     cJSON_AddNumberToObject(v, "seed", (double)r->t->seed);
-    cJSON_AddNumberToObject(v, "valid_fraction", r->in.fraction);
+    cJSON_AddNumberToObject(v, "valid_fraction", r->fraction);
     cJSON_AddNumberToObject(v, "shard_tokens", (double)o->shard_tokens);
-    cJSON_AddNumberToObject(v, "shuffle_buffer", (double)o->docs.shuffle_buffer);
-    cJSON_AddNumberToObject(v, "skip", (double)o->docs.skip);
-    cJSON_AddNumberToObject(v, "take", (double)o->docs.take);
-    cJSON_AddStringToObject(v, "format", o->docs.format);
-    cJSON_AddStringToObject(v, "on_error", o->docs.on_error);
-    if (o->docs.field) cJSON_AddStringToObject(v, "field", o->docs.field);
+    cJSON_AddNumberToObject(v, "shuffle_buffer", (double)d->shuffle_buffer);
+    cJSON_AddNumberToObject(v, "skip", (double)d->skip);
+    cJSON_AddNumberToObject(v, "take", (double)d->take);
+    cJSON_AddStringToObject(v, "format", d->format);
+    cJSON_AddStringToObject(v, "on_error", d->on_error);
+    if (d->field) cJSON_AddStringToObject(v, "field", d->field);
     return v;
 }
 
@@ -181,9 +173,8 @@ static int note(struct run *r, const char *key, cJSON *tree, struct err *err) {
 
 static int note_run(struct run *r, struct err *err) {
     cJSON *files = cJSON_CreateArray();
-    const char *split = r->in.fraction > 0 ? "by hash" : "train";
-    note_files(files, &r->in.train, r->in.of_train, split);
-    note_files(files, &r->in.valid, r->in.of_valid, "valid");
+    note_files(files, &r->in->list, r->of_train, r->fraction > 0 ? "by hash" : "train");
+    note_files(files, &r->valid, r->of_valid, "valid");
     int rc = note(r, "sources", files, err);
     return rc < 0 ? rc : note(r, "options", options_tree(r), err);
 }
@@ -199,21 +190,16 @@ static int encode_list(struct run *r, const struct source_list *list, const char
 }
 
 static int encode_all(struct run *r, struct err *err) {
-    struct options *o = r->o;
-    o->docs.threads = tool_threads(r->t);
-    o->docs.seed = r->t->seed;
-    o->docs.hub = &r->hub;
-    o->docs.log = &r->t->log;
     r->e.writer = r->writer;
     r->e.tokenizer = r->tokenizer;
-    r->e.docs = o->docs;
+    r->e.docs = r->in->opts;
     r->e.seed = r->t->seed;
     r->e.log = &r->t->log;
-    int rc = encode_list(r, &r->in.train, "train", r->in.of_train, r->in.fraction, err);
+    int rc = encode_list(r, &r->in->list, "train", r->of_train, r->fraction, err);
     if (rc < 0) return rc;
     /* The validation set is whole and in its own order, whatever part of the rest is asked for. */
     r->e.docs.skip = r->e.docs.take = r->e.docs.shuffle_buffer = 0;
-    return encode_list(r, &r->in.valid, "valid", r->in.of_valid, 0, err);
+    return encode_list(r, &r->valid, "valid", r->of_valid, 0, err);
 }
 
 /* The tokenizer goes along, so that a trainer can put it beside its checkpoints. */
@@ -270,12 +256,11 @@ static int report(struct run *r) {
     return 0;
 }
 
-static int run_shard(struct tool *t, struct options *o) {
-    struct run r = {.t = t, .o = o};
+static int run_shard(struct tool *t, struct options *o, struct input *in) {
+    struct run r = {.t = t, .o = o, .in = in};
     double begun = now();
     signals_install();
-    int rc = hub_env(&r.hub, NULL, &t->log, &t->err);
-    if (rc == 0) rc = resolve(&r, &t->err);
+    int rc = resolve(&r, &t->err);
     if (rc == 0) rc = open_writer(&r, &t->err);
     if (rc == 0) rc = encode_all(&r, &t->err);
     if (rc == 0 && !r.e.train.documents)
@@ -285,11 +270,9 @@ static int run_shard(struct tool *t, struct options *o) {
     if (rc == 0) rc = report(&r);
     shard_writer_abort(r.writer);
     tokenizer_free(r.tokenizer);
-    source_list_release(&r.in.train);
-    source_list_release(&r.in.valid);
-    free(r.in.of_train);
-    free(r.in.of_valid);
-    hub_release(&r.hub);
+    source_list_release(&r.valid);
+    free(r.of_train);
+    free(r.of_valid);
     return rc;
 }
 
@@ -313,25 +296,25 @@ static int shard_main(int argc, char **argv) {
                         .eot = "after",
                         .seq_len = 1024,
                         .shard_tokens = 100000000,
-                        .valid_fraction = 0.01,
-                        .docs = docs_defaults};
-    struct opt opts[24] = {
+                        .valid_fraction = 0.01};
+    struct input in = {.opts = docs_defaults};
+    struct opt opts[16 + INPUT_ROWS] = {
         {"Shards", .type = OPT_GROUP},
-        {"seq-len", 0, OPT_U64, &o.seq_len, "N",
-         "tokens in a training sequence, recorded for the trainer", .min = 1, .max = 1 << 24},
+        {"seq-len", 0, OPT_U64, &o.seq_len, "N", "tokens in a training sequence, for the trainer",
+         .min = 1, .max = 1 << 24},
         {"tokenizer", 't', OPT_STR, &o.tok, "TOK", "the tokenizer: a folder or a file"},
-        {"output", 'o', OPT_STR, &o.output, "PATH", "folder to write"},
+        TOOL_OUTPUT(&o.output, "folder to write"),
         {"eot", 0, OPT_CHOICE, &o.eot, "WHERE", "where <|endoftext|> stands", "after|before|none"},
         {"shard-tokens", 0, OPT_U64, &o.shard_tokens, "N",
          "cut shards at about N tokens, at a document's end", .min = 1, .max = INT32_MAX},
         {"Validation", .type = OPT_GROUP},
         {"valid", 0, OPT_STR, &o.valid, "SOURCE", "the validation set"},
         {"valid-fraction", 0, OPT_F64, &o.valid_fraction, "F",
-         "validation set by keyed hash (0: none)", .min = 0, .max = 0.5},
+         "share of the documents for validation, by keyed hash; 0: none", .min = 0, .max = 0.5},
         {"Reading", .type = OPT_GROUP},
     };
-    size_t n = 10;
-    n += docs_option_rows(opts + n, sizeof opts / sizeof *opts - n - 1, &o.docs);
+    enum { FRACTION = 8, OWN = 10 };
+    docs_option_rows(opts + OWN, INPUT_ROWS, &in.opts);
     struct program p = {.name = "shard",
                         .summary = "write token shards for training",
                         .usage = "[SOURCE…] --seq-len N [-t tok/] [-o shards/] [--valid SOURCE]\n"
@@ -341,12 +324,9 @@ static int shard_main(int argc, char **argv) {
                         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
-    if (rc == 0) {
-        for (size_t i = 0; i < n; i++)
-            if (opts[i].type != OPT_GROUP && !strcmp(opts[i].name, "valid-fraction"))
-                o.fraction_given = opts[i].given;
-        rc = run_shard(&t, &o);
-    }
+    o.fraction_given = opts[FRACTION].given;
+    if (rc == 0) rc = run_shard(&t, &o, &in);
+    input_release(&in);
     return tool_end(&t, rc);
 }
 

@@ -1,11 +1,13 @@
-/* What is written is what is read: tokens, ends of documents, counts, cuts; and what a run leaves. */
+/* What is written is what is read: tokens, ends of documents, counts, cuts; and what a run
+ * leaves. */
 #include "shard_help.h"
 #include "base/json.h"
 
 static const struct shard_opts narrow = {
     .vocab = 65536, .eot_id = 0, .seq_len = 128, .shard_tokens = 500, .tokenizer_digest = ""};
 
-/* Walks a split document by document and compares with add_documents(). Returns the documents seen. */
+/* Walks a split document by document and compares with add_documents(). Returns the documents
+ * seen. */
 static size_t compare(const struct shard_set *s, uint32_t vocab, enum shard_eot eot) {
     size_t i = 0; /* document */
     for (size_t k = 0; k < s->n; k++) {
@@ -142,7 +144,8 @@ static void abort_leaves_nothing(void **state) {
     assert_int_equal(count_files(*state), 0);
 }
 
-/* A stop without abort (kill -9) leaves whole shards and no index: readers must say so, not train. */
+/* A stop without abort (kill -9) leaves whole shards and no index: readers must say so, not
+ * train. */
 static void half_a_run_is_refused(void **state) {
     struct shard_writer *w;
     struct shard_set s;
@@ -190,7 +193,8 @@ static void notes_are_in_the_index(void **state) {
     cJSON_Delete(tree);
 }
 
-/* One file of a folder, named by itself, keeps what index.json says of it; moved away, it is llm.c's. */
+/* One file of a folder, named by itself, keeps what index.json says of it; moved away, it is
+ * llm.c's. */
 static void single_file(void **state) {
     struct shard_set s;
     struct err err = {0};
