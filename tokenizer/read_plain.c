@@ -174,8 +174,8 @@ static const char *rank_line(struct ranks *k, const char *s, const char *end, in
     if (!space) return "not a line of .tiktoken (base64, blank, rank)";
     for (p = space + 1; p < end && *p >= '0' && *p <= '9' && rank < TOKENIZER_NO_ID; p++)
         rank = rank * 10 + (uint64_t)(*p - '0');
-    if (p == space + 1 || p != end) return "the rank is not a whole number";
     if (rank >= TOKENIZER_NO_ID / 2) return "the rank is absurd";
+    if (p == space + 1 || p != end) return "the rank is not a whole number";
     *rc = buf_reserve(&k->bytes, (size_t)(space - s), err);
     if (*rc < 0) return NULL;
     if ((size_t)(space - s) > TOKEN_MAX / 3 * 4) return "a token longer than 4096 bytes";
