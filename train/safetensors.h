@@ -100,7 +100,7 @@ typedef int (*st_fill)(const struct st_out *t, uint64_t at, size_t bytes, void *
 
 /* Writes the file atomically, tensors and header byte for byte in the crate's order; sorts v[0..n)
  * so. `metadata`: key, value, key, value, …, NULL; NULL itself is {"format": "pt"}, as transformers
- * writes. `fill` may be NULL if every tensor has data; at most 4 MiB are asked for at a time. */
+ * writes; a list of NULL alone writes none. `fill` may be NULL if every tensor has data; at most 4 MiB are asked for at a time. */
 int safetensors_write(const char *path, struct st_out *v, size_t n, const char *const *metadata,
                       st_fill fill, struct err *err);
 

@@ -25,15 +25,15 @@ static int tensor_bytes(const struct st_out *t, uint64_t *ret, struct err *err) 
 
 static int put_metadata(struct buf *h, const char *const *metadata, struct err *err) {
     static const char *const torch[] = {"format", "pt", NULL};
-    int rc = buf_str(h, "{\"__metadata__\":{", err);
     if (!metadata) metadata = torch;
+    int rc = buf_str(h, metadata[0] ? "{\"__metadata__\":{" : "{", err);
     for (size_t i = 0; rc == 0 && metadata[i]; i += 2) {
         if (i) rc = buf_char(h, ',', err);
         if (rc == 0) rc = json_quote(h, metadata[i], strlen(metadata[i]), err);
         if (rc == 0) rc = buf_char(h, ':', err);
         if (rc == 0) rc = json_quote(h, metadata[i + 1], strlen(metadata[i + 1]), err);
     }
-    return rc == 0 ? buf_char(h, '}', err) : rc;
+    return rc == 0 && metadata[0] ? buf_char(h, '}', err) : rc;
 }
 
 /* {"__metadata__":{},"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}} and blanks */
@@ -46,7 +46,7 @@ static int put_header(struct buf *h, const struct st_out *v, size_t n, const cha
         if (i && strcmp(t->name, v[i - 1].name) == 0 && t->dtype == v[i - 1].dtype)
             return err_set(err, ERR_OTHER, "tensor %s comes twice", t->name);
         rc = tensor_bytes(t, &bytes, err);
-        if (rc == 0) rc = buf_char(h, ',', err);
+        if (rc == 0 && h->n > 1) rc = buf_char(h, ',', err);
         if (rc == 0) rc = json_quote(h, t->name, strlen(t->name), err);
         if (rc == 0)
             rc = buf_printf(h, err, ":{\"dtype\":\"%s\",\"shape\":[", st_dtype_name(t->dtype));
