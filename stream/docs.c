@@ -179,8 +179,7 @@ static void settle_bad(struct docs *d, struct part *p) {
 }
 
 int docs_settle(struct docs *d, struct part *p) {
-    bool something = p->n_bad || p->failed.code;
-    while (something && lowest_extracting(d) < p->seq) pthread_cond_wait(&d->settled, &d->lock);
+    while (lowest_extracting(d) < p->seq) pthread_cond_wait(&d->settled, &d->lock);
     bool good = p->seq < d->stop_seq;
     if (good && p->n_bad) settle_bad(d, p);
     if (good && p->failed.code) {

@@ -5,10 +5,10 @@
  *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
  *   docs_order.c    skip, take, shuffle: the same, one at a time
  *
- * A part is numbered when it is taken. Several threads extract at once, so that a later part may be
- * done first; what must happen in order (the first error counts, rejected records are written) happens
- * in docs_settle(), which waits until all lower numbers are settled, and only where there is something
- * to settle. Batches numbered `stop_seq` and above are never handed out. */
+ * A part is numbered when it is taken. Several threads extract at once, and then wait in docs_settle()
+ * until all lower numbers are settled: short, as extraction is, and so the first bad record in the order
+ * of the input ends everything, rejected records are written in order, and nothing behind a failure is
+ * ever handed out. */
 #ifndef LORY_STREAM_DOCS_PARTS_H
 #define LORY_STREAM_DOCS_PARTS_H
 

@@ -70,8 +70,16 @@ static bool push_last(struct reading *r) {
 
 static void push_failure(struct reading *r, const struct err *failed) {
     if (!r->p) r->p = part_new(r->d);
-    if (!r->p) return;
-    char *last = r->p->is_text ? NULL : memrchr(r->p->data.v, '\n', r->p->data.n);
+    if (!r->p) { /* not even that: nothing more can be handed out */
+        pthread_mutex_lock(&r->d->lock);
+        r->d->failed = *failed;
+        r->d->stop_seq = 0;
+        pthread_cond_broadcast(&r->d->more);
+        pthread_mutex_unlock(&r->d->lock);
+        return;
+    }
+    bool lines = r->p->data.n && !r->p->is_text;
+    char *last = lines ? memrchr(r->p->data.v, '\n', r->p->data.n) : NULL;
     r->p->data.n =
         last ? (size_t)(last - r->p->data.v) + 1 : 0; /* a record that breaks off is none */
     r->p->failed = *failed;

@@ -21,20 +21,11 @@ static bool stopped(struct docs *d) {
     return is;
 }
 
-/* A batch may have been handed out just before a failure in one of lower number was found. By its turn
- * all lower ones are settled, so this is the moment to know. */
-static bool behind_failure(struct docs *d, const struct batch *b) {
-    pthread_mutex_lock(&d->lock);
-    bool is = !d->order && b->seq >= d->stop_seq;
-    pthread_mutex_unlock(&d->lock);
-    return is;
-}
-
 /* Waits for the batch's turn and writes it, unless the run has failed. */
 static int in_turn(struct run *r, struct batch *b, int thread, int rc, struct err *err) {
     pthread_mutex_lock(&r->lock);
     while (r->turn != b->seq && r->rc == 0) pthread_cond_wait(&r->change, &r->lock);
-    bool drop = r->rc < 0 || behind_failure(r->d, b);
+    bool drop = r->rc < 0;
     pthread_mutex_unlock(&r->lock);
     if (drop)
         rc = 0;
