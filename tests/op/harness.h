@@ -77,7 +77,7 @@ double op_slope(double (*f)(void *ctx), void *ctx, float *x);
 /* Sum of w[i] * y[i]. */
 double weighted(const float *y, const float *w, size_t n);
 
-/* Times fn(v, ctx) on the best table: best of several, printed with GFLOP/s and GB/s. */
+/* Times fn(v, ctx) on the best table: best of several. `flops` and `bytes` 0: unknown. */
 void op_bench(struct dev *v, const char *what, void (*fn)(struct dev *v, void *ctx), void *ctx,
               double flops, double bytes);
 /* The best table, for --bench; `threads` 0: all. */

@@ -106,6 +106,11 @@ static void scores(float *to, const float *left, const float *cols, const struct
                hd->units, false, hd->pairs);
 }
 
+/* Columns of a score block that are used for n keys: whole vectors, whole panels on either side. */
+INLINE size_t used(size_t n) {
+    return round_up(round_up(n, MR), NR);
+}
+
 /* Lanes j … of a row that lie in [lo, hi). */
 INLINE vi inside(size_t j, int lo, int hi) {
     vi index;
@@ -115,12 +120,14 @@ INLINE vi inside(size_t j, int lo, int hi) {
 }
 
 /* Rows of fp32 narrowed: with pairs along the columns (rows of bf16), or along the rows. */
-static void narrow_rows(float *to, const float *from, size_t m) {
-    for (size_t e = 0; e < m * BK; e += VL) st(to, e, VL, true, ldf(from + e));
+static void narrow_rows(float *to, const float *from, size_t m, size_t n) {
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < used(n); j += VL)
+            st(to, i * BK + j, VL, true, ldf(from + i * BK + j));
 }
-static void narrow_pairs(float *to, const float *from, size_t m) {
+static void narrow_pairs(float *to, const float *from, size_t m, size_t n) {
     for (size_t u = 0; u < (m + 1) / 2; u++)
-        for (size_t j = 0; j < BK; j += VL) {
+        for (size_t j = 0; j < used(n); j += VL) {
             vf lo = ldf(from + 2 * u * BK + j), hi = {0};
             if (2 * u + 1 < m) hi = ldf(from + (2 * u + 1) * BK + j);
             vu pair = __builtin_convertvector(vf_narrow(lo), vu) |
@@ -130,15 +137,16 @@ static void narrow_pairs(float *to, const float *from, size_t m) {
 }
 
 /* Turns row i of the scores of keys k0 … into exp(score - max) in place, zero outside [lo, hi) (relative
- * to k0) and to the end of the block; returns the factor by which earlier sums shrink. */
-INLINE float softmax_row(float *s, float scale, int lo, int hi, float *max, float *sum) {
+ * to k0) in the rest of `width`; returns the factor by which earlier sums shrink. */
+INLINE float softmax_row(float *s, size_t width, float scale, int lo, int hi, float *max,
+                         float *sum) {
     vf top = vf_all(-INFINITY);
-    for (size_t j = 0; j < BK; j += VL)
+    for (size_t j = 0; j < width; j += VL)
         top = vf_max(top, vf_pick(inside(j, lo, hi), ldf(s + j) * scale, vf_all(-INFINITY)));
     float new_max = vf_top(top);
     if (new_max < *max) new_max = *max;
     vf total = {0};
-    for (size_t j = 0; j < BK; j += VL) {
+    for (size_t j = 0; j < width; j += VL) {
         vf p = vf_exp(ldf(s + j) * scale - new_max);
         p = vf_pick(inside(j, lo, hi), p, (vf){0});
         stf(s + j, p);
@@ -172,7 +180,7 @@ static void forward_block(struct scratch *s, const struct head *hd, size_t i0, s
             memset(row, 0, BK * sizeof *row);
             continue;
         }
-        float shrink = softmax_row(row, hd->scale, lo, hi, &s->max[i], &s->sum[i]);
+        float shrink = softmax_row(row, used(n), hd->scale, lo, hi, &s->max[i], &s->sum[i]);
         if (shrink != 1)
             for (size_t c = 0; c < hd->HSp; c += VL)
                 stf(s->out + i * hd->HSp + c, ldf(s->out + i * hd->HSp + c) * shrink);
@@ -183,7 +191,7 @@ static void forward_block(struct scratch *s, const struct head *hd, size_t i0, s
     }
     struct left p = {s->s, BK, 1, MR * BK};
     if (hd->pairs) {
-        narrow_rows(s->s_half, s->s, m);
+        narrow_rows(s->s_half, s->s, m, n);
         p = (struct left){s->s_half, BK / 2, 1, MR * BK / 2};
     }
     gemm_block(s->out, hd->HSp, &p, block_rows(s, hd, k0), NR * gemm_units(BK, hd->bf16),
@@ -223,7 +231,7 @@ static void backward_rows(struct scratch *s, const struct head *hd, const float 
         if (hd->drop)
             dropout_row(s->keep, hd->drop, hd->b,
                         dropout_attention_row(hd->T, hd->h, (int)(i0 + i)) + k0, BK);
-        for (size_t j = 0; j < BK; j += VL) {
+        for (size_t j = 0; j < used(n); j += VL) {
             vi in = inside(j, lo, hi);
             vf prob = vf_pick(in, vf_exp(ldf(p + j) * hd->scale - lse[i0 + i]), (vf){0});
             vf dp = vf_pick(in, ldf(ds + j), (vf){0}), kept = prob;
@@ -246,9 +254,9 @@ static void backward_block(struct scratch *s, const struct head *hd, const float
     backward_rows(s, hd, lse, D, i0, m, k0, n);
     struct left pt = {s->s, 1, BK, MR}, dst = {s->dp, 1, BK, MR}, ds = {s->dp, BK, 1, MR * BK};
     if (hd->pairs) {
-        narrow_pairs(s->p_pairs, s->s, m);
-        narrow_pairs(s->ds_pairs, s->dp, m);
-        narrow_rows(s->ds_half, s->dp, m);
+        narrow_pairs(s->p_pairs, s->s, m, n);
+        narrow_pairs(s->ds_pairs, s->dp, m, n);
+        narrow_rows(s->ds_half, s->dp, m, n);
         pt.p = s->p_pairs;
         dst.p = s->ds_pairs;
         ds = (struct left){s->ds_half, BK / 2, 1, MR * BK / 2};

@@ -42,13 +42,17 @@ void dropout_row(float *factors, const struct dropout *drop, int b, uint64_t e, 
         uint64_t block = e / 8;
         philox_vector(out, drop->key, (uint64_t)drop->site << 40 | block,
                       drop->sample0 + (uint64_t)b);
+        /* Words 0 and 1, then 2 and 3 of each block: its eight lanes in order (little endian). */
+        vq low = out[0] | out[1] << 32, high = out[2] | out[3] << 32;
+        uint64_t words[VL];
+        for (int i = 0; i < VL / 2; i++) words[2 * i] = low[i], words[2 * i + 1] = high[i];
         float all[4 * VL]; /* the factors of elements 8 * block … */
-        for (int j = 0; j < 4; j++)
-            for (int half = 0; half < 2; half++) {
-                vq lane = out[j] >> (16 * half) & 0xffff;
-                for (int i = 0; i < VL / 2; i++)
-                    all[8 * i + 2 * j + half] = lane[i] >= rule.threshold ? rule.scale : 0;
-            }
+        for (int i = 0; i < 4; i++) {
+            vh lanes16;
+            memcpy(&lanes16, (const char *)words + (size_t)i * sizeof lanes16, sizeof lanes16);
+            vi kept = __builtin_convertvector(lanes16, vi) >= (int32_t)rule.threshold;
+            stf(all + i * VL, (vf)(kept & (vi)vf_all(rule.scale)));
+        }
         size_t skip = e % 8, take = 4 * VL - skip < n ? 4 * VL - skip : n;
         memcpy(factors, all + skip, take * sizeof *factors);
         factors += take, e += take, n -= take;

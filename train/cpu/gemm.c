@@ -22,23 +22,33 @@ INLINE float unit_pair(uint16_t lo, uint16_t hi) {
     return f;
 }
 
-/* `count` vectors' worth of neighbours i … i + width - 1 at each of the K rows of x. */
+/* One row of n neighbours for `width` lanes; `two`: there is a next row to make pairs with. */
+INLINE void pack_row(float *out, int width, const struct matrix *x, size_t row, bool two,
+                     size_t n) {
+    if (x->bf16 && ISA_LEVEL == 3) {
+        const uint16_t *r0 = (const uint16_t *)x->p + row, *r1 = r0 + x->ld;
+        if (two)
+            for (size_t i = 0; i < n; i++) out[i] = unit_pair(r0[i], r1[i]);
+        else
+            for (size_t i = 0; i < n; i++) out[i] = unit_pair(r0[i], 0);
+    } else if (x->bf16) {
+        for (size_t i = 0; i < n; i++) out[i] = unit_one(x, row + i);
+    } else {
+        memcpy(out, (const float *)x->p + row, n * sizeof *out);
+    }
+    for (size_t i = n; i < (size_t)width; i++) out[i] = 0;
+}
+
+/* Neighbours i0 … i0 + n at each of the K rows of x. */
 INLINE void pack_along(float *out, int width, const struct matrix *x, size_t k0, size_t k,
                        size_t i0, size_t n) {
-    bool pairs = x->bf16 && ISA_LEVEL == 3;
-    size_t step = pairs ? 2 : 1;
+    size_t step = x->bf16 && ISA_LEVEL == 3 ? 2 : 1;
     for (size_t kk = 0; kk < k; kk += step, out += width) {
         size_t row = (k0 + kk) * x->ld + i0;
-        if (pairs) {
-            const uint16_t *r0 = (const uint16_t *)x->p + row, *r1 = r0 + x->ld;
-            bool two = kk + 1 < k;
-            for (size_t i = 0; i < n; i++) out[i] = unit_pair(r0[i], two ? r1[i] : 0);
-        } else if (x->bf16) {
-            for (size_t i = 0; i < n; i++) out[i] = unit_one(x, row + i);
-        } else {
-            memcpy(out, (const float *)x->p + row, n * sizeof *out);
-        }
-        for (size_t i = n; i < (size_t)width; i++) out[i] = 0;
+        if (n == (size_t)width)
+            pack_row(out, width, x, row, kk + 1 < k, (size_t)width);
+        else
+            pack_row(out, width, x, row, kk + 1 < k, n);
     }
 }
 
