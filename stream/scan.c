@@ -47,7 +47,7 @@ const struct scan scan_plain = {find_end, unescape, utf8, "plain"};
 
 const struct scan *scan_best(void) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi2"))
         return &scan_avx512;
     if (__builtin_cpu_supports("avx2")) return &scan_avx2;
 #endif

@@ -3,6 +3,7 @@
  *   STEP           bytes looked at at once
  *   SPECIAL(p)     bit i set if p[i] is '"', '\\' or below 0x20, for i < STEP
  *   COPY(d, p)     copies STEP bytes
+ *   OWN_UNESCAPE   if it has an unescape() of its own
  *
  * A block is copied whole before its first special byte is known: what was copied too much is written
  * over by what follows. That is why dst needs slack, and why a short tail goes byte by byte. */
@@ -109,6 +110,8 @@ static enum scan_end find_end(const char *src, size_t n, size_t *at, bool *escap
     return string_loop(NULL, src, n, at, NULL, escaped);
 }
 
+#ifndef OWN_UNESCAPE
 static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
     return string_loop(dst, src, n, at, dst_n, NULL);
 }
+#endif
