@@ -129,6 +129,35 @@ static void slopes_packed_untied_scaled_by_layer(void **state) {
     check_slopes(&c, true, 2e-3);
 }
 
+/* scale_attn_by_inverse_layer_idx is q / (layer + 1), scale_attn_weights = false is q * sqrt(HS): the
+ * same loss as from queries that were made so much larger or smaller. */
+static void attention_is_scaled_as_configured(void **state) {
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        struct model_config c = small();
+        struct fixture f, g;
+        struct param *p;
+        open_fixture(&f, &c, backend_ref(), DTYPE_F32, false);
+        c.scale_by_layer = which == 0;
+        c.scale_attn = which == 0;
+        open_fixture(&g, &c, backend_ref(), DTYPE_F32, false);
+        size_t n = model_params(f.model, &p);
+        for (size_t i = 0; i < n; i++) {
+            int layer;
+            char rest[64];
+            if (sscanf(p[i].name, "transformer.h.%d.%63s", &layer, rest) != 2) continue;
+            if (strncmp(rest, "attn.c_attn", 11) != 0) continue;
+            float factor = which == 0 ? 1.0f / (float)(layer + 1) : sqrtf(24 / 3);
+            size_t width = (size_t)p[i].dims[p[i].n_dims - 1];
+            for (size_t k = 0; k < p[i].n; k++) /* of q, k, v the first third */
+                if (k % width < width / 3) p[i].master[k] *= factor;
+        }
+        assert_true(fabs(loss_at(&f) - loss_at(&g)) < 1e-5);
+        close_fixture(&f);
+        close_fixture(&g);
+    }
+}
+
 /* Rows of one batch, or two batches of one row: masks go by the sample's number, not by the batch. */
 static void dropout_does_not_depend_on_the_batch(void **state) {
     struct model_config c = small();
@@ -244,6 +273,7 @@ int main(void) {
         cmocka_unit_test(slopes_plain),
         cmocka_unit_test(slopes_with_dropout),
         cmocka_unit_test(slopes_packed_untied_scaled_by_layer),
+        cmocka_unit_test(attention_is_scaled_as_configured),
         cmocka_unit_test(dropout_does_not_depend_on_the_batch),
         cmocka_unit_test(first_values),
         cmocka_unit_test(bf16_is_near_fp32),
