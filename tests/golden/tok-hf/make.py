@@ -19,7 +19,7 @@ def text(n):
     return "".join(out)
 
 
-t = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix=""))
+t = Tokenizer(models.BPE())
 t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 t.decoder = decoders.ByteLevel()
 t.post_processor = processors.ByteLevel(trim_offsets=False)

@@ -1,0 +1,169 @@
+"""Lory's tokenizer beside HF tokenizers (and tiktoken, transformers where there are): ids of many kinds of
+vocabulary for random texts, and the files that both write. Run with the folder of the programs; the
+interpreter named by LORY_PYTHON is used if this one lacks the packages; exit 77 if both do."""
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import processors, trainers
+except ImportError:
+    other = os.environ.pop("LORY_PYTHON", None)
+    if other:
+        os.execv(other, [other] + sys.argv)
+    print("the package tokenizers is not installed")
+    sys.exit(77)
+
+TOOLS = os.path.abspath(sys.argv.pop(1))
+EOT = "<|endoftext|>"
+CL100K = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+          r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+BITS = ["def f(self):\n    return ", "    ", "\t", "\n", "\n\n", "\r\n", " ", "  ", "'s", "'LL", "don't",
+        "1234567", "½Ⅻ٣", "été", "данные", "数据データ", "안녕", "e\u0301", "😀", "👩‍👩‍👧", "\u00a0", "\u3000",
+        "\u2028", "\x85", "\x00", "\ufeff", "ſ", "İ", "==", "->", "-" * 70, "aaaa", "x" * 90, "_", EOT,
+        "<pad>", "<|endof", "<L>", "<R>", "WORD", "<b>"]
+
+
+def texts(rng, n, longest):
+    return ["".join(rng.choice(BITS) if rng.random() < 0.6 else
+                    rng.choice("abcdefghijklmnop") * rng.randint(1, 3)
+                    for _ in range(rng.randint(0, longest))) for _ in range(n)]
+
+
+def trained(rng, pre, vocab=700, **options):
+    t = Tokenizer(models.BPE(**options))
+    t.pre_tokenizer = pre
+    t.decoder = decoders.ByteLevel()
+    t.train_from_iterator(texts(rng, 200, 60), trainers.BpeTrainer(
+        vocab_size=vocab, special_tokens=[EOT, "<pad>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return t
+
+
+def byte_level(**more):
+    return pre_tokenizers.ByteLevel(**{"add_prefix_space": False, **more})
+
+
+def split(behavior, invert):
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(CL100K), behavior, invert=invert),
+                                    byte_level(use_regex=False)])
+
+
+def kinds(rng):
+    yield "gpt2", trained(rng, byte_level())
+    yield "prefix space", trained(rng, byte_level(add_prefix_space=True))
+    yield "cl100k", trained(rng, split("isolated", False))
+    yield "cl100k, removed", trained(rng, split("removed", True))
+    yield "ignore_merges", trained(rng, byte_level(), ignore_merges=True)
+    t = trained(rng, byte_level())
+    t.add_special_tokens([AddedToken("<L>", lstrip=True), AddedToken("<R>", rstrip=True)])
+    t.add_tokens([AddedToken("WORD", single_word=True), AddedToken("<b>", normalized=False),
+                  AddedToken("数据", normalized=True)])
+    t.post_processor = processors.TemplateProcessing(
+        single=f"{EOT} $A", pair=f"{EOT} $A $B", special_tokens=[(EOT, 0)])
+    yield "added tokens", t
+
+
+def run(*args, given=None):
+    r = subprocess.run([os.path.join(TOOLS, args[0]), *map(str, args[1:])], input=given,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
+    if r.returncode:
+        raise AssertionError(f"{' '.join(map(str, args))}: exit {r.returncode}: {r.stderr.decode()}")
+    return r.stdout
+
+
+def encoded(tok, docs, *more):
+    given = "".join(json.dumps({"text": d}) + "\n" for d in docs).encode()
+    out = run("tokenize", "encode", "-q", "-t", tok, "--format", "jsonl", "--field", "text", "--ids",
+              "json", *more, "-", given=given)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+class Tokenizers(unittest.TestCase):
+    def setUp(self):
+        self.rng = random.Random(int(os.environ.get("LORY_SEED", "1")))
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        os.chdir(folder.name)
+        self.addCleanup(os.chdir, "/")
+
+    def compare(self, want, got, docs):
+        for w, g, d in zip(want, got, docs):
+            self.assertEqual(w, g, repr(d))
+        self.assertEqual(len(want), len(got))
+
+    def test_ids(self):
+        for name, t in kinds(self.rng):
+            with self.subTest(kind=name):
+                t.save("tokenizer.json")
+                docs = texts(self.rng, 300, 40)
+                want = [t.encode(d, add_special_tokens=False).ids for d in docs]
+                self.compare(want, encoded("tokenizer.json", docs, "--allow-special", "all"), docs)
+
+    def test_decoding(self):
+        t = trained(self.rng, byte_level())
+        t.save("tokenizer.json")
+        docs = texts(self.rng, 200, 40)
+        ids = "".join(json.dumps(i) + "\n" for i in encoded("tokenizer.json", docs)).encode()
+        out = run("tokenize", "decode", "-t", "tokenizer.json", "--ids", "json", "--format", "jsonl",
+                  given=ids)
+        self.assertEqual([json.loads(line)["text"] for line in out.splitlines()], docs)
+
+    def test_files(self):
+        """bpe-train's files are the bytes that a retrained GPT-2 tokenizer saves."""
+        docs = texts(self.rng, 150, 60)
+        t = Tokenizer(models.BPE())
+        t.pre_tokenizer, t.decoder = byte_level(), decoders.ByteLevel()
+        t.post_processor = processors.ByteLevel(trim_offsets=False)
+        t.train_from_iterator(docs, trainers.BpeTrainer(
+            vocab_size=600, special_tokens=[AddedToken(EOT, normalized=True)], show_progress=False,
+            continuing_subword_prefix="", end_of_word_suffix="",
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+        os.mkdir("hf")
+        t.save("hf/tokenizer.json")
+        t.model.save("hf")
+        os.mkdir("corpus")
+        with open("corpus/a.jsonl", "w") as f:
+            f.writelines(json.dumps({"text": d}) + "\n" for d in docs)
+        run("bpe-train", "corpus", "--vocab", 600, "-o", "tok", "-q")
+        for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+            with open(f"hf/{name}", "rb") as a, open(f"tok/{name}", "rb") as b:
+                self.assertEqual(a.read(), b.read(), name)
+        self.check_transformers(docs)
+        self.check_tiktoken(docs)
+
+    def check_transformers(self, docs):
+        try:
+            from transformers import AutoTokenizer
+        except ImportError:
+            return
+        t = AutoTokenizer.from_pretrained("tok")
+        self.assertEqual((len(t), t.eos_token_id), (600, 0))
+        want = [t(d, add_special_tokens=False)["input_ids"] for d in docs]
+        self.compare(want, encoded("tok", docs, "--allow-special", "all"), docs)
+        t.save_pretrained("again")
+        digest = [json.loads(run("tokenize", "info", "--json", "-t", d))["digest"]
+                  for d in ("tok", "again")]
+        self.assertEqual(*digest)
+
+    def check_tiktoken(self, docs):
+        try:
+            import tiktoken
+            from tiktoken.load import load_tiktoken_bpe
+        except ImportError:
+            return
+        e = tiktoken.Encoding("x", pat_str=r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++|"
+                              r" ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s",
+                              mergeable_ranks=load_tiktoken_bpe(os.path.abspath("tok/tokenizer.tiktoken")),
+                              special_tokens={EOT: 0}, explicit_n_vocab=600)
+        self.compare([e.encode_ordinary(d) for d in docs],
+                     encoded("tok/tokenizer.tiktoken", docs), docs)
+
+
+if __name__ == "__main__":
+    unittest.main()
