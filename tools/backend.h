@@ -15,4 +15,9 @@ struct backend_choice {
 int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,
                    struct err *err);
 
+/* For main, before anything else. OpenMP's threads by default spin for milliseconds at every barrier,
+ * which on a machine shared with others costs several times what it gains; how long is read from the
+ * environment before main begins. So: unless someone has set it, sets it and starts the program again. */
+void backend_spin_less(char **argv);
+
 #endif

@@ -72,20 +72,56 @@ static const struct recipe {
     } set[20];
 } recipes[] = {
     {"codeparrot-small",
-     {{"batch", "12"}, {"accumulate", "1"}, {"lr", "5e-4"}, {"schedule", "cosine"},
-      {"warmup", "2000"}, {"warmup-style", "hf"}, {"min-lr", "0"}, {"beta1", "0.9"},
-      {"beta2", "0.999"}, {"eps", "1e-8"}, {"weight-decay", "0.1"}, {"clip", "1"},
-      {"steps", "150000"}, {"eval-every", "15000"}, {"save-every", "15000"}, {"window", "hf"}}},
+     {{"batch", "12"},
+      {"accumulate", "1"},
+      {"lr", "5e-4"},
+      {"schedule", "cosine"},
+      {"warmup", "2000"},
+      {"warmup-style", "hf"},
+      {"min-lr", "0"},
+      {"beta1", "0.9"},
+      {"beta2", "0.999"},
+      {"eps", "1e-8"},
+      {"weight-decay", "0.1"},
+      {"clip", "1"},
+      {"steps", "150000"},
+      {"eval-every", "15000"},
+      {"save-every", "15000"},
+      {"window", "hf"}}},
     {"hf-trainer",
-     {{"batch", "8"}, {"accumulate", "1"}, {"lr", "5e-5"}, {"schedule", "linear"},
-      {"warmup", "0"}, {"warmup-style", "hf"}, {"min-lr", "0"}, {"beta1", "0.9"},
-      {"beta2", "0.999"}, {"eps", "1e-8"}, {"weight-decay", "0"}, {"clip", "1"},
-      {"epochs", "3"}, {"eval-every", "500"}, {"save-every", "500"}, {"window", "hf"}}},
+     {{"batch", "8"},
+      {"accumulate", "1"},
+      {"lr", "5e-5"},
+      {"schedule", "linear"},
+      {"warmup", "0"},
+      {"warmup-style", "hf"},
+      {"min-lr", "0"},
+      {"beta1", "0.9"},
+      {"beta2", "0.999"},
+      {"eps", "1e-8"},
+      {"weight-decay", "0"},
+      {"clip", "1"},
+      {"epochs", "3"},
+      {"eval-every", "500"},
+      {"save-every", "500"},
+      {"window", "hf"}}},
     {"llmc",
-     {{"batch-tokens", "524288"}, {"batch", "4"}, {"lr", "6e-4"}, {"schedule", "cosine"},
-      {"warmup", "700"}, {"warmup-style", "llmc"}, {"min-lr", "0"}, {"beta1", "0.9"},
-      {"beta2", "0.95"}, {"eps", "1e-8"}, {"weight-decay", "0.1"}, {"clip", "1"},
-      {"epochs", "1"}, {"eval-every", "250"}, {"save-every", "5000"}, {"dropout", "0"},
+     {{"batch-tokens", "524288"},
+      {"batch", "4"},
+      {"lr", "6e-4"},
+      {"schedule", "cosine"},
+      {"warmup", "700"},
+      {"warmup-style", "llmc"},
+      {"min-lr", "0"},
+      {"beta1", "0.9"},
+      {"beta2", "0.95"},
+      {"eps", "1e-8"},
+      {"weight-decay", "0.1"},
+      {"clip", "1"},
+      {"epochs", "1"},
+      {"eval-every", "250"},
+      {"save-every", "5000"},
+      {"dropout", "0"},
       {"window", "gpt"}}},
 };
 enum { RECIPES = sizeof recipes / sizeof *recipes, RECIPE_LINES = 20 };
@@ -315,11 +351,10 @@ static struct schedule choose_schedule(const struct plan *p) {
 static int open_loaders(struct plan *p, struct err *err) {
     enum window window = !strcmp(p->o->window, "hf") ? WINDOW_HF : WINDOW_GPT;
     bool shuffled = !strcmp(p->o->order, "shuffled");
-    int rc = loader_open(&p->train, &p->train_set, p->T, window, shuffled, p->tool->seed, false,
-                         err);
+    int rc =
+        loader_open(&p->train, &p->train_set, p->T, window, shuffled, p->tool->seed, false, err);
     if (rc < 0) return err_prefix(err, "--train");
-    if (p->has_valid)
-        rc = loader_open(&p->valid, &p->valid_set, p->T, window, false, 0, true, err);
+    if (p->has_valid) rc = loader_open(&p->valid, &p->valid_set, p->T, window, false, 0, true, err);
     return rc < 0 ? err_prefix(err, "--valid") : 0;
 }
 
@@ -436,9 +471,10 @@ static void release_plan(struct plan *p) {
 
 static int say_result(struct plan *p, const struct trainer_result *r) {
     struct tool *t = p->tool;
-    log_info(&t->log, "%s: %" PRIu64 " steps, loss %.4f, evaluation loss %.4f, %.0f s%s",
-             p->o->output, r->step, r->loss, r->eval_loss, r->seconds,
-             r->was_complete ? "; it was complete already" : "");
+    char eval[64] = "";
+    if (isfinite(r->eval_loss)) snprintf(eval, sizeof eval, ", evaluation loss %.4f", r->eval_loss);
+    log_info(&t->log, "%s: %" PRIu64 " steps, loss %.4f%s, %.0f s%s", p->o->output, r->step,
+             r->loss, eval, r->seconds, r->was_complete ? "; it was complete already" : "");
     if (!t->json) return 0;
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "run", p->o->output);
@@ -500,10 +536,13 @@ static int run(struct options *o, struct opt *table, struct tool *t) {
 }
 
 static const char text[] =
-    "Shards are made by shard; those of llm.c are read as they are. The run's folder becomes a model "
-    "itself when the run is finished: it holds checkpoints that transformers loads, metrics.jsonl, and "
+    "Shards are made by shard; those of llm.c are read as they are. The run's folder becomes a "
+    "model "
+    "itself when the run is finished: it holds checkpoints that transformers loads, metrics.jsonl, "
+    "and "
     "event files for TensorBoard.\n\n"
-    "A run that was stopped goes on with the same command, from its newest whole checkpoint, to the same "
+    "A run that was stopped goes on with the same command, from its newest whole checkpoint, to "
+    "the same "
     "result bit for bit. Ctrl-C and SIGTERM save first; SIGUSR1 saves and goes on.";
 static const char examples[] =
     "lmtrain --train shards/ --valid shards/\tGPT-2 from scratch, or on with the run in run/\n"
@@ -511,62 +550,107 @@ static const char examples[] =
     "lmtrain --model gpt2-dir/ --train shards/ --lr 5e-5 --epochs 3\tgoes on from given weights";
 
 int main(int argc, char **argv) {
-    struct options o = {.output = "run", .resume = "auto", .window = "gpt", .order = "shuffled",
-                        .batch = 12, .accumulate = 1, .steps = 150000, .lr = 5e-4, .beta1 = 0.9,
-                        .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .warmup = 2000,
-                        .schedule = "cosine", .warmup_style = "hf", .eval_every = {.steps = 15000},
-                        .save_every = {.steps = 15000}, .keep = 3, .eval_tokens = 1000000,
-                        .dtype = "auto", .device = "auto", .layers = 12, .width = 768, .heads = 12};
+    backend_spin_less(argv);
+    struct options o = {.output = "run",
+                        .resume = "auto",
+                        .window = "gpt",
+                        .order = "shuffled",
+                        .batch = 12,
+                        .accumulate = 1,
+                        .steps = 150000,
+                        .lr = 5e-4,
+                        .beta1 = 0.9,
+                        .beta2 = 0.999,
+                        .eps = 1e-8,
+                        .weight_decay = 0.1,
+                        .clip = 1,
+                        .warmup = 2000,
+                        .schedule = "cosine",
+                        .warmup_style = "hf",
+                        .eval_every = {.steps = 15000},
+                        .save_every = {.steps = 15000},
+                        .keep = 3,
+                        .eval_tokens = 1000000,
+                        .dtype = "auto",
+                        .device = "auto",
+                        .layers = 12,
+                        .width = 768,
+                        .heads = 12};
     struct opt opts[] = {
         {"Data", .type = OPT_GROUP},
-        {"train", 0, OPT_STRS, &o.train, "DIR", "shards to train on: a folder, or .bin files (repeatable)"},
+        {"train", 0, OPT_STRS, &o.train, "DIR",
+         "shards to train on: a folder, or .bin files (repeatable)"},
         {"valid", 0, OPT_STRS, &o.valid, "DIR", "shards to evaluate on (repeatable)"},
-        {"tokenizer", 't', OPT_STR, &o.tokenizer, "TOK", "tokenizer to put beside the model (default: the shards')"},
-        {"seq-len", 0, OPT_U64, &o.seq_len, "T", "tokens of a window (default: the shards')", .min = 1, .max = 1 << 20},
-        {"window", 0, OPT_CHOICE, &o.window, "KIND", "T+1 tokens and T targets, or T and T-1 as transformers", "gpt|hf"},
+        {"tokenizer", 't', OPT_STR, &o.tokenizer, "TOK",
+         "tokenizer to put beside the model (default: the shards')"},
+        {"seq-len", 0, OPT_U64, &o.seq_len, "T", "tokens of a window (default: the shards')",
+         .min = 1, .max = 1 << 20},
+        {"window", 0, OPT_CHOICE, &o.window, "KIND",
+         "T+1 tokens and T targets, or T and T-1 as transformers", "gpt|hf"},
         {"order", 0, OPT_CHOICE, &o.order, "ORDER", "order of the windows", "shuffled|sequential"},
         {"Model", .type = OPT_GROUP},
-        {"model", 'm', OPT_STR, &o.model, "DIR", "weights to begin with, or the name of a shape (gpt2, gpt2-xl, d12 …)"},
+        {"model", 'm', OPT_STR, &o.model, "DIR",
+         "weights to begin with, or the name of a shape (gpt2, gpt2-xl, d12 …)"},
         {"from-scratch", 0, OPT_FLAG, &o.from_scratch, NULL, "take only the shape of --model"},
         {"layers", 0, OPT_U64, &o.layers, "L", "layers of a new model", .min = 1, .max = 1024},
         {"width", 0, OPT_U64, &o.width, "C", "width of a new model", .min = 1, .max = 65536},
-        {"heads", 0, OPT_U64, &o.heads, "N", "attention heads of a new model", .min = 1, .max = 1024},
-        {"vocab", 0, OPT_U64, &o.vocab, "V", "vocabulary (default: the shards', else the model's)", .min = 1, .max = 1 << 24},
-        {"dropout", 0, OPT_F64, &o.dropout, "P", "probability in all three places (default: the model's)", .min = 0, .max = 0.999},
+        {"heads", 0, OPT_U64, &o.heads, "N", "attention heads of a new model", .min = 1,
+         .max = 1024},
+        {"vocab", 0, OPT_U64, &o.vocab, "V", "vocabulary (default: the shards', else the model's)",
+         .min = 1, .max = 1 << 24},
+        {"dropout", 0, OPT_F64, &o.dropout, "P",
+         "probability in all three places (default: the model's)", .min = 0, .max = 0.999},
         {"Steps", .type = OPT_GROUP},
-        {"recipe", 0, OPT_CHOICE, &o.recipe, "NAME", "a whole set of the options below, as others train", "codeparrot-small|hf-trainer|llmc"},
+        {"recipe", 0, OPT_CHOICE, &o.recipe, "NAME",
+         "a whole set of the options below, as others train", "codeparrot-small|hf-trainer|llmc"},
         {"batch", 0, OPT_U64, &o.batch, "B", "windows at a time", .min = 1, .max = 1 << 20},
-        {"accumulate", 0, OPT_U64, &o.accumulate, "N", "batches to a step", .min = 1, .max = 1 << 20},
-        {"batch-tokens", 0, OPT_U64, &o.batch_tokens, "N", "tokens of a step, instead of --accumulate", .min = 1, .max = 1e12},
+        {"accumulate", 0, OPT_U64, &o.accumulate, "N", "batches to a step", .min = 1,
+         .max = 1 << 20},
+        {"batch-tokens", 0, OPT_U64, &o.batch_tokens, "N",
+         "tokens of a step, instead of --accumulate", .min = 1, .max = 1e12},
         {"steps", 0, OPT_U64, &o.steps, "N", "steps of the run", .min = 1, .max = 1e12},
-        {"epochs", 0, OPT_F64, &o.epochs, "X", "length of the run in passes over the data", .min = 0, .max = 1e6},
-        {"tokens", 0, OPT_U64, &o.tokens, "N", "length of the run in tokens", .min = 1, .max = 1e15},
+        {"epochs", 0, OPT_F64, &o.epochs, "X", "length of the run in passes over the data",
+         .min = 0, .max = 1e6},
+        {"tokens", 0, OPT_U64, &o.tokens, "N", "length of the run in tokens", .min = 1,
+         .max = 1e15},
         {"Optimizer", .type = OPT_GROUP},
         {"lr", 0, OPT_F64, &o.lr, "X", "peak learning rate", .min = 0, .max = 1e30},
-        {"schedule", 0, OPT_CHOICE, &o.schedule, "KIND", "fall of the learning rate", "cosine|linear|constant|wsd"},
-        {"warmup", 0, OPT_U64, &o.warmup, "N", "steps of warmup (default: 2000, at most a tenth of the run)", .min = 0, .max = 1e12},
-        {"warmup-style", 0, OPT_CHOICE, &o.warmup_style, "KIND", "first step with lr 0 (hf) or lr/N (llmc)", "hf|llmc"},
+        {"schedule", 0, OPT_CHOICE, &o.schedule, "KIND", "fall of the learning rate",
+         "cosine|linear|constant|wsd"},
+        {"warmup", 0, OPT_U64, &o.warmup, "N",
+         "steps of warmup (default: 2000, at most a tenth of the run)", .min = 0, .max = 1e12},
+        {"warmup-style", 0, OPT_CHOICE, &o.warmup_style, "KIND",
+         "first step with lr 0 (hf) or lr/N (llmc)", "hf|llmc"},
         {"min-lr", 0, OPT_F64, &o.min_lr, "X", "learning rate at the end", .min = 0, .max = 1e30},
         {"beta1", 0, OPT_F64, &o.beta1, "X", "decay of AdamW's first moment", .min = 0, .max = 1},
         {"beta2", 0, OPT_F64, &o.beta2, "X", "decay of AdamW's second moment", .min = 0, .max = 1},
         {"eps", 0, OPT_F64, &o.eps, "X", "AdamW's epsilon", .min = 0, .max = 1},
-        {"weight-decay", 0, OPT_F64, &o.weight_decay, "X", "of all but biases and LayerNorm", .min = 0, .max = 1e6},
+        {"weight-decay", 0, OPT_F64, &o.weight_decay, "X", "of all but biases and LayerNorm",
+         .min = 0, .max = 1e6},
         {"clip", 0, OPT_F64, &o.clip, "X", "largest gradient norm; 0: any", .min = 0, .max = 1e30},
         {"Run", .type = OPT_GROUP},
         TOOL_OUTPUT(&o.output, "folder of the run"),
-        {"resume", 0, OPT_STR, &o.resume, "auto|never|DIR", "go on with the run in -o, refuse to, or branch off DIR"},
+        {"resume", 0, OPT_STR, &o.resume, "auto|never|DIR",
+         "go on with the run in -o, refuse to, or branch off DIR"},
         {"eval-every", 0, OPT_STEPS, &o.eval_every, "STEPS|TIME", "time between evaluations"},
-        {"eval-tokens", 0, OPT_U64, &o.eval_tokens, "N", "tokens of an evaluation; at the end always all", .min = 1, .max = 1e15},
-        {"eval-steps", 0, OPT_U64, &o.eval_steps, "N", "batches of an evaluation, instead of --eval-tokens", .min = 1, .max = 1e12},
-        {"save-every", 0, OPT_STEPS, &o.save_every, "STEPS|TIME", "time between checkpoints; every 30 minutes besides"},
-        {"keep", 0, OPT_U64, &o.keep, "N", "newest checkpoints to keep, besides the best; 0: all", .min = 0, .max = 1e9},
+        {"eval-tokens", 0, OPT_U64, &o.eval_tokens, "N",
+         "tokens of an evaluation; at the end always all", .min = 1, .max = 1e15},
+        {"eval-steps", 0, OPT_U64, &o.eval_steps, "N",
+         "batches of an evaluation, instead of --eval-tokens", .min = 1, .max = 1e12},
+        {"save-every", 0, OPT_STEPS, &o.save_every, "STEPS|TIME",
+         "time between checkpoints; every 30 minutes besides"},
+        {"keep", 0, OPT_U64, &o.keep, "N", "newest checkpoints to keep, besides the best; 0: all",
+         .min = 0, .max = 1e9},
         {"dry-run", 0, OPT_FLAG, &o.dry_run, NULL, "print the plan as JSON and stop"},
         {"device", 0, OPT_CHOICE, &o.device, "NAME", "where to compute", "auto|cpu|cuda|ref"},
         {"dtype", 0, OPT_CHOICE, &o.dtype, "TYPE", "type of the products", "auto|fp32|bf16"},
         {0}};
-    struct program p = {.name = "lmtrain", .summary = "trains a GPT-2 on token shards",
+    struct program p = {.name = "lmtrain",
+                        .summary = "trains a GPT-2 on token shards",
                         .usage = "--train DIR [--valid DIR] [--model DIR] [-o run/]",
-                        .text = text, .examples = examples, .opts = opts};
+                        .text = text,
+                        .examples = examples,
+                        .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
     if (rc == 0) {

@@ -112,8 +112,8 @@ static int note_skip(struct trainer *t, const struct metrics_step *s, struct err
 static int record(struct trainer *t, const struct metrics_step *s, struct err *err) {
     int rc = metrics_add_step(t->metrics, s, err);
     if (rc == 0) rc = trainer_show_step(t, s, err);
-    char detail[128];
-    snprintf(detail, sizeof detail, "loss %.4f, lr %.3g, %.0f tok/s", s->loss, s->lr,
+    char detail[128]; /* fabs: a NaN's sign is only noise */
+    snprintf(detail, sizeof detail, "loss %.4f, lr %.3g, %.0f tok/s", fabs(s->loss), s->lr,
              s->tokens_per_s);
     log_progress(t->log, &(struct progress){.stage = "training",
                                             .done = s->step,
