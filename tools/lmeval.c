@@ -1,4 +1,5 @@
-/* lmeval: judges a model. `loss`: its loss over token shards, every target once and weighted equally. */
+/* lmeval: judges a model. `loss`: its loss over token shards, every target once and weighted equally;
+ * `bigram`: the loss of the simplest model worth beating, over the same targets. */
 #include <inttypes.h>
 #include <math.h>
 #include <time.h>
@@ -6,6 +7,7 @@
 #include "stream/shard.h"
 #include "tools/common.h"
 #include "tools/open_model.h"
+#include "train/bigram.h"
 #include "train/evaluate.h"
 
 struct options {
@@ -135,9 +137,77 @@ static int loss_main(int argc, char **argv) {
     return tool_end(&t, rc);
 }
 
+static int print_bigram(struct tool *t, const struct bigram_result *r) {
+    if (!t->json) {
+        fprintf(tool_out(t), "bigram loss %.6f  perplexity %.4f  tokens %" PRIu64 "\n", r->loss,
+                exp(r->loss), r->targets);
+        return 0;
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "loss", r->loss);
+    cJSON_AddNumberToObject(o, "perplexity", exp(r->loss));
+    cJSON_AddNumberToObject(o, "tokens", (double)r->targets);
+    cJSON_AddNumberToObject(o, "train_tokens", (double)r->train_tokens);
+    cJSON_AddNumberToObject(o, "pairs", (double)r->pairs);
+    cJSON_AddNumberToObject(o, "discount", r->discount);
+    return tool_print_json(t, o);
+}
+
+/* The vocabulary's size: what the shards say, else one more than the largest id. */
+static uint32_t ids_of(const struct shard_set *train, const struct shard_set *valid) {
+    const struct shard_set *sets[] = {train, valid};
+    if (train->vocab) return train->vocab;
+    uint32_t V = 1;
+    for (int k = 0; k < 2; k++)
+        for (size_t s = 0; s < sets[k]->n; s++)
+            for (uint64_t i = 0; i < sets[k]->v[s].n; i++)
+                if (shard_token(&sets[k]->v[s], i) >= V) V = shard_token(&sets[k]->v[s], i) + 1;
+    return V;
+}
+
+static int bigram(struct tool *t, const struct strs *train_paths, const struct strs *valid_paths) {
+    struct shard_set train = {0}, valid = {0};
+    struct bigram_result r = {0};
+    struct err *err = &t->err;
+    if (!train_paths->n || !valid_paths->n)
+        return err_set(err, ERR_USAGE, "--train and --valid are both needed");
+    int rc =
+        shard_set_open(&train, (const char *const *)train_paths->v, train_paths->n, "train", err);
+    if (rc == 0)
+        rc = shard_set_open(&valid, (const char *const *)valid_paths->v, valid_paths->n, "valid",
+                            err);
+    if (rc == 0) rc = bigram_loss(&train, &valid, ids_of(&train, &valid), &r, err);
+    if (rc == 0) rc = print_bigram(t, &r);
+    shard_set_close(&train);
+    shard_set_close(&valid);
+    return rc;
+}
+
+static int bigram_main(int argc, char **argv) {
+    struct strs train = {0}, valid = {0};
+    struct opt opts[] = {
+        {"train", 0, OPT_STRS, &train, "DIR", "shards to count pairs in (repeatable)"},
+        {"valid", 0, OPT_STRS, &valid, "DIR", "shards to score (repeatable)"},
+        {0}};
+    struct program p = {.name = "lmeval bigram",
+                        .summary = "the loss of a bigram model over token shards",
+                        .usage = "--train SHARDS --valid SHARDS",
+                        .text = "What the token before alone can say about the next one "
+                                "(interpolated Kneser-Ney): the loss a trained model has to beat.",
+                        .opts = opts};
+    struct tool t;
+    int rc = tool_begin(&t, &p, argc, argv);
+    if (rc == 0) rc = bigram(&t, &train, &valid);
+    strs_release(&train);
+    strs_release(&valid);
+    return tool_end(&t, rc);
+}
+
 int main(int argc, char **argv) {
     static const struct subcommand subs[] = {
-        {"loss", "loss, perplexity and bits per byte over token shards", loss_main}, {0}};
+        {"loss", "loss, perplexity and bits per byte over token shards", loss_main},
+        {"bigram", "the loss of a bigram model, to compare with", bigram_main},
+        {0}};
     static const struct family family = {
         .name = "lmeval", .summary = "judges a trained model", .subs = subs};
     return tool_dispatch(&family, argc, argv);
