@@ -2,7 +2,7 @@
  *
  *   http_feed ┐
  *             ├─▶ http_ask: one question ─▶ hops (redirects) ─▶ conn: one request
- *   http_get  ┘      retries, waits            the token's origin       libcurl, headers, body, stall
+ *   http_get  ┘      retries, waits            the token's origin       headers, body, stall
  *
  * Each layer has its own failure: a conn breaks (transient or not), a question is refused (a
  * status), a feed is wrong (length, digest). */

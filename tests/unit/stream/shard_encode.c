@@ -1,0 +1,139 @@
+/* Documents into shards: the rule of the split, and that threads change nothing. */
+#include "shard_help.h"
+#include "stream/shard_encode.h"
+
+/* 256 byte tokens and an end of text: an id is a byte. */
+static struct tokenizer *byte_tokenizer(void) {
+    static uint8_t bytes[256 + 13];
+    static uint64_t start[258];
+    static const struct special eot = {.id = 256, .text = TOKENIZER_EOT, .special = true};
+    for (int i = 0; i < 256; i++) bytes[i] = (uint8_t)i;
+    for (uint64_t i = 0; i < 257; i++) start[i] = i;
+    start[257] = 256 + 13;
+    memcpy(bytes + 256, TOKENIZER_EOT, 13);
+    const struct tokenizer_parts parts = {.pattern = "gpt2",
+                                          .n_tokens = 257,
+                                          .bytes = bytes,
+                                          .start = start,
+                                          .n_specials = 1,
+                                          .specials = &eot};
+    struct tokenizer *t;
+    struct err err = {0};
+    assert_ok(tokenizer_build(&t, &parts, &err), err);
+    return t;
+}
+
+/* The table of docs/formats.md: other programs may compute the same split. */
+static void split_vectors(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t seed;
+        double u; /* cut to six digits */
+    } v[] = {
+        {"", 1, 0.303798}, {"a", 1, 0.824079}, {"a", 2, 0.665799}, {"def f(): pass", 1, 0.141818}};
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        assert_false(shard_is_valid(v[i].text, strlen(v[i].text), v[i].seed, v[i].u - 1e-6));
+        assert_true(shard_is_valid(v[i].text, strlen(v[i].text), v[i].seed, v[i].u + 1e-6));
+    }
+}
+
+/* n records "0", "1" …; every tenth has the text of the end-of-text token. */
+static void write_records(const char *path, int n) {
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    for (int i = 0; i < n; i++)
+        fprintf(f, "{\"text\":\"%d%s\"}\n", i, i % 10 ? "" : " " TOKENIZER_EOT);
+    fclose(f);
+}
+
+static struct shard_encode run(const char *dir, const char *file, double fraction, int threads) {
+    struct tokenizer *t = byte_tokenizer();
+    const struct shard_opts o = {.vocab = 257, .eot_id = 256, .shard_tokens = 3000, .seq_len = 8};
+    struct shard_encode e = {.tokenizer = t,
+                             .docs = docs_defaults,
+                             .split = "train",
+                             .eot = true,
+                             .valid_fraction = fraction,
+                             .seed = 1};
+    struct source_list list = {0};
+    struct err err = {0};
+    e.docs.threads = threads;
+    e.docs.batch_bytes = 1000; /* many batches, so that threads have something to get wrong */
+    assert_ok(source_resolve(&list, file, NULL, NULL, &err), err);
+    assert_ok(shard_writer_open(&e.writer, dir, &o, &err), err);
+    assert_ok(shard_encode(&e, &list, &err), err);
+    assert_ok(shard_writer_finish(e.writer, &err), err);
+    source_list_release(&list);
+    tokenizer_free(t);
+    return e;
+}
+
+static void threads_change_nothing(void **state) {
+    char file[512], one[512], many[512];
+    snprintf(file, sizeof file, "%s/docs.jsonl", (char *)*state);
+    snprintf(one, sizeof one, "%s/one", (char *)*state);
+    snprintf(many, sizeof many, "%s/many", (char *)*state);
+    write_records(file, 3000);
+    struct shard_encode e = run(one, file, 0.1, 1);
+    run(many, file, 0.1, 4);
+    assert_int_equal(e.train.documents + e.valid.documents, 3000);
+    assert_in_range(e.valid.documents, 230, 370);
+    struct buf a = {0}, b = {0};
+    slurp(&a, in(one, "index.json")); /* has the sha256 of everything else */
+    slurp(&b, in(many, "index.json"));
+    assert_int_equal(a.n, b.n);
+    assert_memory_equal(a.v, b.v, a.n);
+    buf_release(&a);
+    buf_release(&b);
+}
+
+/* Text that spells a special token is text: one end of a text per document, no more. */
+static void special_text_is_text(void **state) {
+    char file[512], dir[512];
+    struct shard_set s;
+    struct err err = {0};
+    uint64_t ends = 0, bytes = 0;
+    snprintf(file, sizeof file, "%s/docs.jsonl", (char *)*state);
+    snprintf(dir, sizeof dir, "%s/out", (char *)*state);
+    write_records(file, 20);
+    struct shard_encode e = run(dir, file, 0, 2);
+    assert_ok(set_open(&s, dir, "train", &err), err);
+    for (uint64_t i = 0; i < s.v[0].n; i++) {
+        ends += shard_token(&s.v[0], i) == 256;
+        bytes += shard_token(&s.v[0], i) == '<';
+    }
+    assert_int_equal(ends, 20);
+    assert_int_equal(bytes, 2);
+    assert_int_equal(e.train.tokens, s.tokens);
+    assert_int_equal(e.train.text_bytes, s.text_bytes);
+    shard_set_close(&s);
+}
+
+/* 1 % of five documents is none: the last one has to be the validation set. Of one, training comes
+ * first. */
+static void few_documents(void **state) {
+    char file[512], dir[512];
+    struct shard_set s;
+    struct err err = {0};
+    snprintf(file, sizeof file, "%s/docs.jsonl", (char *)*state);
+    snprintf(dir, sizeof dir, "%s/out", (char *)*state);
+    write_records(file, 5);
+    struct shard_encode e = run(dir, file, 1e-9, 2);
+    assert_int_equal(e.train.documents, 4);
+    assert_int_equal(e.valid.documents, 1);
+    assert_ok(set_open(&s, dir, "valid", &err), err);
+    assert_int_equal(shard_token(&s.v[0], 0), '4');
+    shard_set_close(&s);
+    write_records(file, 1);
+    e = run(dir, file, 1e-9, 2);
+    assert_int_equal(e.train.documents, 1);
+    assert_int_equal(e.valid.documents, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(split_vectors), T(threads_change_nothing),
+                                       T(special_text_is_text), T(few_documents)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
