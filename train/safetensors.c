@@ -106,6 +106,7 @@ static int read_range(const struct reading *r, struct entry *e, const cJSON *o, 
 static int read_metadata(const struct reading *r, const cJSON *o, struct err *err) {
     const cJSON *x;
     bool fine = cJSON_IsObject(o);
+    if (cJSON_IsNull(o)) return 0;
     if (fine) cJSON_ArrayForEach(x, o) fine = fine && cJSON_IsString(x);
     if (fine) return 0;
     return err_set(err, ERR_CORRUPT, "%s: __metadata__ is not a map of strings", r->path);
