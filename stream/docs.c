@@ -333,14 +333,23 @@ int docs_open(struct docs **ret, const struct source_list *list, const struct do
     return 0;
 }
 
+/* The last word on bad records, after those that were told one by one. */
+static void tell_bad(const struct docs *d) {
+    unsigned long long n = d->totals.bad_records;
+    if (!n || d->on_error == ON_ERROR_STOP) return;
+    bool kept = d->on_error == ON_ERROR_FILE;
+    log_warn(d->opts.log, "%llu bad record%s left out%s%s", n, n == 1 ? "" : "s",
+             !kept    ? ""
+             : n == 1 ? "; it is in "
+                      : "; they are in ",
+             kept ? d->opts.on_error : "");
+}
+
 int docs_close(struct docs *d, struct err *err) {
     if (!d) return 0;
     docs_readers_end(d);
     int rc = d->rejects ? outfile_commit(d->rejects, err) : 0;
-    if (d->totals.bad_records && d->on_error != ON_ERROR_STOP)
-        log_warn(d->opts.log, "%llu bad records %s%s", (unsigned long long)d->totals.bad_records,
-                 d->on_error == ON_ERROR_FILE ? "left out; they are in " : "left out",
-                 d->on_error == ON_ERROR_FILE ? d->opts.on_error : "");
+    tell_bad(d);
     for (size_t i = 0; d->files && i < d->list->n; i++)
         for (struct part *p = d->files[i].head, *next; p; p = next) {
             next = p->next;
