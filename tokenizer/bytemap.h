@@ -21,8 +21,8 @@ const uint8_t *bytemap_order(void);
 
 /* Appends bytes[0..n) as mapped characters in UTF-8 (at most 2 bytes each). */
 int bytemap_write(struct buf *out, const void *bytes, size_t n, struct err *err);
-/* Appends the bytes that the characters of text[0..n) stand for. Returns 0 and leaves `out` as it was
- * if a character stands for none (or is not UTF-8), 1 if all do; or a negative code. */
+/* Appends the bytes that the characters of text[0..n) stand for. Returns 0 and leaves `out` as it
+ * was if a character stands for none (or is not UTF-8), 1 if all do; or a negative code. */
 int bytemap_read(struct buf *out, const char *text, size_t n, struct err *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* Words with their counts from a text file:  COUNT <TAB> WORD, one a line; \xHH in a word is a byte. */
+/* Words with their counts from a text file:  COUNT <TAB> WORD, one a line; \xHH in a word is a
+ * byte. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@ static int hex(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Turns the escapes of word[0..n) into bytes, in place. Returns the new length, or -1 - offset of what is
- * wrong. */
+/* Turns the escapes of word[0..n) into bytes, in place. Returns the new length, or -1 - offset of
+ * what is wrong. */
 static ptrdiff_t unescape(char *word, size_t n) {
     size_t to = 0;
     for (size_t i = 0; i < n; i++) {

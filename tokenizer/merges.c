@@ -2,20 +2,22 @@
  *
  * The distinct words lie one after the other, a cell per byte, and never move:
  *
- *   cells    | ^ | t | h | e | ^ | Ġ | t | h | e | ^ |        ^ between words; each cell knows its word's count
- *   after th | ^ | th| th| e | ^ | Ġ | th| th| e | ^ |        a token stands in its first and its last cell
+ *   cells    | ^ | t | h | e | ^ | Ġ | t | h | e | ^ |   ^ between words; each with its count
+ *   after th | ^ | th| th| e | ^ | Ġ | th| th| e | ^ |   a token: in its first and its last cell
  *
- * so the neighbours of a token are one step away: the cell before its first, the cell behind its last.
+ * so the neighbours of a token are one step away: the cell before its first, the cell behind its
+ * last.
  *
- *   pair (t,h) ──▶ count, positions [1][6]…      first cells, ascending; may be stale: checked when used
- *   queue      ──▶ pairs by (count down, pair up); a count may be stale: refreshed when it comes up
+ *   pair (t,h) ──▶ count, positions [1][6]…   first cells, ascending; may be stale
+ *   queue      ──▶ pairs by (count down, pair up); counts may be stale
  *
- * All occurrences of a pair come into being in one step (when its newer token is made); afterwards its count
- * only falls. So a stale count is never too small, the queue's order is that of a full recount, and the
- * positions of a pair are written once, with their exact number known.
+ * All occurrences of a pair come into being in one step (when its newer token is made); afterwards
+ * its count only falls. So a stale count is never too small, the queue's order is that of a full
+ * recount, and the positions of a pair are written once, with their exact number known.
  *
- * Most pairs are too rare ever to be merged. Those with a count below `floor` are not kept at all; when the
- * best kept pair falls below the floor, everything is counted anew with a lower one (gather()). */
+ * Most pairs are too rare ever to be merged. Those with a count below `floor` are not kept at all;
+ * when the best kept pair falls below the floor, everything is counted anew with a lower one
+ * (gather()). */
 #include <stdlib.h>
 #include <string.h>
 #include "base/arena.h"
@@ -425,9 +427,10 @@ static int learn(struct trainer *t, const struct log *log, struct bpe_train_resu
 static int prepare(struct trainer *t, struct words *words, struct err *err) {
     const struct bpe_train_opts *o = t->opts;
     int rc = merges_vocab_init(&t->vocab, o, err);
-    /* The k-th best of n merges has a count around total / k; an eighth of that is seldom reached. */
+    /* Of n merges the last has a count around (all pieces) / n / 20 in code and prose; a floor a
+     * little below that keeps few pairs for nothing and is seldom too high. */
     t->lowest = o->min_frequency > 1 ? o->min_frequency : 1;
-    t->floor = words_total(words) / 8 / (o->vocab + (uint64_t)1);
+    t->floor = words_total(words) / 32 / (o->vocab + (uint64_t)1);
     if (t->floor < t->lowest) t->floor = t->lowest;
     if (rc == 0) rc = fill_cells(t, words, err);
     words_drop(words);

@@ -1,13 +1,13 @@
 /* Byte-pair encoding by the textbook (Gage 1994; Sennrich, Haddow, Birch 2016), with HF's rules:
  *
  *   while there are fewer than `vocab` tokens:
- *       count every pair of neighbours in every word, times the word's count ("aaa" has (a,a) twice)
+ *       count every pair of neighbours in every word, times its count ("aaa" has (a,a) twice)
  *       best = the largest count; among equals the smallest (left id, right id)
  *       stop if its count is 0 or less than min_frequency
  *       write best's new token for it in every word, from left to right
  *
- * A pair whose token would have max_token_length bytes or more is not counted, unless it is one of two
- * single bytes. */
+ * A pair whose token would have max_token_length bytes or more is not counted, unless it is one of
+ * two single bytes. */
 #include <stdlib.h>
 #include "tokenizer/merges_vocab.h"
 

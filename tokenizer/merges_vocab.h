@@ -1,11 +1,11 @@
-/* The vocabulary while it is being learned (inside tokenizer/): specials, alphabet, then one token per
- * merge, in HF's order.
+/* The vocabulary while it is being learned (inside tokenizer/): specials, alphabet, then one token
+ * per merge, in HF's order.
  *
  *   id    0 … S-1          S … S+255                             S+256 …
  *         specials         bytes by their mapped character       merges
  *
- * A special of one character that is a mapped character takes that byte's place, and a merge whose text is
- * that of a special gets the special's id: HF compares tokens as mapped strings. */
+ * A special of one character that is a mapped character takes that byte's place, and a merge whose
+ * text is that of a special gets the special's id: HF compares tokens as mapped strings. */
 #ifndef LORY_TOKENIZER_MERGES_VOCAB_H
 #define LORY_TOKENIZER_MERGES_VOCAB_H
 
@@ -30,8 +30,8 @@ int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
 /* Records the merge of two ids; *ret_id is the new token, or a special that has this text. */
 int merges_vocab_add(struct merges_vocab *v, uint32_t left, uint32_t right, uint32_t *ret_id,
                      struct err *err);
-/* May a pair of tokens of these lengths be counted? HF: strictly less than the limit, but any two single
- * bytes may. `limit` 0: no limit. */
+/* May a pair of tokens of these lengths be counted? HF: strictly less than the limit, but any two
+ * single bytes may. `limit` 0: no limit. */
 static inline bool merges_countable(uint32_t left, uint32_t right, uint32_t limit) {
     uint64_t len = (uint64_t)left + right;
     return limit == 0 || len < limit || len == 2;

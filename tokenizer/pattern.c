@@ -50,8 +50,8 @@ static const struct known {
     {"qwen2", CL100K_HF("\\p{N}"), {SCAN_CL100K, 1, false}, NULL},
     {"nanochat", CL100K_HF("\\p{N}{1,2}"), {SCAN_CL100K, 2, false}, RUSTBPE("\\p{N}{1,2}")},
     {"o200k", O200K, {SCAN_O200K, 3, false}, NULL},
-    /* cl100k as tiktoken spells it now: white space at the end of a text is one piece. Its ids are those
-     * of the first spelling, which is what HF gets. */
+    /* cl100k as tiktoken spells it now: white space at the end of a text is one piece. Its ids are
+     * those of the first spelling, which is what HF gets. */
     {"cl100k-tiktoken",
      CL100K_HF("\\p{N}{1,3}"),
      {SCAN_CL100K, 3, true},

@@ -1,5 +1,5 @@
-/* Cutting text into pieces before BPE: the regular expressions of GPT-2, cl100k, o200k … by hand, any
- * other through PCRE2 with its classes expanded from our Unicode tables.
+/* Cutting text into pieces before BPE: the regular expressions of GPT-2, cl100k, o200k … by hand,
+ * any other through PCRE2 with its classes expanded from our Unicode tables.
  *
  *   "I'm 42 years"  ──▶  "I" "'m" " 42" " years"       ends: 1 3 6 12
  *
@@ -18,20 +18,21 @@ struct pattern;
 struct scanner;
 
 /* `name`: "gpt2", "cl100k", "o200k", "llama3", "qwen2", or a regular expression in the syntax of
- * Python's `regex` / tiktoken. A published expression of a named pattern (HF's or tiktoken's spelling) is
- * recognised and gets the hand-written scanner. ERR_USAGE: the expression does not compile, with the
- * position. */
+ * Python's `regex` / tiktoken. A published expression of a named pattern (HF's or tiktoken's
+ * spelling) is recognised and gets the hand-written scanner. ERR_USAGE: the expression does not
+ * compile, with the position. */
 int pattern_open(struct pattern **ret, const char *name, struct err *err);
 void pattern_free(struct pattern *p);
 /* The name, or the expression. Borrowed. */
 const char *pattern_name(const struct pattern *p);
-/* The expression as HF's tokenizer.json spells it; NULL for "gpt2", which HF calls ByteLevel(use_regex). */
+/* The expression as HF's tokenizer.json spells it; NULL for "gpt2", which HF calls
+ * ByteLevel(use_regex). */
 const char *pattern_regex(const struct pattern *p);
 
 int scanner_new(struct scanner **ret, const struct pattern *p, struct err *err);
 void scanner_free(struct scanner *s);
-/* Sets out->n to 0 and appends the end offset of every piece of text[0..n), in order; the last is n.
- * n < 4 GiB. ERR_DATA: a user's expression ran into PCRE2's limits, with the byte position. */
+/* Sets out->n to 0 and appends the end offset of every piece of text[0..n), in order; the last is
+ * n. n < 4 GiB. ERR_DATA: a user's expression ran into PCRE2's limits, with the byte position. */
 int scanner_cut(struct scanner *s, const char *text, size_t n, struct u32s *out, struct err *err);
 
 #endif

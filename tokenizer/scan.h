@@ -1,9 +1,9 @@
-/* What the scanners share (inside tokenizer/ only): the kinds of patterns, and characters in the terms
- * in which the patterns speak.
+/* What the scanners share (inside tokenizer/ only): the kinds of patterns, and characters in the
+ * terms in which the patterns speak.
  *
  * For each named pattern there are two functions that must agree on every byte string:
  *   scan_NAME         fast, by hand
- *   scan_NAME_plain   the alternatives of the regular expression, one function each (scan_plain.c) */
+ *   scan_NAME_plain   the alternatives of the expression, one function each (scan_plain.c) */
 #ifndef LORY_TOKENIZER_SCAN_H
 #define LORY_TOKENIZER_SCAN_H
 
@@ -75,7 +75,8 @@ static inline unsigned scan_class(const uint8_t *p, const uint8_t *end, size_t *
     return scan_cat_class(unicode_cat(cp));
 }
 
-/* Length of 's 't 're 've 'm 'll 'd at p, else 0. `fold`: (?i:…), where the long s (U+017F) is an s. */
+/* Length of 's 't 're 've 'm 'll 'd at p, else 0. `fold`: (?i:…), where the long s (U+017F) is an
+ * s. */
 static inline size_t scan_contraction(const uint8_t *p, const uint8_t *end, bool fold) {
     if (end - p < 2 || p[0] != '\'') return 0;
     uint8_t bit = fold ? 0x20 : 0, a = p[1] | bit;

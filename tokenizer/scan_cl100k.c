@@ -1,12 +1,13 @@
-/* cl100k's pattern (also Llama 3's and Qwen 2's) and o200k's, by runs: the class of the first character
- * decides which alternatives can match at all, and each run is walked once.
+/* cl100k's pattern (also Llama 3's and Qwen 2's) and o200k's, by runs: the class of the first
+ * character decides which alternatives can match at all, and each run is walked once.
  *
  * White space is the delicate part. A run of it, up to the next other character:
  *
- *   s s \n s \n s s s X        \s*[\r\n]+ takes up to the last newline, \s+(?!\S) all of the rest but
- *   └──────────┘ └─┘ │         one character, and that one leads X's piece, or is a piece of its own
+ *   s s \n s \n s s s X     \s*[\r\n]+ takes up to the last newline, \s+(?!\S) all the rest but
+ *   └──────────┘ └─┘ │      one character, and that one leads X's piece, or stands alone
  *
  * Tested against scan_plain.c, where the alternatives stand one by one. */
+#include <string.h>
 #include "tokenizer/scan.h"
 
 const uint8_t scan_ascii[128] = {
@@ -22,8 +23,34 @@ struct cursor {
     const struct scan_form *form;
 };
 
-/* First character from p on that has no bit of `mask`. */
+#define BYTES(x) ((x)*0x0101010101010101u)
+
+static inline uint64_t load8(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return x;
+}
+
+/* How many of the 8 bytes of x, from the lowest on, lie in a-z; after x | BYTES(0x20): are letters.
+ * Seven bits of each byte are looked at by an addition that carries into the eighth. */
+static inline size_t letters8(uint64_t x) {
+    uint64_t low = x & BYTES(0x7f);
+    uint64_t in = (low + BYTES(128 - 'a')) & ~(low + BYTES(127 - 'z')) & ~x & BYTES(0x80);
+    uint64_t out = in ^ BYTES(0x80);
+    return out ? (size_t)__builtin_ctzll(out) / 8 : 8;
+}
+
+/* Passes a-z, with `fold` A-Z too, eight at a time; what is left at the end is for the caller's
+ * loop. */
+static inline const uint8_t *skip_ascii(const struct cursor *c, const uint8_t *p, bool fold) {
+    for (size_t n = 8; n == 8 && c->end - p >= 8; p += n)
+        n = letters8(load8(p) | (fold ? BYTES(0x20) : 0));
+    return p;
+}
+
+/* First character from p on that has no bit of `mask` (SCAN_L or SCAN_LOWER). */
 static inline const uint8_t *skip(const struct cursor *c, const uint8_t *p, unsigned mask) {
+    p = skip_ascii(c, p, mask == SCAN_L);
     while (p < c->end) {
         size_t len = 1;
         unsigned cls = *p < 0x80 ? scan_ascii[*p] : scan_class(p, c->end, &len);
@@ -59,8 +86,9 @@ static const uint8_t *newlines(const struct cursor *c, const uint8_t *p, bool sl
     return p;
 }
 
-/* "[upper]*[lower]+|[upper]+[lower]*" from p; p if neither matches. The greedy upper run may have to
- * give back characters that are also lower (marks, letters without case): the last of them ends it. */
+/* "[upper]*[lower]+|[upper]+[lower]*" from p; p if neither matches. The greedy upper run may have
+ * to give back characters that are also lower (marks, letters without case): the last of them ends
+ * it. */
 static const uint8_t *cased_word(const struct cursor *c, const uint8_t *p) {
     const uint8_t *q = p, *shared = NULL;
     while (q < c->end) {
@@ -74,7 +102,8 @@ static const uint8_t *cased_word(const struct cursor *c, const uint8_t *p) {
     return end > q ? end : shared ? shared : q;
 }
 
-/* A word from `p`, whose first character has `len` bytes and may be its lead; NULL if there is none. */
+/* A word from `p`, whose first character has `len` bytes and may be its lead; NULL if there is
+ * none. */
 static const uint8_t *o200k_word(const struct cursor *c, const uint8_t *p, unsigned cls,
                                  size_t len) {
     const uint8_t *end = NULL;
@@ -111,6 +140,13 @@ static const uint8_t *space(const struct cursor *c, const uint8_t *p) {
     const uint8_t *q = p, *last = p, *newline = NULL;
     while (q < c->end) {
         size_t len;
+        if (c->end - q >= 8) { /* indentation */
+            uint64_t other = load8(q) ^ BYTES((uint64_t)' ');
+            size_t blanks = other ? (size_t)__builtin_ctzll(other) / 8 : 8;
+            if (blanks) last = q + blanks - 1;
+            q += blanks;
+            if (blanks == 8) continue;
+        }
         unsigned cls = scan_class(q, c->end, &len);
         if (!(cls & SCAN_S)) break;
         last = q;

@@ -1,17 +1,17 @@
-/* GPT-2's pattern on bit masks: 64 bytes become four words (letters, numbers, spaces, U+0020), and where
- * a piece starts is then a boolean expression of neighbouring bits.
+/* GPT-2's pattern on bit masks: 64 bytes become four words (letters, numbers, spaces, U+0020), and
+ * where a piece starts is then a boolean expression of neighbouring bits.
  *
- *   text     d e f     f ( x ) :  \n     _     y
+ *   text     d e f _ f ( x ) : \n _ _ y       (_ is U+0020)
  *   space    . . . 1 . . . . . 1  1 1 .
- *   start    1 . . 1 . 1 1 1 . 1  1 1 .      (last space of a run starts the next piece; " f" is one piece)
+ *   start    1 . . 1 . 1 1 1 . 1  . 1 .       def| f|(|x|):|\n_|_y: the last space leads " y"
  *
  * A start is
  *   - a space after a non-space (a run of spaces begins),
  *   - a space before a non-space (\s+(?!\S) leaves the last one; U+0020 then leads the next piece),
  *   - a non-space after a space other than U+0020,
  *   - a non-space after a non-space of another class (letter, number, the rest),
- * and contractions move a start from behind the apostrophe to behind the ending. Characters of several
- * bytes have their class on all their bytes, so that none is cut.
+ * and contractions move a start from behind the apostrophe to behind the ending. Characters of
+ * several bytes have their class on all their bytes, so that none is cut.
  *
  * The text goes through in windows; what reaches across their borders is in struct carry. */
 #include <string.h>

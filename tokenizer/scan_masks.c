@@ -1,5 +1,5 @@
-/* One byte -> six bits. Plain: a table. AVX-512 (VBMI): the same table in two registers, looked up 64
- * bytes at a time. AVX2: comparisons of ranges. */
+/* One byte -> six bits. Plain: a table. AVX-512 (VBMI): the same table in two registers, looked up
+ * 64 bytes at a time. AVX2: comparisons of ranges. */
 #include <string.h>
 #include "tokenizer/scan_masks.h"
 

@@ -19,7 +19,8 @@ struct scan_masks {
     bool wide_space;             /* the caller's                            */
 };
 
-/* Fills the masks of p[0..n), n <= 64 * SCAN_WORDS; bits behind n are 0. True if `wide` has a bit. */
+/* Fills the masks of p[0..n), n <= 64 * SCAN_WORDS; bits behind n are 0. True if `wide` has a
+ * bit. */
 typedef bool (*scan_masks_fn)(struct scan_masks *m, const uint8_t *p, size_t n);
 bool scan_masks_plain(struct scan_masks *m, const uint8_t *p, size_t n);
 /* The fastest of this machine; all of them agree. */

@@ -1,8 +1,8 @@
 /* Any expression, through PCRE2.
  *
- * PCRE2 has Unicode tables of its own, of whatever version it was built with, and its \s and \d are of
- * ASCII unless told otherwise. So \p{…} of a general category, \s \d \w and their opposites are first
- * written out as explicit classes from our tables (expand()); scripts are left to PCRE2.
+ * PCRE2 has Unicode tables of its own, of whatever version it was built with, and its \s and \d are
+ * of ASCII unless told otherwise. So \p{…} of a general category, \s \d \w and their opposites are
+ * first written out as explicit classes from our tables (expand()); scripts are left to PCRE2.
  *
  *   [^\s\p{L}]+   ──▶   [^\x{9}-\x{d}\x{20}\x{85}…\x{41}-\x{5a}\x{61}…]+
  *
@@ -115,7 +115,8 @@ struct escape {
     bool word, negated;
 };
 
-/* Reads the escape at p ("\s", "\p{^Lu}"); returns its length, 0 if it is none that we write out. */
+/* Reads the escape at p ("\s", "\p{^Lu}"); returns its length, 0 if it is none that we write out.
+ * */
 static size_t read_escape(const char *p, struct escape *e) {
     static const char letters[] = "sSdDwW";
     *e = (struct escape){0};

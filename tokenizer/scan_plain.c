@@ -1,6 +1,7 @@
-/* The named patterns as they are written: at each place the alternatives are tried in order, the first
- * that matches is the piece. Slow (a text becomes an array of characters first) and easy to compare
- * with the expressions, which stand above each list. The fast scanners are tested against this. */
+/* The named patterns as they are written: at each place the alternatives are tried in order, the
+ * first that matches is the piece. Slow (a text becomes an array of characters first) and easy to
+ * compare with the expressions, which stand above each list. The fast scanners are tested against
+ * this. */
 #include <stdlib.h>
 #include "tokenizer/scan.h"
 

@@ -26,19 +26,20 @@ struct words_opts {
 };
 
 int words_new(struct words **ret, const struct words_opts *opts, struct err *err);
-/* Counts the pieces of one text. Different `thread` numbers may call at the same time. Copies what it
- * keeps. Invalid UTF-8 is counted as it stands, byte for byte. */
+/* Counts the pieces of one text. Different `thread` numbers may call at the same time. Copies what
+ * it keeps. Invalid UTF-8 is counted as it stands, byte for byte. */
 int words_add(struct words *w, int thread, const char *text, size_t n, struct err *err);
 /* Adds `count` to one piece (a line of --from-counts). */
 int words_add_count(struct words *w, int thread, const char *piece, size_t n, uint64_t count,
                     struct err *err);
-/* Adds the words of a file ("-": stdin) with lines COUNT<TAB>WORD, where \xHH in WORD is a byte. Not while
- * other threads add. ERR_DATA: "file:line:column: what". */
+/* Adds the words of a file ("-": stdin) with lines COUNT<TAB>WORD, where \xHH in WORD is a byte.
+ * Not while other threads add. ERR_DATA: "file:line:column: what". */
 int words_read_counts(struct words *w, const char *path, struct err *err);
 /* Combines the threads' tables. After it only the readers below. */
 int words_finish(struct words *w, struct pool *pool, struct err *err);
-uint64_t words_distinct(const struct words *w); /* also before words_finish, then a quick upper bound */
-uint64_t words_total(const struct words *w);    /* pieces counted */
+uint64_t words_distinct(
+    const struct words *w); /* also before words_finish, then a quick upper bound */
+uint64_t words_total(const struct words *w); /* pieces counted */
 /* The i-th distinct piece after words_finish(), in no particular order; borrowed. */
 const char *words_get(const struct words *w, uint64_t i, size_t *ret_n, uint64_t *ret_count);
 /* Gives the memory of the counts back; only words_free() may follow. */
@@ -51,25 +52,25 @@ struct bpe_train_opts {
     uint32_t vocab;              /* total size: specials and the 256 bytes included              */
     const char *const *specials; /* ids 0, 1, …; repeats are ignored                             */
     size_t n_specials;
-    uint64_t min_frequency;      /* a pair must occur so often; 0 as train_new_from_iterator     */
-    uint32_t max_token_length;   /* HF's rule (strictly less); 0: no limit                       */
-    const char *pattern;         /* written into the tokenizer; NULL: "gpt2"                     */
+    uint64_t min_frequency;    /* a pair must occur so often; 0 as train_new_from_iterator     */
+    uint32_t max_token_length; /* HF's rule (strictly less); 0: no limit                       */
+    const char *pattern;       /* written into the tokenizer; NULL: "gpt2"                     */
 };
 
 struct bpe_train_result {
-    uint64_t merges;       /* learned                                             */
-    uint64_t last_count;   /* occurrences of the last merged pair; 0 if none      */
-    bool ran_out;          /* no pair was left before `vocab` was reached         */
+    uint64_t merges;     /* learned                                             */
+    uint64_t last_count; /* occurrences of the last merged pair; 0 if none      */
+    bool ran_out;        /* no pair was left before `vocab` was reached         */
 };
 
-/* Learns the merges. Uses up `words` (its memory becomes the trainer's; only words_free() may follow).
- * *ret is owned by the caller: tokenizer_free(). ret_result may be NULL. */
+/* Learns the merges. Uses up `words` (its memory becomes the trainer's; only words_free() may
+ * follow). *ret is owned by the caller: tokenizer_free(). ret_result may be NULL. */
 int bpe_train(struct tokenizer **ret, struct words *words, const struct bpe_train_opts *opts,
               struct pool *pool, const struct log *log, struct bpe_train_result *ret_result,
               struct err *err);
 
-/* The same by the textbook: recount everything, take the best pair, rewrite every word. Quadratic, short,
- * and what bpe_train() is compared with. Leaves `words` as it is. */
+/* The same by the textbook: recount everything, take the best pair, rewrite every word. Quadratic,
+ * short, and what bpe_train() is compared with. Leaves `words` as it is. */
 int bpe_train_ref(struct tokenizer **ret, const struct words *words,
                   const struct bpe_train_opts *opts, struct err *err);
 

@@ -2,7 +2,8 @@
  *
  *   UNICODE_IN(unicode_cat(cp), UNICODE_L)      is it a letter?
  *
- * Unicode 16 because HF tokenizers and tiktoken have it; a later one would cut some texts otherwise. */
+ * Unicode 16 because HF tokenizers and tiktoken have it; a later one would cut some texts
+ * otherwise. */
 #ifndef LORY_TOKENIZER_UNICODE_H
 #define LORY_TOKENIZER_UNICODE_H
 
@@ -47,7 +48,7 @@ enum unicode_cat {
 
 /* Sets of categories. UPPER and LOWER are o200k's two halves of a word; they overlap. */
 #define UNICODE_IN(cat, set) ((set) >> (cat)&1u)
-#define UNICODE_L            (1u << CAT_LU | 1u << CAT_LL | 1u << CAT_LT | 1u << CAT_LM | 1u << CAT_LO)
+#define UNICODE_L            ((1u << (CAT_LO + 1)) - (1u << CAT_LU)) /* Lu Ll Lt Lm Lo */
 #define UNICODE_M            (1u << CAT_MN | 1u << CAT_MC | 1u << CAT_ME)
 #define UNICODE_N            (1u << CAT_ND | 1u << CAT_NL | 1u << CAT_NO)
 #define UNICODE_SPACE        (1u << CAT_ZS | 1u << CAT_ZL | 1u << CAT_ZP | 1u << CAT_CW)
@@ -65,9 +66,9 @@ static inline enum unicode_cat unicode_cat(uint32_t cp) {
     return (enum unicode_cat)unicode_cats[unicode_block[cp >> 8] << 8 | (cp & 255)];
 }
 
-/* Decodes the character at p, which lies before `end`; returns its length. A byte that begins no valid
- * character (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF, nothing cut off) has
- * length 1 and *cp = UNICODE_BAD. */
+/* Decodes the character at p, which lies before `end`; returns its length. A byte that begins no
+ * valid character (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF, nothing cut
+ * off) has length 1 and *cp = UNICODE_BAD. */
 static inline size_t unicode_decode(const uint8_t *p, const uint8_t *end, uint32_t *cp) {
     size_t left = (size_t)(end - p);
     uint32_t c = p[0];

@@ -1,11 +1,11 @@
 /* Counting pieces: a hash table per thread, no locks; at the end ranges of the hash are combined in
  * parallel.
  *
- *   slot   [ bytes 0-7 | bytes 8-14, length | count ]      a piece of up to 15 bytes lies in its slot
- *          [ hash      | pointer, 255       | count ]      a longer one in the thread's arena
+ *   slot   [ bytes 0-7 | bytes 8-14, length | count ]   a piece of up to 15 bytes
+ *          [ hash      | pointer, 255       | count ]   a longer one lies in an arena
  *
- *   table  open addressing, linear; the place is the upper bits of the hash, so that a range of hashes is
- *          a range of slots, in every table
+ *   table  open addressing, linear; the place is the upper bits of the hash, so that a range of
+ *          hashes is a range of slots, in every table
  *
  * Pieces are taken in batches: all keys and hashes first, with a prefetch of each slot, then the
  * counting, so that the misses of a batch overlap. */
@@ -14,6 +14,7 @@
 #include <string.h>
 #include "base/arena.h"
 #include "base/hash.h"
+#include "tokenizer/pages.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/train.h"
 
@@ -81,7 +82,7 @@ static inline uint64_t place(const struct table *t, uint64_t hash) {
 static int table_resize(struct table *t, uint64_t cap, struct err *err) {
     struct slot *was = t->v;
     uint64_t was_cap = t->cap;
-    struct slot *v = mem_array(cap, sizeof *v);
+    struct slot *v = pages_array(cap, sizeof *v);
     if (!v) return err_nomem(err, cap * sizeof *v);
     t->v = v;
     t->cap = cap;

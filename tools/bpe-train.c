@@ -1,6 +1,6 @@
 /* bpe-train: text into a vocabulary.
  *
- *   sources ─▶ documents ─▶ words (one table per thread) ─▶ merges ─▶ tok/   and tok/training.json, last */
+ *   sources ─▶ documents ─▶ words (a table per thread) ─▶ merges ─▶ tok/, training.json last */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Learned merges: HF tokenizers' own expectations, the textbook, and a tokenizer trained by transformers. */
+/* Learned merges: HF tokenizers' own expectations, the textbook, and a tokenizer trained by
+ * transformers. */
 #include "tests/unit/test.h"
 
 #include <cmocka.h>

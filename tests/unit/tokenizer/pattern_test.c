@@ -1,4 +1,5 @@
-/* The scanners against their plain twins, and the twins against PCRE2 with the published expressions. */
+/* The scanners against their plain twins, and the twins against PCRE2 with the published
+ * expressions. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -52,7 +52,7 @@ static void documents_and_lines(void **state) {
     w = new_words(NULL, true, 1);
     assert_int_equal(words_add(w, 0, text, strlen(text), NULL), 0);
     finish(w, 1);
-    /* a| b|\n   \n   " "|" b"|\r\n   c     a lone \n ends its line; \r\n is white space up to the end */
+    /* a| b|\n   \n   " "|" b"|\r\n   c     a line's end is white space up to its end */
     assert_int_equal(words_total(w), 8);
     assert_int_equal(count_str(w, "\n"), 2);
     assert_int_equal(count_str(w, " b"), 2);
