@@ -5,6 +5,8 @@
 #include "tokenizer/bytemap.h"
 #include "tokenizer/vocab.h"
 
+enum { AHEAD = 12 }; /* how far ahead a slot is asked for */
+
 struct tokenizer *vocab_new(void) {
     struct tokenizer *t = calloc(1, sizeof *t);
     if (t) memset(t->byte_id, 0xFF, sizeof t->byte_id);
@@ -31,9 +33,17 @@ void tokenizer_free(struct tokenizer *t) {
 
 /* ------------------------------------------------------------------ bytes -> id */
 
-static uint64_t load(const uint8_t *p, size_t n) {
+static inline uint64_t load8(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* p[0..n), n <= 8, filled up with zeros. */
+static inline uint64_t load_head(const uint8_t *p, size_t n) {
     uint64_t x = 0;
-    memcpy(&x, p, n);
+    if (n >= 8) return load8(p);
+    for (size_t i = 0; i < n; i++) x |= (uint64_t)p[i] << 8 * i;
     return x;
 }
 
@@ -41,10 +51,10 @@ uint64_t vocab_hash(const uint8_t *p, size_t n) {
     const uint64_t k0 = 0xA0761D6478BD642Fu, k1 = 0xE7037ED1A0B428DBu;
     uint64_t h = n * k0;
     for (; n > 8; p += 8, n -= 8) {
-        h = (h ^ load(p, 8)) * k1;
+        h = (h ^ load8(p)) * k1;
         h ^= h >> 32;
     }
-    h = (h ^ load(p, n)) * k1;
+    h = (h ^ load_head(p, n)) * k1;
     h ^= h >> 29;
     h *= k0;
     return h ^ h >> 32;
@@ -66,27 +76,46 @@ int finder_new(struct finder *f, size_t n, struct err *err) {
     return 0;
 }
 
-uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n) {
-    uint64_t h = vocab_hash(p, n);
-    for (size_t i = h & f->mask;; i = (i + 1) & f->mask) {
+struct finder_key {
+    uint64_t hash, head;
+    uint32_t tag;
+};
+
+static inline struct finder_key finder_key(const uint8_t *p, size_t n) {
+    uint64_t hash = vocab_hash(p, n);
+    return (struct finder_key){.hash = hash,
+                               .head = load_head(p, n < 8 ? n : 8),
+                               .tag = (uint32_t)(hash >> 32 & ~(uint64_t)0xFF) |
+                                      (n < 255 ? (uint32_t)n : 255)};
+}
+
+static inline uint32_t finder_probe(const struct finder *f, const struct tokenizer *t,
+                                    const struct finder_key *k, const uint8_t *p, size_t n) {
+    for (size_t i = k->hash & f->mask;; i = (i + 1) & f->mask) {
         const struct finder_slot *s = &f->slot[i];
         if (s->id == TOKENIZER_NO_ID) return TOKENIZER_NO_ID;
-        if (s->tag != (uint32_t)(h >> 32)) continue;
+        if (s->tag != k->tag || s->head != k->head) continue;
+        if (n <= 8) return s->id;
         size_t len;
         const uint8_t *v = vocab_token(t, s->id, &len);
         if (len == n && memcmp(v, p, n) == 0) return s->id;
     }
 }
 
+uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n) {
+    struct finder_key k = finder_key(p, n);
+    return finder_probe(f, t, &k, p, n);
+}
+
 uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id) {
     size_t n;
     const uint8_t *p = vocab_token(t, id, &n);
-    uint32_t there = finder_get(f, t, p, n);
+    struct finder_key k = finder_key(p, n);
+    uint32_t there = finder_probe(f, t, &k, p, n);
     if (there != TOKENIZER_NO_ID) return there;
-    uint64_t h = vocab_hash(p, n);
-    size_t i = h & f->mask;
+    size_t i = k.hash & f->mask;
     while (f->slot[i].id != TOKENIZER_NO_ID) i = (i + 1) & f->mask;
-    f->slot[i] = (struct finder_slot){.tag = (uint32_t)(h >> 32), .id = id};
+    f->slot[i] = (struct finder_slot){.head = k.head, .tag = k.tag, .id = id};
     return TOKENIZER_NO_ID;
 }
 
@@ -176,11 +205,12 @@ int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, stru
     memset(t->pairs.slot, 0xFF, size * sizeof *t->pairs.slot);
     t->pairs.mask = size - 1;
     for (uint64_t i = 0; i < n; i++) {
-        const struct merge *m = &merges[i];
-        int rc = merge_check(t, m, i, err);
+        const struct merge *m = &merges[i], *ahead = &merges[i + AHEAD < n ? i + AHEAD : i];
+        int rc = t->by_rank ? 0 : merge_check(t, m, i, err); /* ranks: true by construction */
         if (rc < 0) return rc;
+        __builtin_prefetch(&t->pairs.slot[pairs_home(&t->pairs, ahead->left, ahead->right)], 1);
         uint64_t key = (uint64_t)m->left << 32 | m->right;
-        size_t at = (size_t)((key * 0x9E3779B97F4A7C15u) >> 32) & t->pairs.mask;
+        size_t at = pairs_home(&t->pairs, m->left, m->right);
         while (t->pairs.slot[at].key != key && t->pairs.slot[at].key != PAIR_NONE)
             at = (at + 1) & t->pairs.mask;
         /* A pair listed twice counts where it stands last: HF reads its list into a map. */
@@ -190,12 +220,39 @@ int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, stru
     return 0;
 }
 
+/* The splits of token `id` into two tokens, sorted by (left, right), to v; returns how many. The slots of
+ * many cuts are asked for before the first is looked at: memory answers them together. */
+static size_t splits(const struct tokenizer *t, uint32_t id, struct merge *v) {
+    enum { CUTS = 16 };
+    struct finder_key left[CUTS], right[CUTS];
+    size_t len, n = 0;
+    const uint8_t *p = vocab_token(t, id, &len);
+    for (size_t from = 1; from < len; from += CUTS) {
+        size_t to = len - from < CUTS ? len : from + CUTS;
+        for (size_t cut = from; cut < to; cut++) {
+            left[cut - from] = finder_key(p, cut);
+            right[cut - from] = finder_key(p + cut, len - cut);
+            __builtin_prefetch(&t->finder.slot[left[cut - from].hash & t->finder.mask]);
+            __builtin_prefetch(&t->finder.slot[right[cut - from].hash & t->finder.mask]);
+        }
+        for (size_t cut = from; cut < to; cut++) {
+            uint32_t l = finder_probe(&t->finder, t, &left[cut - from], p, cut), r;
+            if (l == TOKENIZER_NO_ID) continue;
+            r = finder_probe(&t->finder, t, &right[cut - from], p + cut, len - cut);
+            if (r == TOKENIZER_NO_ID) continue;
+            size_t at = n++; /* lefts of one token differ */
+            for (; at > 0 && v[at - 1].left > l; at--) v[at] = v[at - 1];
+            v[at] = (struct merge){.left = l, .right = r, .result = id};
+        }
+    }
+    return n;
+}
+
 int vocab_merges_of_ranks(struct tokenizer *t, struct err *err) {
     struct merge *v = NULL;
     uint64_t n = 0, cap = 0;
     for (uint32_t id = 0; id < t->n; id++) {
-        size_t len;
-        const uint8_t *p = vocab_token(t, id, &len);
+        uint64_t len = t->start[id + 1] - t->start[id];
         if (!(t->kind[id] & TOKEN_MODEL)) continue;
         if (n + len > cap) {
             uint64_t to = 2 * (n + len) + t->n;
@@ -207,16 +264,7 @@ int vocab_merges_of_ranks(struct tokenizer *t, struct err *err) {
             v = more;
             cap = to;
         }
-        uint64_t first = n;
-        for (size_t cut = 1; cut < len; cut++) {
-            uint32_t l = finder_get(&t->finder, t, p, cut), r;
-            if (l == TOKENIZER_NO_ID) continue;
-            r = finder_get(&t->finder, t, p + cut, len - cut);
-            if (r == TOKENIZER_NO_ID) continue;
-            uint64_t at = n++; /* sorted by (left, right); lefts of one token differ */
-            for (; at > first && v[at - 1].left > l; at--) v[at] = v[at - 1];
-            v[at] = (struct merge){.left = l, .right = r, .result = id};
-        }
+        n += splits(t, id, v + n);
     }
     t->by_rank = true;
     return vocab_set_merges(t, v, n, err);

@@ -26,10 +26,13 @@ enum {
     TOKEN_SPECIAL = 4, /* an added token; its bytes are its text                                */
 };
 
-/* Open addressing; a slot is free when id is TOKENIZER_NO_ID. The tag spares most comparisons. */
+/* Open addressing; a slot is free when id is TOKENIZER_NO_ID. Up to eight bytes are compared in the slot
+ * itself. */
 struct finder {
     struct finder_slot {
-        uint32_t tag, id;
+        uint64_t head; /* the first eight bytes                    */
+        uint32_t tag;  /* 24 bits of the hash, the length (<= 255) */
+        uint32_t id;
     } * slot;
     size_t mask;
 };
@@ -111,11 +114,17 @@ uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id);
 uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n);
 void finder_release(struct finder *f);
 
+/* Where the search for a pair begins. */
+static inline size_t pairs_home(const struct pairs *p, uint32_t left, uint32_t right) {
+    uint64_t key = (uint64_t)left << 32 | right;
+    return (size_t)((key * 0x9E3779B97F4A7C15u) >> 32) & p->mask;
+}
+
 /* The pair's slot, or NULL if the two do not merge. */
 static inline const struct pair_slot *pairs_get(const struct pairs *p, uint32_t left,
                                                 uint32_t right) {
     uint64_t key = (uint64_t)left << 32 | right;
-    size_t i = (size_t)((key * 0x9E3779B97F4A7C15u) >> 32) & p->mask;
+    size_t i = pairs_home(p, left, right);
     for (;; i = (i + 1) & p->mask) {
         const struct pair_slot *s = &p->slot[i];
         if (s->key == key) return s;
@@ -123,7 +132,7 @@ static inline const struct pair_slot *pairs_get(const struct pairs *p, uint32_t 
     }
 }
 
-/* A hash of short byte strings, the same on every machine. */
+/* A hash of byte strings, for tables in memory. */
 uint64_t vocab_hash(const uint8_t *p, size_t n);
 
 /* ------------------------------------------------------------------ specials.c */
