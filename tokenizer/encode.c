@@ -140,9 +140,19 @@ static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s
     return long_store(e, s, hash, p, n, out->v + first, out->n - first, err);
 }
 
-/* The key of p[0..n), n <= SHORT_BYTES; `room` bytes may be read at p. */
-static inline struct short_slot short_key(const uint8_t *p, size_t n, size_t room) {
-    struct short_slot k;
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "keys are packed by their first byte");
+
+/* A piece on its way through the short cache. */
+struct look {
+    const uint8_t *p;
+    size_t n;
+    uint64_t low, high; /* the key */
+    struct short_line *line;
+};
+
+/* Packs p[0..n), n <= SHORT_BYTES, and asks for its line; `room` bytes may be read at p. */
+static inline void look_up(const struct encoder *e, struct look *k, const uint8_t *p, size_t n,
+                           size_t room) {
     uint64_t v[2] = {0, 0};
     if (room >= 16) {
         memcpy(v, p, 16);
@@ -151,51 +161,80 @@ static inline struct short_slot short_key(const uint8_t *p, size_t n, size_t roo
     } else {
         memcpy(v, p, n);
     }
-    k.low = v[0];
-    k.high = v[1] | (uint64_t)n << 56;
-    return k;
+    k->low = v[0];
+    k->high = v[1] | (uint64_t)n << 56;
+    uint64_t h = (k->low ^ k->high * 0xE7037ED1A0B428DBu) * 0x9E3779B97F4A7C15u;
+    k->line = &e->lines[(h >> 40) & (SHORT_LINES - 1)];
+    __builtin_prefetch(k->line);
 }
 
-static inline bool same_key(const struct short_slot *s, const struct short_slot *k) {
+static inline bool same_key(const struct short_slot *s, const struct look *k) {
     return s->low == k->low && (s->high ^ k->high) << 4 == 0;
 }
 
-/* Appends the ids of one piece; `room` bytes may be read at p. */
-static inline int piece(struct encoder *e, const uint8_t *p, size_t n, size_t room,
-                        struct u32s *out, struct err *err) {
-    if (n > SHORT_BYTES || n == 0) return n ? piece_long(e, p, n, out, err) : 0;
-    struct short_slot k = short_key(p, n, room);
-    uint64_t h = (k.low ^ k.high * 0xE7037ED1A0B428DBu) * 0x9E3779B97F4A7C15u;
-    struct short_line *line = &e->lines[(h >> 40) & (SHORT_LINES - 1)];
-    const struct short_slot *hit = same_key(&line->way[0], &k)   ? &line->way[0]
-                                   : same_key(&line->way[1], &k) ? &line->way[1]
-                                                                 : NULL;
-    if (hit) {
-        if (out->cap - out->n < SHORT_IDS) {
-            int rc = u32s_reserve(out, SHORT_IDS, err);
-            if (rc < 0) return rc;
-        }
-        memcpy(out->v + out->n, hit->id, sizeof hit->id); /* all four: no branch on their number */
-        out->n += hit->high >> 60;
-        return 0;
-    }
+/* Merges a piece that is not in its line, and puts it there. */
+static int miss(struct encoder *e, const struct look *k, struct u32s *out, struct err *err) {
     size_t first = out->n;
-    int rc = piece_long(e, p, n, out, err);
+    int rc = piece_long(e, k->p, k->n, out, err);
     size_t n_ids = out->n - first;
     if (rc < 0 || n_ids > SHORT_IDS) return rc;
-    k.high |= (uint64_t)n_ids << 60;
-    memset(k.id, 0, sizeof k.id);
-    memcpy(k.id, out->v + first, n_ids * sizeof *out->v);
-    line->way[1] = line->way[0];
-    line->way[0] = k;
+    struct short_slot s = {.low = k->low, .high = k->high | (uint64_t)n_ids << 60};
+    memcpy(s.id, out->v + first, n_ids * sizeof *out->v);
+    k->line->way[1] = k->line->way[0];
+    k->line->way[0] = s;
+    return 0;
+}
+
+/* Appends the ids of one piece. */
+static inline int piece(struct encoder *e, const struct look *k, struct u32s *out,
+                        struct err *err) {
+    if (k->n > SHORT_BYTES) return piece_long(e, k->p, k->n, out, err);
+    const struct short_slot *hit = same_key(&k->line->way[0], k)   ? &k->line->way[0]
+                                   : same_key(&k->line->way[1], k) ? &k->line->way[1]
+                                                                   : NULL;
+    if (!hit) return miss(e, k, out, err);
+    if (out->cap - out->n < SHORT_IDS) {
+        int rc = u32s_reserve(out, SHORT_IDS, err);
+        if (rc < 0) return rc;
+    }
+    memcpy(out->v + out->n, hit->id, sizeof hit->id); /* all four: no branch on their number */
+    out->n += hit->high >> 60;
     return 0;
 }
 
 int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, struct err *err) {
-    return piece(e, (const uint8_t *)p, n, n, out, err);
+    struct look k = {.p = (const uint8_t *)p, .n = n};
+    if (n == 0) return 0;
+    if (n <= SHORT_BYTES) look_up(e, &k, k.p, n, n);
+    return piece(e, &k, out, err);
 }
 
 /* ------------------------------------------------------------------ text */
+
+/* Pieces of text[0..n) that end at e->ends, a few at a time: all their lines are asked for before the
+ * first is looked at, so that memory answers them together. */
+static int pieces(struct encoder *e, const uint8_t *text, size_t n, struct u32s *out,
+                  struct err *err) {
+    enum { AT_ONCE = 16 };
+    struct look k[AT_ONCE];
+    size_t from = 0, i = 0;
+    while (i < e->ends.n) {
+        size_t many = 0;
+        for (; many < AT_ONCE && i < e->ends.n; i++) {
+            size_t len = e->ends.v[i] - from;
+            k[many].p = text + from;
+            k[many].n = len;
+            if (len <= SHORT_BYTES) look_up(e, &k[many], text + from, len, n - from);
+            from = e->ends.v[i];
+            many += len > 0;
+        }
+        for (size_t j = 0; j < many; j++) {
+            int rc = piece(e, &k[j], out, err);
+            if (rc < 0) return rc;
+        }
+    }
+    return 0;
+}
 
 /* Text without specials. */
 static int span(struct encoder *e, const char *text, size_t n, struct u32s *out, struct err *err) {
@@ -209,11 +248,7 @@ static int span(struct encoder *e, const char *text, size_t n, struct u32s *out,
         n++;
     }
     rc = scanner_cut(e->scanner, text, n, &e->ends, err);
-    const uint8_t *p = (const uint8_t *)text;
-    const uint32_t *end = e->ends.v;
-    for (size_t i = 0, from = 0; i < e->ends.n && rc >= 0; from = end[i++])
-        rc = piece(e, p + from, end[i] - from, n - from, out, err);
-    return rc;
+    return rc < 0 ? rc : pieces(e, (const uint8_t *)text, n, out, err);
 }
 
 int encode(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
