@@ -22,12 +22,8 @@ void inflate_free(struct inflate *z) {
     free(z);
 }
 
-/* isal_inflate_reset() keeps what lies in the bit buffer; a new stream starts with an empty one. */
 void inflate_again(struct inflate *z) {
     isal_inflate_reset(&z->s);
-    z->s.read_in = 0;
-    z->s.read_in_length = 0;
-    z->s.avail_in = 0;
     z->s.crc_flag = ISAL_DEFLATE;
 }
 

@@ -121,12 +121,16 @@ static void gzip_checks_its_sums(void **state) {
     buf_release(&b);
 }
 
-/* Cut anywhere, the file is refused; what came before is the beginning of the text. */
+/* Cut anywhere, the file is refused; what came before is the beginning of the text, and as much of it
+ * for small reads as for large ones. */
 static void truncated_anywhere(const struct buf *whole, const struct buf *want, const char *name) {
     struct buf out = {0};
     for (size_t n = 0; n < whole->n; n++) {
         struct err err = {0};
+        decode(name, whole->v, n, 1 << 20, 1 << 16, &out, &err);
+        size_t large = out.n;
         int rc = decode(name, whole->v, n, 1 << 20, 333, &out, &err);
+        if (out.n != large) fail_msg("%s cut to %zu: %zu bytes or %zu", name, n, out.n, large);
         if (rc != ERR_DATA || !strstr(err.msg, "truncated"))
             fail_msg("%s cut to %zu of %zu: %d '%s'", name, n, whole->n, rc, err.msg);
         assert_true(out.n <= want->n);
@@ -193,6 +197,19 @@ static void zstd_frames(void **state) {
     reads(&b, text, N);
     add(&b, "x", 1);
     refuses(&b, "garbage behind the last zstd frame");
+    buf_release(&b);
+}
+
+/* Without a checksum behind it, the last block's text is still inside when the input has ended. */
+static void zstd_last_block(void **state) {
+    (void)state;
+    struct buf want = {0}, b = {0};
+    make_text(&want, 300, 4);
+    assert_int_equal(buf_reserve(&b, ZSTD_compressBound(want.n), NULL), 0);
+    b.n = ZSTD_compress(b.v, b.cap, want.v, want.n, 3);
+    assert_false(ZSTD_isError(b.n));
+    reads(&b, want.v, want.n);
+    buf_release(&want);
     buf_release(&b);
 }
 
@@ -283,6 +300,7 @@ int main(void) {
         cmocka_unit_test(gzip_damage),
         cmocka_unit_test(zstd_damage),
         cmocka_unit_test(zstd_frames),
+        cmocka_unit_test(zstd_last_block),
         cmocka_unit_test(zstd_window_is_bounded),
         cmocka_unit_test(large_streams),
         cmocka_unit_test(trailers_across_buffers),
