@@ -283,7 +283,7 @@ static int special_kinds(const struct tokenizer_parts *p, uint8_t *kind, struct 
     int rc = 0;
     for (uint32_t i = 0; i < p->n_specials && rc >= 0; i++) {
         const struct special *s = &p->specials[i];
-        if (s->id >= p->n_tokens || !s->text) continue; /* vocab_set_specials will refuse it */
+        if (s->id >= p->n_tokens || !s->text || !s->text[0]) continue; /* refused later */
         b.n = 0;
         rc = bytemap_write(&b, s->text, strlen(s->text), err);
         if (rc >= 0 && (b.n != strlen(s->text) || memcmp(b.v, s->text, b.n) != 0))
