@@ -1,5 +1,5 @@
-/* lmeval: judges a model. `loss`: its loss over token shards, every target once and weighted equally;
- * `bigram`: the loss of the simplest model worth beating, over the same targets. */
+/* lmeval: judges a model. `loss`: its loss over token shards, every target once and weighted
+ * equally; `bigram`: the loss of the simplest model worth beating, over the same targets. */
 #include <inttypes.h>
 #include <math.h>
 #include <time.h>
@@ -27,8 +27,9 @@ static bool stopped(void *ctx) {
     return signals_stop() != 0;
 }
 
-/* Bits per byte of text: of all the text's bytes, or where the shards say nothing about them, none. The
- * first tokens of the shards are no targets, so their share of the bytes does not count either. */
+/* Bits per byte of text: of all the text's bytes, or where the shards say nothing about them,
+ * none. The first tokens of the shards are no targets, so their share of the bytes does not count
+ * either. */
 static double bits_per_byte(const struct shard_set *set, const struct evaluate_result *r) {
     if (!set->text_bytes || !set->tokens) return NAN;
     double bytes = (double)set->text_bytes * (double)r->targets / (double)set->tokens;

@@ -2,7 +2,8 @@
  *
  *   prompts ─▶ ids ─▶ jobs (prompt × completion) ─▶ groups that fit the cache ─▶ texts, ids or JSON
  *
- * Completion k of prompt i draws from random stream (i, k) of the seed, whatever stands beside it. */
+ * Completion k of prompt i draws from random stream (i, k) of the seed, whatever stands beside
+ * it. */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>

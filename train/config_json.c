@@ -1,5 +1,6 @@
 /* config.json and generation_config.json of a GPT-2, as transformers writes and reads them. What
- * would change the numbers and is not built here (cross attention, another activation) is refused. */
+ * would change the numbers and is not built here (cross attention, another activation) is
+ * refused. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -227,7 +227,8 @@ static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
 }
 
 /* The newest id of every row through the model, to the logits behind it. Rows that are done or full
- * go along with a token of no meaning; what it leaves in their cache is written over or never read. */
+ * go along with a token of no meaning; what it leaves in their cache is written over or never
+ * read. */
 static int step(struct generator *g, int n, struct err *err) {
     struct model *m = g->m;
     const struct model_config *c = &m->config;
@@ -255,8 +256,8 @@ static int step(struct generator *g, int n, struct err *err) {
     return m->ops->sync(m->device, err);
 }
 
-/* Every row that goes on to its next logits. A full context goes on with its younger half, read again
- * from position 0. */
+/* Every row that goes on to its next logits. A full context goes on with its younger half, read
+ * again from position 0. */
 static int advance(struct generator *g, int n, struct err *err) {
     int rc = 0, P = g->P, keep = P - P / 2;
     bool any = false;

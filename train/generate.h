@@ -19,11 +19,12 @@ struct sampling {
     float repetition_penalty; /* 1: off                                                       */
 };
 
-/* Turns logits (V) into probabilities (V), in transformers' order: repetition penalty over ids[0..n),
- * temperature, top-k, top-p, min-p, softmax. */
+/* Turns logits (V) into probabilities (V), in transformers' order: repetition penalty over
+ * ids[0..n), temperature, top-k, top-p, min-p, softmax. */
 void sampling_warp(const struct sampling *s, float *logits, int V, const uint32_t *ids, size_t n,
                    float *ret_probs);
-/* Draws an id from probabilities, or the largest logit's (the lowest id among equals) when greedy. */
+/* Draws an id from probabilities, or the largest logit's (the lowest id among equals) when
+ * greedy. */
 uint32_t sampling_draw(const struct sampling *s, const float *probs, int V, struct rng *rng);
 
 enum finish { FINISH_LENGTH, FINISH_STOP, FINISH_CALLER };
@@ -32,8 +33,8 @@ enum finish { FINISH_LENGTH, FINISH_STOP, FINISH_CALLER };
  * lengths, that go through the model together: one reading of the weights serves them all. */
 struct generator;
 
-/* `positions`: as many of a text as are kept at most; 0 or more than the model's context: all of it.
- * Who knows how long the texts will be saves memory. */
+/* `positions`: as many of a text as are kept at most; 0 or more than the model's context: all of
+ * it. Who knows how long the texts will be saves memory. */
 int generator_new(struct generator **ret, struct model *m, int B, int positions, struct err *err);
 /* Bytes that one row's cache takes on the device. */
 uint64_t generator_row_bytes(const struct model *m, int positions);
@@ -49,10 +50,10 @@ struct gen_row {
     enum finish finish; /* out                                                        */
 };
 
-/* Continues rows[0..n), n <= B, together. After each new id calls on_id (may be NULL) with the row's
- * number; a non-zero answer ends that row. A row also ends at `eos` (pass -1 for none), which is not
- * appended. When the context is full the oldest half is dropped and the rest read again. Rows whose
- * prompts are the same memory share its reading. */
+/* Continues rows[0..n), n <= B, together. After each new id calls on_id (may be NULL) with the
+ * row's number; a non-zero answer ends that row. A row also ends at `eos` (pass -1 for none),
+ * which is not appended. When the context is full the oldest half is dropped and the rest read
+ * again. Rows whose prompts are the same memory share its reading. */
 int generate_rows(struct generator *g, struct gen_row *rows, int n, int64_t eos,
                   const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id),
                   void *ctx, struct err *err);

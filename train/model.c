@@ -65,7 +65,8 @@ static size_t aligned(size_t bytes) {
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* Masters, gradients and copies each lie in one block, so that a whole kind can be zeroed at once. */
+/* Masters, gradients and copies each lie in one block, so that a whole kind can be zeroed at
+ * once. */
 static int allocate(struct model *m, struct err *err) {
     size_t fp32 = 0, copy = 0, at32 = 0, at16 = 0;
     int rc;

@@ -3,8 +3,8 @@
  *   tokens ─▶ embed ─▶ [ norm ─▶ qkv ─▶ attention ─▶ proj ─▶ norm ─▶ fc+gelu ─▶ proj ] × L ─▶ norm ─▶ classifier
  *                └──────── residual stream, one addition fused into every norm ────────┘
  *
- * Parameters are listed in params.def, activations in acts.def; both are expanded by macros, and nothing
- * addresses a tensor by number. One thread drives a model. */
+ * Parameters are listed in params.def, activations in acts.def; both are expanded by macros, and
+ * nothing addresses a tensor by number. One thread drives a model. */
 #ifndef LORY_TRAIN_MODEL_H
 #define LORY_TRAIN_MODEL_H
 
@@ -33,7 +33,8 @@ struct param {
     float *grad;   /* device, fp32 (n); NULL unless made for training                    */
 };
 
-/* Allocates the parameters on the device (zero). `train`: gradients too. Borrows `backend` and `device`. */
+/* Allocates the parameters on the device (zero). `train`: gradients too. Borrows `backend` and
+ * `device`. */
 int model_new(struct model **ret, const struct model_config *config, const struct backend *backend,
               struct device *device, enum dtype dtype, bool train, struct err *err);
 void model_free(struct model *m); /* NULL is fine */
@@ -44,16 +45,19 @@ size_t model_params(const struct model *m, struct param **ret); /* borrowed */
 /* HF's initialisation: normal(0, init_range), c_proj weights with init_range / sqrt(2 L), biases 0,
  * LayerNorm 1 and 0. Tensor i draws from stream i of `seed`: the same for any backend. */
 int model_init(struct model *m, uint64_t seed, struct err *err);
-/* Weights from DIR/model.safetensors (or its shards by model.safetensors.index.json). Names with or without
- * "transformer."; buffers of old files (attn.bias) are ignored. ERR_CORRUPT: missing, extra, wrong shape. */
+/* Weights from DIR/model.safetensors (or its shards by model.safetensors.index.json). Names with
+ * or without "transformer."; buffers of old files (attn.bias) are ignored. ERR_CORRUPT: missing,
+ * extra, wrong shape. */
 int model_load(struct model *m, const char *dir, struct err *err);
-/* DIR/model.safetensors as transformers' save_pretrained (tied lm_head left out), fp32 masters, or bf16. */
+/* DIR/model.safetensors as transformers' save_pretrained (tied lm_head left out), fp32 masters, or
+ * bf16. */
 int model_save(struct model *m, const char *dir, enum dtype stored, struct err *err);
 /* Refreshes `act` of every parameter from `master` (after load, init or a resumed optimizer). */
 void model_cast(struct model *m);
 void model_zero_grads(struct model *m);
 
-/* Plans and allocates activations for B rows of T tokens; again for other sizes. *ret_bytes may be NULL. */
+/* Plans and allocates activations for B rows of T tokens; again for other sizes. *ret_bytes may be
+ * NULL. */
 int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, struct err *err);
 
 /* The bytes that model_plan() would allocate, without allocating. */

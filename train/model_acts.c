@@ -89,7 +89,8 @@ int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, s
     return rc;
 }
 
-uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T, bool train) {
+uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T,
+                          bool train) {
     struct model m = {.config = *c, .dtype = dtype};
     struct acts a = {.rows = (size_t)B * (size_t)T, .train = train};
     struct layout size = {0};

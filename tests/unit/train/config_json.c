@@ -1,4 +1,5 @@
-/* config.json: transformers' own file is what we write, and what would give other numbers is refused. */
+/* config.json: transformers' own file is what we write, and what would give other numbers is
+ * refused. */
 #include "golden_help.h"
 
 static int make_folder(void **state) {

@@ -1,4 +1,5 @@
-/* Generation: transformers' greedy ids, and the cache against a model that reads everything again. */
+/* Generation: transformers' greedy ids, and the cache against a model that reads everything
+ * again. */
 #include "golden_help.h"
 #include "train/generate.h"
 

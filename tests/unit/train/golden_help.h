@@ -1,4 +1,5 @@
-/* What the tests against transformers' numbers share: the golden model on each backend, and distances. */
+/* What the tests against transformers' numbers share: the golden model on each backend, and
+ * distances. */
 #ifndef LORY_TESTS_GOLDEN_HELP_H
 #define LORY_TESTS_GOLDEN_HELP_H
 

@@ -58,8 +58,8 @@ static void logits_are_those_of_transformers(void **state) {
     golden_close(&g);
 }
 
-/* Row 0 begins with 7 paddings: positions count from the first real token, attention starts there. What
- * comes out at the paddings themselves means nothing. */
+/* Row 0 begins with 7 paddings: positions count from the first real token, attention starts there.
+ * What comes out at the paddings themselves means nothing. */
 static void left_padding_by_pos_and_start(void **state) {
     struct golden g;
     struct err err = {0};
@@ -84,8 +84,8 @@ static void left_padding_by_pos_and_start(void **state) {
     golden_close(&g);
 }
 
-/* The key biases' gradient is zero in exact arithmetic (the softmax does not see them), so a relative
- * distance of it would compare rounding. */
+/* The key biases' gradient is zero in exact arithmetic (the softmax does not see them), so a
+ * relative distance of it would compare rounding. */
 static void drop_key_bias(float *v, const struct param *p) {
     if (path_ends(p->name, "c_attn.bias")) memset(v + p->n / 3, 0, p->n / 3 * sizeof *v);
 }

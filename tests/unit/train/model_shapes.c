@@ -1,5 +1,6 @@
-/* The model beyond the golden numbers: gradients against differences of the loss, with dropout, packing,
- * an output matrix of its own and the other switches of a configuration; first values; bf16. */
+/* The model beyond the golden numbers: gradients against differences of the loss, with dropout,
+ * packing, an output matrix of its own and the other switches of a configuration; first values;
+ * bf16. */
 #include "golden_help.h"
 
 enum { B = 2, T = 12, V = 37 };
@@ -69,8 +70,8 @@ static float direction(size_t i, size_t k) {
     return (i * 2654435761u + k * 40503u) >> 7 & 1 ? 1.0f : -1.0f;
 }
 
-/* For each tensor: the slope of the loss along a direction, by central differences (Richardson's of two
- * steps), against gradient times direction. */
+/* For each tensor: the slope of the loss along a direction, by central differences (Richardson's
+ * of two steps), against gradient times direction. */
 static void check_slopes(const struct model_config *c, bool packed, double tolerance) {
     struct fixture f;
     struct err err = {0};
@@ -129,8 +130,8 @@ static void slopes_packed_untied_scaled_by_layer(void **state) {
     check_slopes(&c, true, 2e-3);
 }
 
-/* scale_attn_by_inverse_layer_idx is q / (layer + 1), scale_attn_weights = false is q * sqrt(HS): the
- * same loss as from queries that were made so much larger or smaller. */
+/* scale_attn_by_inverse_layer_idx is q / (layer + 1), scale_attn_weights = false is q * sqrt(HS):
+ * the same loss as from queries that were made so much larger or smaller. */
 static void attention_is_scaled_as_configured(void **state) {
     (void)state;
     for (int which = 0; which < 2; which++) {
@@ -158,7 +159,8 @@ static void attention_is_scaled_as_configured(void **state) {
     }
 }
 
-/* Rows of one batch, or two batches of one row: masks go by the sample's number, not by the batch. */
+/* Rows of one batch, or two batches of one row: masks go by the sample's number, not by the
+ * batch. */
 static void dropout_does_not_depend_on_the_batch(void **state) {
     struct model_config c = small();
     struct fixture f;
@@ -188,7 +190,8 @@ static void dropout_does_not_depend_on_the_batch(void **state) {
     close_fixture(&f);
 }
 
-/* HF's first values: their spread by kind, and the same numbers from the same seed on any backend. */
+/* HF's first values: their spread by kind, and the same numbers from the same seed on any
+ * backend. */
 static void first_values(void **state) {
     struct model_config c = small();
     struct fixture f, g;
@@ -218,7 +221,8 @@ static void first_values(void **state) {
     close_fixture(&g);
 }
 
-/* bf16 products: losses and gradients of the fast backend near those of fp32, for 8 bits of mantissa. */
+/* bf16 products: losses and gradients of the fast backend near those of fp32, for 8 bits of
+ * mantissa. */
 static void bf16_is_near_fp32(void **state) {
     struct model_config c = small();
     struct fixture f, g;

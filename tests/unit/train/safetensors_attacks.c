@@ -108,7 +108,8 @@ static void bad_headers_are_refused(void **state) {
             fail_msg("not refused: %s", cases[i].header);
 }
 
-/* A header's length that is no length: 0 … 7 bytes of file, 100 MB + 1, 2^63, more than the file. */
+/* A header's length that is no length: 0 … 7 bytes of file, 100 MB + 1, 2^63, more than the
+ * file. */
 static void impossible_lengths_are_refused(void **state) {
     static const uint64_t lengths[] = {3, 100000001, 1ull << 63, UINT64_MAX, UINT64_MAX - 7};
     struct safetensors s = {0};
@@ -129,8 +130,8 @@ static void impossible_lengths_are_refused(void **state) {
     }
 }
 
-/* Every cut and every flipped bit of a small file is refused, or opens as a file of the same size whose
- * tensors can be read to their ends. (What flips in the data is the manifest's business.) */
+/* Every cut and every flipped bit of a small file is refused, or opens as a file of the same size
+ * whose tensors can be read to their ends. (What flips in the data is the manifest's business.) */
 static void damaged_files_never_hurt(void **state) {
     struct buf whole = {0};
     struct err err = {0};
@@ -155,7 +156,8 @@ static void damaged_files_never_hurt(void **state) {
     buf_release(&whole);
 }
 
-/* Data behind a header of odd length lies at odd addresses; openai-community/gpt2's begins at 14291. */
+/* Data behind a header of odd length lies at odd addresses; openai-community/gpt2's begins at
+ * 14291. */
 static void unaligned_data_is_read(void **state) {
     static const uint16_t halves[8] = {0x3C00, 0xC000, 0x7BFF, 0x0001,
                                        0x83FF, 0x0400, 0x8000, 0x7C00};
