@@ -28,8 +28,8 @@ static int sum_losses(const struct model *m, const struct acts *a, const struct 
     return rc;
 }
 
-/* Back through a norm: its part of d_res, and the gradient of the branch that it had added, which is
- * returned: d_res itself where nothing was dropped. */
+/* Back through a norm: its part of d_res, and the gradient of the branch that it had added, which
+ * is returned: d_res itself where nothing was dropped. */
 static void *norm_back(const struct model *m, const struct model_batch *b, const void *sum,
                        const float *mean, const float *rstd, const struct param *g,
                        const struct param *bias, struct dropout drop) {

@@ -3,7 +3,8 @@
  *   layer l:  res = mid(l-1) + branch ─▶ ln1 ─▶ qkv ─▶ att ─▶ branch = att c_proj
  *             mid = res + branch      ─▶ ln2 ─▶ fc ─▶ gelu ─▶ branch = gelu c_proj
  *
- * Every addition to the residual stream is done by the norm behind it, with the branch's dropout. */
+ * Every addition to the residual stream is done by the norm behind it, with the branch's
+ * dropout. */
 #include <math.h>
 #include <stdlib.h>
 #include "train/model_inside.h"

@@ -72,8 +72,8 @@ static inline struct param *model_head(const struct model *m) {
     return m->top.head ? m->top.head : m->top.wte;
 }
 
-/* Checks the batch, moves it to the device, and writes its embedding into a->layer[0].res. ERR_DATA: a
- * token, label or position out of range. */
+/* Checks the batch, moves it to the device, and writes its embedding into a->layer[0].res.
+ * ERR_DATA: a token, label or position out of range. */
 int model_embed(const struct model *m, const struct acts *a, const struct model_batch *b,
                 struct err *err);
 /* The parts of a layer around its attention, shared by training and generation: from what the layer

@@ -5,8 +5,8 @@
  *
  * The reader is as strict as Hugging Face's Rust crate: header of at most 100 MB that begins with
  * '{', no name twice, every shape × dtype equal to its range (checked arithmetic), and the ranges,
- * sorted, cover the rest of the file without holes or overlaps. All that is checked before any of it
- * is used. The data may lie at any address (openai-community/gpt2's begins at byte 14291): it is
+ * sorted, cover the rest of the file without holes or overlaps. All that is checked before any of
+ * it is used. The data may lie at any address (openai-community/gpt2's begins at byte 14291): it is
  * copied, never cast.
  *
  *     struct safetensors s;
@@ -100,7 +100,8 @@ typedef int (*st_fill)(const struct st_out *t, uint64_t at, size_t bytes, void *
 
 /* Writes the file atomically, tensors and header byte for byte in the crate's order; sorts v[0..n)
  * so. `metadata`: key, value, key, value, …, NULL; NULL itself is {"format": "pt"}, as transformers
- * writes; a list of NULL alone writes none. `fill` may be NULL if every tensor has data; at most 4 MiB are asked for at a time. */
+ * writes; a list of NULL alone writes none. `fill` may be NULL if every tensor has data; at most 4
+ * MiB are asked for at a time. */
 int safetensors_write(const char *path, struct st_out *v, size_t n, const char *const *metadata,
                       st_fill fill, struct err *err);
 
