@@ -65,6 +65,12 @@ static int add_entry(struct packing *k, const char *root, const char *path, uint
     return 0;
 }
 
+static bool excluded(const struct pack_opts *o, const char *name) {
+    for (size_t i = 0; i < o->excludes->n; i++)
+        if (!strcmp(name, o->excludes->v[i])) return true;
+    return false;
+}
+
 /* Links are followed to files but not to folders: no circles, nothing twice. */
 static int walk(struct packing *k, const char *root, const char *dir, int depth, struct err *err) {
     struct strs names = {0};
@@ -72,7 +78,7 @@ static int walk(struct packing *k, const char *root, const char *dir, int depth,
     int rc = file_list(dir, &names, err);
     for (size_t i = 0; rc == 0 && i < names.n; i++) {
         struct stat here, there;
-        if (names.v[i][0] == '.') continue;
+        if (names.v[i][0] == '.' || excluded(k->opts, names.v[i])) continue;
         char *path = path_join(dir, names.v[i]);
         if (!path)
             rc = err_nomem(err, strlen(dir));

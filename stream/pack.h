@@ -13,11 +13,12 @@
 #include "base/log.h"
 
 struct pack_opts {
-    const struct strs *exts; /* ".py"; a file's name ends in one of them              */
-    uint64_t files;          /* output files, at least 1                              */
-    uint64_t max_bytes;      /* larger ones are left out                              */
+    const struct strs *exts;     /* ".py"; a file's name ends in one of them          */
+    const struct strs *excludes; /* names of files and folders left out, at any depth */
+    uint64_t files;              /* output files, at least 1                          */
+    uint64_t max_bytes;          /* larger ones are left out                          */
     const char *license;
-    const char *repo; /* repo_name; NULL: "local/" and the folder's own name   */
+    const char *repo; /* repo_name; NULL: "local/" and the folder's own name */
     uint64_t seed;
     int threads;
     const struct log *log;

@@ -199,11 +199,13 @@ static int print_packed(struct tool *t, const struct pack_totals *v) {
 
 static int pack_main(int argc, char **argv) {
     const char *output = "corpus";
-    struct strs exts = {0};
+    struct strs exts = {0}, excludes = {0};
     struct pack_opts o = {.files = 1, .max_bytes = 1000000, .license = "unknown"};
     struct opt opts[] = {
         {"Packing", .type = OPT_GROUP},
         {"ext", 0, OPT_STRS, &exts, "END", "endings of the names to take (repeatable)"},
+        {"exclude", 0, OPT_STRS, &excludes, "NAME",
+         "leave out files and folders of this name, at any depth (repeatable)"},
         {"files", 0, OPT_U64, &o.files, "N", "number of files to write", .min = 1, .max = 100000},
         {"max-bytes", 0, OPT_U64, &o.max_bytes, "N", "leave out larger files", .min = 1,
          .max = 1 << 30},
@@ -228,6 +230,7 @@ static int pack_main(int argc, char **argv) {
     rc = tool_begin(&t, &p, argc, argv);
     if (rc == 0) {
         o.exts = &exts;
+        o.excludes = &excludes;
         o.seed = t.seed;
         o.threads = tool_threads(&t);
         o.log = &t.log;
@@ -236,6 +239,7 @@ static int pack_main(int argc, char **argv) {
         if (rc == 0) rc = print_packed(&t, &totals);
     }
     strs_release(&exts);
+    strs_release(&excludes);
     return tool_end(&t, rc);
 }
 
