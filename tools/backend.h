@@ -10,14 +10,15 @@ struct backend_choice {
     struct device_opts opts;
 };
 
-/* `device`: auto, cpu, cuda, ref. `dtype`: auto (bf16 where the processor multiplies it), fp32, bf16.
- * ERR_USAGE for what this build or machine does not have. */
+/* `device`: auto, cpu, cuda, ref. `dtype`: auto (bf16 where the processor multiplies it), fp32,
+ * bf16. ERR_USAGE for what this build or machine does not have. */
 int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,
                    struct err *err);
 
-/* For main, before anything else. OpenMP's threads by default spin for milliseconds at every barrier,
- * which on a machine shared with others costs several times what it gains; how long is read from the
- * environment before main begins. So: unless someone has set it, sets it and starts the program again. */
+/* For main, before anything else. OpenMP's threads by default spin for milliseconds at every
+ * barrier, which on a machine shared with others costs several times what it gains; how long is
+ * read from the environment before main begins. So: unless someone has set it, sets it and starts
+ * the program again. */
 void backend_spin_less(char **argv);
 
 #endif

@@ -2,8 +2,8 @@
  *
  *   options, recipe ─▶ shards ─▶ shape of the model ─▶ plan ─▶ trainer_run ─▶ run/
  *
- * Everything is resolved and checked here before the run's folder is touched; what makes a run continue
- * bit for bit is in train/trainer.h. */
+ * Everything is resolved and checked here before the run's folder is touched; what makes a run
+ * continue bit for bit is in train/trainer.h. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -126,7 +126,8 @@ static const struct recipe {
 };
 enum { RECIPES = sizeof recipes / sizeof *recipes, RECIPE_LINES = 20 };
 
-/* Options that say the same thing in other words: if one is given, a recipe's other does not count. */
+/* Options that say the same thing in other words: if one is given, a recipe's other does not count.
+ * */
 static bool answered(const struct plan *p, const char *option) {
     static const char *const groups[][3] = {{"steps", "epochs", "tokens"},
                                             {"accumulate", "batch-tokens", "accumulate"}};

@@ -1,8 +1,8 @@
 /* A file that grows a record at a time and must survive a kill between two of them.
  *
- * Each append is one write(2): what a kill leaves is whole records, at worst a torn last one, which the
- * readers of metrics.jsonl and of event files recognise and drop. append_sync() is called before a
- * checkpoint that relies on the records appears. */
+ * Each append is one write(2): what a kill leaves is whole records, at worst a torn last one,
+ * which the readers of metrics.jsonl and of event files recognise and drop. append_sync() is
+ * called before a checkpoint that relies on the records appears. */
 #ifndef LORY_TRAIN_APPEND_H
 #define LORY_TRAIN_APPEND_H
 

@@ -1,9 +1,9 @@
 /* Checkpoint folders: see checkpoint.h.
  *
- * The order of the system calls is the whole point: a file's bytes are synced before the manifest that
- * vouches for them, the manifest before the rename that makes the folder visible, the rename before
- * anything older is removed. A kill, or a power cut, between any two of them leaves a checkpoint that
- * verifies. */
+ * The order of the system calls is the whole point: a file's bytes are synced before the manifest
+ * that vouches for them, the manifest before the rename that makes the folder visible, the rename
+ * before anything older is removed. A kill, or a power cut, between any two of them leaves a
+ * checkpoint that verifies. */
 #include "train/checkpoint.h"
 
 #include <errno.h>
@@ -145,8 +145,8 @@ int checkpoint_verify(const char *dir, struct err *err) {
 
 /* ------------------------------------------------------------------ folders */
 
-/* Gets a checkpoint folder out of the way under a name that no reader takes for a checkpoint, so that
- * a kill while it is being removed leaves no half of one. */
+/* Gets a checkpoint folder out of the way under a name that no reader takes for a checkpoint, so
+ * that a kill while it is being removed leaves no half of one. */
 static int remove_checkpoint(const char *run, uint64_t step, struct err *err) {
     char *path = checkpoint_path(run, step), *aside = aside_path(run, step);
     int rc = path && aside ? file_remove(aside, err) : err_nomem(err, strlen(run));
@@ -157,8 +157,8 @@ static int remove_checkpoint(const char *run, uint64_t step, struct err *err) {
     return rc;
 }
 
-/* Puts the new folder in the place of an old one of the same step: in one instant where the file system
- * can, else in two. */
+/* Puts the new folder in the place of an old one of the same step: in one instant where the file
+ * system can, else in two. */
 static int replace(const char *dir, const char *path, const char *aside, struct err *err) {
     int rc = file_remove(aside, err);
     if (rc < 0) return rc;

@@ -1,6 +1,6 @@
 /* What transformers' Trainer leaves beside its models, so that what reads it there reads it here:
- * trainer_state.json in a checkpoint, train_results.json, eval_results.json, all_results.json in the
- * run. All made from the metrics. */
+ * trainer_state.json in a checkpoint, train_results.json, eval_results.json, all_results.json in
+ * the run. All made from the metrics. */
 #ifndef LORY_TRAIN_HF_STATE_H
 #define LORY_TRAIN_HF_STATE_H
 
@@ -21,8 +21,8 @@ struct hf_run {
     uint64_t body_params;            /* parameters without the embeddings (HF's count of flops) */
 };
 
-/* DIR/trainer_state.json. The log history has about a thousand rows: a row is the mean loss since the
- * row before, as HF's logging_steps. */
+/* DIR/trainer_state.json. The log history has about a thousand rows: a row is the mean loss since
+ * the row before, as HF's logging_steps. */
 int hf_trainer_state_save(const struct hf_run *h, const char *dir, struct err *err);
 /* The three results files in the run's folder. */
 int hf_results_save(const struct hf_run *h, struct err *err);

@@ -1,6 +1,6 @@
 /* Windows over shards and their order: see loader.h; the bits of the order are in docs/order.md.
  *
- *   position ─▶ epoch, i ─▶ permute(i) = window number ─▶ (shard, first token) ─▶ T tokens, T labels
+ *   position ─▶ epoch, i ─▶ permute(i) = window number ─▶ (shard, token) ─▶ T tokens, labels
  *
  * Nothing is remembered from one sample to the next, so going on anywhere costs nothing. */
 #include "train/loader.h"
@@ -36,7 +36,8 @@ uint64_t permute(uint64_t i, uint64_t n, uint64_t key) {
     unsigned half = 1;
     while (half < 32 && (n - 1) >> (2 * half)) half++;
     /* Cycle walking: the network permutes [0, 4^half), which is less than 4 n; stepping until the
-     * value falls below n leaves a permutation of [0, n) and takes fewer than 4 passes on average. */
+     * value falls below n leaves a permutation of [0, n) and takes fewer than 4 passes on average.
+     * */
     do i = feistel(i, half, key);
     while (i >= n);
     return i;

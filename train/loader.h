@@ -1,15 +1,15 @@
 /* Windows over token shards, in an order that is computed, not stored.
  *
- *   gpt   |---- T+1 ----|            stride T: every token of a shard but its first is a target once
+ *   gpt   |---- T+1 ----|            stride T: every token but a shard's first is a target
  *                 |---- T+1 ----|~~  tail
- *   hf    |-- T --||-- T --||-- T --|~~   T tokens, T-1 targets: no target at a window's first token
+ *   hf    |-- T --||-- T --||-- T --|~~   T tokens, T-1 targets: a window's first is none
  *
- * Windows are numbered over all shards; none crosses from one shard into the next. Training sees the
- * whole windows, in the order of their numbers or of a keyed permutation of [0, n) per epoch; the tail
- * of a shard is counted and left to the evaluation.
+ * Windows are numbered over all shards; none crosses from one shard into the next. Training sees
+ * the whole windows, in the order of their numbers or of a keyed permutation of [0, n) per epoch;
+ * the tail of a shard is counted and left to the evaluation.
  *
- * The position is one integer (samples taken so far), the same for any micro-batch, rank or thread. A
- * loader is read-only after loader_open: any number of threads may use it. */
+ * The position is one integer (samples taken so far), the same for any micro-batch, rank or
+ * thread. A loader is read-only after loader_open: any number of threads may use it. */
 #ifndef LORY_TRAIN_LOADER_H
 #define LORY_TRAIN_LOADER_H
 
@@ -41,17 +41,20 @@ struct loader {
     uint64_t tail_tokens; /* targets in tails shorter than a window              */
 };
 
-/* ERR_DATA if no shard holds a whole window (training); with `allow_short`, if there is no target. */
+/* ERR_DATA if no shard holds a whole window (training); with `allow_short`, if there is no target.
+ * */
 int loader_open(struct loader *ret, const struct shard_set *set, int T, enum window window,
                 bool shuffled, uint64_t seed, bool allow_short, struct err *err);
 void loader_close(struct loader *l); /* zeroes it */
-/* Sample number `position` of the run (epoch = position / n) into tokens (T) and labels (T), shifted:
- * the label of tokens[t] is the token behind it, LABEL_IGNORED where the window has none. */
+/* Sample number `position` of the run (epoch = position / n) into tokens (T) and labels (T),
+ * shifted: the label of tokens[t] is the token behind it, LABEL_IGNORED where the window has none.
+ * */
 void loader_get(const struct loader *l, uint64_t position, int32_t *tokens, int32_t *labels);
 /* Where that sample begins: the shard's number, and the token in it. */
 void loader_place(const struct loader *l, uint64_t position, size_t *ret_shard, uint64_t *ret_at);
 /* For evaluation: window i of all, tails included (padded with token 0 and ignored labels),
- * i < loader_eval_windows(). Every target of every shard exactly once, in the order of the shards. */
+ * i < loader_eval_windows(). Every target of every shard exactly once, in the order of the shards.
+ * */
 uint64_t loader_eval_windows(const struct loader *l);
 void loader_eval_get(const struct loader *l, uint64_t i, int32_t *tokens, int32_t *labels);
 

@@ -129,7 +129,8 @@ static int take(struct metrics_steps *steps, struct metrics_evals *evals, const 
     return rc < 0 ? rc : stays;
 }
 
-/* Reads the lines up to `step`; what stays goes to `kept`, if given. Warns of what is none of ours. */
+/* Reads the lines up to `step`; what stays goes to `kept`, if given. Warns of what is none of ours.
+ * */
 static int read_lines(const struct buf *text, const char *path, uint64_t step,
                       struct metrics_steps *steps, struct metrics_evals *evals, struct buf *kept,
                       const struct log *log, struct err *err) {

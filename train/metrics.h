@@ -1,11 +1,12 @@
 /* metrics.jsonl: what happened at each step, one JSON object a line; the source of truth for the
  * curves, the event files and trainer_state.json.
  *
- *   {"step":7,"loss":3.21,"lr":0.0005,"grad_norm":0.9,"tokens":…,"tokens_per_s":…,"time":…,"epoch":…,"samples":…}
+ *   {"step":7,"loss":3.21,"lr":0.0005,"grad_norm":0.9,"tokens":…,"tokens_per_s":…,"time":…,
+ *    "epoch":…,"samples":…}                                                 (on one line)
  *   {"step":8,"eval_loss":3.3,"perplexity":27.1,"eval_tokens":…,"time":…,"seconds":…}
  *
- * Opening with a step cuts off everything behind it (atomically), so that however often a run is killed
- * and resumed, each step stands once. Lines are also kept in memory, 80 bytes a step. */
+ * Opening with a step cuts off everything behind it (atomically), so that however often a run is
+ * killed and resumed, each step stands once. Lines are also kept in memory, 80 bytes a step. */
 #ifndef LORY_TRAIN_METRICS_H
 #define LORY_TRAIN_METRICS_H
 

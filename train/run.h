@@ -18,8 +18,9 @@ struct run {
     struct log log;          /* what everything inside a run speaks to                     */
 };
 
-/* Takes the folder, made if missing, for this process, and sweeps what dead ones left. ERR_USAGE when
- * it holds something else than a run, or when another process is writing it. *ret must stay in place. */
+/* Takes the folder, made if missing, for this process, and sweeps what dead ones left. ERR_USAGE
+ * when it holds something else than a run, or when another process is writing it. *ret must stay in
+ * place. */
 int run_open(struct run *ret, const char *dir, const struct log *outer, struct err *err);
 void run_close(struct run *r); /* fine on a zeroed one */
 

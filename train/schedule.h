@@ -3,7 +3,7 @@
  *   lr ┤    ╭──╮         cosine, linear: fall from the end of the warmup to min_lr at the last step
  *      │   ╱    ╲        wsd: constant, then 1 - sqrt(x) over the last fifth
  *      │  ╱      ╲___    constant: stays
- *      └─┬───────────▶   warmup: `hf` lr * s / warmup (the first step has lr 0), `llmc` lr * (s+1) / warmup
+ *      └─┬───────────▶   warmup: `hf` lr * s / warmup (first step: 0), `llmc` lr * (s+1) / warmup
  *
  * s counts updates from 0. Plain numbers: no state, no failure. */
 #ifndef LORY_TRAIN_SCHEDULE_H

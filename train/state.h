@@ -1,11 +1,12 @@
 /* state.json of a checkpoint: where the run stands, and what it was told.
  *
  *   {"format":1, "step":…, "samples":…, …,
- *    "order":   {"version":1,"n":…,"key":…,"T":…,"window":…,"shuffled":…,"data":…},   refused if different
- *    "options": {"lr":…, "batch_samples":…, …},                                       refused if different
- *    "device":  {"backend":…,"description":…,"version":…,"batch":…}}                  announced if different
+ *    "order":   {"version":1,"n":…,"key":…,"T":…,…},  refused if different
+ *    "options": {"lr":…,"samples_per_step":…, …},          refused if different
+ *    "device":  {"backend":…,"device":…,"batch":…, …}}     announced if different
  *
- * The random numbers need no state of their own: they are functions of the seed and the position. */
+ * The random numbers need no state of their own: they are functions of the seed and the position.
+ * */
 #ifndef LORY_TRAIN_STATE_H
 #define LORY_TRAIN_STATE_H
 
@@ -35,8 +36,8 @@ int state_save(const char *dir, const struct run_state *s, const struct run_iden
                struct err *err);
 /* Reads it. ERR_CORRUPT. */
 int state_load(const char *dir, struct run_state *s, struct run_identity *id, struct err *err);
-/* ERR_USAGE listing every member in which the run's order or options differ from today's. Members that
- * only the device explains are told through `log`. */
+/* ERR_USAGE listing every member in which the run's order or options differ from today's. Members
+ * that only the device explains are told through `log`. */
 int state_compare(const char *dir, const struct run_identity *saved, const struct run_identity *now,
                   const struct log *log, struct err *err);
 

@@ -244,7 +244,8 @@ int tfevents_open(struct tfevents **ret, const char *dir, uint64_t step, double 
     struct tfevents *t = calloc(1, sizeof *t);
     if (!t) return err_nomem(err, sizeof *t);
     char host[128] = "localhost", name[256];
-    if (gethostname(host, sizeof host - 1) < 0 || strchr(host, '/')) strcpy(host, "localhost");
+    if (gethostname(host, sizeof host - 1) < 0 || strchr(host, '/'))
+        snprintf(host, sizeof host, "localhost");
     snprintf(name, sizeof name, "%s%010llu.%s.%d.0", PREFIX, (unsigned long long)seconds, host,
              (int)getpid());
     char *path = path_join(dir, name);

@@ -1,12 +1,12 @@
 /* TensorBoard's event files, written without TensorFlow.
  *
- *   record = u64 length │ u32 masked crc32c(length) │ data │ u32 masked crc32c(data)     little-endian
+ *   record = u64 length │ u32 masked crc32c(length) │ data │ u32 masked crc32c(data)
  *   data   = protobuf Event: wall_time, step, and a summary of (tag, value) pairs
- *   run/events.out.tfevents.SECONDS.HOST.PID.SEQUENCE    SECONDS never falls from one file to the next
+ *   run/events.out.tfevents.SECONDS.HOST.PID.SEQUENCE    SECONDS rises from file to file
  *
  * A resumed run writes a new file. Records behind the step it resumes from are cut out of the older
- * ones first, and a SessionLog START event tells a TensorBoard that is already watching to forget them:
- * each step shows once, before and after. One thread at a time. */
+ * ones first, and a SessionLog START event tells a TensorBoard that is already watching to forget
+ * them: each step shows once, before and after. One thread at a time. */
 #ifndef LORY_TRAIN_TFEVENTS_H
 #define LORY_TRAIN_TFEVENTS_H
 
@@ -30,8 +30,8 @@ int tfevents_add(struct tfevents *t, uint64_t step, double now, const struct tf_
 int tfevents_sync(struct tfevents *t, struct err *err);
 
 /* Walks the records of a file's bytes: calls each(ctx, record, bytes, step) for every whole record
- * whose checksums are right, until it returns non-zero. Returns the bytes walked over: less than n if
- * the rest is torn or damaged. */
+ * whose checksums are right, until it returns non-zero. Returns the bytes walked over: less than n
+ * if the rest is torn or damaged. */
 size_t tfevents_walk(const uint8_t *v, size_t n,
                      int (*each)(void *ctx, const uint8_t *record, size_t bytes, uint64_t step),
                      void *ctx);

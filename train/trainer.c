@@ -1,7 +1,8 @@
 /* The loop: see trainer.h.
  *
- * A signal does not wait for the end of a step: a step changes nothing before its update, so it can be
- * dropped between two micro-batches, and the state that is saved is that of the step before. */
+ * A signal does not wait for the end of a step: a step changes nothing before its update, so it
+ * can be dropped between two micro-batches, and the state that is saved is that of the step before.
+ * */
 #include "train/trainer_inside.h"
 
 #include <inttypes.h>
@@ -57,8 +58,8 @@ static int fetch(struct trainer *t, uint64_t *ret_targets, struct err *err) {
     return rc;
 }
 
-/* Adds the gradients of all micro-batches; *ret_loss is the mean over the step's targets. 1: told to
- * stop on the way. */
+/* Adds the gradients of all micro-batches; *ret_loss is the mean over the step's targets. 1: told
+ * to stop on the way. */
 static int accumulate(struct trainer *t, double *ret_loss, struct err *err) {
     uint64_t targets = 0, key = philox(t->opts->seed, 0, DROPOUT_STREAM).v[0];
     size_t room = (size_t)t->opts->B * (size_t)t->train->T;
@@ -85,7 +86,8 @@ static int accumulate(struct trainer *t, double *ret_loss, struct err *err) {
     return rc;
 }
 
-/* A step whose loss or norm is no number changes nothing; too many in a row, and the run is lost. */
+/* A step whose loss or norm is no number changes nothing; too many in a row, and the run is lost.
+ * */
 static int note_skip(struct trainer *t, const struct metrics_step *s, struct err *err) {
     char what[96];
     if (!s->skipped) {
@@ -161,8 +163,8 @@ static int one_step(struct trainer *t, struct err *err) {
 
 /* ------------------------------------------------------------------ evaluation */
 
-/* Scores the model; `whole`: on everything, with the part that other evaluations see beside it. A signal
- * ends it without a record: the run evaluates when it goes on. */
+/* Scores the model; `whole`: on everything, with the part that other evaluations see beside it. A
+ * signal ends it without a record: the run evaluates when it goes on. */
 static int evaluate(struct trainer *t, bool whole, struct err *err) {
     uint64_t part = t->opts->eval_windows;
     struct evaluate_opts o = {.B = t->opts->B, .stop = wants_stop, .ctx = t, .log = t->log};

@@ -5,8 +5,8 @@
  *                                    │ every so often: evaluate, save
  *                                    └ not finite: skipped, counted; five in a row: ERR_DIVERGED
  *
- * The mean of the loss is over all targets of the step (as transformers since 4.46), so the result does
- * not depend on how a step is cut into micro-batches but for rounding. */
+ * The mean of the loss is over all targets of the step (as transformers since 4.46), so the result
+ * does not depend on how a step is cut into micro-batches but for rounding. */
 #ifndef LORY_TRAIN_TRAINER_H
 #define LORY_TRAIN_TRAINER_H
 

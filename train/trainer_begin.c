@@ -1,5 +1,6 @@
-/* Beginning a run, or going on with it: which folder, which checkpoint, whether the options are the same,
- * and the weights. Nothing in the folder changes before all of that is known to be in order. */
+/* Beginning a run, or going on with it: which folder, which checkpoint, whether the options are
+ * the same, and the weights. Nothing in the folder changes before all of that is known to be in
+ * order. */
 #include "train/trainer_inside.h"
 
 #include <inttypes.h>

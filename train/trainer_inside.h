@@ -1,5 +1,5 @@
-/* What the trainer's files share: the loop (trainer.c), beginning and going on (trainer_begin.c), saving
- * and finishing (trainer_save.c). */
+/* What the trainer's files share: the loop (trainer.c), beginning and going on (trainer_begin.c),
+ * saving and finishing (trainer_save.c). */
 #ifndef LORY_TRAIN_TRAINER_INSIDE_H
 #define LORY_TRAIN_TRAINER_INSIDE_H
 

@@ -1,6 +1,7 @@
-/* Dies at a chosen system call: preloaded into a program that claims to survive being killed anywhere.
+/* Dies at a chosen system call: preloaded into a program that claims to survive being killed
+ * anywhere.
  *
- *   LORY_KILL_AT=N      SIGKILL before the Nth call that changes the disk; a write is half done first
+ *   LORY_KILL_AT=N      SIGKILL before the Nth call that changes the disk, in the middle of a write
  *   LORY_TRACE=FILE     one line a call: its number, name, path, second path
  *
  * Only files below LORY_UNDER count. */

@@ -1,4 +1,5 @@
-/* What the tests of loading and training share: shards in memory, temporary folders, files compared. */
+/* What the tests of loading and training share: shards in memory, temporary folders, files
+ * compared. */
 #ifndef LORY_TESTS_RUN_HELP_H
 #define LORY_TESTS_RUN_HELP_H
 
@@ -48,7 +49,8 @@ static inline void memory_add(struct memory_set *m, const uint16_t *tokens, uint
     snprintf(m->set.digest, sizeof m->set.digest, "%032" PRIx64, m->set.tokens);
 }
 
-/* A new folder, in memory where there is such a place (checkpoints sync a lot); remove with tmp_remove. */
+/* A new folder, in memory where there is such a place (checkpoints sync a lot); remove with
+ * tmp_remove. */
 static inline char *tmp_make(void) {
     bool memory = access("/dev/shm", W_OK) == 0;
     char *dir = strdup(memory ? "/dev/shm/lory-test-XXXXXX" : "/tmp/lory-test-XXXXXX");

@@ -95,8 +95,8 @@ static void check_metrics(const char *run, const cJSON *golden) {
     free(path);
 }
 
-/* |w - want| against |want - before|, tensor by tensor. Key biases have no gradient but rounding (the
- * softmax cancels them), which AdamW turns into steps: they do not count. */
+/* |w - want| against |want - before|, tensor by tensor. Key biases have no gradient but rounding
+ * (the softmax cancels them), which AdamW turns into steps: they do not count. */
 static void check_weights(const char *run) {
     struct safetensors before, want, got;
     struct err err = {0};

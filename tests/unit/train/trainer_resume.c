@@ -7,7 +7,8 @@
 
 enum { T = 8, V = 40, STEPS = 12 };
 
-/* A small world: shards, a shape, options; every run makes its model anew, as a new process would. */
+/* A small world: shards, a shape, options; every run makes its model anew, as a new process would.
+ * */
 static struct world {
     uint16_t tokens[600];
     struct memory_set train_set, eval_set;
@@ -246,7 +247,8 @@ static void another_micro_batch_goes_on(void **state) {
     assert_non_null(strstr(heard, "batch was 2, now 4"));
 }
 
-/* With one to keep, there is always a whole one, and the best stays besides (transformers#25129). */
+/* With one to keep, there is always a whole one, and the best stays besides (transformers#25129).
+ * */
 static void one_kept_and_the_best(void **state) {
     struct u64s left = {0};
     struct err err = {0};
@@ -261,11 +263,13 @@ static void one_kept_and_the_best(void **state) {
     u64s_release(&left);
 }
 
-/* llm.c lets a NaN through to the weights; here nothing changes, and five in a row end the run with the
- * last good checkpoint untouched. */
+/* llm.c lets a NaN through to the weights; here nothing changes, and five in a row end the run
+ * with the last good checkpoint untouched. */
 static void divergence_ends_the_run(void **state) {
     (void)state;
+    struct u64s saved = {0};
     w.o.clip = 0;
+    w.o.save_every.steps = 1;
     w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 1e9, .steps = STEPS};
     assert_fails(run_once(), w.err, ERR_DIVERGED, "diverged at step ");
     assert_non_null(strstr(heard, "skipped (samples "));
@@ -275,6 +279,9 @@ static void divergence_ends_the_run(void **state) {
     assert_ok(metrics_read(path, &s, &e, &w.err), w.err);
     for (size_t i = 1; i <= 5; i++) assert_true(s.v[s.n - i].skipped);
     assert_false(s.v[s.n - 6].skipped);
+    assert_ok(checkpoint_list(w.o.run, &saved, &w.err), w.err);
+    assert_int_equal(saved.v[saved.n - 1], s.n - 5); /* nothing saved since */
+    u64s_release(&saved);
     metrics_steps_release(&s);
     metrics_evals_release(&e);
     free(path);
@@ -310,6 +317,39 @@ static void a_branch_goes_its_own_way(void **state) {
     tmp_remove(ref);
 }
 
+/* Masks follow the position: another step, another mask; another cut of the step, the same one. */
+static void dropout_follows_the_position(void **state) {
+    struct metrics_steps s[2] = {{0}, {0}};
+    struct metrics_evals e = {0};
+    struct loader four;
+    char *ref = tmp_make();
+    const char *dirs[2] = {w.o.run, ref};
+    (void)state;
+    w.train_set.shards[0].n =
+        4 * T + 1; /* every step sees the same four windows, and learns nothing */
+    assert_ok(loader_open(&four, &w.train_set.set, T, WINDOW_GPT, false, 5, false, &w.err), w.err);
+    loader_close(&w.train);
+    w.train = four;
+    w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 0, .steps = STEPS};
+    for (int i = 0; i < 2; i++) {
+        w.o.run = dirs[i];
+        w.o.B = i ? 4 : 2;
+        w.o.accumulate = i ? 1 : 2;
+        assert_ok(run_once(), w.err);
+        char *path = path_join(dirs[i], "metrics.jsonl");
+        assert_ok(metrics_read(path, &s[i], &e, &w.err), w.err);
+        free(path);
+    }
+    w.o.run = dirs[0];
+    for (size_t i = 0; i < STEPS; i++) {
+        if (fabs(s[0].v[i].loss - s[1].v[i].loss) > 1e-5) fail_msg("step %zu: other masks", i + 1);
+        if (i && s[0].v[i].loss == s[0].v[i - 1].loss) fail_msg("step %zu: the same masks", i + 1);
+    }
+    for (int i = 0; i < 2; i++) metrics_steps_release(&s[i]);
+    metrics_evals_release(&e);
+    tmp_remove(ref);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -325,6 +365,7 @@ int main(void) {
         TEST(an_unrelated_folder_is_left_alone),
         TEST(ids_beyond_the_vocabulary_are_placed),
         TEST(a_branch_goes_its_own_way),
+        TEST(dropout_follows_the_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
