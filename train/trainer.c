@@ -238,7 +238,8 @@ static int catch_up(struct trainer *t, struct err *err) {
 
 static int loop(struct trainer *t, struct err *err) {
     t->last_save = t->last_eval = trainer_clock();
-    int rc = catch_up(t, err);
+    int rc = t->state.step < t->opts->steps ? trainer_check_room(t, err) : 0;
+    if (rc == 0) rc = catch_up(t, err);
     while (rc == 0 && t->state.step < t->opts->steps && !stop_signal(t)) {
         rc = one_step(t, err);
         if (rc == 1)

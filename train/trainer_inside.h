@@ -48,6 +48,8 @@ void trainer_end(struct trainer *t);
 bool trainer_evaluated(const struct trainer *t);
 /* Makes the present step the best checkpoint if its evaluation says so. */
 void trainer_consider_best(struct trainer *t);
+/* ERR_IO when the disk has no room for another checkpoint. */
+int trainer_check_room(const struct trainer *t, struct err *err);
 int trainer_save(struct trainer *t, struct err *err);
 /* Results, and links that make the folder a model. Can be done any number of times. */
 int trainer_finish(struct trainer *t, struct err *err);

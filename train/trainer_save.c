@@ -101,7 +101,7 @@ static int write_files(struct trainer *t, const char *dir, struct err *err) {
 }
 
 /* Better to know before half a checkpoint is written. */
-static int check_room(const struct trainer *t, struct err *err) {
+int trainer_check_room(const struct trainer *t, struct err *err) {
     uint64_t need = t->params * 12 + (4 << 20), have = 0;
     int rc = file_free_bytes(t->opts->run, &have, err);
     if (rc == 0 && have < need) {
@@ -128,7 +128,7 @@ int trainer_save(struct trainer *t, struct err *err) {
     if (t->skipped_in_row || step == 0) return 0; /* nothing good to save */
     t->state.seconds = t->seconds_before + start - t->begun;
     trainer_consider_best(t);
-    int rc = check_room(t, err);
+    int rc = trainer_check_room(t, err);
     /* What the checkpoint counts on is on the disk before it. */
     if (rc == 0) rc = metrics_sync(t->metrics, err);
     if (rc == 0) rc = tfevents_sync(t->events, err);
