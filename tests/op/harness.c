@@ -169,6 +169,8 @@ void dev_open_ref(struct dev *v) {
 
 void dev_open_best(struct dev *v, enum dtype dtype, int threads) {
     dev_open(v, backend_cpu(), dtype, threads);
+    const char *onednn = getenv("OP_ONEDNN"); /* for timing: 0 or 1 */
+    if (onednn && !cpu_use_onednn(v->d, *onednn == '1')) puts("there is no oneDNN");
     snprintf(v->name, sizeof v->name, "%s %dT", dtype == DTYPE_BF16 ? "bf16" : "fp32", threads);
 }
 
@@ -215,14 +217,18 @@ static void same_bits(const char *op, size_t k, const struct dev *v, const struc
 }
 
 static void check_table(const char *op, op_run run, const void *one_case, size_t k, int isa,
-                        enum dtype dtype, const struct out *want) {
+                        bool onednn, enum dtype dtype, const struct out *want) {
     struct out one = {0};
     for (int threads = 1; threads <= 3; threads++) {
         struct dev v;
         struct out got = {0};
         dev_open(&v, cpu_backend(isa), dtype, threads);
-        snprintf(v.name, sizeof v.name, "%s %s, %d threads", cpu_isa_name(isa),
-                 dtype == DTYPE_BF16 ? "bf16" : "fp32", threads);
+        if (!cpu_use_onednn(v.d, onednn)) {
+            dev_close(&v);
+            break;
+        }
+        snprintf(v.name, sizeof v.name, "%s%s %s, %d threads", cpu_isa_name(isa),
+                 onednn ? " oneDNN" : "", dtype == DTYPE_BF16 ? "bf16" : "fp32", threads);
         run(&v, one_case, &got);
         if (threads == 1) {
             for (int i = 0; i < got.n; i++)
@@ -248,8 +254,9 @@ void op_check(const char *op, op_run run, const void *cases, size_t n_cases, siz
             run(&ref, one_case, &want);
             dev_close(&ref);
             for (int isa = 0; isa < CPU_ISAS; isa++)
-                if (cpu_backend(isa))
-                    check_table(op, run, one_case, k, isa, bf16 ? DTYPE_BF16 : DTYPE_F32, &want);
+                for (int onednn = 0; cpu_backend(isa) && onednn < 2; onednn++)
+                    check_table(op, run, one_case, k, isa, onednn, bf16 ? DTYPE_BF16 : DTYPE_F32,
+                                &want);
             out_free(&want);
         }
 }

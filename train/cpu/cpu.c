@@ -1,11 +1,14 @@
 /* The CPU device: which instruction set, how many threads, workspaces, memory. */
 #include "train/cpu/cpu.h"
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/pool.h"
+#include "train/cpu/gemm_onednn.h"
 #include "train/cpu/table.h"
+#ifdef HAVE_X86_ISAS
+#include <cpuid.h>
+#endif
 
 static const char *const ISA_NAMES[CPU_ISAS] = {"plain", "avx2", "avx512", "avx512bf16"};
 
@@ -50,6 +53,42 @@ static void processor_name(char *name, size_t n) {
     if (f) fclose(f);
 }
 
+bool cpu_use_onednn(struct device *d, bool use) {
+#ifdef HAVE_ONEDNN
+    onednn_free(d->onednn);
+    d->onednn = use ? onednn_new(d->threads) : NULL;
+    return !use || d->onednn;
+#else
+    (void)d;
+    return !use;
+#endif
+}
+
+/* Matrix units for bf16 (Sapphire Rapids on), which only oneDNN's kernels use. Elsewhere gemm.c's own
+ * are as fast or faster. */
+static bool has_matrix_units(void) {
+#ifdef HAVE_X86_ISAS
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1; /* AMX-BF16 */
+#else
+    return false;
+#endif
+}
+
+static void describe(struct device *d, int isa) {
+    char name[96];
+    processor_name(name, sizeof name);
+    const char *onednn = "";
+#ifdef HAVE_ONEDNN
+    if (d->onednn) onednn = onednn_version();
+#endif
+    snprintf(d->text, sizeof d->text, "cpu: %s, %d thread%s, %s, %s%s%s", name, d->threads,
+             d->threads == 1 ? "" : "s", ISA_NAMES[isa], onednn, *onednn ? ", " : "",
+             !d->bf16   ? "fp32"
+             : isa == 3 ? "bf16"
+                        : "bf16 (widened to fp32)");
+}
+
 int cpu_open(struct device **ret, const struct device_opts *opts, int isa, struct err *err) {
     if (opts->threads < 0 || opts->threads > 4096)
         return err_set(err, ERR_USAGE, "cpu: %d threads; give 0 for all there are", opts->threads);
@@ -57,18 +96,14 @@ int cpu_open(struct device **ret, const struct device_opts *opts, int isa, struc
     if (!d) return err_nomem(err, sizeof *d);
     d->bf16 = opts->dtype == DTYPE_BF16;
     d->threads = opts->threads ? opts->threads : pool_cpus();
-    char name[96];
-    processor_name(name, sizeof name);
-    snprintf(d->text, sizeof d->text, "cpu: %s, %d thread%s, %s, %s", name, d->threads,
-             d->threads == 1 ? "" : "s", ISA_NAMES[isa],
-             !d->bf16   ? "fp32"
-             : isa == 3 ? "bf16"
-                        : "bf16 (widened to fp32)");
+    if (d->bf16 && isa == 3 && has_matrix_units()) cpu_use_onednn(d, true);
+    describe(d, isa);
     *ret = d;
     return 0;
 }
 
 void cpu_close(struct device *d) {
+    if (d) cpu_use_onednn(d, false);
     for (int i = 0; d && i < WORK_KINDS; i++) free(d->work[i].p);
     free(d);
 }

@@ -38,6 +38,7 @@ struct device {
         void *p;
         size_t bytes;
     } work[WORK_KINDS];
+    struct onednn *onednn; /* NULL: products by gemm.c's own kernels */
     char text[256];
 };
 
@@ -50,6 +51,9 @@ void *cpu_work(struct device *d, enum cpu_work which, size_t bytes);
 enum { CPU_ISAS = 4 };
 const struct backend *cpu_backend(int i);
 const char *cpu_isa_name(int i);
+
+/* Products of an open device by oneDNN, or by gemm.c; false if there is no oneDNN. For tests and timing. */
+bool cpu_use_onednn(struct device *d, bool use);
 
 /* Shared by the tables. */
 int cpu_open(struct device **ret, const struct device_opts *opts, int isa, struct err *err);

@@ -1,6 +1,7 @@
 /* See gemm.h. Blocking after Goto and van de Geijn (2008), with the roles of the caches as there: the
  * panel of A in L1, the block of B in L2. */
 #include "train/cpu/gemm.h"
+#include "train/cpu/gemm_onednn.h"
 
 size_t gemm_packed_bytes(size_t K, size_t N, bool bf16) {
     size_t units = gemm_units(K, bf16);
@@ -217,6 +218,105 @@ static void choose_tiles(struct product *p, size_t threads) {
     }
 }
 
+#ifdef HAVE_ONEDNN
+/* `rows` rows of n elements, one behind the other: oneDNN is slow where rows of B, or of A across, lie
+ * further apart than they are long. */
+static void gather(void *to, const void *from, size_t ld, size_t rows, size_t n, bool bf16) {
+    size_t bytes = bf16 ? 2 : 4;
+    for (size_t r = 0; r < rows; r++)
+        memcpy((char *)to + r * n * bytes, (const char *)from + r * ld * bytes, n * bytes);
+}
+
+struct onednn_plan {
+    struct product *p;
+    size_t tiles_m, tiles_n, last_m, last_n, ldc, tile_bytes, left_bytes, per_thread;
+    int primitive[2][2]; /* of whole and last tiles */
+    const void *right;   /* B, each tile's columns gathered if it is not across */
+};
+
+static bool plan_primitives(struct device *d, struct onednn_plan *o) {
+    struct product *p = o->p;
+    size_t scratch = 0;
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 2; j++) {
+            if ((!i && o->tiles_m == 1) || (!j && o->tiles_n == 1)) continue;
+            struct onednn_tile t = {.m = i ? o->last_m : p->mc,
+                                    .n = j ? o->last_n : p->nc,
+                                    .K = p->K,
+                                    .ldc = o->ldc,
+                                    .a_across = p->a.across,
+                                    .b_across = p->b.across,
+                                    .bf16 = p->a.bf16};
+            t.lda = p->a.across ? t.m : p->a.ld;
+            t.ldb = p->b.across ? p->b.ld : t.n;
+            o->primitive[i][j] = onednn_prepare(d->onednn, &t);
+            if (o->primitive[i][j] < 0) return false;
+            size_t need = onednn_scratch(d->onednn, o->primitive[i][j]);
+            if (need > scratch) scratch = need;
+        }
+    o->tile_bytes = round_up(p->mc * o->ldc * sizeof(float), 64);
+    o->left_bytes = p->a.across ? round_up(p->mc * p->K * (p->a.bf16 ? 2 : 4), 64) : 0;
+    o->per_thread = o->tile_bytes + o->left_bytes + round_up(scratch, 64);
+    return true;
+}
+
+/* One tile; false: oneDNN failed. */
+static bool onednn_tile(struct device *d, const struct onednn_plan *o, char *scratch, size_t t,
+                        gemm_out out, const void *ctx) {
+    const struct product *p = o->p;
+    size_t i = t % o->tiles_m, j = t / o->tiles_m, m0 = i * p->mc, n0 = j * p->nc;
+    size_t m = i == o->tiles_m - 1 ? o->last_m : p->mc, n = j == o->tiles_n - 1 ? o->last_n : p->nc;
+    float *sum = (float *)scratch;
+    void *left = scratch + o->tile_bytes;
+    const void *a = at(p->a.p, p->a.across ? m0 : m0 * p->a.ld, p->a.bf16);
+    const void *b = at(o->right, n0 * (p->b.across ? p->b.ld : p->K), p->b.bf16);
+    if (p->a.across) gather(left, a, p->a.ld, p->K, m, p->a.bf16), a = left;
+    if (!onednn_run(d->onednn, o->primitive[i == o->tiles_m - 1][j == o->tiles_n - 1],
+                    omp_get_thread_num(), a, b, sum, scratch + o->tile_bytes + o->left_bytes))
+        return false;
+    out(ctx, sum, o->ldc, m0, m, n0, n);
+    return true;
+}
+
+/* The product by oneDNN's kernels, every tile summed over all of K at once. Tiles depend on the shapes
+ * only, as oneDNN's order of summation may depend on the tile. False: not done. */
+static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, bool packed,
+                       gemm_out out, const void *ctx) {
+    if (p->a.bf16 && ISA_LEVEL != 3) return false;
+    choose_tiles(p, 4);
+    struct onednn_plan o = {.p = p,
+                            .tiles_m = (p->M + p->mc - 1) / p->mc,
+                            .tiles_n = (p->N + p->nc - 1) / p->nc,
+                            .ldc = round_up(p->nc, 16),
+                            .right = p->b.p};
+    o.last_m = p->M - (o.tiles_m - 1) * p->mc;
+    o.last_n = p->N - (o.tiles_n - 1) * p->nc;
+    if (!plan_primitives(d, &o)) return false;
+    char *scratch = cpu_work(d, WORK_THREAD, (size_t)d->threads * o.per_thread);
+    char *right = p->b.across ? NULL : cpu_work(d, pack, p->K * p->N * (p->b.bf16 ? 2 : 4));
+    if (!scratch || (!right && !p->b.across)) return true;
+    if (right) o.right = right;
+    bool failed = false;
+#pragma omp parallel num_threads(d->threads) reduction(|| : failed)
+    {
+#pragma omp for schedule(static)
+        for (size_t j = 0; j < o.tiles_n; j++) {
+            size_t n0 = j * p->nc, n = j == o.tiles_n - 1 ? o.last_n : p->nc;
+            if (right && !packed)
+                gather(at_out(right, n0 * p->K, p->b.bf16), at(p->b.p, n0, p->b.bf16), p->b.ld,
+                       p->K, n, p->b.bf16);
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t t = 0; t < o.tiles_m * o.tiles_n; t++)
+            if (!onednn_tile(d, &o, scratch + (size_t)omp_get_thread_num() * o.per_thread, t, out,
+                             ctx))
+                failed = true;
+    }
+    if (failed) err_set(&d->first, ERR_OTHER, "oneDNN failed in a product");
+    return true;
+}
+#endif
+
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
               const struct matrix *b, enum cpu_work pack, bool packed, gemm_out out,
               const void *ctx) {
@@ -225,6 +325,9 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
     p.units = gemm_units(K, a->bf16);
     p.unit = a->bf16 && ISA_LEVEL == 3 ? 2 : 1;
     p.kc = gemm_kc(p.units);
+#ifdef HAVE_ONEDNN
+    if (d->onednn && run_onednn(d, &p, pack, packed, out, ctx)) return;
+#endif
     choose_tiles(&p, (size_t)d->threads);
     /* In place: units must be what is in memory, and rows must not fall into the same sets of L1. */
     p.in_place = !a->across &&
