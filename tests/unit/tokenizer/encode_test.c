@@ -43,6 +43,59 @@ static void random_vocabularies_equal_the_slow_twin(void **state) {
     }
 }
 
+/* HF's rule, from the list itself: of all merges that fit somewhere the earliest, where it fits first. A
+ * pair listed twice counts where it stands last. */
+static void list_by_definition(const struct tokenizer *t, const uint8_t *p, size_t n,
+                               struct u32s *out) {
+    uint32_t sym[64];
+    assert_true(n <= 64);
+    for (size_t i = 0; i < n; i++) sym[i] = t->byte_id[p[i]];
+    for (;;) {
+        uint64_t low = t->n_merges;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < n; i++) {
+            uint64_t k = t->n_merges;
+            while (k > 0 &&
+                   !(t->merges[k - 1].left == sym[i] && t->merges[k - 1].right == sym[i + 1]))
+                k--;
+            if (k > 0 && k - 1 < low) low = k - 1, at = i;
+        }
+        if (low == t->n_merges) break;
+        sym[at] = t->merges[low].result;
+        memmove(sym + at + 1, sym + at + 2, (n - at - 2) * sizeof *sym);
+        n--;
+    }
+    u32s_append(out, sym, n, NULL);
+}
+
+static void lists_merge_in_their_order(void **state) {
+    (void)state;
+    struct rng r = {.key = 8};
+    for (int round = 0; round < 16; round++) {
+        struct random_vocab v;
+        struct err err = {0};
+        struct encoder *e;
+        struct buf text = {0};
+        random_vocab(&v, &r, 20 + rng_below(&r, 200), 2);
+        struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
+        check_ok(encoder_new(&e, t, &err), &err);
+        for (int i = 0; i < 60; i++) {
+            struct u32s want = {0}, got = {0};
+            random_text(&text, &r, rng_below(&r, 50), 2);
+            if (text.n > 64) text.n = 64;
+            if (text.n) list_by_definition(t, (uint8_t *)text.v, text.n, &want);
+            check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &got, &err), &err);
+            same_ids(&want, &got, "list");
+            u32s_release(&want);
+            u32s_release(&got);
+        }
+        buf_release(&text);
+        encoder_free(e);
+        tokenizer_free(t);
+        random_release(&v);
+    }
+}
+
 /* tiktoken's own rule, without pairs: two neighbours merge if their bytes together are a token; the one
  * with the lowest rank first. */
 static void ranks_by_definition(const struct tokenizer *t, const uint8_t *p, size_t n,
@@ -252,6 +305,8 @@ static void specials_match_as_in_hf(void **state) {
     shows(t, "x <R> \n y", "x [3]y");
     shows(t, "<R>  <L>", "[3][2]");
     shows(t, "WW xWW WW. \xC3\xA9WW _WW WW", "[4] xWW [4]. \xC3\xA9WW _WW [4]");
+    shows(t, "\xE2\x80\x8CWW \xE2\x92\xB6WW",
+          "\xE2\x80\x8CWW \xE2\x92\xB6WW"); /* joiner, circled A */
     shows(t, "<a><", "[0]<"); /* the first pass takes "<a>" before the second sees "a><" */
     shows(t, "xa><", "x[5]");
     shows(t, "", "");
@@ -344,6 +399,7 @@ static void a_byte_without_a_token_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_vocabularies_equal_the_slow_twin),
+        cmocka_unit_test(lists_merge_in_their_order),
         cmocka_unit_test(ranks_merge_as_tiktoken_says),
         cmocka_unit_test(ids_equal_hf),
         cmocka_unit_test(a_million_of_one_character_is_quick),

@@ -2,7 +2,8 @@
  * hostile file is refused with its path and the reason. Tokenizer files are an exploit path in C. */
 #include "tests/unit/tokenizer/encode_help.h"
 
-#define HF GOLDEN "/tok-hf"
+#define HF    GOLDEN "/tok-hf"
+#define LEVEL "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
 
 static struct tokenizer *opened(const char *path) {
     struct tokenizer *t = NULL;
@@ -186,6 +187,29 @@ static void ranks_survive_tokenizer_json(void **state) {
     buf_release(&text);
 }
 
+/* Added tokens that follow the vocabulary stay outside of it, as HF writes them. */
+static void added_tokens_stay_outside(void **state) {
+    struct buf text = {0}, again = {0};
+    struct err e = {0};
+    buf_str(
+        &text,
+        "{\"added_tokens\":[{\"id\":2,\"content\":\"<x>\"},{\"id\":3,\"content\":\"<y>\"}]," LEVEL
+        ",\"model\":{\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}",
+        NULL);
+    put(in(*state, "a.json"), buf_cstr(&text));
+    struct tokenizer *t = opened(in(*state, "a.json")), *u;
+    assert_int_equal(tokenizer_find(t, "<y>", 3), 3);
+    check_ok(tokenizer_save(t, in(*state, "saved"), &e), &e);
+    u = opened(in(*state, "saved"));
+    same_digest(t, u);
+    check_ok(file_read(in(*state, "saved/vocab.json"), 1000, &again, &e), &e);
+    assert_string_equal(buf_cstr(&again), "{\"a\":0,\"b\":1}");
+    tokenizer_free(t);
+    tokenizer_free(u);
+    buf_release(&text);
+    buf_release(&again);
+}
+
 static void a_checkpoint_gets_the_files_as_found(void **state) {
     const char *tok = in(*state, "tok"), *model = in(*state, "model");
     struct tokenizer *t = opened(HF), *u;
@@ -203,7 +227,6 @@ static void a_checkpoint_gets_the_files_as_found(void **state) {
 
 /* ------------------------------------------------------------------ hostile files */
 
-#define LEVEL                "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
 #define MODEL(VOCAB, MERGES) "{" LEVEL ",\"model\":{\"vocab\":" VOCAB ",\"merges\":" MERGES "}}"
 #define WITH(MEMBER)         "{" LEVEL "," MEMBER ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}"
 #define OF_MODEL(MEMBER)     "{" LEVEL ",\"model\":{" MEMBER ",\"vocab\":{\"a\":0},\"merges\":[]}}"
@@ -420,7 +443,7 @@ static void parts_are_checked(void **state) {
     struct err e = {0};
     check_ok(tokenizer_build(&t, &parts, &e), &e);
     tokenizer_free(t);
-    const struct merge bad[] = {{0, 1, 3}, {1, 0, 2}, {0, 4, 2}, {0, 1, 4}, {9, 1, 2}};
+    const struct merge bad[] = {{0, 1, 3}, {1, 0, 2}, {0, 0, 2}, {0, 4, 2}, {0, 1, 4}, {9, 1, 2}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct tokenizer_parts p = parts;
         p.merges = &bad[i];
@@ -459,6 +482,7 @@ int main(void) {
         FOLDER_TEST(legacy_merges_are_the_same),
         FOLDER_TEST(the_tiktoken_file_has_the_ids),
         FOLDER_TEST(ranks_survive_tokenizer_json),
+        FOLDER_TEST(added_tokens_stay_outside),
         FOLDER_TEST(a_checkpoint_gets_the_files_as_found),
         FOLDER_TEST(hostile_json_is_refused),
         FOLDER_TEST(deep_nesting_is_refused),
