@@ -1,9 +1,11 @@
-/* Words with their counts from a text file:  COUNT <TAB> WORD, one a line; \xHH in a word is a
- * byte. */
+/* Words with their counts in a text file:  COUNT <TAB> WORD, one a line; \xHH in a word is a byte.
+ * Files of several machines can be read one after the other, or sorted and merged by other tools:
+ * counts of the same word add up. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/file.h"
 #include "tokenizer/train.h"
 
 static int hex(char c) {
@@ -73,5 +75,44 @@ int words_read_counts(struct words *w, const char *path, struct err *err) {
     if (rc == 0 && !feof(f)) rc = err_errno(err, "%s", path);
     free(line);
     if (f != stdin) fclose(f);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ writing */
+
+/* Blanks are escaped too: at a line's end they would not survive every tool. */
+static int write_word(struct outfile *f, const char *word, size_t n, struct err *err) {
+    static const char digit[] = "0123456789abcdef";
+    char out[1024];
+    size_t to = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = (uint8_t)word[i];
+        if (c > ' ' && c < 0x7f && c != '\\') {
+            out[to++] = (char)c;
+        } else {
+            memcpy(out + to, (char[]){'\\', 'x', digit[c >> 4], digit[c & 15]}, 4);
+            to += 4;
+        }
+        if (to <= sizeof out - 4 && i + 1 < n) continue;
+        int rc = outfile_write(f, out, to, err);
+        if (rc < 0) return rc;
+        to = 0;
+    }
+    return outfile_write(f, "\n", 1, err);
+}
+
+int words_write_counts(struct words *w, const char *path, struct err *err) {
+    struct outfile *f = NULL;
+    words_sort(w);
+    int rc = outfile_open(&f, path, err);
+    for (uint64_t i = 0; rc == 0 && i < words_distinct(w); i++) {
+        size_t n;
+        uint64_t count;
+        const char *word = words_get(w, i, &n, &count);
+        rc = outfile_printf(f, err, "%llu\t", (unsigned long long)count);
+        if (rc == 0) rc = write_word(f, word, n, err);
+    }
+    if (rc == 0) return outfile_commit(f, err);
+    outfile_abort(f);
     return rc;
 }

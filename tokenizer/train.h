@@ -35,6 +35,9 @@ int words_add_count(struct words *w, int thread, const char *piece, size_t n, ui
 /* Adds the words of a file ("-": stdin) with lines COUNT<TAB>WORD, where \xHH in WORD is a byte.
  * Not while other threads add. ERR_DATA: "file:line:column: what". */
 int words_read_counts(struct words *w, const char *path, struct err *err);
+/* Writes all words in that form, sorted by their bytes. After words_finish(); changes the order of
+ * words_get(). */
+int words_write_counts(struct words *w, const char *path, struct err *err);
 /* Combines the threads' tables. After it only the readers below. */
 int words_finish(struct words *w, struct pool *pool, struct err *err);
 uint64_t words_distinct(
@@ -42,6 +45,8 @@ uint64_t words_distinct(
 uint64_t words_total(const struct words *w); /* pieces counted */
 /* The i-th distinct piece after words_finish(), in no particular order; borrowed. */
 const char *words_get(const struct words *w, uint64_t i, size_t *ret_n, uint64_t *ret_count);
+/* Puts the pieces in the order of their bytes, for words_get(). */
+void words_sort(struct words *w);
 /* Gives the memory of the counts back; only words_free() may follow. */
 void words_drop(struct words *w);
 void words_free(struct words *w); /* NULL is fine */

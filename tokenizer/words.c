@@ -367,14 +367,28 @@ uint64_t words_total(const struct words *w) {
     return total;
 }
 
-const char *words_get(const struct words *w, uint64_t i, size_t *ret_n, uint64_t *ret_count) {
-    const struct slot *s = &w->all[i];
-    *ret_count = s->count;
+static const char *slot_bytes(const struct slot *s, size_t *ret_n) {
     *ret_n = (size_t)(s->b >> 56);
     if (*ret_n != LONG) return (const char *)&s->a;
     const struct long_piece *l = long_of(s);
     *ret_n = l->n;
     return l->bytes;
+}
+
+const char *words_get(const struct words *w, uint64_t i, size_t *ret_n, uint64_t *ret_count) {
+    *ret_count = w->all[i].count;
+    return slot_bytes(&w->all[i], ret_n);
+}
+
+static int by_bytes(const void *x, const void *y) {
+    size_t n, m;
+    const char *a = slot_bytes(x, &n), *b = slot_bytes(y, &m);
+    int order = memcmp(a, b, n < m ? n : m);
+    return order ? order : (n > m) - (n < m);
+}
+
+void words_sort(struct words *w) {
+    if (w->distinct) qsort(w->all, w->distinct, sizeof *w->all, by_bytes);
 }
 
 void words_drop(struct words *w) {

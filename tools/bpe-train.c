@@ -20,7 +20,8 @@ struct options {
     uint64_t vocab, min_frequency, max_token_length;
     struct strs special; /* as given */
     bool no_special;
-    const char *output, *mode, *pattern, *from_counts;
+    const char *output, *mode, *pattern, *counts_out;
+    struct strs from_counts;
     struct docs_opts docs;
 };
 
@@ -113,19 +114,20 @@ static int count(struct run *r, struct err *err) {
     struct words_opts w = {.pattern = o->pattern,
                            .lines = strcmp(o->mode, "lines") == 0,
                            .threads = pool_threads(r->pool)};
-    if (o->from_counts && r->t->operands->n)
+    if (o->from_counts.n && r->t->operands->n)
         return err_set(err, ERR_USAGE,
                        "--from-counts takes the place of sources; %s is one too many",
                        r->t->operands->v[0]);
     int rc = words_new(&r->words, &w, err);
     if (rc < 0) return rc;
-    rc =
-        o->from_counts ? words_read_counts(r->words, o->from_counts, err) : count_documents(r, err);
+    if (!o->from_counts.n) rc = count_documents(r, err);
+    for (size_t i = 0; i < o->from_counts.n && rc == 0; i++)
+        rc = words_read_counts(r->words, o->from_counts.v[i], err);
     if (rc == 0) rc = words_finish(r->words, r->pool, err);
     if (rc < 0) return rc;
     r->distinct = words_distinct(r->words);
     r->pieces = words_total(r->words);
-    return 0;
+    return o->counts_out ? words_write_counts(r->words, o->counts_out, err) : 0;
 }
 
 /* ------------------------------------------------------------------ training.json */
@@ -137,7 +139,25 @@ static int hash_file(void *ctx, size_t i, int thread, struct err *err) {
     return file_kind(path) == FILE_REGULAR ? xxh128_file(path, r->hash[i], err) : 0;
 }
 
-static void add_sources(cJSON *tree, const struct run *r) {
+static int add_counts_files(cJSON *list, const struct strs *files, struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < files->n && rc == 0; i++) {
+        char hash[XXH128_HEX];
+        uint64_t bytes;
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, o);
+        cJSON_AddStringToObject(o, "name", files->v[i]);
+        if (file_kind(files->v[i]) != FILE_REGULAR) continue;
+        rc = file_bytes(files->v[i], &bytes, err);
+        if (rc == 0) rc = xxh128_file(files->v[i], hash, err);
+        if (rc < 0) return rc;
+        cJSON_AddNumberToObject(o, "bytes", (double)bytes);
+        cJSON_AddStringToObject(o, "xxh128", hash);
+    }
+    return rc;
+}
+
+static int add_sources(cJSON *tree, const struct run *r, struct err *err) {
     cJSON *list = cJSON_AddArrayToObject(tree, "sources");
     for (size_t i = 0; i < r->files.n; i++) {
         const struct source_file *f = &r->files.v[i];
@@ -149,11 +169,7 @@ static void add_sources(cJSON *tree, const struct run *r) {
         if (f->sha256) cJSON_AddStringToObject(o, "sha256", f->sha256);
         if (f->etag) cJSON_AddStringToObject(o, "etag", f->etag);
     }
-    if (r->o->from_counts) {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, o);
-        cJSON_AddStringToObject(o, "name", r->o->from_counts);
-    }
+    return add_counts_files(list, &r->o->from_counts, err);
 }
 
 static void add_options(cJSON *tree, const struct run *r) {
@@ -178,6 +194,7 @@ static void add_counts(cJSON *tree, const struct run *r) {
     cJSON_AddNumberToObject(tree, "bad_records", (double)r->totals.bad_records);
     cJSON_AddNumberToObject(tree, "words", (double)r->pieces);
     cJSON_AddNumberToObject(tree, "distinct_words", (double)r->distinct);
+    if (!r->tokenizer) return; /* --vocab 0 */
     cJSON_AddNumberToObject(tree, "vocab", tokenizer_size(r->tokenizer));
     cJSON_AddNumberToObject(tree, "merges", (double)r->result.merges);
     cJSON_AddNumberToObject(tree, "last_count", (double)r->result.last_count);
@@ -197,10 +214,10 @@ static int save_training(struct run *r, struct err *err) {
         cJSON_AddStringToObject(tree, "time", date);
         cJSON_AddNumberToObject(tree, "seconds", r->seconds);
         cJSON_AddStringToObject(tree, "tokenizer_digest", digest);
-        add_sources(tree, r);
+        rc = add_sources(tree, r, err);
         add_options(tree, r);
         add_counts(cJSON_AddObjectToObject(tree, "counts"), r);
-        rc = json_save(path, tree, true, err);
+        if (rc == 0) rc = json_save(path, tree, true, err);
     }
     cJSON_Delete(tree);
     free(path);
@@ -247,32 +264,54 @@ static int report(struct run *r) {
     if (t->json) {
         cJSON *o = cJSON_CreateObject();
         if (!o) return err_nomem(&t->err, sizeof *o);
-        cJSON_AddStringToObject(o, "output", r->o->output);
+        if (r->tokenizer) cJSON_AddStringToObject(o, "output", r->o->output);
+        if (r->o->counts_out) cJSON_AddStringToObject(o, "counts_out", r->o->counts_out);
         add_counts(o, r);
         cJSON_AddNumberToObject(o, "seconds", r->seconds);
         return tool_print_json(t, o);
     }
     if (t->quiet) return 0;
-    fprintf(tool_out(t),
-            "%s: %llu texts, %.1f MB, %llu distinct words, %llu merges, %u tokens, %.1f s\n",
-            r->o->output, (unsigned long long)r->totals.documents,
-            (double)r->totals.text_bytes / 1e6, (unsigned long long)r->distinct,
-            (unsigned long long)r->result.merges, tokenizer_size(r->tokenizer), r->seconds);
+    FILE *out = tool_out(t);
+    fprintf(out, "%s: %llu texts, %.1f MB, %llu distinct words",
+            r->tokenizer ? r->o->output : r->o->counts_out, (unsigned long long)r->totals.documents,
+            (double)r->totals.text_bytes / 1e6, (unsigned long long)r->distinct);
+    if (r->tokenizer)
+        fprintf(out, ", %llu merges, %u tokens", (unsigned long long)r->result.merges,
+                tokenizer_size(r->tokenizer));
+    fprintf(out, ", %.1f s\n", r->seconds);
+    return 0;
+}
+
+static int hash_files(struct run *r) {
+    if (!r->files.n) return 0;
+    r->hash = mem_array(r->files.n, sizeof *r->hash);
+    if (!r->hash) return err_nomem(&r->t->err, r->files.n * sizeof *r->hash);
+    return pool_run(r->pool, r->files.n, hash_file, r, &r->t->err);
+}
+
+/* From the counted words to the folder. */
+static int train(struct run *r) {
+    int rc = learn(r, &r->t->err);
+    if (rc == 0) rc = tokenizer_save(r->tokenizer, r->o->output, &r->t->err);
+    if (rc == 0) rc = hash_files(r);
+    r->seconds = now() - r->begun;
+    return rc == 0 ? save_training(r, &r->t->err) : rc;
+}
+
+static int check(const struct options *o, struct err *err) {
+    if (!o->vocab && !o->counts_out)
+        return err_set(err, ERR_USAGE, "--vocab 0 only counts: where to, --counts-out?");
     return 0;
 }
 
 static int run_train(struct tool *t, struct options *o) {
     struct run r = {.t = t, .o = o, .begun = now()};
-    int rc = pool_new(&r.pool, tool_threads(t), &t->err);
+    int rc = check(o, &t->err);
+    if (rc == 0) rc = pool_new(&r.pool, tool_threads(t), &t->err);
     if (rc == 0) rc = collect_specials(&r, &t->err);
     if (rc == 0) rc = count(&r, &t->err);
-    if (rc == 0) rc = learn(&r, &t->err);
-    if (rc == 0) rc = tokenizer_save(r.tokenizer, o->output, &t->err);
-    if (rc == 0 && r.files.n && !(r.hash = mem_array(r.files.n, sizeof *r.hash)))
-        rc = err_nomem(&t->err, r.files.n * sizeof *r.hash);
-    if (rc == 0 && r.files.n) rc = pool_run(r.pool, r.files.n, hash_file, &r, &t->err);
     r.seconds = now() - r.begun;
-    if (rc == 0) rc = save_training(&r, &t->err);
+    if (rc == 0 && o->vocab) rc = train(&r);
     if (rc == 0) rc = report(&r);
     tokenizer_free(r.tokenizer);
     words_free(r.words);
@@ -297,15 +336,16 @@ static const char examples[] =
     "bpe-train --vocab 32768\tcorpus/ into tok/\n"
     "bpe-train --vocab 50257 --special '<|pad|>' data/*.jsonl.zst -o tok/\tanother special token\n"
     "bpe-train --mode lines --min-frequency 2 text/\tas HF's train() from text files\n"
-    "bpe-train --from-counts words.tsv --vocab 8192\tfrom counted words";
+    "bpe-train part-1/ --vocab 0 --counts-out 1.tsv\tcounts only, to be spread over machines\n"
+    "bpe-train --from-counts 1.tsv --from-counts 2.tsv --vocab 8192\tfrom all counted words";
 
 int main(int argc, char **argv) {
     struct options o = {
         .vocab = 32768, .output = "tok", .mode = "docs", .pattern = "gpt2", .docs = docs_defaults};
-    struct opt opts[24] = {
+    struct opt opts[32] = {
         {"Vocabulary", .type = OPT_GROUP},
-        {"vocab", 0, OPT_U64, &o.vocab, "N", "tokens in all: specials and the 256 bytes included",
-         .min = 1, .max = 0x7fffffff},
+        {"vocab", 0, OPT_U64, &o.vocab, "N",
+         "tokens in all: specials and the 256 bytes included (0: count only)", .max = 0x7fffffff},
         {"special", 0, OPT_STRS, &o.special, "TEXT",
          "a special token after <|endoftext|> (repeatable)"},
         {"no-special", 0, OPT_FLAG, &o.no_special, NULL, "no <|endoftext|> of its own accord"},
@@ -317,10 +357,14 @@ int main(int argc, char **argv) {
          "how text is cut: gpt2, cl100k, o200k, llama3, qwen2, or an expression"},
         {"mode", 0, OPT_CHOICE, &o.mode, "UNIT", "a text is a document, or each line of one",
          .choices = "docs|lines"},
-        {"from-counts", 0, OPT_STR, &o.from_counts, "FILE",
-         "lines COUNT<TAB>WORD (\\xHH for a byte) instead of sources"},
+        {"from-counts", 0, OPT_STRS, &o.from_counts, "FILE",
+         "lines COUNT<TAB>WORD (\\xHH for a byte) instead of sources (repeatable; counts add up)"},
+        {"counts-out", 0, OPT_STR, &o.counts_out, "FILE",
+         "also write the words and their counts, for --from-counts"},
         TOOL_OUTPUT(&o.output, "folder to write"),
-        {"Reading", .type = OPT_GROUP}};
+        {"Reading", .type = OPT_GROUP},
+        {"docs", 0, OPT_U64, &o.docs.take, "N", "the same as --take: stop after N documents",
+         .max = 1e18}};
     size_t n = 0;
     while (opts[n].type != OPT_END) n++;
     docs_option_rows(opts + n, sizeof opts / sizeof *opts - n - 1, &o.docs);

@@ -171,6 +171,45 @@ static void bad_counts_are_located(void **state) {
     words_free(w);
 }
 
+/* All byte values, both kinds of slots, and a word that is the beginning of another. */
+static void counts_written_are_the_counts_read(void **state) {
+    const char *path = in(*state, "out.tsv"), *again = in(*state, "again.tsv");
+    struct words *w = new_words(NULL, false, 2), *back = new_words(NULL, false, 1);
+    char piece[300];
+    for (size_t i = 0; i < sizeof piece; i++) piece[i] = (char)(255 - i % 256);
+    for (size_t n = sizeof piece; n > 0; n--)
+        assert_int_equal(words_add_count(w, n & 1, piece + n / 3, n - n / 3, n << 32, NULL), 0);
+    assert_int_equal(words_add_count(w, 0, " a\\", 3, 7, NULL), 0);
+    assert_int_equal(words_add_count(w, 0, " a", 2, 1, NULL), 0);
+    finish(w, 2);
+    assert_int_equal(words_write_counts(w, path, NULL), 0);
+    struct buf one = {0}, two = {0};
+    assert_int_equal(file_read(path, 1 << 20, &one, NULL), 0);
+    assert_ptr_equal(strstr(buf_cstr(&one), "1\t\\x20a\n7\t\\x20a\\x5c\n"), one.v);
+    for (int twice = 0; twice < 2; twice++)
+        assert_int_equal(words_read_counts(back, path, NULL), 0);
+    finish(back, 1);
+    assert_int_equal(words_total(back), 2 * words_total(w));
+    assert_int_equal(words_distinct(back), words_distinct(w));
+    for (uint64_t i = 0; i < words_distinct(w); i++) {
+        size_t n;
+        uint64_t count;
+        const char *p = words_get(w, i, &n, &count);
+        assert_int_equal(count_of(back, p, n), 2 * count);
+    }
+    words_free(back);
+    back = new_words(NULL, false, 1);
+    assert_int_equal(words_read_counts(back, path, NULL), 0);
+    finish(back, 1);
+    assert_int_equal(words_write_counts(back, again, NULL), 0);
+    assert_int_equal(file_read(again, 1 << 20, &two, NULL), 0);
+    assert_string_equal(buf_cstr(&one), buf_cstr(&two));
+    words_free(w);
+    words_free(back);
+    buf_release(&one);
+    buf_release(&two);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_and_lines),
@@ -179,6 +218,7 @@ int main(void) {
         cmocka_unit_test(same_for_any_number_of_threads),
         cmocka_unit_test(counts_from_a_file),
         cmocka_unit_test(bad_counts_are_located),
+        cmocka_unit_test(counts_written_are_the_counts_read),
     };
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }
