@@ -51,7 +51,7 @@ size_t text_columns(const char *s, size_t n) {
             c = 0xFFFD;
         for (; more && i < n && ((uint8_t)s[i] & 0xC0) == 0x80; more--)
             c = c << 6 | ((uint8_t)s[i++] & 0x3F);
-        columns += char_columns(c);
+        columns += char_columns(more ? 0xFFFD : c); /* cut short: a replacement character */
     }
     return columns;
 }

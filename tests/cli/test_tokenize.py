@@ -1,0 +1,101 @@
+"""tokenize and fertility on a small vocabulary: every form of ids comes back as the text it was made of."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TOK = os.path.abspath(sys.argv.pop(1))
+TOOLS = os.path.abspath(sys.argv.pop(1))
+TEXTS = ["self.x = 1\n", "", "été <|endoftext|> данные\x00", "  \t\r\n", "😀" * 40]
+
+
+def run(*args, given=None, rc=0):
+    r = subprocess.run([os.path.join(TOOLS, args[0]), *args[1:]], input=given, timeout=60,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if r.returncode != rc:
+        raise AssertionError(f"{args}: exit {r.returncode}: {r.stderr.decode()}")
+    return r.stdout if rc == 0 else r.stderr.decode()
+
+
+class Tokenize(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        os.chdir(folder.name)
+        self.addCleanup(os.chdir, "/")
+        with open("d.jsonl", "w") as f:
+            f.writelines(json.dumps({"text": t}) + "\n" for t in TEXTS)
+
+    def test_records_come_back(self):
+        for ids in ("json", "text"):
+            out = run("tokenize", "encode", "-q", "-t", TOK, "d.jsonl", "--ids", ids)
+            self.assertEqual(len(out.splitlines()), len(TEXTS))
+            back = run("tokenize", "decode", "-t", TOK, "--ids", ids, "--format", "jsonl", given=out)
+            self.assertEqual([json.loads(x)["text"] for x in back.splitlines()], TEXTS)
+
+    def test_bytes_come_back(self):
+        data = bytes(range(256)) * 300 + "".join(TEXTS).encode()
+        data = data.decode("utf-8", "replace").encode()
+        for ids in ("text", "u16", "u32"):
+            out = run("tokenize", "encode", "-q", "-t", TOK, "--format", "text", "--ids", ids, "-",
+                      given=data)
+            self.assertEqual(run("tokenize", "decode", "-t", TOK, "--ids", ids, given=out), data)
+
+    def test_threads_change_nothing(self):
+        with open("big.jsonl", "w") as f:
+            f.writelines(json.dumps({"text": t * (i % 90)}) + "\n"
+                         for i in range(3000) for t in TEXTS)
+        a, b = (run("tokenize", "encode", "-q", "-t", TOK, "big.jsonl", "--threads", n)
+                for n in ("1", "3"))
+        self.assertEqual(a, b)
+
+    def test_specials(self):
+        for allow, want in (("none", None), ("all", [0, 1]), ("<pad>", None), ("<|endoftext|>", None),
+                            ("<|endoftext|>,<pad>", [0, 1])):
+            out = json.loads(run("tokenize", "encode", "-q", "-t", TOK, "--ids", "json",
+                                 "--allow-special", allow, given=b"<|endoftext|><pad>"))
+            self.assertEqual((0 in out, 1 in out), (allow == "all" or "end" in allow,
+                                                    allow == "all" or "pad" in allow))
+            if want:
+                self.assertEqual(out, want)
+        self.assertIn("<no>", run("tokenize", "encode", "-t", TOK, "--allow-special", "<no>",
+                                  given=b"", rc=2))
+        self.assertEqual(run("tokenize", "decode", "-t", TOK, "--skip-special", given=b"0 1\n"), b"")
+
+    def test_bad_ids_are_located(self):
+        for ids, line, words in (("text", "1 x", ":2: not an id"), ("text", "99999", "99999"),
+                                 ("json", "1", "not a JSON array"), ("json", "[1 2]", "comma"),
+                                 ("json", "[1,]", "missing"), ("text", "4294967295", "not an id")):
+            first = "[5]" if ids == "json" else "5"
+            err = run("tokenize", "decode", "-t", TOK, "--ids", ids, "-o", "never",
+                      given=f"{first}\n{line}\n".encode(), rc=3)
+            self.assertIn(words, err)
+            self.assertIn("-:2:", err)
+        self.assertIn("inside an id", run("tokenize", "decode", "-t", TOK, "--ids", "u16",
+                                          given=b"\x05", rc=3))
+        self.assertFalse(os.path.exists("never"))
+
+    def test_info(self):
+        info = json.loads(run("tokenize", "info", "-t", TOK, "--json", "-n", "2"))
+        self.assertEqual((info["size"], info["merges"], info["pattern"]), (365, 107, "gpt2"))
+        self.assertEqual([s["text"] for s in info["specials"]], ["<|endoftext|>", "<pad>"])
+        self.assertEqual(len(info["longest"]), 2)
+        self.assertIn(b"365", run("tokenize", "info", "-t", TOK))
+        run("tokenize", "info", "-t", "nowhere", rc=4)
+
+    def test_fertility(self):
+        one = json.loads(run("fertility", "-q", "-t", TOK, "d.jsonl", "--json"))
+        self.assertEqual(one["bytes"], sum(len(t.encode()) for t in TEXTS))
+        self.assertEqual(one["documents"], len(TEXTS))
+        out = run("tokenize", "encode", "-q", "-t", TOK, "d.jsonl", "--ids", "json")
+        self.assertEqual(one["tokens"], sum(len(json.loads(x)) for x in out.splitlines()))
+        self.assertAlmostEqual(one["bytes_per_token"], one["bytes"] / one["tokens"])
+        table = run("fertility", "-q", "-t", TOK, "-t", TOK, "d.jsonl").decode()
+        self.assertEqual(table.count(f"{one['tokens_per_word']:.3f}"), 2)
+        self.assertIn("standard input", run("fertility", "-t", TOK, "-t", TOK, "-", given=b"", rc=2))
+
+
+if __name__ == "__main__":
+    unittest.main()
