@@ -78,6 +78,8 @@ struct trainer {
     size_t queued, queue_cap;
     struct arena positions;
     uint64_t floor, lowest; /* lowest: the smallest count that may be merged */
+    uint32_t last;          /* the largest size asked for                    */
+    uint64_t last_count;    /* of the last pair merged                       */
     struct neighbours left, right;
 };
 
@@ -400,16 +402,18 @@ static int merge_pair(struct trainer *t, const struct pair *best, struct err *er
 
 /* ------------------------------------------------------------------ all of it */
 
-static int learn(struct trainer *t, const struct log *log, struct bpe_train_result *res,
+/* Merges until there are `vocab` tokens, or no pair is left. */
+static int learn(struct trainer *t, uint32_t vocab, const struct log *log, bool *ret_ran_out,
                  struct err *err) {
-    uint64_t total = t->opts->vocab > t->vocab.n ? t->opts->vocab - t->vocab.n : 0;
-    int rc = total ? gather(t, err) : 0;
-    while (rc == 0 && t->vocab.n < t->opts->vocab) {
+    uint64_t total = t->vocab.n_merges + (t->last > t->vocab.n ? t->last - t->vocab.n : 0);
+    *ret_ran_out = false;
+    int rc = vocab > t->vocab.n && !t->pair ? gather(t, err) : 0;
+    while (rc == 0 && t->vocab.n < vocab) {
         struct pair *best = queue_best(t);
         uint64_t count = best ? (uint64_t)best->count : 0;
         if (count < t->floor) {
             if (t->floor == t->lowest) {
-                res->ran_out = true;
+                *ret_ran_out = true;
                 break;
             }
             t->floor = t->floor / FLOOR_STEP > t->lowest ? t->floor / FLOOR_STEP : t->lowest;
@@ -417,9 +421,10 @@ static int learn(struct trainer *t, const struct log *log, struct bpe_train_resu
             continue;
         }
         rc = merge_pair(t, best, err);
-        res->last_count = count;
-        if ((++res->merges & 255) == 0)
-            log_progress(log, &(struct progress){"merges", res->merges, total, "merges", NULL});
+        t->last_count = count;
+        uint64_t done = t->vocab.n_merges;
+        if ((done & 255) == 0)
+            log_progress(log, &(struct progress){"merges", done, total, "merges", NULL});
     }
     return rc;
 }
@@ -430,7 +435,7 @@ static int prepare(struct trainer *t, struct words *words, struct err *err) {
     /* Of n merges the last has a count around (all pieces) / n / 20 in code and prose; a floor a
      * little below that keeps few pairs for nothing and is seldom too high. */
     t->lowest = o->min_frequency > 1 ? o->min_frequency : 1;
-    t->floor = words_total(words) / 32 / (o->vocab + (uint64_t)1);
+    t->floor = words_total(words) / 32 / (t->last + (uint64_t)1);
     if (t->floor < t->lowest) t->floor = t->lowest;
     if (rc == 0) rc = fill_cells(t, words, err);
     words_drop(words);
@@ -452,17 +457,30 @@ static void trainer_release(struct trainer *t) {
     arena_release(&t->positions);
 }
 
+int bpe_train_nested(struct tokenizer **ret, const uint32_t *sizes, size_t n, struct words *words,
+                     const struct bpe_train_opts *opts, struct pool *pool, const struct log *log,
+                     struct bpe_train_result *ret_result, struct err *err) {
+    (void)pool; /* merging is a chain of small dependent steps; counting is what runs in parallel */
+    struct trainer t = {.opts = opts, .last = sizes[n - 1]};
+    for (size_t i = 0; i < n; i++) ret[i] = NULL;
+    int rc = prepare(&t, words, err);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        bool ran_out;
+        rc = learn(&t, sizes[i], log, &ran_out, err);
+        if (rc == 0) rc = merges_vocab_build(&t.vocab, opts->pattern, &ret[i], err);
+        if (ret_result)
+            ret_result[i] = (struct bpe_train_result){t.vocab.n_merges, t.last_count, ran_out};
+    }
+    for (size_t i = 0; i < n && rc < 0; i++) {
+        tokenizer_free(ret[i]);
+        ret[i] = NULL;
+    }
+    trainer_release(&t);
+    return rc;
+}
+
 int bpe_train(struct tokenizer **ret, struct words *words, const struct bpe_train_opts *opts,
               struct pool *pool, const struct log *log, struct bpe_train_result *ret_result,
               struct err *err) {
-    (void)pool; /* merging is a chain of small dependent steps; counting is what runs in parallel */
-    struct trainer t = {.opts = opts};
-    struct bpe_train_result res = {0};
-    *ret = NULL;
-    int rc = prepare(&t, words, err);
-    if (rc == 0) rc = learn(&t, log, &res, err);
-    if (rc == 0) rc = merges_vocab_build(&t.vocab, opts->pattern, ret, err);
-    if (rc == 0 && ret_result) *ret_result = res;
-    trainer_release(&t);
-    return rc;
+    return bpe_train_nested(ret, &opts->vocab, 1, words, opts, pool, log, ret_result, err);
 }

@@ -74,6 +74,13 @@ int bpe_train(struct tokenizer **ret, struct words *words, const struct bpe_trai
               struct pool *pool, const struct log *log, struct bpe_train_result *ret_result,
               struct err *err);
 
+/* Several vocabularies of one run, for rising sizes[0..n), n > 0; ret and ret_result (or NULL) have
+ * n places. Each is what bpe_train() gives for its size: a vocabulary is the beginning of every
+ * larger one. opts->vocab does not count. */
+int bpe_train_nested(struct tokenizer **ret, const uint32_t *sizes, size_t n, struct words *words,
+                     const struct bpe_train_opts *opts, struct pool *pool, const struct log *log,
+                     struct bpe_train_result *ret_result, struct err *err);
+
 /* The same by the textbook: recount everything, take the best pair, rewrite every word. Quadratic,
  * short, and what bpe_train() is compared with. Leaves `words` as it is. */
 int bpe_train_ref(struct tokenizer **ret, const struct words *words,

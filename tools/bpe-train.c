@@ -20,9 +20,17 @@ struct options {
     uint64_t vocab, min_frequency, max_token_length;
     struct strs special; /* as given */
     bool no_special;
-    const char *output, *mode, *pattern, *counts_out;
+    const char *output, *mode, *pattern, *counts_out, *nested;
     struct strs from_counts;
     struct docs_opts docs;
+};
+
+/* One vocabulary to make. */
+struct made {
+    uint32_t vocab;
+    char *folder;
+    struct tokenizer *tokenizer;
+    struct bpe_train_result result;
 };
 
 struct run {
@@ -35,10 +43,10 @@ struct run {
     struct docs *docs;
     struct pool *pool;
     struct strs specials;
-    struct tokenizer *tokenizer;
+    struct made *made; /* (n_made) by rising size; none with --vocab 0 */
+    size_t n_made;
     struct docs_totals totals;
     uint64_t distinct, pieces;
-    struct bpe_train_result result;
     double begun, seconds;
 };
 
@@ -172,10 +180,10 @@ static int add_sources(cJSON *tree, const struct run *r, struct err *err) {
     return add_counts_files(list, &r->o->from_counts, err);
 }
 
-static void add_options(cJSON *tree, const struct run *r) {
+static void add_options(cJSON *tree, const struct run *r, uint32_t vocab) {
     const struct options *o = r->o;
     cJSON *t = cJSON_AddObjectToObject(tree, "options");
-    cJSON_AddNumberToObject(t, "vocab", (double)o->vocab);
+    cJSON_AddNumberToObject(t, "vocab", vocab);
     cJSON *s = cJSON_AddArrayToObject(t, "special");
     for (size_t i = 0; i < r->specials.n; i++)
         cJSON_AddItemToArray(s, cJSON_CreateString(r->specials.v[i]));
@@ -194,20 +202,22 @@ static void add_counts(cJSON *tree, const struct run *r) {
     cJSON_AddNumberToObject(tree, "bad_records", (double)r->totals.bad_records);
     cJSON_AddNumberToObject(tree, "words", (double)r->pieces);
     cJSON_AddNumberToObject(tree, "distinct_words", (double)r->distinct);
-    if (!r->tokenizer) return; /* --vocab 0 */
-    cJSON_AddNumberToObject(tree, "vocab", tokenizer_size(r->tokenizer));
-    cJSON_AddNumberToObject(tree, "merges", (double)r->result.merges);
-    cJSON_AddNumberToObject(tree, "last_count", (double)r->result.last_count);
 }
 
-static int save_training(struct run *r, struct err *err) {
+static void add_result(cJSON *tree, const struct made *m) {
+    cJSON_AddNumberToObject(tree, "vocab", tokenizer_size(m->tokenizer));
+    cJSON_AddNumberToObject(tree, "merges", (double)m->result.merges);
+    cJSON_AddNumberToObject(tree, "last_count", (double)m->result.last_count);
+}
+
+static int save_training(struct run *r, const struct made *m, struct err *err) {
     char date[32], digest[SHA256_HEX];
     time_t t = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
-    tokenizer_digest(r->tokenizer, digest);
+    tokenizer_digest(m->tokenizer, digest);
     cJSON *tree = cJSON_CreateObject();
-    char *path = path_join(r->o->output, "training.json");
+    char *path = path_join(m->folder, "training.json");
     int rc = tree && path ? 0 : err_nomem(err, sizeof *tree);
     if (rc == 0) {
         cJSON_AddStringToObject(tree, "version", LORY_VERSION);
@@ -215,8 +225,10 @@ static int save_training(struct run *r, struct err *err) {
         cJSON_AddNumberToObject(tree, "seconds", r->seconds);
         cJSON_AddStringToObject(tree, "tokenizer_digest", digest);
         rc = add_sources(tree, r, err);
-        add_options(tree, r);
-        add_counts(cJSON_AddObjectToObject(tree, "counts"), r);
+        add_options(tree, r, m->vocab);
+        cJSON *counts = cJSON_AddObjectToObject(tree, "counts");
+        add_counts(counts, r);
+        add_result(counts, m);
         if (rc == 0) rc = json_save(path, tree, true, err);
     }
     cJSON_Delete(tree);
@@ -224,7 +236,7 @@ static int save_training(struct run *r, struct err *err) {
     return rc;
 }
 
-/* ------------------------------------------------------------------ the whole */
+/* ------------------------------------------------------------------ training */
 
 static int collect_specials(struct run *r, struct err *err) {
     int rc = r->o->no_special ? 0 : strs_push(&r->specials, TOKENIZER_EOT, err);
@@ -237,49 +249,39 @@ static int collect_specials(struct run *r, struct err *err) {
     return rc;
 }
 
+static void warn_of_size(const struct run *r, const struct made *m) {
+    uint32_t size = tokenizer_size(m->tokenizer);
+    if (m->result.ran_out)
+        log_warn(&r->t->log, "the text has no more pairs to merge%s: %u tokens instead of %u",
+                 r->o->min_frequency > 1 ? " that occur so often" : "", size, m->vocab);
+    else if (size > m->vocab)
+        log_warn(&r->t->log, "%u tokens instead of %u: special tokens and all 256 bytes are needed",
+                 size, m->vocab);
+}
+
 static int learn(struct run *r, struct err *err) {
     const struct options *o = r->o;
-    struct bpe_train_opts b = {.vocab = (uint32_t)o->vocab,
-                               .specials = (const char *const *)r->specials.v,
+    struct bpe_train_opts b = {.specials = (const char *const *)r->specials.v,
                                .n_specials = r->specials.n,
                                .min_frequency = o->min_frequency,
                                .max_token_length = (uint32_t)o->max_token_length,
                                .pattern = o->pattern};
-    int rc = bpe_train(&r->tokenizer, r->words, &b, r->pool, &r->t->log, &r->result, err);
-    if (rc < 0) return rc;
-    uint32_t size = tokenizer_size(r->tokenizer);
-    if (r->result.ran_out)
-        log_warn(&r->t->log, "the text has no more pairs to merge%s: %u tokens instead of %llu",
-                 o->min_frequency > 1 ? " that occur so often" : "", size,
-                 (unsigned long long)o->vocab);
-    else if (size > o->vocab)
-        log_warn(&r->t->log,
-                 "%u tokens instead of %llu: special tokens and all 256 bytes are needed", size,
-                 (unsigned long long)o->vocab);
-    return 0;
-}
-
-static int report(struct run *r) {
-    struct tool *t = r->t;
-    if (t->json) {
-        cJSON *o = cJSON_CreateObject();
-        if (!o) return err_nomem(&t->err, sizeof *o);
-        if (r->tokenizer) cJSON_AddStringToObject(o, "output", r->o->output);
-        if (r->o->counts_out) cJSON_AddStringToObject(o, "counts_out", r->o->counts_out);
-        add_counts(o, r);
-        cJSON_AddNumberToObject(o, "seconds", r->seconds);
-        return tool_print_json(t, o);
+    struct tokenizer **t = mem_array(r->n_made, sizeof *t);
+    uint32_t *sizes = mem_array(r->n_made, sizeof *sizes);
+    struct bpe_train_result *res = mem_array(r->n_made, sizeof *res);
+    int rc = t && sizes && res ? 0 : err_nomem(err, r->n_made * sizeof *res);
+    for (size_t i = 0; i < r->n_made && rc == 0; i++) sizes[i] = r->made[i].vocab;
+    if (rc == 0)
+        rc = bpe_train_nested(t, sizes, r->n_made, r->words, &b, r->pool, &r->t->log, res, err);
+    for (size_t i = 0; i < r->n_made && rc == 0; i++) {
+        r->made[i].tokenizer = t[i];
+        r->made[i].result = res[i];
+        warn_of_size(r, &r->made[i]);
     }
-    if (t->quiet) return 0;
-    FILE *out = tool_out(t);
-    fprintf(out, "%s: %llu texts, %.1f MB, %llu distinct words",
-            r->tokenizer ? r->o->output : r->o->counts_out, (unsigned long long)r->totals.documents,
-            (double)r->totals.text_bytes / 1e6, (unsigned long long)r->distinct);
-    if (r->tokenizer)
-        fprintf(out, ", %llu merges, %u tokens", (unsigned long long)r->result.merges,
-                tokenizer_size(r->tokenizer));
-    fprintf(out, ", %.1f s\n", r->seconds);
-    return 0;
+    free(t);
+    free(sizes);
+    free(res);
+    return rc;
 }
 
 static int hash_files(struct run *r) {
@@ -289,37 +291,138 @@ static int hash_files(struct run *r) {
     return pool_run(r->pool, r->files.n, hash_file, r, &r->t->err);
 }
 
-/* From the counted words to the folder. */
+/* From the counted words to the folders. */
 static int train(struct run *r) {
-    int rc = learn(r, &r->t->err);
-    if (rc == 0) rc = tokenizer_save(r->tokenizer, r->o->output, &r->t->err);
+    struct err *err = &r->t->err;
+    int rc = learn(r, err);
+    for (size_t i = 0; i < r->n_made && rc == 0; i++)
+        rc = tokenizer_save(r->made[i].tokenizer, r->made[i].folder, err);
     if (rc == 0) rc = hash_files(r);
     r->seconds = now() - r->begun;
-    return rc == 0 ? save_training(r, &r->t->err) : rc;
+    for (size_t i = 0; i < r->n_made && rc == 0; i++) rc = save_training(r, &r->made[i], err);
+    return rc;
 }
 
-static int check(const struct options *o, struct err *err) {
-    if (!o->vocab && !o->counts_out)
+/* ------------------------------------------------------------------ what to make */
+
+static int add_made(struct run *r, uint64_t vocab, char *folder, struct err *err) {
+    struct made *m = mem_resize(r->made, r->n_made + 1, sizeof *m);
+    if (m) r->made = m;
+    if (!m || !folder) {
+        free(folder);
+        return err_nomem(err, sizeof *m);
+    }
+    m[r->n_made++] = (struct made){.vocab = (uint32_t)vocab, .folder = folder};
+    return 0;
+}
+
+/* tok-12500, or 12500 in the folder that was asked for. */
+static char *nested_folder(const struct options *o, uint64_t vocab) {
+    struct buf b = {0};
+    int rc = buf_printf(&b, NULL, o->output ? "%s/%llu" : "%s-%llu", o->output ? o->output : "tok",
+                        (unsigned long long)vocab);
+    if (rc == 0 && buf_cstr(&b)) return b.v;
+    buf_release(&b);
+    return NULL;
+}
+
+static int by_vocab(const void *x, const void *y) {
+    const struct made *a = x, *b = y;
+    return (a->vocab > b->vocab) - (a->vocab < b->vocab);
+}
+
+static int plan_nested(struct run *r, struct err *err) {
+    char *list = strdup(r->o->nested), *rest = NULL;
+    int rc = list ? 0 : err_nomem(err, strlen(r->o->nested));
+    for (char *s = list; rc == 0 && (s = strtok_r(s, ",", &rest)); s = NULL) {
+        uint64_t vocab;
+        rc = parse_u64(s, &vocab, err);
+        if (rc == 0 && (vocab == 0 || vocab > 0x7fffffff))
+            rc = err_set(err, ERR_USAGE, "%s is no size of a vocabulary", s);
+        if (rc == 0) rc = add_made(r, vocab, nested_folder(r->o, vocab), err);
+    }
+    free(list);
+    if (rc == 0 && r->n_made == 0) rc = err_set(err, ERR_USAGE, "no sizes");
+    if (rc < 0) return err_prefix(err, "--nested");
+    qsort(r->made, r->n_made, sizeof *r->made, by_vocab);
+    for (size_t i = 1; i < r->n_made; i++)
+        if (r->made[i].vocab == r->made[i - 1].vocab)
+            return err_set(err, ERR_USAGE, "--nested: %u stands there twice", r->made[i].vocab);
+    return 0;
+}
+
+static int plan(struct run *r, bool vocab_given, struct err *err) {
+    const struct options *o = r->o;
+    if (o->nested && vocab_given)
+        return err_set(err, ERR_USAGE, "--nested and --vocab exclude each other");
+    if (o->nested) return plan_nested(r, err);
+    if (o->vocab) return add_made(r, o->vocab, strdup(o->output ? o->output : "tok"), err);
+    if (!o->counts_out)
         return err_set(err, ERR_USAGE, "--vocab 0 only counts: where to, --counts-out?");
     return 0;
 }
 
-static int run_train(struct tool *t, struct options *o) {
+/* ------------------------------------------------------------------ the whole */
+
+static int report_json(struct run *r) {
+    cJSON *o = cJSON_CreateObject();
+    if (!o) return err_nomem(&r->t->err, sizeof *o);
+    if (r->n_made == 1) cJSON_AddStringToObject(o, "output", r->made->folder);
+    if (r->o->counts_out) cJSON_AddStringToObject(o, "counts_out", r->o->counts_out);
+    add_counts(o, r);
+    if (r->n_made == 1) add_result(o, r->made);
+    cJSON *list = r->n_made > 1 ? cJSON_AddArrayToObject(o, "vocabularies") : NULL;
+    for (size_t i = 0; list && i < r->n_made; i++) {
+        cJSON *m = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, m);
+        cJSON_AddStringToObject(m, "output", r->made[i].folder);
+        add_result(m, &r->made[i]);
+    }
+    cJSON_AddNumberToObject(o, "seconds", r->seconds);
+    return tool_print_json(r->t, o);
+}
+
+static int report(struct run *r) {
+    if (r->t->json) return report_json(r);
+    if (r->t->quiet) return 0;
+    FILE *out = tool_out(r->t);
+    for (size_t i = 0; i < r->n_made || i == 0; i++) {
+        const struct made *m = r->n_made ? &r->made[i] : NULL;
+        fprintf(out, "%s: %llu texts, %.1f MB, %llu distinct words",
+                m ? m->folder : r->o->counts_out, (unsigned long long)r->totals.documents,
+                (double)r->totals.text_bytes / 1e6, (unsigned long long)r->distinct);
+        if (m)
+            fprintf(out, ", %llu merges, %u tokens", (unsigned long long)m->result.merges,
+                    tokenizer_size(m->tokenizer));
+        fprintf(out, ", %.1f s\n", r->seconds);
+    }
+    return 0;
+}
+
+static void run_release(struct run *r) {
+    for (size_t i = 0; i < r->n_made; i++) {
+        tokenizer_free(r->made[i].tokenizer);
+        free(r->made[i].folder);
+    }
+    free(r->made);
+    words_free(r->words);
+    strs_release(&r->specials);
+    source_list_release(&r->files);
+    hub_release(&r->hub);
+    free(r->hash);
+    pool_free(r->pool);
+}
+
+static int run_train(struct tool *t, struct options *o, bool vocab_given) {
     struct run r = {.t = t, .o = o, .begun = now()};
-    int rc = check(o, &t->err);
+    int rc = plan(&r, vocab_given, &t->err);
     if (rc == 0) rc = pool_new(&r.pool, tool_threads(t), &t->err);
     if (rc == 0) rc = collect_specials(&r, &t->err);
     if (rc == 0) rc = count(&r, &t->err);
     r.seconds = now() - r.begun;
-    if (rc == 0 && o->vocab) rc = train(&r);
+    if (rc == 0 && r.n_made) rc = train(&r);
     if (rc == 0) rc = report(&r);
-    tokenizer_free(r.tokenizer);
-    words_free(r.words);
-    strs_release(&r.specials);
-    source_list_release(&r.files);
-    hub_release(&r.hub);
-    free(r.hash);
-    pool_free(r.pool);
+    run_release(&r);
     return rc;
 }
 
@@ -335,17 +438,20 @@ static const char text[] = "Counts the words of all documents (cut by GPT-2's pa
 static const char examples[] =
     "bpe-train --vocab 32768\tcorpus/ into tok/\n"
     "bpe-train --vocab 50257 --special '<|pad|>' data/*.jsonl.zst -o tok/\tanother special token\n"
+    "bpe-train --nested 12500,32768,50257\ttok-12500/, tok-32768/ and tok-50257/ from one run\n"
     "bpe-train --mode lines --min-frequency 2 text/\tas HF's train() from text files\n"
     "bpe-train part-1/ --vocab 0 --counts-out 1.tsv\tcounts only, to be spread over machines\n"
     "bpe-train --from-counts 1.tsv --from-counts 2.tsv --vocab 8192\tfrom all counted words";
 
 int main(int argc, char **argv) {
-    struct options o = {
-        .vocab = 32768, .output = "tok", .mode = "docs", .pattern = "gpt2", .docs = docs_defaults};
+    struct options o = {.vocab = 32768, .mode = "docs", .pattern = "gpt2", .docs = docs_defaults};
+    enum { VOCAB = 1 }; /* its place in the table */
     struct opt opts[32] = {
         {"Vocabulary", .type = OPT_GROUP},
         {"vocab", 0, OPT_U64, &o.vocab, "N",
          "tokens in all: specials and the 256 bytes included (0: count only)", .max = 0x7fffffff},
+        {"nested", 0, OPT_STR, &o.nested, "N,N…",
+         "several sizes from one run, into tok-N/ each, or into N/ in --output"},
         {"special", 0, OPT_STRS, &o.special, "TEXT",
          "a special token after <|endoftext|> (repeatable)"},
         {"no-special", 0, OPT_FLAG, &o.no_special, NULL, "no <|endoftext|> of its own accord"},
@@ -361,7 +467,7 @@ int main(int argc, char **argv) {
          "lines COUNT<TAB>WORD (\\xHH for a byte) instead of sources (repeatable; counts add up)"},
         {"counts-out", 0, OPT_STR, &o.counts_out, "FILE",
          "also write the words and their counts, for --from-counts"},
-        TOOL_OUTPUT(&o.output, "folder to write"),
+        TOOL_OUTPUT(&o.output, "folder to write (tok)"),
         {"Reading", .type = OPT_GROUP},
         {"docs", 0, OPT_U64, &o.docs.take, "N", "the same as --take: stop after N documents",
          .max = 1e18}};
@@ -376,6 +482,6 @@ int main(int argc, char **argv) {
                         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
-    if (rc == 0) rc = run_train(&t, &o);
+    if (rc == 0) rc = run_train(&t, &o, opts[VOCAB].given);
     return tool_end(&t, rc);
 }

@@ -234,6 +234,44 @@ static void random_words_as_the_textbook(void **state) {
     pool_free(pool);
 }
 
+/* Also of sizes that are reached by the bytes alone, or never. A special that is spelt by a merge is
+ * a merge without a new token; it belongs to the size that comes behind it. */
+static void nested_vocabularies_as_runs_of_their_own(void **state) {
+    (void)state;
+    static const uint32_t sizes[] = {100, 258, 259, 263, 264, 290, 900};
+    enum { SIZES = sizeof sizes / sizeof sizes[0] };
+    struct pool *pool;
+    assert_int_equal(pool_new(&pool, 2, NULL), 0);
+    for (uint64_t round = 0; round < 200; round++) {
+        struct tokenizer *t[SIZES], *own;
+        struct bpe_train_result res[SIZES], own_res;
+        char a[SHA256_HEX], b[SHA256_HEX];
+        struct random_case c;
+        for (size_t i = 0; i <= SIZES; i++) {
+            struct rng r = {.key = round};
+            random_case(&r, &c);
+            assert_int_equal(words_finish(c.w, pool, NULL), 0);
+            if (i == 0) {
+                int rc = bpe_train_nested(t, sizes, SIZES, c.w, &c.opts, pool, NULL, res, NULL);
+                assert_int_equal(rc, 0);
+            } else {
+                c.opts.vocab = sizes[i - 1];
+                assert_int_equal(bpe_train(&own, c.w, &c.opts, NULL, NULL, &own_res, NULL), 0);
+                tokenizer_digest(t[i - 1], a);
+                tokenizer_digest(own, b);
+                assert_string_equal(a, b);
+                assert_int_equal(res[i - 1].merges, own_res.merges);
+                assert_int_equal(res[i - 1].last_count, own_res.last_count);
+                assert_int_equal(res[i - 1].ran_out, own_res.ran_out);
+                tokenizer_free(own);
+                tokenizer_free(t[i - 1]);
+            }
+            words_free(c.w);
+        }
+    }
+    pool_free(pool);
+}
+
 /* ------------------------------------------------------------------ against transformers */
 
 static void add_file(struct words *w, const char *name) {
@@ -284,6 +322,7 @@ int main(void) {
         cmocka_unit_test(a_special_spelled_like_other_bytes_is_refused),
         cmocka_unit_test(too_small_a_vocabulary_has_all_bytes),
         cmocka_unit_test(random_words_as_the_textbook),
+        cmocka_unit_test(nested_vocabularies_as_runs_of_their_own),
         cmocka_unit_test(python_library_as_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
