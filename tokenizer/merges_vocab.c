@@ -55,7 +55,7 @@ int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
         rc = add_special(v, opts->specials[i], err);
     }
     for (int i = 0; rc == 0 && i < 256; i++) {
-        char byte = (char)bytemap_order()[i];
+        char byte = (char)(opts->byte_order ? i : bytemap_order()[i]);
         uint32_t id = find_special(v, &byte, 1);
         if (id != TOKENIZER_NO_ID && (rc = check_reuse(v, id, err)) < 0) break;
         v->byte_id[(uint8_t)byte] = id == TOKENIZER_NO_ID ? v->n : id;

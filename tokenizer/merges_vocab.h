@@ -3,6 +3,7 @@
  *
  *   id    0 … S-1          S … S+255                             S+256 …
  *         specials         bytes by their mapped character       merges
+ *                          (or by value)
  *
  * A special of one character that is a mapped character takes that byte's place, and a merge whose
  * text is that of a special gets the special's id: HF compares tokens as mapped strings. */

@@ -59,6 +59,8 @@ struct bpe_train_opts {
     size_t n_specials;
     uint64_t min_frequency;    /* a pair must occur so often; 0 as train_new_from_iterator     */
     uint32_t max_token_length; /* HF's rule (strictly less); 0: no limit                       */
+    bool byte_order;           /* bytes get their ids by value, not by mapped character: among
+                                * equal counts the smaller pair of ids wins, as rustbpe has it */
     const char *pattern;       /* written into the tokenizer; NULL: "gpt2"                     */
 };
 

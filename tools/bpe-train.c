@@ -20,7 +20,7 @@ struct options {
     uint64_t vocab, min_frequency, max_token_length;
     struct strs special; /* as given */
     bool no_special;
-    const char *output, *mode, *pattern, *counts_out, *nested;
+    const char *output, *mode, *pattern, *counts_out, *nested, *tie;
     struct strs from_counts;
     struct docs_opts docs;
 };
@@ -190,6 +190,7 @@ static void add_options(cJSON *tree, const struct run *r, uint32_t vocab) {
     cJSON_AddNumberToObject(t, "min_frequency", (double)o->min_frequency);
     cJSON_AddNumberToObject(t, "max_token_length", (double)o->max_token_length);
     cJSON_AddStringToObject(t, "mode", o->mode);
+    cJSON_AddStringToObject(t, "tie", o->tie);
     cJSON_AddStringToObject(t, "pattern", o->pattern);
     if (o->docs.field) cJSON_AddStringToObject(t, "field", o->docs.field);
     if (o->docs.skip) cJSON_AddNumberToObject(t, "skip", (double)o->docs.skip);
@@ -265,6 +266,7 @@ static int learn(struct run *r, struct err *err) {
                                .n_specials = r->specials.n,
                                .min_frequency = o->min_frequency,
                                .max_token_length = (uint32_t)o->max_token_length,
+                               .byte_order = strcmp(o->tie, "bytes") == 0,
                                .pattern = o->pattern};
     struct tokenizer **t = mem_array(r->n_made, sizeof *t);
     uint32_t *sizes = mem_array(r->n_made, sizeof *sizes);
@@ -444,7 +446,8 @@ static const char examples[] =
     "bpe-train --from-counts 1.tsv --from-counts 2.tsv --vocab 8192\tfrom all counted words";
 
 int main(int argc, char **argv) {
-    struct options o = {.vocab = 32768, .mode = "docs", .pattern = "gpt2", .docs = docs_defaults};
+    struct options o = {
+        .vocab = 32768, .mode = "docs", .tie = "hf", .pattern = "gpt2", .docs = docs_defaults};
     enum { VOCAB = 1 }; /* its place in the table */
     struct opt opts[32] = {
         {"Vocabulary", .type = OPT_GROUP},
@@ -459,6 +462,9 @@ int main(int argc, char **argv) {
          .max = 1e18},
         {"max-token-length", 0, OPT_U64, &o.max_token_length, "N",
          "tokens stay shorter than this many bytes (0: no limit)", .max = 0x7fffffff},
+        {"tie", 0, OPT_CHOICE, &o.tie, "ORDER",
+         "of the bytes' ids, which decide among equal counts: HF's, or by value as rustbpe's",
+         .choices = "hf|bytes"},
         {"pattern", 0, OPT_STR, &o.pattern, "NAME|REGEX",
          "how text is cut: gpt2, cl100k, o200k, llama3, qwen2, or an expression"},
         {"mode", 0, OPT_CHOICE, &o.mode, "UNIT", "a text is a document, or each line of one",

@@ -92,6 +92,30 @@ static void equal_counts_take_the_smaller_pair(void **state) {
         "i dest\nw idest\n");
 }
 
+/* In the order of the byte map "a" comes before "\n" and the blank. Merges as rustbpe 0.1.0 learns
+ * them. */
+static void equal_counts_in_raw_byte_order(void **state) {
+    (void)state;
+    struct bpe_train_opts o = {.vocab = 260};
+    const char *text = "\n\n \n\n ab ab\n\n ";
+    check_merges(words_of(text), &o,
+                 "\xc4\x8a \xc4\x8a\na b\n\xc4\xa0 ab\n\xc4\x8a\xc4\x8a \xc4\xa0\n");
+    o.byte_order = true;
+    check_merges(words_of(text), &o,
+                 "\xc4\x8a \xc4\x8a\n\xc4\xa0 a\n\xc4\x8a\xc4\x8a \xc4\xa0\n\xc4\xa0"
+                 "a b\n");
+    struct words *w = words_of(text);
+    struct tokenizer *t;
+    size_t n;
+    assert_int_equal(bpe_train(&t, w, &o, NULL, NULL, NULL, NULL), 0);
+    for (uint32_t id = 0; id < 256; id++) {
+        assert_int_equal(*tokenizer_bytes(t, id, &n), id);
+        assert_int_equal(n, 1);
+    }
+    tokenizer_free(t);
+    words_free(w);
+}
+
 /* Counts above 2^31 wrapped in HF tokenizers (huggingface/tokenizers#2058) and dropped the pair. */
 static void pair_counts_do_not_wrap(void **state) {
     (void)state;
@@ -197,6 +221,7 @@ static void random_case(struct rng *r, struct random_case *c) {
     c->opts = (struct bpe_train_opts){.vocab = 256 + (uint32_t)rng_below(r, 80),
                                       .specials = c->specials,
                                       .n_specials = n,
+                                      .byte_order = rng_below(r, 4) == 0,
                                       .min_frequency = rng_below(r, 2) ? 0 : rng_below(r, 8),
                                       .max_token_length =
                                           rng_below(r, 3) ? 0 : (uint32_t)rng_below(r, 9)};
@@ -234,8 +259,8 @@ static void random_words_as_the_textbook(void **state) {
     pool_free(pool);
 }
 
-/* Also of sizes that are reached by the bytes alone, or never. A special that is spelt by a merge is
- * a merge without a new token; it belongs to the size that comes behind it. */
+/* Also of sizes that are reached by the bytes alone, or never. A special that is spelt by a merge
+ * is a merge without a new token; it belongs to the size that comes behind it. */
 static void nested_vocabularies_as_runs_of_their_own(void **state) {
     (void)state;
     static const uint32_t sizes[] = {100, 258, 259, 263, 264, 290, 900};
@@ -316,6 +341,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_of_hf_trainer),
         cmocka_unit_test(equal_counts_take_the_smaller_pair),
+        cmocka_unit_test(equal_counts_in_raw_byte_order),
         cmocka_unit_test(pair_counts_do_not_wrap),
         cmocka_unit_test(tokens_stay_below_the_limit),
         cmocka_unit_test(a_merge_that_spells_a_special_takes_its_id),
