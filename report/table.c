@@ -15,8 +15,9 @@ struct table {
     char *align;
 };
 
-/* What takes two columns, and what takes none, among the characters that occur in tables. Not the whole of
- * Unicode: East Asian scripts, full-width forms, emoji; combining marks and joiners. */
+/* What takes two columns, and what takes none, among the characters that occur in tables. Not
+ * the whole of Unicode: East Asian scripts, full-width forms, emoji; combining marks and
+ * joiners. */
 static const struct range {
     uint32_t from, to;
     int columns;

@@ -9,7 +9,8 @@
  *       ---------  ------  -----------
  *       tok/       32,768         3.21
  *
- * Cells are aligned by the columns they take on a terminal: wide characters take two, marks none. */
+ * Cells are aligned by the columns they take on a terminal: wide characters take two, marks
+ * none. */
 #ifndef LORY_REPORT_TABLE_H
 #define LORY_REPORT_TABLE_H
 

@@ -6,9 +6,10 @@
  *   sym    h   e   l   l   o          rank[i] is the rank of (sym[i], sym[i+1])
  *   rank     3   7   2   9   -        2 is lowest: "ll" ─▶ sym h e ll o, two ranks looked up anew
  *
- * Long pieces: the symbols in a doubly linked list over the byte positions, all pairs in a heap keyed by
- * rank << 32 | position; entries whose pair has changed since are recognised by rank[position] and
- * dropped. n log n: a million times one character takes a fraction of a second. */
+ * Long pieces: the symbols in a doubly linked list over the byte positions, all pairs in a heap
+ * keyed by rank << 32 | position; entries whose pair has changed since are recognised by
+ * rank[position] and dropped. n log n: a million times one character takes a fraction of a
+ * second. */
 #include "tokenizer/bpe.h"
 
 enum { SHORT = 64, SCRATCH_KEEP = 1 << 20 /* elements */ };

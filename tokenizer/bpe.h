@@ -15,9 +15,9 @@ int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *p
               struct u32s *out, struct err *err);
 void bpe_scratch_release(struct bpe_scratch *s);
 
-/* The slow twin of encode(), which defines it: cuts the text with the pattern, then in every piece looks
- * for the pair of the lowest rank (the leftmost of equals), merges it, and starts over. Quadratic.
- * Without specials. */
+/* The slow twin of encode(), which defines it: cuts the text with the pattern, then in every
+ * piece looks for the pair of the lowest rank (the leftmost of equals), merges it, and starts
+ * over. Quadratic. Without specials. */
 int encode_ref(const struct tokenizer *t, const char *text, size_t n, struct u32s *out,
                struct err *err);
 

@@ -45,8 +45,8 @@ static size_t announced(uint8_t c) {
     return c < 0xC2 || c > 0xF4 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
 }
 
-/* Only the last three bytes can belong to a character that is not whole; one that can no longer become
- * valid counts as whole, so that a stream does not wait for ever. */
+/* Only the last three bytes can belong to a character that is not whole; one that can no longer
+ * become valid counts as whole, so that a stream does not wait for ever. */
 size_t decode_whole(const char *bytes, size_t n) {
     const uint8_t *p = (const uint8_t *)bytes;
     for (size_t back = 1; back <= 3 && back <= n; back++) {

@@ -1,12 +1,12 @@
-/* Text into ids: specials cut the text, the pattern cuts what is between, every piece is looked up in a cache
- * and merged (bpe.c) the first time it is seen.
+/* Text into ids: specials cut the text, the pattern cuts what is between, every piece is looked
+ * up in a cache and merged (bpe.c) the first time it is seen.
  *
  *   short cache    pieces up to 15 bytes whose ids are 4 at most: key and ids in half a cache line,
  *                  two slots a line, a new piece takes the first and moves that to the second
  *
  *       | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id |
  *
- *   long cache     other pieces up to LONG_BYTES, compared in full; emptied when its text or ids fill up
+ *   long cache     other pieces up to LONG_BYTES, compared in full; emptied when it is full
  *
  * Both have a fixed size: an encoder never grows beyond it, whatever the text. */
 #include <stdlib.h>
@@ -211,8 +211,8 @@ int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, s
 
 /* ------------------------------------------------------------------ text */
 
-/* Pieces of text[0..n) that end at e->ends, a few at a time: all their lines are asked for before the
- * first is looked at, so that memory answers them together. */
+/* Pieces of text[0..n) that end at e->ends, a few at a time: all their lines are asked for
+ * before the first is looked at, so that memory answers them together. */
 static int pieces(struct encoder *e, const uint8_t *text, size_t n, struct u32s *out,
                   struct err *err) {
     enum { AT_ONCE = 16 };

@@ -23,7 +23,8 @@ static bool space_at(const uint8_t *p, const uint8_t *end, size_t *n) {
     return c != UNICODE_BAD && UNICODE_IN(unicode_cat(c), UNICODE_SPACE);
 }
 
-/* The next word at or behind text + *at: its bounds, the space before it included. False: none is left. */
+/* The next word at or behind text + *at: its bounds, the space before it included. False: none
+ * is left. */
 static bool next_word(const char *text, size_t n, size_t *at, size_t *ret_start, size_t *ret_end) {
     const uint8_t *base = (const uint8_t *)text, *p = base + *at, *end = base + n;
     size_t len;

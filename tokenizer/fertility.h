@@ -1,12 +1,12 @@
 /* How well a vocabulary fits a text: counts, always with numerator and denominator.
  *
- *   word:       a maximal run of non-white-space characters, with the one space before it if there is one
- *               (so that GPT-2's " word" tokens count as what they are)
+ *   word:       a maximal run of characters that are not white space, with the one space before
+ *               it if there is one (so that GPT-2's " word" tokens count as what they are)
  *   fertility:  tokens of words / words           continued: words of two tokens or more / words
  *
- * The text is encoded as a whole; a token belongs to the first word that it shares a byte with, so what is
- * counted are the tokens a model will see. Text between words (newlines, indentation) counts in tokens and
- * bytes, not in words. */
+ * The text is encoded as a whole; a token belongs to the first word that it shares a byte with,
+ * so what is counted are the tokens a model will see. Text between words (newlines, indentation)
+ * counts in tokens and bytes, not in words. */
 #ifndef LORY_TOKENIZER_FERTILITY_H
 #define LORY_TOKENIZER_FERTILITY_H
 
@@ -25,8 +25,8 @@ struct fertility {
 };
 
 int fertility_init(struct fertility *f, const struct tokenizer *t, struct err *err);
-/* Counts one document. One fertility per thread; add them up with fertility_add(). `e` is an encoder of
- * the same tokenizer. */
+/* Counts one document. One fertility per thread; add them up with fertility_add(). `e` is an
+ * encoder of the same tokenizer. */
 int fertility_count(struct fertility *f, struct encoder *e, const char *text, size_t n,
                     struct err *err);
 void fertility_add(struct fertility *to, const struct fertility *from);

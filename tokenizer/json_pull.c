@@ -1,4 +1,5 @@
-/* A pull reader for JSON: the text is checked to be UTF-8 once, then values are taken from the front. */
+/* A pull reader for JSON: the text is checked to be UTF-8 once, then values are taken from the
+ * front. */
 #include "tokenizer/json_pull.h"
 
 #include <stdbool.h>

@@ -1,12 +1,14 @@
-/* Reading a large JSON text value by value, without a tree: vocabularies have a hundred thousand members.
+/* Reading a large JSON text value by value, without a tree: vocabularies have a hundred thousand
+ * members.
  *
  *     size_t i = 0;
  *     pull_open(&p, '{');
  *     while ((rc = pull_key(&p, &i, &key, &n)) > 0)
  *         if (…) pull_u64(&p, &x); else pull_skip(&p, &slice, &slice_n);
  *
- * Strict as json.h: RFC 8259, valid UTF-8, no lone surrogates, nesting at most 64. Every function returns
- * a negative code after a failure, described with path, line and column in *err. */
+ * Strict as json.h: RFC 8259, valid UTF-8, no lone surrogates, nesting at most 64. Every
+ * function returns a negative code after a failure, described with path, line and column in
+ * *err. */
 #ifndef LORY_TOKENIZER_JSON_PULL_H
 #define LORY_TOKENIZER_JSON_PULL_H
 

@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "tokenizer/vocab.h"
 
-/* `name` in the folder of `path`, or in `path` itself if it is a folder; NULL if it is not there. */
+/* `name` in the folder of `path`, or in `path` if that is a folder; NULL if it is not there. */
 static char *beside(const char *path, const char *name) {
     char *dir = file_kind(path) == FILE_FOLDER ? strdup(path) : path_dir(path);
     char *full = dir ? path_join(dir, name) : NULL;

@@ -33,8 +33,8 @@ struct reading {
 
 /* ERR_CORRUPT "path: what". */
 int read_refuse(struct reading *r, const char *what);
-/* The object "token": id, … into r->t, tokens outside the byte alphabet also into r->raw, which has room
- * for r->n_specials more. */
+/* The object "token": id, … into r->t, tokens outside the byte alphabet also into r->raw, which
+ * has room for r->n_specials more. */
 int read_vocab(struct reading *r, struct slice s);
 /* The array of pairs (or of "a b") as merges of r->t. */
 int read_merges(struct reading *r, struct slice s);

@@ -1,10 +1,11 @@
-/* HF's tokenizer.json. One pass finds where each part stands, then the parts are read in the order in which
- * they depend on each other: vocabulary, added tokens, merges, settings. The vocabulary and the merges
- * (megabytes) are pulled from the text; the rest (small) goes through cJSON.
+/* HF's tokenizer.json. One pass finds where each part stands, then the parts are read in the
+ * order in which they depend on each other: vocabulary, added tokens, merges, settings. The
+ * vocabulary and the merges (megabytes) are pulled from the text; the rest (small) goes through
+ * cJSON.
  *
- * Whatever would give other ids than HF's own is refused by its name: normalizers, other pre-tokenizers,
- * byte_fallback, dropout, affixes. Truncation and padding belong to a call, not to the vocabulary, and
- * post-processors only add tokens around a text: both are read over. */
+ * Whatever would give other ids than HF's own is refused by its name: normalizers, other
+ * pre-tokenizers, byte_fallback, dropout, affixes. Truncation and padding belong to a call, not
+ * to the vocabulary, and post-processors only add tokens around a text: both are read over. */
 #include <stdlib.h>
 #include "base/file.h"
 #include "base/json.h"
@@ -88,8 +89,8 @@ static int find_text(struct reading *r, const char *text, uint32_t *ret) {
     return 0;
 }
 
-/* HF ignores the id an added token states: a text of the vocabulary keeps its id, any other gets the next
- * one. A file that states otherwise would mean two things. */
+/* HF ignores the id an added token states: a text of the vocabulary keeps its id, any other gets
+ * the next one. A file that states otherwise would mean two things. */
 static int read_added(struct reading *r, const cJSON *o, uint64_t model_size, uint64_t *next) {
     struct special s = {0};
     uint64_t stated = UINT64_MAX;

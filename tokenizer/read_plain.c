@@ -1,8 +1,8 @@
-/* The files without settings: vocab.json + merges.txt (GPT-2's encoder.json + vocab.bpe), merges alone, and
- * tiktoken's ranks. What they leave unsaid is inferred:
+/* The files without settings: vocab.json + merges.txt (GPT-2's encoder.json + vocab.bpe), merges
+ * alone, and tiktoken's ranks. What they leave unsaid is inferred:
  *
- *   special tokens    of vocab.json: what is neither a byte nor the result of a merge; of .tiktoken: by
- *                     the number of ranks, as published
+ *   special tokens    of vocab.json: what is neither a byte nor the result of a merge; of
+ *                     .tiktoken: by the number of ranks, as published
  *   pattern           given by the caller, or by the number of ranks or the name, else GPT-2's */
 #include <stdlib.h>
 #include "base/file.h"
@@ -51,8 +51,8 @@ static int infer_specials(struct tokenizer *t, struct err *err) {
     return rc;
 }
 
-/* GPT-2's ids for merges without a vocabulary: the bytes in the order of their characters, the results of
- * the merges, <|endoftext|>. Written as a vocab.json and read like one. */
+/* GPT-2's ids for merges without a vocabulary: the bytes in the order of their characters, the
+ * results of the merges, <|endoftext|>. Written as a vocab.json and read like one. */
 static int vocab_of_merges(struct buf *out, const char *text, size_t n, struct err *err) {
     uint32_t id = 0;
     int rc = buf_char(out, '{', err);

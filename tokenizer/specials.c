@@ -3,9 +3,10 @@
  *   root ─▶ '<' ─▶ '|' ─▶ 'e' … '>' (endoftext)        siblings in a chain, the longest match wins
  *                   └▶ 's' ─▶ '>' (…)
  *
- * HF matches twice: tokens with normalized == false on the whole text, the others on what is left between
- * them. lstrip and rstrip swallow white space beside a match; single_word asks for no word character at
- * either side. The rules are those of its added_vocabulary.rs, its corner cases included. */
+ * HF matches twice: tokens with normalized == false on the whole text, the others on what is
+ * left between them. lstrip and rstrip swallow white space beside a match; single_word asks for
+ * no word character at either side. The rules are those of its added_vocabulary.rs, its corner
+ * cases included. */
 #include <stdlib.h>
 #include "tokenizer/unicode.h"
 #include "tokenizer/vocab.h"
@@ -89,8 +90,9 @@ static bool is_space(uint32_t c) {
     return c != UNICODE_BAD && UNICODE_IN(unicode_cat(c), UNICODE_SPACE);
 }
 
-/* \w of Rust's regex: alphabetic, marks, decimal digits, connectors, joiners. The circled and squared
- * letters are the alphabetic characters that are neither letters, marks nor letter numbers. */
+/* \w of Rust's regex: alphabetic, marks, decimal digits, connectors, joiners. The circled and
+ * squared letters are the alphabetic characters that are neither letters, marks nor letter
+ * numbers. */
 static bool is_word(uint32_t c) {
     const uint32_t set = UNICODE_L | UNICODE_M | 1u << CAT_ND | 1u << CAT_NL | 1u << CAT_PC;
     if (c == UNICODE_BAD) return false;
@@ -138,7 +140,8 @@ static int push(struct segments *out, size_t start, size_t end, uint32_t id, str
     return 0;
 }
 
-/* One pass over text[start..end), a text of its own; `inner` (may be NULL) cuts what lies between. */
+/* One pass over text[start..end), a text of its own; `inner`, if not NULL, cuts what lies
+ * between. */
 static int cut(const struct tokenizer *t, const struct special_tree *tree,
                const struct special_tree *inner, const char *text, size_t start, size_t end,
                struct segments *out, struct err *err) {

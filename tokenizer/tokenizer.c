@@ -220,8 +220,8 @@ int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, stru
     return 0;
 }
 
-/* The splits of token `id` into two tokens, sorted by (left, right), to v; returns how many. The slots of
- * many cuts are asked for before the first is looked at: memory answers them together. */
+/* The splits of token `id` into two tokens, sorted by (left, right), to v; returns how many. The
+ * slots of many cuts are asked for before the first is looked at: memory answers them together. */
 static size_t splits(const struct tokenizer *t, uint32_t id, struct merge *v) {
     enum { CUTS = 16 };
     struct finder_key left[CUTS], right[CUTS];
@@ -276,8 +276,9 @@ int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err)
 
 /* ------------------------------------------------------------------ from parts */
 
-/* A special stands in vocab.json as its text, a token of bytes in the byte map's spelling. Where the two
- * differ (anything but printable ASCII) merging never yields the special, even if the bytes are equal. */
+/* A special stands in vocab.json as its text, a token of bytes in the byte map's spelling. Where
+ * the two differ (anything but printable ASCII) merging never yields the special, even if the
+ * bytes are equal. */
 static int special_kinds(const struct tokenizer_parts *p, uint8_t *kind, struct err *err) {
     struct buf b = {0};
     int rc = 0;

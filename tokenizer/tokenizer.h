@@ -33,16 +33,16 @@ struct merge {
 struct special {
     uint32_t id;
     const char *text; /* UTF-8, NUL-terminated */
-    bool special;     /* false: an added token that is ordinary text when decoding "without specials" */
+    bool special;     /* false: an added token that decoding "without specials" keeps */
     bool lstrip, rstrip, single_word, normalized; /* HF's AddedToken flags */
 };
 
 /* What a tokenizer is made of. tokenizer_build() copies everything. */
 struct tokenizer_parts {
-    const char *pattern;        /* a name ("gpt2", "cl100k", "o200k", …) or a regular expression       */
-    uint32_t n_tokens;          /* ids 0 … n_tokens-1, specials included                               */
-    const uint8_t *bytes;       /* the bytes of all tokens, one after the other (a special: its text)  */
-    const uint64_t *start;      /* (n_tokens + 1) token i is bytes[start[i] .. start[i+1])             */
+    const char *pattern;   /* a name ("gpt2", "cl100k", …) or a regular expression       */
+    uint32_t n_tokens;     /* ids 0 … n_tokens-1, specials included                       */
+    const uint8_t *bytes;  /* of all tokens, one after the other (a special: its text)    */
+    const uint64_t *start; /* (n_tokens + 1) token i is bytes[start[i] .. start[i+1])     */
     uint64_t n_merges;
     const struct merge *merges;
     uint32_t n_specials;
@@ -50,21 +50,21 @@ struct tokenizer_parts {
 };
 
 struct tokenizer_open_opts {
-    const char *pattern;     /* for files that name none (.tiktoken, merges.txt); NULL: by size and name,
-                              * else "gpt2" */
+    const char *pattern; /* for files that name none (.tiktoken, merges.txt); NULL: by size and
+                          * name, else "gpt2" */
 };
 
-/* Opens a folder with tokenizer.json (or vocab.json + merges.txt), one of these files, or a .tiktoken
- * file. Everything is validated before anything is allocated by its sizes. opts may be NULL.
- * ERR_IO: cannot read. ERR_CORRUPT: not a byte-level BPE, with the path and what is wrong. */
+/* Opens a folder with tokenizer.json (or vocab.json + merges.txt), one of these files, or a
+ * .tiktoken file. Everything is validated before anything is allocated by its sizes. opts may be
+ * NULL. ERR_IO: cannot read. ERR_CORRUPT: not a byte-level BPE, with the path and what is wrong. */
 int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokenizer_open_opts *opts,
                    struct err *err);
 int tokenizer_build(struct tokenizer **ret, const struct tokenizer_parts *parts, struct err *err);
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 
-/* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, vocab.json, merges.txt and
- * tokenizer.tiktoken into `dir` (made if missing), each atomically; opens in AutoTokenizer, tokenizers
- * and tiktoken with equal ids. */
+/* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, vocab.json, merges.txt
+ * and tokenizer.tiktoken into `dir` (made if missing), each atomically; opens in AutoTokenizer,
+ * tokenizers and tiktoken with equal ids. */
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err);
 /* Copies the files a checkpoint needs (as found in the folder it was opened from, or made anew). */
 int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, struct err *err);
@@ -76,7 +76,7 @@ const char *tokenizer_pattern(const struct tokenizer *t); /* its name, or the ex
 const uint8_t *tokenizer_bytes(const struct tokenizer *t, uint32_t id, size_t *ret_n);
 /* Id of exactly these bytes (specials by their text), or TOKENIZER_NO_ID. */
 uint32_t tokenizer_find(const struct tokenizer *t, const void *bytes, size_t n);
-uint64_t tokenizer_merges(const struct tokenizer *t, const struct merge **ret);   /* borrowed */
+uint64_t tokenizer_merges(const struct tokenizer *t, const struct merge **ret);     /* borrowed */
 uint32_t tokenizer_specials(const struct tokenizer *t, const struct special **ret); /* borrowed */
 /* sha256 over token bytes by id, merges, specials and pattern: the same for re-saved JSON. */
 void tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX]);
@@ -90,7 +90,8 @@ enum tokenizer_special {
 
 int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err);
 void encoder_free(struct encoder *e); /* NULL is fine */
-/* What TOKENIZER_SPECIAL_LIST recognises from now on. ERR_USAGE names a text that is no special token. */
+/* What TOKENIZER_SPECIAL_LIST recognises from now on. ERR_USAGE names a text that is no special
+ * token. */
 int encoder_allow(struct encoder *e, const char *const *texts, size_t n, struct err *err);
 
 /* Appends the ids of text[0..n) to `out`. Any byte sequence is accepted; linear in n. Equal to HF
@@ -100,8 +101,8 @@ int encode(struct encoder *e, const char *text, size_t n, enum tokenizer_special
 /* As encode, without specials and without the pattern: one piece (a word of a fertility count). */
 int encode_piece(struct encoder *e, const char *piece, size_t n, struct u32s *out, struct err *err);
 
-/* Appends the bytes of ids[0..n). ERR_DATA names an id that has no token. `skip_special`: leaves out
- * special tokens. Bytes may end inside a character. */
+/* Appends the bytes of ids[0..n). ERR_DATA names an id that has no token. `skip_special`: leaves
+ * out special tokens. Bytes may end inside a character. */
 int decode(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special,
            struct buf *out, struct err *err);
 /* Length of the longest prefix of bytes[0..n) that does not end inside a UTF-8 character: what a

@@ -2,17 +2,18 @@
  *
  *   bytes   [Ġ t h e|i n|…]           the bytes of all tokens, one after the other
  *   start   [0, 4, 6, …]              token i is bytes[start[i] .. start[i+1]); equal: a hole
- *   finder  bytes ─▶ id               tokens made of bytes that merging (or a whole piece) may yield
+ *   finder  bytes ─▶ id               tokens that merging, or a whole piece, may yield
  *   pairs   (left,right) ─▶ rank, result
  *
  * A tokenizer is made in steps, each of which validates what it is given:
  *
  *   vocab_new ─▶ vocab_set_tokens ─▶ vocab_set_specials ─▶ vocab_set_merges ─▶ vocab_set_pattern
  *
- * and is read-only afterwards. Two meanings of "merge" live in the same table. A list of merges (HF) gives
- * every pair its place in the list as rank. Ranks of tokens (tiktoken) let any two neighbours merge whose
- * bytes together are a token: then every split of every token is listed, with the id of the result as
- * rank, and equal ranks go to the leftmost. Both ways the pair of the lowest rank merges first. */
+ * and is read-only afterwards. Two meanings of "merge" live in the same table. A list of merges
+ * (HF) gives every pair its place in the list as rank. Ranks of tokens (tiktoken) let any two
+ * neighbours merge whose bytes together are a token: then every split of every token is listed,
+ * with the id of the result as rank, and equal ranks go to the leftmost. Both ways the pair of
+ * the lowest rank merges first. */
 #ifndef LORY_TOKENIZER_VOCAB_H
 #define LORY_TOKENIZER_VOCAB_H
 
@@ -26,8 +27,8 @@ enum {
     TOKEN_SPECIAL = 4, /* an added token; its bytes are its text                                */
 };
 
-/* Open addressing; a slot is free when id is TOKENIZER_NO_ID. Up to eight bytes are compared in the slot
- * itself. */
+/* Open addressing; a slot is free when id is TOKENIZER_NO_ID. Up to eight bytes are compared in
+ * the slot itself. */
 struct finder {
     struct finder_slot {
         uint64_t head; /* the first eight bytes                    */
@@ -95,8 +96,8 @@ int vocab_set_tokens(struct tokenizer *t, uint32_t n, uint8_t *bytes, uint64_t *
                      uint8_t *kind, struct err *err);
 /* Copies the specials; their ids are below n and their bytes are their texts. */
 int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n, struct err *err);
-/* Takes over the list (malloc'd), also on failure. Every merge is checked: known ids, and the bytes of
- * the result are those of its parts. */
+/* Takes over the list (malloc'd), also on failure. Every merge is checked: known ids, and the
+ * bytes of the result are those of its parts. */
 int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, struct err *err);
 /* Lists every split of every token in two tokens, as tiktoken's ranks mean them. */
 int vocab_merges_of_ranks(struct tokenizer *t, struct err *err);
@@ -140,7 +141,8 @@ uint64_t vocab_hash(const uint8_t *p, size_t n);
 int special_tree_add(struct special_tree *tree, const char *text, uint32_t special,
                      struct err *err);
 void special_tree_release(struct special_tree *tree);
-/* Longest special of `tree` that text[at..n) begins with: its index and *ret_n, or TOKENIZER_NO_ID. */
+/* Longest special of `tree` that text[at..n) begins with: its index and its length, or
+ * TOKENIZER_NO_ID. */
 uint32_t special_tree_match(const struct special_tree *tree, const char *text, size_t at, size_t n,
                             size_t *ret_n);
 
@@ -159,7 +161,7 @@ int specials_cut(const struct tokenizer *t, const struct special_tree tree[2], c
 
 /* ------------------------------------------------------------------ readers and writer */
 
-/* Each opens one file (merges: and its neighbour) into an empty tokenizer. Messages carry the path. */
+/* Each opens one file, or a pair, into an empty tokenizer. Messages carry the path. */
 int read_tokenizer_json(struct tokenizer *t, const char *path, struct err *err);
 int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges,
                       const char *pattern, struct err *err);

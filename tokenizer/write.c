@@ -1,6 +1,6 @@
-/* A tokenizer's files, byte for byte as HF's tokenizers and transformers write them (pretty JSON of two
- * blanks, non-ASCII as it is, no newline at the end of tokenizer.json). tokenizer.json comes last: a
- * folder with it has the others too. */
+/* A tokenizer's files, byte for byte as HF's tokenizers and transformers write them (pretty JSON
+ * of two blanks, non-ASCII as it is, no newline at the end of tokenizer.json). tokenizer.json
+ * comes last: a folder with it has the others too. */
 #include <stdlib.h>
 #include "base/file.h"
 #include "base/json.h"
@@ -73,8 +73,9 @@ static bool in_model(const struct tokenizer *t, uint32_t id) {
     return (t->kind[id] & (TOKEN_MODEL | TOKEN_RAW)) != 0;
 }
 
-/* HF gives added tokens that are not in the model's vocabulary the ids that follow it. Where that would
- * move one (cl100k's specials leave a gap), all specials are written into the vocabulary. */
+/* HF gives added tokens that are not in the model's vocabulary the ids that follow it. Where
+ * that would move one (cl100k's specials leave a gap), all specials are written into the
+ * vocabulary. */
 static bool specials_follow(const struct tokenizer *t) {
     uint64_t size = 0, next;
     for (uint32_t id = 0; id < t->n; id++) size += in_model(t, id);
@@ -87,7 +88,7 @@ static bool specials_follow(const struct tokenizer *t) {
     return true;
 }
 
-/* Ids of the model's vocabulary as it will be written, one call after the other; t->n at the end. */
+/* Walks the ids of the model's vocabulary as it will be written; t->n at the end. */
 static uint32_t next_id(const struct tokenizer *t, uint32_t id, bool with_specials) {
     while (id < t->n && !in_model(t, id) && !(with_specials && t->kind[id])) id++;
     return id;

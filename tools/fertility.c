@@ -1,5 +1,5 @@
-/* fertility: how well vocabularies fit a text. The text is read once per vocabulary, so that the counts of
- * one do not cost the memory of the others. */
+/* fertility: how well vocabularies fit a text. The text is read once per vocabulary, so that the
+ * counts of one do not cost the memory of the others. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/signals.h"

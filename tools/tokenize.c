@@ -213,7 +213,7 @@ static int put_document(struct decoding *d, struct err *err) {
     return rc < 0 ? rc : outfile_write(d->file, d->line.v, d->line.n, err);
 }
 
-/* The ids of a line: "[1, 2]" or "1 2", with blanks or commas between them. NULL, or what is wrong. */
+/* The ids of a line, "[1, 2]" or "1 2". NULL, or what is wrong. */
 static const char *read_line(struct decoding *d, const char *s, const char *end, int *rc,
                              struct err *err) {
     static const char blank[] = " \t\r\n";

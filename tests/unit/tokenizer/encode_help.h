@@ -7,8 +7,8 @@
 #include "tokenizer/bpe.h"
 #include "tokenizer/vocab.h"
 
-/* A vocabulary of the 256 bytes and `n_merges` merges of random tokens over few letters, in an order in
- * which a result may well merge before its parts; a special at the end. */
+/* A vocabulary of the 256 bytes and `n_merges` merges of random tokens over few letters, in an
+ * order in which a result may well merge before its parts; a special at the end. */
 struct random_vocab {
     struct buf bytes;
     struct u64s start;

@@ -1,5 +1,5 @@
-/* Encoding: the fast encoder against its slow twin, the ids of HF tokenizers for a small vocabulary,
- * specials, long pieces, and back again. GOLDEN is the folder tests/golden. */
+/* Encoding: the fast encoder against its slow twin, the ids of HF tokenizers for a small
+ * vocabulary, specials, long pieces, and back again. GOLDEN is the folder tests/golden. */
 #include <time.h>
 #include "tests/unit/tokenizer/encode_help.h"
 #include "tokenizer/json_pull.h"
@@ -43,8 +43,8 @@ static void random_vocabularies_equal_the_slow_twin(void **state) {
     }
 }
 
-/* HF's rule, from the list itself: of all merges that fit somewhere the earliest, where it fits first. A
- * pair listed twice counts where it stands last. */
+/* HF's rule, from the list itself: of all merges that fit somewhere the earliest, where it fits
+ * first. A pair listed twice counts where it stands last. */
 static void list_by_definition(const struct tokenizer *t, const uint8_t *p, size_t n,
                                struct u32s *out) {
     uint32_t sym[64];
@@ -96,8 +96,8 @@ static void lists_merge_in_their_order(void **state) {
     }
 }
 
-/* tiktoken's own rule, without pairs: two neighbours merge if their bytes together are a token; the one
- * with the lowest rank first. */
+/* tiktoken's own rule, without pairs: two neighbours merge if their bytes together are a token;
+ * the one with the lowest rank first. */
 static void ranks_by_definition(const struct tokenizer *t, const uint8_t *p, size_t n,
                                 struct u32s *out) {
     uint32_t whole = finder_get(&t->finder, t, p, n);
@@ -287,8 +287,8 @@ static void shows(const struct tokenizer *t, const char *text, const char *want)
     encoder_free(e);
 }
 
-/* The cases of HF's added_vocabulary.rs: leftmost, then longest; stripping never reaches into the match
- * before; single_word looks at Unicode word characters. */
+/* The cases of HF's added_vocabulary.rs: leftmost, then longest; stripping never reaches into
+ * the match before; single_word looks at Unicode word characters. */
 static void specials_match_as_in_hf(void **state) {
     (void)state;
     const struct special v[] = {{.text = "<a>"},

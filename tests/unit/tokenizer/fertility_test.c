@@ -1,4 +1,5 @@
-/* Fertility: the counts of a text small enough to count by hand, and the identities that hold for any. */
+/* Fertility: the counts of a text small enough to count by hand, and the identities that hold
+ * for any. */
 #include "tests/unit/tokenizer/encode_help.h"
 #include "tokenizer/fertility.h"
 
