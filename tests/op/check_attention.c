@@ -16,7 +16,7 @@ static int32_t *make_starts(const struct attention_case *k) {
     int32_t *s = ints_below(9, (size_t)k->B * (size_t)k->T, 1);
     for (int b = 0; b < k->B; b++)
         for (int t = 0; t < k->T; t++) {
-            int length = 5 + 11 * (b + 1), pad = k->T / 3 + b;
+            int length = 8 + 11 * (b + 1), pad = k->T / 3 + b;
             s[b * k->T + t] = k->starts == SEGMENTS ? t / length * length : pad;
         }
     return s;
