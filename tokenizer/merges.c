@@ -467,7 +467,7 @@ int bpe_train_nested(struct tokenizer **ret, const uint32_t *sizes, size_t n, st
     for (size_t i = 0; i < n && rc == 0; i++) {
         bool ran_out;
         rc = learn(&t, sizes[i], log, &ran_out, err);
-        if (rc == 0) rc = merges_vocab_build(&t.vocab, opts->pattern, &ret[i], err);
+        if (rc == 0) rc = merges_vocab_build(&t.vocab, opts, &ret[i], err);
         if (ret_result)
             ret_result[i] = (struct bpe_train_result){t.vocab.n_merges, t.last_count, ran_out};
     }

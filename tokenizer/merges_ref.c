@@ -101,7 +101,7 @@ int bpe_train_ref(struct tokenizer **ret, const struct words *words,
     if (rc == 0 && !list) rc = err_nomem(err, n * sizeof *list);
     if (rc == 0) rc = read_words(words, &v, list, &bytes, err);
     if (rc == 0) rc = learn(list, n, bytes, &v, opts, err);
-    if (rc == 0) rc = merges_vocab_build(&v, opts->pattern, ret, err);
+    if (rc == 0) rc = merges_vocab_build(&v, opts, ret, err);
     for (size_t i = 0; list && i < n; i++) free(list[i].sym);
     free(list);
     merges_vocab_release(&v);

@@ -95,18 +95,31 @@ int merges_vocab_add(struct merges_vocab *v, uint32_t left, uint32_t right, uint
     return 0;
 }
 
-int merges_vocab_build(const struct merges_vocab *v, const char *pattern, struct tokenizer **ret,
-                       struct err *err) {
+/* A special with the flags that it has in `like`, or those that HF's trainer gives it. */
+static struct special special_of(uint32_t id, const char *text, const struct tokenizer *like) {
+    const struct special *old;
+    uint32_t n = like ? tokenizer_specials(like, &old) : 0;
+    /* normalized: as in GPT-2's own file; without a normalizer it makes no difference */
+    struct special s = {.special = true, .normalized = strcmp(text, TOKENIZER_EOT) == 0};
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(old[i].text, text) == 0) s = old[i];
+    s.id = id;
+    s.text = text;
+    return s;
+}
+
+static const char *pattern_of(const struct bpe_train_opts *o) {
+    if (o->pattern) return o->pattern;
+    return o->like ? tokenizer_pattern(o->like) : "gpt2";
+}
+
+int merges_vocab_build(const struct merges_vocab *v, const struct bpe_train_opts *opts,
+                       struct tokenizer **ret, struct err *err) {
     struct special *specials = mem_array(v->special.n + 1, sizeof *specials);
     if (!specials) return err_nomem(err, v->special.n * sizeof *specials);
     for (size_t i = 0; i < v->special.n; i++)
-        specials[i] = (struct special){
-            .id = (uint32_t)i,
-            .text = v->special.v[i],
-            .special = true,
-            /* as in GPT-2's own file; without a normalizer it makes no difference */
-            .normalized = strcmp(v->special.v[i], TOKENIZER_EOT) == 0};
-    struct tokenizer_parts parts = {.pattern = pattern ? pattern : "gpt2",
+        specials[i] = special_of((uint32_t)i, v->special.v[i], opts->like);
+    struct tokenizer_parts parts = {.pattern = pattern_of(opts),
                                     .n_tokens = v->n,
                                     .bytes = (const uint8_t *)v->bytes.v,
                                     .start = v->start.v,
@@ -116,6 +129,10 @@ int merges_vocab_build(const struct merges_vocab *v, const char *pattern, struct
                                     .specials = specials};
     int rc = tokenizer_build(ret, &parts, err);
     free(specials);
+    if (rc == 0 && opts->like) rc = merges_vocab_like(*ret, opts->like, err);
+    if (rc == 0) return 0;
+    tokenizer_free(*ret);
+    *ret = NULL;
     return rc;
 }
 

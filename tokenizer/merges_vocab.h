@@ -38,8 +38,10 @@ static inline bool merges_countable(uint32_t left, uint32_t right, uint32_t limi
     return limit == 0 || len < limit || len == 2;
 }
 /* Makes the tokenizer. */
-int merges_vocab_build(const struct merges_vocab *v, const char *pattern, struct tokenizer **ret,
-                       struct err *err);
+int merges_vocab_build(const struct merges_vocab *v, const struct bpe_train_opts *opts,
+                       struct tokenizer **ret, struct err *err);
+/* Copies the settings of `like` to a new tokenizer; see like.c. */
+int merges_vocab_like(struct tokenizer *t, const struct tokenizer *like, struct err *err);
 void merges_vocab_release(struct merges_vocab *v);
 
 #endif

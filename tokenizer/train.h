@@ -20,9 +20,10 @@
 struct words; /* one table per thread while counting, one table after words_finish() */
 
 struct words_opts {
-    const char *pattern; /* see pattern.h; NULL: "gpt2"                                         */
-    bool lines;          /* HF's file mode: each line, with its \n, is a text of its own        */
-    int threads;         /* texts are added by threads 0 … threads-1                            */
+    const char *pattern; /* see pattern.h; NULL: that of `like`, or "gpt2"               */
+    bool lines;          /* HF's file mode: each line, with its \n, is a text of its own */
+    int threads;         /* texts are added by threads 0 … threads-1                     */
+    const struct tokenizer *like; /* gives its add_prefix_space too; or NULL */
 };
 
 int words_new(struct words **ret, const struct words_opts *opts, struct err *err);
@@ -59,9 +60,14 @@ struct bpe_train_opts {
     size_t n_specials;
     uint64_t min_frequency;    /* a pair must occur so often; 0 as train_new_from_iterator     */
     uint32_t max_token_length; /* HF's rule (strictly less); 0: no limit                       */
-    bool byte_order;           /* bytes get their ids by value, not by mapped character: among
-                                * equal counts the smaller pair of ids wins, as rustbpe has it */
-    const char *pattern;       /* written into the tokenizer; NULL: "gpt2"                     */
+    const char *pattern;       /* written into the tokenizer; NULL: that of `like`, or "gpt2"  */
+
+    /* Bytes get their ids by value, not by mapped character: among equal counts the smaller pair
+     * of ids wins, as rustbpe has it. */
+    bool byte_order;
+    /* The other settings, and the flags of its specials, as train_new_from_iterator() keeps them;
+     * or NULL: GPT-2's. */
+    const struct tokenizer *like;
 };
 
 struct bpe_train_result {

@@ -17,6 +17,7 @@
 #include "tokenizer/pages.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/train.h"
+#include "tokenizer/vocab.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a slot's length is its last byte");
 
@@ -44,12 +45,13 @@ struct counter { /* one thread's */
     struct arena longs;
     struct scanner *scanner;
     struct u32s ends;
+    struct buf prefixed;              /* a text with a blank before it */
     _Atomic uint64_t distinct, total; /* readable by other threads */
 };
 
 struct words {
     struct pattern *pattern;
-    bool lines;
+    bool lines, prefix_space;
     int threads;
     struct counter **counter; /* (threads) */
     struct slot *all;         /* after words_finish() */
@@ -200,14 +202,23 @@ static int count_text(struct counter *c, const char *text, size_t n, struct err 
     return rc;
 }
 
+/* HF's add_prefix_space: a blank before a text that begins with none. */
+static int count_prefixed(const struct words *w, struct counter *c, const char *text, size_t n,
+                          struct err *err) {
+    if (!w->prefix_space || n == 0 || text[0] == ' ') return n ? count_text(c, text, n, err) : 0;
+    c->prefixed.n = 0;
+    int rc = buf_char(&c->prefixed, ' ', err);
+    if (rc == 0) rc = buf_append(&c->prefixed, text, n, err);
+    return rc == 0 ? count_text(c, c->prefixed.v, c->prefixed.n, err) : rc;
+}
+
 int words_add(struct words *w, int thread, const char *text, size_t n, struct err *err) {
     struct counter *c = w->counter[thread];
-    int rc = 0;
-    if (!w->lines) rc = n ? count_text(c, text, n, err) : 0;
+    int rc = w->lines ? 0 : count_prefixed(w, c, text, n, err);
     for (size_t from = 0; w->lines && from < n && rc == 0;) {
         const char *lf = memchr(text + from, '\n', n - from);
         size_t to = lf ? (size_t)(lf - text) + 1 : n;
-        rc = count_text(c, text + from, to - from, err);
+        rc = count_prefixed(w, c, text + from, to - from, err);
         from = to;
     }
     atomic_store_explicit(&c->distinct, c->table.used, memory_order_relaxed);
@@ -335,7 +346,10 @@ int words_new(struct words **ret, const struct words_opts *opts, struct err *err
     struct words *w = calloc(1, sizeof *w);
     if (!w) return err_nomem(err, sizeof *w);
     w->lines = opts->lines;
-    int rc = pattern_open(&w->pattern, opts->pattern ? opts->pattern : "gpt2", err);
+    w->prefix_space = opts->like && opts->like->prefix_space;
+    const char *pattern = opts->pattern;
+    if (!pattern) pattern = opts->like ? tokenizer_pattern(opts->like) : "gpt2";
+    int rc = pattern_open(&w->pattern, pattern, err);
     if (rc == 0 && !(w->counter = mem_array((size_t)threads, sizeof *w->counter)))
         rc = err_nomem(err, sizeof *w->counter);
     for (; rc == 0 && w->threads < threads; w->threads++) {
@@ -398,6 +412,7 @@ void words_drop(struct words *w) {
         c->table = (struct table){0};
         arena_release(&c->longs);
         u32s_release(&c->ends);
+        buf_release(&c->prefixed);
         scanner_free(c->scanner);
         c->scanner = NULL;
     }

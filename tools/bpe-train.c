@@ -20,7 +20,7 @@ struct options {
     uint64_t vocab, min_frequency, max_token_length;
     struct strs special; /* as given */
     bool no_special;
-    const char *output, *mode, *pattern, *counts_out, *nested, *tie;
+    const char *output, *mode, *pattern, *counts_out, *nested, *tie, *like;
     struct strs from_counts;
     struct docs_opts docs;
 };
@@ -43,7 +43,8 @@ struct run {
     struct docs *docs;
     struct pool *pool;
     struct strs specials;
-    struct made *made; /* (n_made) by rising size; none with --vocab 0 */
+    struct tokenizer *like; /* or NULL */
+    struct made *made;      /* (n_made) by rising size; none with --vocab 0 */
     size_t n_made;
     struct docs_totals totals;
     uint64_t distinct, pieces;
@@ -120,6 +121,7 @@ static int count_documents(struct run *r, struct err *err) {
 static int count(struct run *r, struct err *err) {
     struct options *o = r->o;
     struct words_opts w = {.pattern = o->pattern,
+                           .like = r->like,
                            .lines = strcmp(o->mode, "lines") == 0,
                            .threads = pool_threads(r->pool)};
     if (o->from_counts.n && r->t->operands->n)
@@ -180,10 +182,10 @@ static int add_sources(cJSON *tree, const struct run *r, struct err *err) {
     return add_counts_files(list, &r->o->from_counts, err);
 }
 
-static void add_options(cJSON *tree, const struct run *r, uint32_t vocab) {
+static void add_options(cJSON *tree, const struct run *r, const struct made *m) {
     const struct options *o = r->o;
     cJSON *t = cJSON_AddObjectToObject(tree, "options");
-    cJSON_AddNumberToObject(t, "vocab", vocab);
+    cJSON_AddNumberToObject(t, "vocab", m->vocab);
     cJSON *s = cJSON_AddArrayToObject(t, "special");
     for (size_t i = 0; i < r->specials.n; i++)
         cJSON_AddItemToArray(s, cJSON_CreateString(r->specials.v[i]));
@@ -191,7 +193,8 @@ static void add_options(cJSON *tree, const struct run *r, uint32_t vocab) {
     cJSON_AddNumberToObject(t, "max_token_length", (double)o->max_token_length);
     cJSON_AddStringToObject(t, "mode", o->mode);
     cJSON_AddStringToObject(t, "tie", o->tie);
-    cJSON_AddStringToObject(t, "pattern", o->pattern);
+    cJSON_AddStringToObject(t, "pattern", tokenizer_pattern(m->tokenizer));
+    if (o->like) cJSON_AddStringToObject(t, "like", o->like);
     if (o->docs.field) cJSON_AddStringToObject(t, "field", o->docs.field);
     if (o->docs.skip) cJSON_AddNumberToObject(t, "skip", (double)o->docs.skip);
     if (o->docs.take) cJSON_AddNumberToObject(t, "take", (double)o->docs.take);
@@ -226,7 +229,7 @@ static int save_training(struct run *r, const struct made *m, struct err *err) {
         cJSON_AddNumberToObject(tree, "seconds", r->seconds);
         cJSON_AddStringToObject(tree, "tokenizer_digest", digest);
         rc = add_sources(tree, r, err);
-        add_options(tree, r, m->vocab);
+        add_options(tree, r, m);
         cJSON *counts = cJSON_AddObjectToObject(tree, "counts");
         add_counts(counts, r);
         add_result(counts, m);
@@ -239,13 +242,19 @@ static int save_training(struct run *r, const struct made *m, struct err *err) {
 
 /* ------------------------------------------------------------------ training */
 
+/* Those of --like (or <|endoftext|>), then those given. The trainer passes over repeats. */
 static int collect_specials(struct run *r, struct err *err) {
-    int rc = r->o->no_special ? 0 : strs_push(&r->specials, TOKENIZER_EOT, err);
-    for (size_t i = 0; rc == 0 && i < r->o->special.n; i++) {
+    const struct options *o = r->o;
+    const struct special *old;
+    uint32_t n = r->like ? tokenizer_specials(r->like, &old) : 0;
+    int rc = r->like || o->no_special ? 0 : strs_push(&r->specials, TOKENIZER_EOT, err);
+    for (uint32_t i = 0; rc == 0 && i < n && !o->no_special; i++)
+        if (old[i].special) rc = strs_push(&r->specials, old[i].text, err);
+    for (size_t i = 0; rc == 0 && i < o->special.n; i++) {
         bool known = false;
         for (size_t k = 0; k < r->specials.n; k++)
-            known |= strcmp(r->specials.v[k], r->o->special.v[i]) == 0;
-        if (!known) rc = strs_push(&r->specials, r->o->special.v[i], err);
+            known |= strcmp(r->specials.v[k], o->special.v[i]) == 0;
+        if (!known) rc = strs_push(&r->specials, o->special.v[i], err);
     }
     return rc;
 }
@@ -267,7 +276,8 @@ static int learn(struct run *r, struct err *err) {
                                .min_frequency = o->min_frequency,
                                .max_token_length = (uint32_t)o->max_token_length,
                                .byte_order = strcmp(o->tie, "bytes") == 0,
-                               .pattern = o->pattern};
+                               .pattern = o->pattern,
+                               .like = r->like};
     struct tokenizer **t = mem_array(r->n_made, sizeof *t);
     uint32_t *sizes = mem_array(r->n_made, sizeof *sizes);
     struct bpe_train_result *res = mem_array(r->n_made, sizeof *res);
@@ -407,6 +417,7 @@ static void run_release(struct run *r) {
         free(r->made[i].folder);
     }
     free(r->made);
+    tokenizer_free(r->like);
     words_free(r->words);
     strs_release(&r->specials);
     source_list_release(&r->files);
@@ -419,6 +430,7 @@ static int run_train(struct tool *t, struct options *o, bool vocab_given) {
     struct run r = {.t = t, .o = o, .begun = now()};
     int rc = plan(&r, vocab_given, &t->err);
     if (rc == 0) rc = pool_new(&r.pool, tool_threads(t), &t->err);
+    if (rc == 0 && o->like) rc = tokenizer_open(&r.like, o->like, NULL, &t->err);
     if (rc == 0) rc = collect_specials(&r, &t->err);
     if (rc == 0) rc = count(&r, &t->err);
     r.seconds = now() - r.begun;
@@ -440,14 +452,14 @@ static const char text[] = "Counts the words of all documents (cut by GPT-2's pa
 static const char examples[] =
     "bpe-train --vocab 32768\tcorpus/ into tok/\n"
     "bpe-train --vocab 50257 --special '<|pad|>' data/*.jsonl.zst -o tok/\tanother special token\n"
+    "bpe-train --like llama/tokenizer.json --vocab 64k\tLlama's pattern and special tokens\n"
     "bpe-train --nested 12500,32768,50257\ttok-12500/, tok-32768/ and tok-50257/ from one run\n"
     "bpe-train --mode lines --min-frequency 2 text/\tas HF's train() from text files\n"
     "bpe-train part-1/ --vocab 0 --counts-out 1.tsv\tcounts only, to be spread over machines\n"
     "bpe-train --from-counts 1.tsv --from-counts 2.tsv --vocab 8192\tfrom all counted words";
 
 int main(int argc, char **argv) {
-    struct options o = {
-        .vocab = 32768, .mode = "docs", .tie = "hf", .pattern = "gpt2", .docs = docs_defaults};
+    struct options o = {.vocab = 32768, .mode = "docs", .tie = "hf", .docs = docs_defaults};
     enum { VOCAB = 1 }; /* its place in the table */
     struct opt opts[32] = {
         {"Vocabulary", .type = OPT_GROUP},
@@ -455,9 +467,11 @@ int main(int argc, char **argv) {
          "tokens in all: specials and the 256 bytes included (0: count only)", .max = 0x7fffffff},
         {"nested", 0, OPT_STR, &o.nested, "N,N…",
          "several sizes from one run, into tok-N/ each, or into N/ in --output"},
+        {"like", 0, OPT_STR, &o.like, "TOK",
+         "pattern, special tokens and settings of this tokenizer, not GPT-2's"},
         {"special", 0, OPT_STRS, &o.special, "TEXT",
-         "a special token after <|endoftext|> (repeatable)"},
-        {"no-special", 0, OPT_FLAG, &o.no_special, NULL, "no <|endoftext|> of its own accord"},
+         "a special token after <|endoftext|>, or after those of --like (repeatable)"},
+        {"no-special", 0, OPT_FLAG, &o.no_special, NULL, "no special tokens but those given"},
         {"min-frequency", 0, OPT_U64, &o.min_frequency, "N", "merge only pairs that occur so often",
          .max = 1e18},
         {"max-token-length", 0, OPT_U64, &o.max_token_length, "N",
@@ -466,7 +480,7 @@ int main(int argc, char **argv) {
          "of the bytes' ids, which decide among equal counts: HF's, or by value as rustbpe's",
          .choices = "hf|bytes"},
         {"pattern", 0, OPT_STR, &o.pattern, "NAME|REGEX",
-         "how text is cut: gpt2, cl100k, o200k, llama3, qwen2, or an expression"},
+         "how text is cut: gpt2 (the default), cl100k, o200k, llama3, qwen2, or an expression"},
         {"mode", 0, OPT_CHOICE, &o.mode, "UNIT", "a text is a document, or each line of one",
          .choices = "docs|lines"},
         {"from-counts", 0, OPT_STRS, &o.from_counts, "FILE",

@@ -194,6 +194,86 @@ static void too_small_a_vocabulary_has_all_bytes(void **state) {
     words_free(w);
 }
 
+/* ------------------------------------------------------------------ after another tokenizer */
+
+/* Twelve tokens are enough to take settings from. "[P]" is an added token of ordinary text. */
+static const char like_json[] =
+    "{\"added_tokens\":["
+    "{\"id\":9,\"content\":\"</s>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+    "\"normalized\":false,\"special\":true},"
+    "{\"id\":10,\"content\":\"<m>\",\"single_word\":false,\"lstrip\":true,\"rstrip\":false,"
+    "\"normalized\":false,\"special\":true},"
+    "{\"id\":11,\"content\":\"[P]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+    "\"normalized\":true,\"special\":false}],"
+    "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
+    "\"use_regex\":true},"
+    "\"post_processor\":{\"type\":\"Sequence\",\"processors\":["
+    "{\"type\":\"RobertaProcessing\",\"sep\":[\"</s>\",9],\"cls\":[\"<m>\",10]},"
+    "{\"type\":\"TemplateProcessing\",\"special_tokens\":{"
+    "\"x\":{\"id\":\"x\",\"ids\":[10,9],\"tokens\":[\"<m>\",\"</s>\"]}}}]},"
+    "\"decoder\":{\"type\":\"ByteLevel\"},"
+    "\"model\":{\"type\":\"BPE\",\"continuing_subword_prefix\":null,\"ignore_merges\":true,"
+    "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"e\":4,\"f\":5,\"g\":6,\"h\":7,\"i\":8},"
+    "\"merges\":[]}}";
+
+static struct tokenizer *open_like(const char *folder) {
+    struct tokenizer *t;
+    struct err err = {0};
+    const char *path = in(folder, "like.json");
+    check_ok(file_write(path, like_json, sizeof like_json - 1, &err), &err);
+    check_ok(tokenizer_open(&t, path, NULL, &err), &err);
+    return t;
+}
+
+/* Both of a Sequence's post-processors get the new ids, which transformers does only outside of one
+ * (huggingface/transformers#30752). */
+static void settings_are_taken_over(void **state) {
+    struct tokenizer *like = open_like(*state), *t;
+    const char *const specials[] = {"<m>", "<new>", "</s>"};
+    struct bpe_train_opts o = {.vocab = 262, .specials = specials, .n_specials = 3, .like = like};
+    struct words_opts wo = {.like = like, .threads = 1};
+    struct words *w;
+    const struct special *s;
+    const struct merge *m;
+    struct buf text = {0};
+    struct err err = {0};
+    check_ok(words_new(&w, &wo, &err), &err);
+    check_ok(words_add(w, 0, "ab ab", 5, &err), &err);
+    check_ok(words_finish(w, NULL, &err), &err);
+    assert_int_equal(words_distinct(w), 1); /* " ab" twice: the first has its blank from us */
+    check_ok(bpe_train(&t, w, &o, NULL, NULL, NULL, &err), &err);
+    assert_int_equal(tokenizer_merges(t, &m), 2);
+    assert_int_equal(tokenizer_specials(t, &s), 3);
+    assert_true(s[0].lstrip && s[1].special && !s[1].lstrip && !s[2].lstrip);
+    check_ok(tokenizer_save(t, in(*state, "made"), &err), &err);
+    check_ok(file_read(in(*state, "made/tokenizer.json"), 1 << 20, &text, &err), &err);
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        if (text.v[i] != ' ' && text.v[i] != '\n') text.v[n++] = text.v[i];
+    text.n = n;
+    static const char *const want[] = {"\"sep\":[\"</s>\",2],\"cls\":[\"<m>\",0]", "\"ids\":[0,2]",
+                                       "\"add_prefix_space\":true", "\"ignore_merges\":true",
+                                       "\"continuing_subword_prefix\":null"};
+    for (size_t i = 0; i < 5; i++)
+        if (!strstr(buf_cstr(&text), want[i])) fail_msg("no %s in %s", want[i], text.v);
+    buf_release(&text);
+    tokenizer_free(t);
+    words_free(w);
+    tokenizer_free(like);
+}
+
+static void a_post_processor_without_its_special_is_refused(void **state) {
+    struct tokenizer *like = open_like(*state), *t;
+    const char *const specials[] = {"<m>"};
+    struct bpe_train_opts o = {.vocab = 258, .specials = specials, .n_specials = 1, .like = like};
+    struct words *w = words_of("ab ab");
+    struct err err = {0};
+    check_fails(bpe_train(&t, w, &o, NULL, NULL, NULL, &err), ERR_USAGE, &err, "</s>");
+    assert_null(t);
+    words_free(w);
+    tokenizer_free(like);
+}
+
 /* ------------------------------------------------------------------ against the textbook */
 
 static const char *const pool_of_specials[] = {"ab", "abc", "aab", "ba", "a", "bb", "bc", "<x>"};
@@ -347,9 +427,11 @@ int main(void) {
         cmocka_unit_test(a_merge_that_spells_a_special_takes_its_id),
         cmocka_unit_test(a_special_spelled_like_other_bytes_is_refused),
         cmocka_unit_test(too_small_a_vocabulary_has_all_bytes),
+        cmocka_unit_test(settings_are_taken_over),
+        cmocka_unit_test(a_post_processor_without_its_special_is_refused),
         cmocka_unit_test(random_words_as_the_textbook),
         cmocka_unit_test(nested_vocabularies_as_runs_of_their_own),
         cmocka_unit_test(python_library_as_transformers),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }
