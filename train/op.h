@@ -1,16 +1,17 @@
-/* The operations a GPT-2 needs, as one table of functions per backend: `ref` (plain C, the definition of
- * correct), `cpu` (fast), `cuda` (a module of its own). The model calls through the table and knows no
- * backend; train/ never names cuda/.
+/* The operations a GPT-2 needs, as one table of functions per backend: `ref` (plain C, the
+ * definition of correct), `cpu` (fast), `cuda` (a module of its own). The model calls through the
+ * table and knows no backend; train/ never names cuda/.
  *
- * Letters: B batch, T sequence, C width, L layers, NH heads, HS = C / NH, V vocabulary, rows = B * T.
+ * Letters: B batch, T sequence, C width, NH heads, HS = C / NH, V vocabulary, rows = B * T.
  *
- * Types: "act" is the compute type of the device (fp32 or bf16, struct device_opts.dtype): activations and
- * the weights the products read. Gradients of parameters, statistics and losses are fp32.
- * Gradients: "=" overwrites, "+=" adds. Pointers are device pointers unless they say host; every tensor is
- * contiguous, row-major, 64-byte aligned, and no two arguments overlap unless that is said.
+ * Types: "act" is the compute type of the device (fp32 or bf16, struct device_opts.dtype):
+ * activations and the weights the products read. Gradients of parameters, statistics and losses
+ * are fp32.
+ * Gradients: "=" overwrites, "+=" adds. Pointers are device pointers unless they say host; every
+ * tensor is contiguous, row-major, 64-byte aligned, and no two arguments overlap.
  *
- * Errors: operations return nothing; the device keeps the first failure, and sync() reports it. After a
- * failure operations do nothing. One thread drives a device.
+ * Errors: operations return nothing; the device keeps the first failure, and sync() reports it.
+ * After a failure operations do nothing. One thread drives a device.
  *
  * Determinism: the same inputs give the same bits, whatever the number of threads. */
 #ifndef LORY_TRAIN_OP_H
@@ -38,9 +39,10 @@ struct device_opts {
     int ordinal; /* GPU number             */
 };
 
-/* Dropout without stored masks: element `e` (0 … T*C-1, or h,i,j of attention) of batch row b is kept or
- * not by philox(key, counter made of site, e and sample0 + b): see train/dropout.h for the bits. `sample0` is
- * the run's ordinal of the first row, so a mask does not depend on micro-batches, ranks or threads. */
+/* Dropout without stored masks: element `e` (0 … T*C-1, or h,i,j of attention) of batch row b is
+ * kept or not by philox(key, counter made of site, e and sample0 + b): see train/dropout.h for
+ * the bits. `sample0` is the run's ordinal of the first row, so a mask does not depend on
+ * micro-batches, ranks or threads. */
 struct dropout {
     float p; /* 0: none; everything else is then unused                        */
     uint64_t key;
@@ -58,7 +60,8 @@ struct param_slice {
     bool decay;
 };
 
-/* What one optimizer step reads and writes, in device memory, so that a captured step can be replayed. */
+/* What one optimizer step reads and writes, in device memory, so that a captured step can be
+ * replayed. */
 struct step_scalars {
     float lr, beta1, beta2, eps, weight_decay;
     float clip;       /* largest gradient norm; 0: no clipping                           */
@@ -107,15 +110,15 @@ struct backend {
                          float *rstd /* = (rows) */, const void *x, const void *add,
                          const void *g /* (C) act */, const void *b, int B, int T, int C, float eps,
                          struct dropout drop);
-    /* dsum += LayerNorm'(dy);  dadd = dropout'(dsum) if dadd is not NULL (needed when drop.p > 0). */
+    /* dsum += LayerNorm'(dy);  dadd = dropout'(dsum) if dadd is not NULL (needed if drop.p > 0). */
     void (*norm_backward)(struct device *d, void *dsum /* += (rows,C) act */,
                           void *dadd /* = (rows,C) act */, float *dg /* += (C) */,
                           float *db /* += (C) */, const void *dy /* (rows,C) act */,
                           const void *sum /* (rows,C) act */, const float *mean, const float *rstd,
                           const void *g, int B, int T, int C, struct dropout drop);
 
-    /* pre = x w + b;  y = act(pre).  w is (K,N): HF's Conv1D. pre NULL with ACT_NONE; it is what backward
-     * needs of the activation. */
+    /* pre = x w + b;  y = act(pre).  w is (K,N): HF's Conv1D. pre NULL with ACT_NONE; it is what
+     * backward needs of the activation. */
     void (*linear_forward)(struct device *d, void *y /* = (rows,N) act */,
                            void *pre /* = (rows,N) act */, const void *x /* (rows,K) act */,
                            const void *w /* (K,N) act */, const void *b /* (N) act, or NULL */,
@@ -153,8 +156,8 @@ struct backend {
 
     /* ---------------------------------------------------------------- step operations */
 
-    /* s->grad_norm = grad_scale * sqrt(sum of squares of all gradients), summed in double in a fixed
-     * order; s->skipped = not finite, or above s->spike. */
+    /* s->grad_norm = grad_scale * sqrt(sum of squares of all gradients), summed in double in a
+     * fixed order; s->skipped = not finite, or above s->spike. */
     void (*grad_norm)(struct device *d, struct step_scalars *s,
                       const struct param_slice *p /* host */, size_t n_params);
     /* AdamW (Loshchilov, Hutter 2019; PyTorch's order of operations), with g = grad * grad_scale *
@@ -166,8 +169,8 @@ struct backend {
 
     /* ---------------------------------------------------------------- decode operations */
 
-    /* One new position per row against the cache, which is (B,NH,P,HS) for k and v: stores the row's k, v at
-     * n_past[b], then attends to [start[b], n_past[b]]. */
+    /* One new position per row against the cache, which is (B,NH,P,HS) for k and v: stores the
+     * row's k, v at n_past[b], then attends to [start[b], n_past[b]]. */
     void (*attention_decode)(struct device *d, void *y /* = (B,C) act */, void *k_cache,
                              void *v_cache, const void *qkv /* (B,3,NH,HS) act */,
                              const int32_t *n_past /* (B) */,

@@ -16,6 +16,10 @@ static double seconds(clockid_t clock) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static int number(const char *text) {
+    return (int)strtol(text, NULL, 10);
+}
+
 static void stop_on(int rc, const struct err *err) {
     if (rc >= 0) return;
     fprintf(stderr, "bench_model: %s\n", err->msg);
@@ -46,12 +50,12 @@ static struct param_slice *slices(struct dev *v, struct model *m, size_t *ret_n)
 
 int main(int argc, char **argv) {
     bool bf16 = argc > 1 && strcmp(argv[1], "bf16") == 0;
-    int threads = argc > 2 ? atoi(argv[2]) : 2, shape[6] = {8, 256, 8, 320, 5, 8192};
-    for (int i = 0; i < 6 && argc > 3 + i; i++) shape[i] = atoi(argv[3 + i]);
+    int threads = argc > 2 ? number(argv[2]) : 2, shape[6] = {8, 256, 8, 320, 5, 8192};
+    for (int i = 0; i < 6 && argc > 3 + i; i++) shape[i] = number(argv[3 + i]);
     int B = shape[0], T = shape[1];
     struct model_config c = model_config_gpt2;
     c.L = shape[2], c.C = shape[3], c.NH = shape[4], c.V = shape[5], c.inner = 4 * c.C, c.P = T;
-    c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = argc > 9 ? (float)atof(argv[9]) : 0;
+    c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = argc > 9 ? strtof(argv[9], NULL) : 0;
 
     struct dev v;
     struct model *m;

@@ -28,8 +28,8 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
     if (k->bias) out_f32(o, v, "db", db, N, tol_sum(rows), tol_sum(rows));
 }
 
-/* --- the reference against differences. dy is the slope at `pre`, so the activation's own slope is that
- * of the next map's dx: two maps in a row, 3 x 4 -> act -> 5 -> 2. */
+/* --- the reference against differences. dy is the slope at `pre`, so the activation's own slope
+ * is that of the next map's dx: two maps in a row, 3 x 4 -> act -> 5 -> 2. */
 enum { R = 3, A = 4, M = 5, Z = 2 };
 static struct dev ref;
 static enum act act;

@@ -1,4 +1,4 @@
-/* Gradient norm, AdamW, cast: against the reference, and against PyTorch's numbers worked by hand. */
+/* Gradient norm, AdamW, cast: against the reference and PyTorch's rule worked by hand. */
 #include <stdlib.h>
 #include <string.h>
 #include "harness.h"
@@ -53,8 +53,8 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
     out_act(o, v, "cast", cast, k->n[2], 0, tol_bf16(1));
 }
 
-/* torch.optim.AdamW([1.0, -2.0], lr 0.1, wd 0.01, eps 1e-8), two steps with gradients (0.5, -1), (0.25, 4):
- * by hand from the update rule. m1 = .05, v1 = .00025: the first step is lr * sign(g). */
+/* torch.optim.AdamW([1.0, -2.0], lr 0.1, wd 0.01, eps 1e-8), two steps with gradients (0.5, -1),
+ * (0.25, 4): by hand from the update rule. m1 = .05, v1 = .00025: the first step is lr sign(g). */
 static void by_hand(const struct backend *be) {
     struct device_opts opts = {.dtype = DTYPE_F32, .threads = 1};
     struct device *d;

@@ -314,7 +314,8 @@ int op_main(int argc, char **argv, const struct op_program *p) {
     const char *mode = argc > 1 ? argv[1] : "";
     if (strcmp(mode, "--bench") == 0) {
         for (int bf16 = 0; p->bench && bf16 < 2; bf16++)
-            for (int threads = 1; threads <= (argc > 2 ? atoi(argv[2]) : 2); threads++) {
+            for (int threads = 1; threads <= (argc > 2 ? (int)strtol(argv[2], NULL, 10) : 2);
+                 threads++) {
                 struct dev v;
                 dev_open_best(&v, bf16 ? DTYPE_BF16 : DTYPE_F32, threads);
                 p->bench(&v);

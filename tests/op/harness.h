@@ -55,8 +55,8 @@ void out_act(struct out *o, struct dev *v, const char *name, const void *p, size
 void out_f32(struct out *o, struct dev *v, const char *name, const void *p, size_t n, double tol32,
              double tol16);
 
-/* Relative error of a sum of K products of random signs, added in order in fp32: u sqrt(K) / 2, times 4
- * and with room for what surrounds it. */
+/* Relative error of a sum of K products of random signs, added in order in fp32: u sqrt(K) / 2,
+ * times 4 and with room for what surrounds it. */
 static inline double tol_sum(size_t K) {
     return 0x1p-24 * 2 * (8 + sqrt((double)K));
 }

@@ -1,7 +1,7 @@
 /* GELU in its two forms, on vectors; the mathematics is in ref/gelu.c.
  *
- * (1 + tanh u) / 2 = 1 / (1 + e^-2u); Phi by the Chebyshev fit of erfc in Numerical Recipes (6.2, relative
- * error 1.2e-7 everywhere). Against double: tests/op/check_math.c. */
+ * (1 + tanh u) / 2 = 1 / (1 + e^-2u); Phi by the Chebyshev fit of erfc in Numerical Recipes (6.2,
+ * relative error 1.2e-7 everywhere). Against double: tests/op/check_math.c. */
 #ifndef LORY_TRAIN_CPU_ACT_H
 #define LORY_TRAIN_CPU_ACT_H
 

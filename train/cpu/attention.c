@@ -79,7 +79,7 @@ static void pack_columns(float *to, const struct head *hd, struct matrix x) {
                         (size_t)hd->T - t < NR ? (size_t)hd->T - t : NR);
 }
 
-/* X's rows t0 … t0 + n as right factor: rows are K, columns HS; panels of `most` positions' units. */
+/* X's rows t0 … t0 + n as right factor: rows are K, columns HS; panels of `most` positions. */
 static void pack_positions(float *to, const struct head *hd, const struct matrix *x, size_t t0,
                            size_t n, size_t most) {
     size_t panel = gemm_units(most, hd->bf16) * NR;
@@ -136,8 +136,8 @@ static void narrow_pairs(float *to, const float *from, size_t m, size_t n) {
         }
 }
 
-/* Turns row i of the scores of keys k0 … into exp(score - max) in place, zero outside [lo, hi) (relative
- * to k0) in the rest of `width`; returns the factor by which earlier sums shrink. */
+/* Turns row i of the scores of keys k0 … into exp(score - max) in place, zero outside [lo, hi)
+ * (relative to k0) in the rest of `width`; returns the factor by which earlier sums shrink. */
 INLINE float softmax_row(float *s, size_t width, float scale, int lo, int hi, float *max,
                          float *sum) {
     vf top = vf_all(-INFINITY);

@@ -6,7 +6,7 @@
  *      dx = dlogits w     product
  *      dw += dlogits^T x  product
  *
- * Logits are fp32 also for bf16. A chunk is large because every chunk reads and writes all of dw. */
+ * Logits are fp32 also for bf16. A chunk is large because each reads and writes all of dw. */
 #include "train/cpu/gemm.h"
 #include "train/cpu/ops.h"
 

@@ -64,8 +64,8 @@ bool cpu_use_onednn(struct device *d, bool use) {
 #endif
 }
 
-/* Matrix units for bf16 (Sapphire Rapids on), which only oneDNN's kernels use. Elsewhere gemm.c's own
- * are as fast or faster. */
+/* Matrix units for bf16 (Sapphire Rapids on), which only oneDNN's kernels use. Elsewhere gemm.c's
+ * own are as fast or faster. */
 static bool has_matrix_units(void) {
 #ifdef HAVE_X86_ISAS
     unsigned a, b, c, d;

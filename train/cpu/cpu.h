@@ -7,9 +7,9 @@
  * Everything but cpu.c is compiled once per instruction set (plain, avx2, avx512, avx512bf16), as
  * vectors of 4, 8 and 16 floats; backend_cpu() returns the best table this processor can run.
  *
- * Threads: OpenMP over items whose results do not depend on who does them: tiles of a product (the sum
- * over K is never split), rows, heads, fixed blocks with partial sums added in order. So the number of
- * threads does not change a bit of any result. */
+ * Threads: OpenMP over items whose results do not depend on who does them: tiles of a product (the
+ * sum over K is never split), rows, heads, fixed blocks with partial sums added in order. So the
+ * number of threads does not change a bit of any result. */
 #ifndef LORY_TRAIN_CPU_CPU_H
 #define LORY_TRAIN_CPU_CPU_H
 
@@ -42,17 +42,18 @@ struct device {
     char text[256];
 };
 
-/* At least `bytes` bytes, 64-byte aligned, contents undefined; the same memory as the last call of that
- * kind. NULL after noting the failure, or if one was noted before. */
+/* At least `bytes` bytes, 64-byte aligned, contents undefined; the same memory as the last call of
+ * that kind. NULL after noting the failure, or if one was noted before. */
 void *cpu_work(struct device *d, enum cpu_work which, size_t bytes);
 
-/* One table per instruction set. cpu_backend(i): i from 0 (plain) upwards while not NULL; NULL also for
- * those this processor cannot run. For tests; programs use backend_cpu(). */
+/* One table per instruction set. cpu_backend(i): i from 0 (plain) upwards while not NULL; NULL
+ * also for those this processor cannot run. For tests; programs use backend_cpu(). */
 enum { CPU_ISAS = 4 };
 const struct backend *cpu_backend(int i);
 const char *cpu_isa_name(int i);
 
-/* Products of an open device by oneDNN, or by gemm.c; false if there is no oneDNN. For tests and timing. */
+/* Products of an open device by oneDNN, or by gemm.c; false if there is no oneDNN. For tests and
+ * timing. */
 bool cpu_use_onednn(struct device *d, bool use);
 
 /* Shared by the tables. */

@@ -15,7 +15,8 @@ INLINE vq multiply(vq x, uint32_t m) {
 #endif
 }
 
-/* Philox of VL / 2 consecutive counters lo, lo + 1 …: out[j] holds word j of each, in 64-bit lanes. */
+/* Philox of VL / 2 consecutive counters lo, lo + 1 …: out[j] holds word j of each, in 64-bit
+ * lanes. */
 INLINE void philox_vector(vq out[4], uint64_t key, uint64_t lo, uint64_t hi) {
     const vq low = (vq){0} + 0xffffffffu;
     vq c0, c1, c2 = (vq){0} + (hi & 0xffffffffu), c3 = (vq){0} + (hi >> 32);

@@ -1,6 +1,6 @@
-/* Embedding. Backward adds rows into a table at random places; each table row has one owner among the
- * threads, which adds in the order of positions: no atomics, the same bits for any number of threads.
- * Mathematics: ref/embed.c. */
+/* Embedding. Backward adds rows into a table at random places; each table row has one owner among
+ * the threads, which adds in the order of positions: no atomics, the same bits for any number of
+ * threads. Mathematics: ref/embed.c. */
 #include "train/cpu/ops.h"
 
 INLINE void forward_row(void *x, size_t r, const void *wte, size_t token, const void *wpe, size_t p,

@@ -1,5 +1,5 @@
-/* See gemm.h. Blocking after Goto and van de Geijn (2008), with the roles of the caches as there: the
- * panel of A in L1, the block of B in L2. */
+/* See gemm.h. Blocking after Goto and van de Geijn (2008), with the roles of the caches as there:
+ * the panel of A in L1, the block of B in L2. */
 #include "train/cpu/gemm.h"
 #include "train/cpu/gemm_onednn.h"
 
@@ -95,7 +95,7 @@ INLINE vf mul_add(vf acc, float a, vf b, bool pairs) {
     return acc + a * b;
 }
 
-/* MR x NR of C in registers; 24 sums of 16 lanes keep the multipliers busy through their latency. */
+/* MR x NR of C in registers; 24 sums of 16 lanes keep the multipliers busy. */
 #define MICRO_KERNEL(NAME, A_AT, PAIRS)                                                            \
     static __attribute__((noinline)) void NAME(float *c, size_t ldc, const float *a,               \
                                                size_t stride, const float *b, size_t units,        \
@@ -219,8 +219,8 @@ static void choose_tiles(struct product *p, size_t threads) {
 }
 
 #ifdef HAVE_ONEDNN
-/* `rows` rows of n elements, one behind the other: oneDNN is slow where rows of B, or of A across, lie
- * further apart than they are long. */
+/* `rows` rows of n elements, one behind the other: oneDNN is slow where rows of B, or of A across,
+ * lie further apart than they are long. */
 static void gather(void *to, const void *from, size_t ld, size_t rows, size_t n, bool bf16) {
     size_t bytes = bf16 ? 2 : 4;
     for (size_t r = 0; r < rows; r++)
@@ -278,8 +278,8 @@ static bool onednn_tile(struct device *d, const struct onednn_plan *o, char *scr
     return true;
 }
 
-/* The product by oneDNN's kernels, every tile summed over all of K at once. Tiles depend on the shapes
- * only, as oneDNN's order of summation may depend on the tile. False: not done. */
+/* The product by oneDNN's kernels, every tile summed over all of K at once. Tiles depend on the
+ * shapes only, as oneDNN's order of summation may depend on the tile. False: not done. */
 static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, bool packed,
                        gemm_out out, const void *ctx) {
     if (p->a.bf16 && ISA_LEVEL != 3) return false;
@@ -329,7 +329,7 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
     if (d->onednn && run_onednn(d, &p, pack, packed, out, ctx)) return;
 #endif
     choose_tiles(&p, (size_t)d->threads);
-    /* In place: units must be what is in memory, and rows must not fall into the same sets of L1. */
+    /* In place: units must be what is in memory, and rows must not share the sets of L1. */
     p.in_place = !a->across &&
                  (!a->bf16 || (ISA_LEVEL == 3 && (K % 2 == 0 || a->padded) && a->ld % 2 == 0)) &&
                  a->ld / p.unit % 512 != 0;

@@ -3,14 +3,15 @@
  *   B is packed once:  [K block][panel of NR columns][k][NR]        shared by all threads
  *   A by each thread:  [panel of MR rows][k][MR], or read in place where its rows are contiguous
  *
- *                      NR
- *                    ┌────┐        A tile of C (MC x NC) belongs to one thread: it is summed over all of K in
- *          k  ┌────┐ │ B  │        fp32, in the order of k, in that thread's scratch, then handed to
- *          ▶  │ A  │·│    │ ─▶ C   `out`, which adds the bias, the activation, the conversion …
- *          MR └────┘ └────┘        So the bits of C depend on nothing but A, B and K.
+ *                NR
+ *              ┌────┐      A tile of C (MC x NC) belongs to one thread: it is summed over all of
+ *        k     │    │      K in fp32, in the order of k, in that thread's scratch, then handed to
+ *      ┌────┐  │ B  │      `out`, which adds the bias, the activation, the conversion …
+ *   MR │ A  │· │    │ ─▶ C So the bits of C depend on nothing but A, B and K.
+ *      └────┘  └────┘
  *
- * "Unit": what one 32-bit lane holds along K: one fp32, or a pair of bf16 where the processor multiplies
- * pairs (avx512bf16). On the others bf16 is widened while packing. */
+ * "Unit": what one 32-bit lane holds along K: one fp32, or a pair of bf16 where the processor
+ * multiplies pairs (avx512bf16). On the others bf16 is widened while packing. */
 #ifndef LORY_TRAIN_CPU_GEMM_H
 #define LORY_TRAIN_CPU_GEMM_H
 
@@ -72,7 +73,7 @@ void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size
 typedef void (*gemm_out)(const void *ctx, const float *tile, size_t ld, size_t m0, size_t m,
                          size_t n0, size_t n);
 
-/* The whole product; packs B into workspace `pack` unless `packed` says that it is there already. */
+/* The whole product; packs B into workspace `pack` unless `packed` says it is there. */
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
               const struct matrix *b, enum cpu_work pack, bool packed, gemm_out out,
               const void *ctx);

@@ -1,7 +1,7 @@
 /* Tiles of matrix products by oneDNN: primitives made for one thread, cached per shape.
  *
- * oneDNN's own threading splits K and changes results with the number of threads, so it only ever sees
- * one tile and one thread; gemm.c cuts the product, the same way for any number of threads. */
+ * oneDNN's own threading splits K and changes results with the number of threads, so it only ever
+ * sees one tile and one thread; gemm.c cuts the product, the same way for any number of threads. */
 #ifndef LORY_TRAIN_CPU_GEMM_ONEDNN_H
 #define LORY_TRAIN_CPU_GEMM_ONEDNN_H
 

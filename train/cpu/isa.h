@@ -203,7 +203,8 @@ INLINE vf vf_exp(vf x) {
 #endif
 }
 
-/* n factors (scale or 0) of elements e … of batch row b: dropout_factors(), VL / 2 blocks at a time. */
+/* n factors (scale or 0) of elements e … of batch row b: dropout_factors(), VL / 2 blocks at a
+ * time. */
 void dropout_row(float *factors, const struct dropout *drop, int b, uint64_t e, size_t n);
 
 #endif

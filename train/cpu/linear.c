@@ -1,5 +1,6 @@
-/* Affine maps as products with an epilogue: bias and activation (forward) or the slope of the previous
- * activation (backward) are applied to a tile while it is in L2. Mathematics: ref/linear.c.
+/* Affine maps as products with an epilogue: bias and activation (forward) or the slope of the
+ * previous activation (backward) are applied to a tile while it is in L2. Mathematics:
+ * ref/linear.c.
  *
  * Few rows (generation) would spend their time packing w: they read it in place, once. */
 #include "train/cpu/act.h"

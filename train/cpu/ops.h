@@ -1,5 +1,5 @@
-/* The operations of op.h for the instruction set this file is compiled for; argument by argument as in
- * struct backend. */
+/* The operations of op.h for the instruction set this file is compiled for; argument by argument
+ * as in struct backend. */
 #ifndef LORY_TRAIN_CPU_OPS_H
 #define LORY_TRAIN_CPU_OPS_H
 
