@@ -124,7 +124,8 @@ struct backend {
                            const void *w /* (K,N) act */, const void *b /* (N) act, or NULL */,
                            int rows, int K, int N, enum act act);
     /* dx = (dy w^T) * prev_act'(prev_pre);  dw += x^T dy;  db += sum of rows of dy.
-     * prev_pre, prev_act: of the operation that made x, so that its derivative costs no pass of its own;
+     * prev_pre, prev_act: of the operation that made x, so that its derivative costs no
+     * pass of its own;
      * NULL and ACT_NONE otherwise. dx, dw, db may each be NULL. */
     void (*linear_backward)(struct device *d, void *dx /* = (rows,K) act */,
                             float *dw /* += (K,N) */, float *db /* += (N) */,
