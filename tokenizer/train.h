@@ -24,6 +24,8 @@ struct words_opts {
     bool lines;          /* HF's file mode: each line, with its \n, is a text of its own */
     int threads;         /* texts are added by threads 0 … threads-1                     */
     const struct tokenizer *like; /* gives its add_prefix_space too; or NULL */
+    uint64_t memory;       /* about so many bytes for all words; more go to disk. 0: no bound */
+    const char *spill_dir; /* there, in files without a name; NULL: the working folder        */
 };
 
 int words_new(struct words **ret, const struct words_opts *opts, struct err *err);

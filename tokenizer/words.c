@@ -7,21 +7,32 @@
  *   table  open addressing, linear; the place is the upper bits of the hash, so that a range of
  *          hashes is a range of slots, in every table
  *
+ *   memory full: table ─▶ sorted run on disk; at the end the runs' union ─▶ a mapped file of slots
+ *
  * Pieces are taken in batches: all keys and hashes first, with a prefetch of each slot, then the
  * counting, so that the misses of a batch overlap. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "base/arena.h"
 #include "base/hash.h"
 #include "tokenizer/pages.h"
 #include "tokenizer/pattern.h"
+#include "tokenizer/spill.h"
 #include "tokenizer/train.h"
 #include "tokenizer/vocab.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a slot's length is its last byte");
 
-enum { SHORT_MAX = 15, LONG = 255, BATCH = 32, RANGE_BITS = 6, RANGES = 1 << RANGE_BITS };
+enum {
+    SHORT_MAX = 15,
+    LONG = 255,
+    BATCH = 32,
+    RANGE_BITS = 6,
+    RANGES = 1 << RANGE_BITS,
+    FORGET = 1 << 16
+};
 
 struct slot {
     uint64_t a, b; /* b >> 56: the length, or LONG; b == 0: empty */
@@ -46,15 +57,29 @@ struct counter { /* one thread's */
     struct scanner *scanner;
     struct u32s ends;
     struct buf prefixed;              /* a text with a blank before it */
+    uint64_t limit;                   /* bytes for table and arena     */
+    const char *dir;                  /* for what is more              */
+    struct spill *spill;              /* NULL: nothing yet             */
+    uint64_t spilled;                 /* pieces in all runs            */
     _Atomic uint64_t distinct, total; /* readable by other threads */
+};
+
+/* A file without a name, mapped. */
+struct mapped {
+    void *v;
+    size_t bytes;
 };
 
 struct words {
     struct pattern *pattern;
     bool lines, prefix_space;
     int threads;
-    struct counter **counter; /* (threads) */
-    struct slot *all;         /* after words_finish() */
+    struct counter **counter;   /* (threads) */
+    struct slot *all;           /* after words_finish() */
+    struct mapped slots, longs; /* where `all` lies when it was spilled: a long one's pointer is
+                                 * then its place in `longs` */
+    uint64_t memory;
+    char *dir;
     uint64_t distinct, total;
     struct table range[RANGES]; /* during words_finish() */
 };
@@ -120,6 +145,65 @@ static struct slot *find_long(const struct table *t, uint64_t hash, uint64_t a, 
     return &t->v[at];
 }
 
+/* ------------------------------------------------------------------ spilling */
+
+static const char *slot_bytes(const struct slot *s, size_t *ret_n) {
+    *ret_n = (size_t)(s->b >> 56);
+    if (*ret_n != LONG) return (const char *)&s->a;
+    const struct long_piece *l = long_of(s);
+    *ret_n = l->n;
+    return l->bytes;
+}
+
+static int by_bytes(const void *x, const void *y) {
+    size_t n, m;
+    const char *a = slot_bytes(x, &n), *b = slot_bytes(y, &m);
+    int order = memcmp(a, b, n < m ? n : m);
+    return order ? order : (n > m) - (n < m);
+}
+
+/* Moves the taken slots of `t` to `to`; returns how many. */
+static uint64_t take_slots(struct slot *to, const struct table *t) {
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < t->cap; i++)
+        if (t->v[i].b) to[n++] = t->v[i];
+    return n;
+}
+
+/* All that is in memory becomes a run on disk. */
+static int spill_counter(struct counter *c, struct err *err) {
+    struct table *t = &c->table;
+    uint64_t n = take_slots(t->v, t); /* in place: the target never overtakes the source */
+    qsort(t->v, n, sizeof *t->v, by_bytes);
+    int rc = c->spill ? 0 : spill_new(&c->spill, c->dir, err);
+    for (uint64_t i = 0; i < n && rc == 0; i++) {
+        size_t len;
+        const char *bytes = slot_bytes(&t->v[i], &len);
+        rc = spill_add(c->spill, bytes, len, t->v[i].count, err);
+    }
+    if (rc == 0) rc = spill_end_run(c->spill, err);
+    memset(t->v, 0, t->cap * sizeof *t->v);
+    t->used = 0;
+    arena_release(&c->longs);
+    c->spilled += n;
+    return rc;
+}
+
+/* Rather spills than grows past the limit. Growing takes the old table and a new one of twice
+ * the size. */
+static int counter_grow(struct counter *c, uint64_t more, struct err *err) {
+    uint64_t grown = 3 * c->table.cap * sizeof(struct slot) + c->longs.total;
+    int rc = c->table.used && grown > c->limit ? spill_counter(c, err) : 0;
+    return rc == 0 ? table_room(&c->table, more, err) : rc;
+}
+
+/* Makes room for `more` further pieces. */
+static inline int counter_room(struct counter *c, uint64_t more, struct err *err) {
+    const struct table *t = &c->table;
+    bool fits = (t->used + more) * 8 <= t->cap * 5 && c->longs.total <= c->limit / 2;
+    return fits ? 0 : counter_grow(c, more, err);
+}
+
 /* ------------------------------------------------------------------ counting */
 
 /* The key of a short piece. Reads 16 bytes where the text has them. */
@@ -168,7 +252,7 @@ static int count_batch(struct counter *c, const char *text, size_t from, const u
     struct {
         uint64_t a, b, hash;
     } key[BATCH];
-    int rc = table_room(&c->table, n, err);
+    int rc = counter_room(c, n, err);
     if (rc < 0) return rc;
     for (size_t i = 0, at = from; i < n; at = ends[i++]) {
         size_t len = ends[i] - at;
@@ -221,7 +305,7 @@ int words_add(struct words *w, int thread, const char *text, size_t n, struct er
         rc = count_prefixed(w, c, text + from, to - from, err);
         from = to;
     }
-    atomic_store_explicit(&c->distinct, c->table.used, memory_order_relaxed);
+    atomic_store_explicit(&c->distinct, c->spilled + c->table.used, memory_order_relaxed);
     return rc;
 }
 
@@ -229,7 +313,7 @@ int words_add_count(struct words *w, int thread, const char *piece, size_t n, ui
                     struct err *err) {
     struct counter *c = w->counter[thread];
     if (n == 0 || count == 0) return 0;
-    int rc = table_room(&c->table, 1, err);
+    int rc = counter_room(c, 1, err);
     if (rc < 0) return rc;
     if (n > SHORT_MAX)
         rc = count_long(c, piece, n, count, err);
@@ -238,7 +322,7 @@ int words_add_count(struct words *w, int thread, const char *piece, size_t n, ui
         short_key(piece, n, piece + n, &a, &b);
         count_short(&c->table, mix(a, b), a, b, count);
     }
-    atomic_store_explicit(&c->distinct, c->table.used, memory_order_relaxed);
+    atomic_store_explicit(&c->distinct, c->spilled + c->table.used, memory_order_relaxed);
     uint64_t total = atomic_load_explicit(&c->total, memory_order_relaxed);
     atomic_store_explicit(&c->total, total + count, memory_order_relaxed);
     return rc;
@@ -285,14 +369,6 @@ static int combine_range(void *ctx, size_t r, int thread, struct err *err) {
     return 0;
 }
 
-/* Moves the taken slots of `t` to `to`; returns how many. */
-static uint64_t take_slots(struct slot *to, const struct table *t) {
-    uint64_t n = 0;
-    for (uint64_t i = 0; i < t->cap; i++)
-        if (t->v[i].b) to[n++] = t->v[i];
-    return n;
-}
-
 static int take_single(struct words *w, struct table *t) {
     w->distinct = take_slots(t->v, t); /* in place: the target never overtakes the source */
     struct slot *fit = mem_resize(t->v, w->distinct ? w->distinct : 1, sizeof *fit);
@@ -301,12 +377,81 @@ static int take_single(struct words *w, struct table *t) {
     return 0;
 }
 
+/* The runs' union, in order, as slots and long pieces in two files. */
+static int write_union(struct words *w, struct spill_union *u, FILE *slots, FILE *longs,
+                       struct err *err) {
+    const char *p;
+    size_t n;
+    uint64_t count, at = 0;
+    int rc;
+    while ((rc = spill_union_next(u, &p, &n, &count, err)) > 0) {
+        struct slot s = {.count = count};
+        bool good = true;
+        if (n > SHORT_MAX) {
+            struct long_piece l = {.n = n};
+            size_t fill = (0 - n) & (sizeof l.n - 1);
+            s.b = at | (uint64_t)LONG << 56;
+            good = fwrite(&l, sizeof l, 1, longs) == 1 && fwrite(p, 1, n, longs) == n &&
+                   fwrite((char[8]){0}, 1, fill, longs) == fill;
+            at += sizeof l + n + fill;
+        } else {
+            short_key(p, n, p + n, &s.a, &s.b);
+        }
+        if (!good || fwrite(&s, sizeof s, 1, slots) != 1)
+            return err_errno(err, "%s: words that do not fit into the memory", w->dir);
+        w->distinct++;
+    }
+    if (rc == 0 && (fflush(slots) != 0 || fflush(longs) != 0))
+        rc = err_errno(err, "%s: words that do not fit into the memory", w->dir);
+    w->longs.bytes = at;
+    return rc;
+}
+
+static int map_file(struct mapped *m, FILE *f, size_t bytes, struct err *err) {
+    m->bytes = bytes;
+    if (bytes == 0) return 0;
+    void *v = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fileno(f), 0);
+    if (v == MAP_FAILED) return err_errno(err, "words that do not fit into the memory");
+    m->v = v;
+    return 0;
+}
+
+/* Combines what the threads spilled and what they still hold. */
+static int finish_spilled(struct words *w, struct err *err) {
+    struct spill_union *u = NULL;
+    FILE *slots = NULL, *longs = NULL;
+    struct spill **from = mem_array((size_t)w->threads, sizeof(struct spill *));
+    int rc = from ? 0 : err_nomem(err, (uint64_t)w->threads * sizeof *from);
+    for (int i = 0; i < w->threads && rc == 0; i++) {
+        struct counter *c = w->counter[i];
+        if (c->table.used) rc = spill_counter(c, err);
+        free(c->table.v);
+        c->table = (struct table){0};
+        from[i] = c->spill;
+    }
+    if (rc == 0) rc = spill_union_new(&u, from, (size_t)w->threads, w->memory / 2, err);
+    if (rc == 0 && !((slots = spill_file(w->dir, err)) && (longs = spill_file(w->dir, err))))
+        rc = ERR_IO;
+    if (rc == 0) rc = write_union(w, u, slots, longs, err);
+    if (rc == 0) rc = map_file(&w->slots, slots, w->distinct * sizeof(struct slot), err);
+    if (rc == 0) rc = map_file(&w->longs, longs, w->longs.bytes, err);
+    if (rc == 0) w->all = w->slots.v;
+    if (slots) fclose(slots);
+    if (longs) fclose(longs);
+    spill_union_free(u);
+    free(from);
+    return rc;
+}
+
 int words_finish(struct words *w, struct pool *pool, struct err *err) {
     int filled = 0, last = 0;
+    bool spilled = false;
     for (int i = 0; i < w->threads; i++) {
         w->total += w->counter[i]->total;
         if (w->counter[i]->table.used) filled++, last = i;
+        spilled |= w->counter[i]->spill != NULL;
     }
+    if (spilled) return finish_spilled(w, err);
     if (filled <= 1) return take_single(w, &w->counter[last]->table);
     int rc = pool_run(pool, RANGES, combine_range, w, err);
     for (int i = 0; i < w->threads; i++) {
@@ -326,13 +471,16 @@ int words_finish(struct words *w, struct pool *pool, struct err *err) {
 
 /* ------------------------------------------------------------------ life and reading */
 
-static struct counter *counter_new(const struct pattern *p, struct err *err) {
+static struct counter *counter_new(const struct words *w, int threads, struct err *err) {
     struct counter *c = calloc(1, sizeof *c);
     if (!c) {
         err_nomem(err, sizeof *c);
         return NULL;
     }
-    if (scanner_new(&c->scanner, p, err) < 0) {
+    /* the other half is for combining */
+    c->limit = w->memory ? w->memory / 2 / (uint64_t)threads : UINT64_MAX;
+    c->dir = w->dir;
+    if (scanner_new(&c->scanner, w->pattern, err) < 0) {
         free(c);
         return NULL;
     }
@@ -346,14 +494,17 @@ int words_new(struct words **ret, const struct words_opts *opts, struct err *err
     struct words *w = calloc(1, sizeof *w);
     if (!w) return err_nomem(err, sizeof *w);
     w->lines = opts->lines;
+    w->memory = opts->memory;
+    w->dir = strdup(opts->spill_dir ? opts->spill_dir : ".");
     w->prefix_space = opts->like && opts->like->prefix_space;
     const char *pattern = opts->pattern;
     if (!pattern) pattern = opts->like ? tokenizer_pattern(opts->like) : "gpt2";
     int rc = pattern_open(&w->pattern, pattern, err);
+    if (rc == 0 && !w->dir) rc = err_nomem(err, 1);
     if (rc == 0 && !(w->counter = mem_array((size_t)threads, sizeof *w->counter)))
         rc = err_nomem(err, sizeof *w->counter);
     for (; rc == 0 && w->threads < threads; w->threads++) {
-        w->counter[w->threads] = counter_new(w->pattern, &why);
+        w->counter[w->threads] = counter_new(w, threads, &why);
         if (!w->counter[w->threads]) rc = err_set(err, why.code, "%s", why.msg);
         if (rc < 0) break;
     }
@@ -381,28 +532,25 @@ uint64_t words_total(const struct words *w) {
     return total;
 }
 
-static const char *slot_bytes(const struct slot *s, size_t *ret_n) {
-    *ret_n = (size_t)(s->b >> 56);
-    if (*ret_n != LONG) return (const char *)&s->a;
-    const struct long_piece *l = long_of(s);
+/* What was read from the files needs no memory any more; it comes back when it is asked for. */
+static void forget_read(const struct words *w) {
+    madvise(w->slots.v, w->slots.bytes, MADV_DONTNEED);
+    if (w->longs.v) madvise(w->longs.v, w->longs.bytes, MADV_DONTNEED);
+}
+
+const char *words_get(const struct words *w, uint64_t i, size_t *ret_n, uint64_t *ret_count) {
+    const struct slot *s = &w->all[i];
+    if (w->slots.v && i % FORGET == 0) forget_read(w);
+    *ret_count = s->count;
+    if (!w->slots.v || s->b >> 56 != LONG) return slot_bytes(s, ret_n);
+    const char *at = (const char *)w->longs.v + (s->b & ~((uint64_t)LONG << 56));
+    const struct long_piece *l = (const void *)at;
     *ret_n = l->n;
     return l->bytes;
 }
 
-const char *words_get(const struct words *w, uint64_t i, size_t *ret_n, uint64_t *ret_count) {
-    *ret_count = w->all[i].count;
-    return slot_bytes(&w->all[i], ret_n);
-}
-
-static int by_bytes(const void *x, const void *y) {
-    size_t n, m;
-    const char *a = slot_bytes(x, &n), *b = slot_bytes(y, &m);
-    int order = memcmp(a, b, n < m ? n : m);
-    return order ? order : (n > m) - (n < m);
-}
-
 void words_sort(struct words *w) {
-    if (w->distinct) qsort(w->all, w->distinct, sizeof *w->all, by_bytes);
+    if (w->distinct && !w->slots.v) qsort(w->all, w->distinct, sizeof *w->all, by_bytes);
 }
 
 void words_drop(struct words *w) {
@@ -413,10 +561,17 @@ void words_drop(struct words *w) {
         arena_release(&c->longs);
         u32s_release(&c->ends);
         buf_release(&c->prefixed);
+        spill_free(c->spill);
+        c->spill = NULL;
         scanner_free(c->scanner);
         c->scanner = NULL;
     }
-    free(w->all);
+    if (w->slots.v)
+        munmap(w->slots.v, w->slots.bytes);
+    else
+        free(w->all);
+    if (w->longs.v) munmap(w->longs.v, w->longs.bytes);
+    w->slots.v = w->longs.v = NULL;
     w->all = NULL;
     w->distinct = 0;
 }
@@ -427,5 +582,6 @@ void words_free(struct words *w) {
     for (int i = 0; i < w->threads; i++) free(w->counter[i]);
     free(w->counter);
     pattern_free(w->pattern);
+    free(w->dir);
     free(w);
 }

@@ -17,7 +17,7 @@
 #include "tools/common.h"
 
 struct options {
-    uint64_t vocab, min_frequency, max_token_length;
+    uint64_t vocab, min_frequency, max_token_length, memory;
     struct strs special; /* as given */
     bool no_special;
     const char *output, *mode, *pattern, *counts_out, *nested, *tie, *like;
@@ -44,6 +44,7 @@ struct run {
     struct pool *pool;
     struct strs specials;
     struct tokenizer *like; /* or NULL */
+    char *spill_dir;        /* beside what is written: /tmp may well lie in memory */
     struct made *made;      /* (n_made) by rising size; none with --vocab 0 */
     size_t n_made;
     struct docs_totals totals;
@@ -123,12 +124,15 @@ static int count(struct run *r, struct err *err) {
     struct words_opts w = {.pattern = o->pattern,
                            .like = r->like,
                            .lines = strcmp(o->mode, "lines") == 0,
-                           .threads = pool_threads(r->pool)};
+                           .threads = pool_threads(r->pool),
+                           .memory = o->memory,
+                           .spill_dir = r->spill_dir};
     if (o->from_counts.n && r->t->operands->n)
         return err_set(err, ERR_USAGE,
                        "--from-counts takes the place of sources; %s is one too many",
                        r->t->operands->v[0]);
-    int rc = words_new(&r->words, &w, err);
+    int rc = o->memory ? file_mkdirs(r->spill_dir, err) : 0;
+    if (rc == 0) rc = words_new(&r->words, &w, err);
     if (rc < 0) return rc;
     if (!o->from_counts.n) rc = count_documents(r, err);
     for (size_t i = 0; i < o->from_counts.n && rc == 0; i++)
@@ -417,6 +421,7 @@ static void run_release(struct run *r) {
         free(r->made[i].folder);
     }
     free(r->made);
+    free(r->spill_dir);
     tokenizer_free(r->like);
     words_free(r->words);
     strs_release(&r->specials);
@@ -430,6 +435,8 @@ static int run_train(struct tool *t, struct options *o, bool vocab_given) {
     struct run r = {.t = t, .o = o, .begun = now()};
     int rc = plan(&r, vocab_given, &t->err);
     if (rc == 0) rc = pool_new(&r.pool, tool_threads(t), &t->err);
+    if (rc == 0) r.spill_dir = path_dir(r.n_made ? r.made->folder : o->counts_out);
+    if (rc == 0 && !r.spill_dir) rc = err_nomem(&t->err, 1);
     if (rc == 0 && o->like) rc = tokenizer_open(&r.like, o->like, NULL, &t->err);
     if (rc == 0) rc = collect_specials(&r, &t->err);
     if (rc == 0) rc = count(&r, &t->err);
@@ -487,6 +494,9 @@ int main(int argc, char **argv) {
          "lines COUNT<TAB>WORD (\\xHH for a byte) instead of sources (repeatable; counts add up)"},
         {"counts-out", 0, OPT_STR, &o.counts_out, "FILE",
          "also write the words and their counts, for --from-counts"},
+        {"memory", 0, OPT_U64, &o.memory, "SIZE",
+         "for counted words; those that are more go to disk, beside the output (0: no bound)",
+         .min = 0, .max = 1e18},
         TOOL_OUTPUT(&o.output, "folder to write (tok)"),
         {"Reading", .type = OPT_GROUP},
         {"docs", 0, OPT_U64, &o.docs.take, "N", "the same as --take: stop after N documents",

@@ -210,6 +210,61 @@ static void counts_written_are_the_counts_read(void **state) {
     buf_release(&two);
 }
 
+/* Counts all texts on `threads` threads within `memory` and writes the counts. */
+static void count_within(const char *folder, uint64_t memory, int threads, const char *path) {
+    struct words_opts o = {
+        .pattern = "\\S+|\\s+", .threads = threads, .memory = memory, .spill_dir = folder};
+    struct pool *pool;
+    struct job job;
+    struct err err = {0};
+    check_ok(words_new(&job.w, &o, &err), &err);
+    assert_int_equal(pool_new(&pool, threads, NULL), 0);
+    check_ok(pool_run(pool, TEXTS, add_text, &job, &err), &err);
+    for (size_t n = 1; n < 300; n++) { /* all lengths, and bytes that are zero */
+        char piece[300] = {0};
+        check_ok(words_add_count(job.w, 0, piece, n, n, &err), &err);
+    }
+    check_ok(words_finish(job.w, pool, &err), &err);
+    check_ok(words_write_counts(job.w, path, &err), &err);
+    words_free(job.w);
+    pool_free(pool);
+}
+
+/* From a bound that each text breaks to one that only the growth of the last table breaks. */
+static void same_within_any_memory(void **state) {
+    char *folder = strdup(in(*state, "spill"));
+    assert_int_equal(file_mkdirs(folder, NULL), 0);
+    struct buf want = {0}, got = {0};
+    count_within(folder, 0, 2, in(*state, "all.tsv"));
+    assert_int_equal(file_read(in(*state, "all.tsv"), 1 << 24, &want, NULL), 0);
+    for (uint64_t memory = 1 << 14; memory <= 16 << 20; memory *= 4)
+        for (int threads = 1; threads < 4; threads += 2) {
+            count_within(folder, memory, threads, in(*state, "bound.tsv"));
+            got.n = 0;
+            assert_int_equal(file_read(in(*state, "bound.tsv"), 1 << 24, &got, NULL), 0);
+            assert_string_equal(buf_cstr(&got), buf_cstr(&want));
+        }
+    struct strs names = {0};
+    assert_int_equal(file_list(folder, &names, NULL), 0);
+    assert_int_equal(names.n, 0); /* nothing is left */
+    strs_release(&names);
+    free(folder);
+    buf_release(&want);
+    buf_release(&got);
+}
+
+static void no_place_for_words_is_an_error(void **state) {
+    struct words_opts o = {.threads = 1, .memory = 1 << 10, .spill_dir = in(*state, "nowhere")};
+    struct words *w;
+    struct err err = {0};
+    int rc = 0;
+    assert_int_equal(words_new(&w, &o, NULL), 0);
+    for (int i = 0; i < 5000 && rc == 0; i++)
+        rc = words_add_count(w, 0, (char *)&i, sizeof i, 1, &err);
+    check_fails(rc, ERR_IO, &err, "nowhere");
+    words_free(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_and_lines),
@@ -219,6 +274,8 @@ int main(void) {
         cmocka_unit_test(counts_from_a_file),
         cmocka_unit_test(bad_counts_are_located),
         cmocka_unit_test(counts_written_are_the_counts_read),
+        cmocka_unit_test(same_within_any_memory),
+        cmocka_unit_test(no_place_for_words_is_an_error),
     };
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }
