@@ -8,6 +8,7 @@
 const struct docs_opts docs_defaults = {
     .format = "auto",
     .on_error = "stop",
+    .order = "source",
     .seed = 1,
     .max_record = 256 << 20,
     .batch_bytes = 1 << 20,
@@ -50,6 +51,18 @@ size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o) {
          .arg = "N",
          .help = "stop after N records (0: all)",
          .max = 1e18},
+        {.name = "order",
+         .type = OPT_CHOICE,
+         .to = &o->order,
+         .arg = "ORDER",
+         .help = "as the sources are, or as shuffle() of datasets 5 or 4 would have them",
+         .choices = "source|hf5|hf4"},
+        {.name = "epoch",
+         .type = OPT_U64,
+         .to = &o->epoch,
+         .arg = "N",
+         .help = "shuffle anew for epoch N (from 0)",
+         .max = 1e9},
     };
     size_t n = sizeof all / sizeof *all;
     if (n > max) n = max;
@@ -96,8 +109,8 @@ struct part *part_new(struct docs *d) {
     return p;
 }
 
-/* Kept for the next one: memory that was touched before is several times cheaper than fresh pages. A
- * part that one long record blew up is given back. */
+/* Kept for the next one: memory that was touched before is several times cheaper than fresh pages.
+ * A part that one long record blew up is given back. */
 void docs_recycle(struct docs *d, struct part *p) {
     size_t keep = 4 * d->opts.batch_bytes;
     bool small = p->data.cap <= keep && p->text.cap <= keep;
@@ -140,17 +153,17 @@ static void unqueue(struct docs *d, struct docs_file *f, struct part *p) {
     d->extracting = p;
 }
 
-int docs_take(struct docs *d, struct part **ret, struct err *err) {
+int docs_take(struct docs *d, struct lane *lane, struct part **ret, struct err *err) {
     for (;;) {
         if (d->stopped || d->next_seq >= d->stop_seq) return end_code(d, err);
-        if (d->head == d->list->n) return 0;
-        struct docs_file *f = &d->files[d->head];
+        if (lane->head == lane->end) return 0;
+        struct docs_file *f = &d->files[d->sequence[lane->head]];
         struct part *p = f->head;
         if (p) {
             if (!d->field) docs_choose_field(d, p);
             p->field = d->field;
             unqueue(d, f, p);
-            if (f->done && !f->head) d->head++;
+            if (f->done && !f->head) lane->head++;
             pthread_cond_broadcast(&d->room);
             pthread_cond_broadcast(&d->more);
             *ret = p;
@@ -211,7 +224,7 @@ int docs_next(struct docs *d, struct batch **ret, struct err *err) {
     if (d->order) return order_next(d, ret, err);
     struct part *p;
     pthread_mutex_lock(&d->lock);
-    int rc = docs_take(d, &p, err);
+    int rc = docs_take(d, &d->lanes[0], &p, err);
     pthread_mutex_unlock(&d->lock);
     if (rc <= 0) return rc;
     docs_extract(d, p);
@@ -266,6 +279,24 @@ const char *docs_field(const struct docs *d) {
 
 /* ------------------------------------------------------------------ opening and closing */
 
+static int read_order(struct docs *d, struct err *err) {
+    const char *order = d->opts.order ? d->opts.order : "source";
+    if (!strcmp(order, "source"))
+        d->kind = ORDER_SOURCE;
+    else if (!strcmp(order, "hf5"))
+        d->kind = ORDER_HF5;
+    else if (!strcmp(order, "hf4"))
+        d->kind = ORDER_HF4;
+    else
+        return err_set(err, ERR_USAGE, "unknown order '%s'; source, hf5 or hf4", order);
+    if (d->kind == ORDER_SOURCE) return 0;
+    if (!d->opts.shuffle_buffer) d->opts.shuffle_buffer = ORDER_BUFFER;
+    if (d->opts.shuffle_buffer > UINT32_MAX)
+        return err_set(err, ERR_USAGE, "with this order a buffer has at most %u records",
+                       UINT32_MAX);
+    return 0;
+}
+
 static int read_options(struct docs *d, struct err *err) {
     const char *format = d->opts.format ? d->opts.format : "auto";
     const char *on_error = d->opts.on_error ? d->opts.on_error : "stop";
@@ -283,6 +314,8 @@ static int read_options(struct docs *d, struct err *err) {
     if (!d->opts.batch_bytes) d->opts.batch_bytes = docs_defaults.batch_bytes;
     if (!d->opts.max_record) d->opts.max_record = docs_defaults.max_record;
     if (d->opts.threads < 1) d->opts.threads = 1;
+    int rc = read_order(d, err);
+    if (rc < 0) return rc;
     uint64_t parts = (uint64_t)d->opts.threads + 2;
     d->budget = parts * d->opts.batch_bytes;
     if (d->budget < 4 << 20) d->budget = 4 << 20;
@@ -291,6 +324,21 @@ static int read_options(struct docs *d, struct err *err) {
         if (!d->field) return err_nomem(err, strlen(d->opts.field));
     }
     return d->on_error == ON_ERROR_FILE ? outfile_open(&d->rejects, on_error, err) : 0;
+}
+
+static int make_lanes(struct docs *d, struct err *err) {
+    size_t n = d->list->n;
+    d->sequence = mem_array(n, sizeof *d->sequence);
+    if (!d->sequence) return err_nomem(err, n * sizeof *d->sequence);
+    order_files(d->kind, d->opts.seed, d->opts.epoch, d->opts.skip || d->opts.take, d->sequence, n);
+    d->n_lanes = order_groups(d->kind, n);
+    for (size_t g = 0; g < d->n_lanes; g++) {
+        uint32_t at = (uint32_t)order_group_at(n, d->n_lanes, g);
+        d->lanes[g] = (struct lane){d, at, at, (uint32_t)order_group_at(n, d->n_lanes, g + 1)};
+    }
+    /* Every lane has parts in the making and in use: smaller ones, for the same memory in all. */
+    if (d->n_lanes > 1) d->opts.batch_bytes = d->opts.batch_bytes / 4 + 1;
+    return 0;
 }
 
 static int open_files(struct docs *d, const struct source_list *list, struct err *err) {
@@ -305,7 +353,8 @@ static int open_files(struct docs *d, const struct source_list *list, struct err
         known = known && list->v[i].bytes;
     }
     if (!known) d->totals.stored_total = 0;
-    return codec_open(&d->first, &list->v[0], d->opts.hub, err);
+    int rc = make_lanes(d, err);
+    return rc < 0 ? rc : codec_open(&d->first, &list->v[d->sequence[0]], d->opts.hub, err);
 }
 
 int docs_open(struct docs **ret, const struct source_list *list, const struct docs_opts *opts,
@@ -321,7 +370,7 @@ int docs_open(struct docs **ret, const struct source_list *list, const struct do
     pthread_cond_init(&d->settled, NULL);
     int rc = read_options(d, err);
     if (rc == 0) rc = open_files(d, list, err);
-    if (rc == 0 && (opts->shuffle_buffer || opts->skip || opts->take)) rc = order_new(d, err);
+    if (rc == 0 && (d->opts.shuffle_buffer || opts->skip || opts->take)) rc = order_new(d, err);
     if (rc == 0) rc = docs_readers_start(d, err);
     if (rc < 0) {
         outfile_abort(d->rejects);
@@ -366,6 +415,7 @@ int docs_close(struct docs *d, struct err *err) {
     pthread_cond_destroy(&d->room);
     pthread_cond_destroy(&d->settled);
     free(d->files);
+    free(d->sequence);
     free(d->field);
     free(d);
     return rc;

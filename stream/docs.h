@@ -4,16 +4,18 @@
  *                                                              │
  *                worker threads: docs_next() takes the next one, extracts the fields itself
  *
- * Batches are numbered 0, 1, 2 … in the order of the input; whoever writes results in order waits for its
- * number (struct turn below). A batch holds at most about `batch_bytes`, more only for one long record.
+ * Batches are numbered 0, 1, 2 … in the order of the input; whoever writes results in order waits
+ * for its number (struct turn below). A batch holds at most about `batch_bytes`, more only for one
+ * long record.
  *
  *     struct docs *d;
  *     docs_open(&d, &list, &opts, err);
  *     in every worker:   struct batch *b;
- *                        while ((rc = docs_next(d, &b, err)) > 0) { for each b->v[i] …; docs_release(d, b); }
+ *                        while ((rc = docs_next(d, &b, err)) > 0) { …; docs_release(d, b); }
  *     docs_close(d);
  *
- * Memory: about threads × (batch_bytes + the longest record) and the read-ahead, whatever the corpus. */
+ * Memory: about threads × (batch_bytes + the longest record) and the read-ahead, whatever the
+ * corpus. */
 #ifndef LORY_STREAM_DOCS_H
 #define LORY_STREAM_DOCS_H
 
@@ -27,19 +29,19 @@
 
 /* One record. Pointers are borrowed from the batch: valid until docs_release(). */
 struct doc {
-    const char *text;   /* the chosen field, or the whole file (text), valid UTF-8                */
+    const char *text; /* the chosen field, or the whole file (text), valid UTF-8                */
     size_t n;
-    const char *line;   /* the record as it stands in the file, without its newline; NULL for text */
+    const char *line; /* the record as it stands in the file, without its newline; NULL for text */
     size_t line_n;
-    uint64_t line_no;   /* in its file, from 1                                                     */
+    uint64_t line_no; /* in its file, from 1                                                     */
 };
 
 struct batch {
-    uint64_t seq;       /* 0, 1, 2 … over the whole input                                         */
-    uint32_t file;      /* index in the source list; of the first record, when shuffled           */
+    uint64_t seq;  /* 0, 1, 2 … over the whole input                                         */
+    uint32_t file; /* index in the source list; of the first record, when shuffled           */
     bool last_of_file;
     struct doc *v;
-    size_t n;           /* may be 0 (a file without records still has a last batch)               */
+    size_t n; /* may be 0 (a file without records still has a last batch)               */
     uint64_t text_bytes;
 };
 
@@ -47,21 +49,23 @@ enum docs_format { DOCS_AUTO, DOCS_JSONL, DOCS_TEXT };
 
 /* What every program that reads shares; docs_options() lists it for a table of options. */
 struct docs_opts {
-    const char *format;          /* "auto" (by name and first byte), "jsonl", "text" (one document a file) */
-    const char *field;           /* NULL: content, text, or the first string field; announced once  */
-    const char *on_error;        /* "stop", "skip", or a file that collects the bad records         */
-    uint64_t shuffle_buffer;     /* 0: in order                                                     */
-    uint64_t skip, take;         /* records, after shuffling; take 0: all                           */
-    uint64_t seed;
-    uint64_t max_record;         /* bytes; a longer record is a bad record (default 256 MiB)        */
-    uint64_t batch_bytes;        /* default 1 MiB                                                   */
-    int threads;                 /* workers that will call docs_next(); sizes the read-ahead        */
+    const char *format; /* "auto" (by name and first byte), "jsonl", "text" (one document a file) */
+    const char *field;  /* NULL: content, text, or the first string field; announced once  */
+    const char *on_error; /* "stop", "skip", or a file that collects the bad records         */
+    const char *order;    /* "source", or as `datasets` shuffles: "hf5", "hf4" (stream/order.h) */
+    uint64_t shuffle_buffer; /* 0: in order; with hf5 and hf4: 1000                             */
+    uint64_t skip, take;     /* records, after shuffling; take 0: all                           */
+    uint64_t seed, epoch;    /* of what is shuffled                                             */
+    uint64_t max_record;     /* bytes; a longer record is a bad record (default 256 MiB)        */
+    uint64_t batch_bytes;    /* default 1 MiB                                                   */
+    int threads;             /* workers that will call docs_next(); sizes the read-ahead        */
     const struct hub *hub;
     const struct log *log;
 };
 extern const struct docs_opts docs_defaults;
 
-/* The rows for a program's table of options: --format --field --on-error --shuffle-buffer --skip --take.
+/* The rows for a program's table of options: --format --field --on-error --shuffle-buffer --skip
+ * --take --order --epoch.
  * Writes at most `max` rows that point into *o; returns how many. */
 size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o);
 
@@ -75,12 +79,12 @@ struct docs_totals {
     uint64_t bad_records;
 };
 
-/* Opens the first file (so that a missing one is told at once) and starts the readers. Borrows `list`
- * and the strings of `opts` until docs_close(). */
+/* Opens the first file (so that a missing one is told at once) and starts the readers. Borrows
+ * `list` and the strings of `opts` until docs_close(). */
 int docs_open(struct docs **ret, const struct source_list *list, const struct docs_opts *opts,
               struct err *err);
-/* The next batch: 1 and *ret, 0 at the end, or a negative code (the same for every later call). A bad
- * record is ERR_DATA "file:line:column: what" (with --on-error stop). Any thread. */
+/* The next batch: 1 and *ret, 0 at the end, or a negative code (the same for every later call). A
+ * bad record is ERR_DATA "file:line:column: what" (with --on-error stop). Any thread. */
 int docs_next(struct docs *d, struct batch **ret, struct err *err);
 void docs_release(struct docs *d, struct batch *b);
 /* Makes every docs_next() that waits or follows return ERR_STOPPED. Any thread. */
@@ -91,12 +95,13 @@ void docs_totals(const struct docs *d, struct docs_totals *ret);
 void docs_totals_of(const struct docs *d, uint32_t file, struct docs_totals *ret);
 /* The field in use; NULL before the first record. Borrowed. */
 const char *docs_field(const struct docs *d);
-/* Ends the readers, closes a --on-error file. NULL is fine. Its failure is that of writing that file. */
+/* Ends the readers, closes a --on-error file. NULL is fine. Its failure is that of writing that
+ * file. */
 int docs_close(struct docs *d, struct err *err);
 
-/* Runs `work` on every batch with `threads` threads, then `write` on every batch in order of seq, one at a
- * time; both get `scratch[thread]`-like state through `thread`. The common shape of shard, tokenize and
- * corpus cat. `work` or `write` may be NULL. The first failure ends it. */
+/* Runs `work` on every batch with `threads` threads, then `write` on every batch in order of seq,
+ * one at a time; both get `scratch[thread]`-like state through `thread`. The common shape of shard,
+ * tokenize and corpus cat. `work` or `write` may be NULL. The first failure ends it. */
 typedef int (*docs_fn)(void *ctx, struct batch *b, int thread, struct err *err);
 int docs_run(struct docs *d, int threads, docs_fn work, docs_fn write, void *ctx, struct err *err);
 

@@ -1,5 +1,6 @@
-/* A part's bytes to documents. Runs in the thread that asked for the batch, without a lock; everything
- * it finds goes into the part, and docs_settle() deals with it when it is the part's turn. */
+/* A part's bytes to documents. Runs in the thread that asked for the batch, without a lock;
+ * everything it finds goes into the part, and docs_settle() deals with it when it is the part's
+ * turn. */
 #include <stdlib.h>
 #include <string.h>
 #include "stream/docs_parts.h"

@@ -1,10 +1,12 @@
 /* skip, take and the shuffle buffer: one thread at a time walks the records in order.
  *
- *   record ─▶ [ slot 0 | slot 1 | …… | slot N-1 ]     full: a record drawn at random leaves, the new one
- *                        └──▶ out                     takes its slot; at the end the rest is shuffled
+ *   record ─▶ [ slot 0 | slot 1 | …… | slot N-1 ]     full: a record drawn at random leaves, the
+ *                        └──▶ out                     new one takes its slot; at the end the rest
+ *                                                     is shuffled. hf5: see permute()
  *
- * The draw is a function of seed and position alone, so the order does not depend on threads or on the
- * size of batches. Extraction of what leaves the buffer is done outside the lock again. */
+ * The draw is a function of seed, epoch and position alone, so the order does not depend on threads
+ * or on the size of batches. Extraction of what leaves the buffer is done outside the
+ * lock again. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/rng.h"
@@ -18,20 +20,30 @@ struct record {
     char v[];
 };
 
+/* Where we are in a lane. */
+struct walk {
+    struct part *in; /* extracted; being walked */
+    size_t at;
+    struct err failed; /* of `in`, in force behind its last record; code 0: none */
+    bool ended;
+};
+
 struct order {
     pthread_mutex_t lock;
     uint64_t skip, take; /* still to be left out, still to be handed out (UINT64_MAX: all) */
     uint64_t seq;
-    struct part *in; /* extracted; being walked    */
-    size_t in_at;
-    bool in_ended; /* no further part            */
-    int rc;        /* the failure, for every later call */
+    int rc; /* the failure, for every later call */
     struct err failed;
-    uint64_t buffer; /* N; 0: no shuffling         */
+    struct walk walks[LANES_MAX];
+    size_t turn;     /* the lane that gives the next records */
+    uint64_t buffer; /* N; 0: no shuffling                   */
     struct rng rng;
+    struct numpy_rng hf; /* instead, for hf4 and hf5                            */
+    uint64_t drawn;      /* hf4: numbers drawn from `hf`, a thousand at a time  */
     struct record **slots;
-    size_t n, cap;
-    bool emptying; /* the slots are in their last order and leave from the end */
+    size_t at, n, cap; /* slots[at..n) are filled                          */
+    size_t leaving;    /* slots[at..leaving) are in the order they leave in */
+    bool emptying;     /* no further records, and the rest is all leaving   */
 };
 
 enum { RNG_SHUFFLE = 0x73687566 }; /* "shuf" */
@@ -43,43 +55,55 @@ int order_new(struct docs *d, struct err *err) {
     o->skip = d->opts.skip;
     o->take = d->opts.take ? d->opts.take : UINT64_MAX;
     o->buffer = d->opts.shuffle_buffer;
-    o->rng = (struct rng){.key = d->opts.seed, .stream = RNG_SHUFFLE};
+    o->rng = (struct rng){.key = d->opts.seed, .stream = d->opts.epoch << 32 | RNG_SHUFFLE};
+    order_buffer_rng(&o->hf, d->opts.seed, d->opts.epoch);
     d->order = o;
     return 0;
 }
 
 void order_free(struct order *o) {
     if (!o) return;
-    for (size_t i = 0; i < o->n; i++) free(o->slots[i]);
+    for (size_t i = o->at; i < o->n; i++) free(o->slots[i]);
     free(o->slots);
-    part_free(o->in);
+    for (size_t i = 0; i < LANES_MAX; i++) part_free(o->walks[i].in);
     pthread_mutex_destroy(&o->lock);
     free(o);
 }
 
-/* The next part, extracted and settled, into o->in. 1, 0 at the end, or a negative code. */
-static int next_part(struct docs *d, struct order *o, struct err *err) {
-    if (o->in) docs_recycle(d, o->in);
-    o->in = NULL;
+/* The next part of the lane, extracted and settled, into w->in. 1, 0 at the end, or a negative
+ * code. A failure is kept back until the walk is behind what comes before it: other lanes may be
+ * further. */
+static int next_part(struct docs *d, struct order *o, size_t lane, struct err *err) {
+    struct walk *w = &o->walks[lane];
     struct part *p;
+    if (w->in) docs_recycle(d, w->in);
+    w->in = NULL;
+    if (w->failed.code) {
+        pthread_mutex_lock(&d->lock);
+        d->totals.bad_records += w->failed.code == ERR_DATA;
+        pthread_mutex_unlock(&d->lock);
+        *err = w->failed;
+        return w->failed.code;
+    }
     pthread_mutex_lock(&d->lock);
-    int rc = docs_take(d, &p, err);
+    int rc = docs_take(d, &d->lanes[lane], &p, err);
     pthread_mutex_unlock(&d->lock);
     if (rc <= 0) return rc;
     docs_extract(d, p);
+    w->failed = p->failed;
+    p->failed.code = 0;
     pthread_mutex_lock(&d->lock);
     docs_settle(d, p); /* nobody else extracts: it is never behind a failure */
     pthread_mutex_unlock(&d->lock);
-    o->in = p;
-    o->in_at = 0;
+    w->in = p;
+    w->at = 0;
     return 1;
 }
 
 /* ------------------------------------------------------------------ skip and take alone */
 
-/* Cuts the documents of o->in that are not wanted. */
-static void trim(struct order *o) {
-    struct batch *b = &o->in->batch;
+/* Cuts the documents of a part that are not wanted. */
+static void trim(struct order *o, struct batch *b) {
     size_t front = o->skip < b->n ? (size_t)o->skip : b->n;
     size_t left = b->n - front, n = o->take < left ? (size_t)o->take : left;
     memmove(b->v, b->v + front, n * sizeof *b->v);
@@ -91,14 +115,15 @@ static void trim(struct order *o) {
 }
 
 static int next_trimmed(struct docs *d, struct order *o, struct part **ret, struct err *err) {
+    struct walk *w = &o->walks[0];
     for (;;) {
         if (!o->take) return 0;
-        int rc = next_part(d, o, err);
+        int rc = next_part(d, o, 0, err);
         if (rc <= 0) return rc;
-        trim(o);
-        if (!o->in->batch.n && !o->in->batch.last_of_file) continue;
-        *ret = o->in;
-        o->in = NULL;
+        trim(o, &w->in->batch);
+        if (!w->in->batch.n && !w->in->batch.last_of_file) continue;
+        *ret = w->in;
+        w->in = NULL;
         return 1;
     }
 }
@@ -116,14 +141,16 @@ static int copy_record(struct record **ret, const struct part *p, const struct d
     return 1;
 }
 
-/* The next record of the input. 1, 0, or a negative code. */
-static int next_record(struct docs *d, struct order *o, struct record **ret, struct err *err) {
-    while (!o->in_ended) {
-        if (o->in && o->in_at < o->in->batch.n)
-            return copy_record(ret, o->in, &o->in->batch.v[o->in_at++], err);
-        int rc = next_part(d, o, err);
+/* The next record of a lane. 1, 0, or a negative code. */
+static int next_record(struct docs *d, struct order *o, size_t lane, struct record **ret,
+                       struct err *err) {
+    struct walk *w = &o->walks[lane];
+    while (!w->ended) {
+        if (w->in && w->at < w->in->batch.n)
+            return copy_record(ret, w->in, &w->in->batch.v[w->at++], err);
+        int rc = next_part(d, o, lane, err);
         if (rc < 0) return rc;
-        o->in_ended = rc == 0;
+        w->ended = rc == 0;
     }
     return 0;
 }
@@ -143,33 +170,81 @@ static int add_slot(struct order *o, struct record *r, struct err *err) {
     return 0;
 }
 
-static void last_order(struct order *o) {
-    for (size_t i = o->n; i > 1; i--) {
-        size_t j = (size_t)rng_below(&o->rng, i);
-        struct record *r = o->slots[i - 1];
-        o->slots[i - 1] = o->slots[j];
-        o->slots[j] = r;
+/* Which slot leaves for a new record. */
+static size_t draw_slot(struct docs *d, struct order *o) {
+    if (d->kind == ORDER_SOURCE) return (size_t)rng_below(&o->rng, o->n);
+    o->drawn++;
+    return numpy_below(&o->hf, o->n);
+}
+
+/* The last order of all slots. */
+static void last_order(struct docs *d, struct order *o) {
+    if (d->kind == ORDER_SOURCE)
+        for (size_t i = o->n; i > 1; i--) {
+            size_t j = (size_t)rng_below(&o->rng, i);
+            struct record *r = o->slots[i - 1];
+            o->slots[i - 1] = o->slots[j];
+            o->slots[j] = r;
+        }
+    else { /* numbers are drawn by the thousand: those not used are gone, too */
+        while (o->drawn % 1000) draw_slot(d, o);
+        numpy_shuffle_ptrs(&o->hf, (void **)o->slots, o->n);
     }
+    o->leaving = o->n;
     o->emptying = true;
 }
 
-/* The next record in shuffled order; the caller frees it. */
-static int draw(struct docs *d, struct order *o, struct record **ret, struct err *err) {
+/* Takes records in. 1 and the one that leaves for the last of them, 0 at the end of the input, when
+ * all are leaving, or a negative code. */
+static int replace(struct docs *d, struct order *o, struct record **ret, struct err *err) {
     struct record *r = NULL;
-    int rc = 1;
-    while (!o->emptying && (rc = next_record(d, o, &r, err)) > 0) {
+    int rc;
+    while ((rc = next_record(d, o, 0, &r, err)) > 0) {
         if (o->n == o->buffer) {
-            size_t i = (size_t)rng_below(&o->rng, o->n);
+            size_t i = draw_slot(d, o);
             *ret = o->slots[i];
             o->slots[i] = r;
             return 1;
         }
         if ((rc = add_slot(o, r, err)) < 0) return rc;
     }
-    if (rc < 0) return rc;
-    if (!o->emptying) last_order(o);
-    if (!o->n) return 0;
-    *ret = o->slots[--o->n];
+    if (rc == 0) last_order(d, o);
+    return rc;
+}
+
+/* Of hf5: the lanes fill the buffer in turn, and then
+ *
+ *   [ at least N slots ] ─permuted─▶ [ these leave | N / 2 stay ] ◀─ filled up again
+ *
+ * At the end of the input all leave. The lanes' turns are not cut short when the buffer is full. */
+static int permute(struct docs *d, struct order *o, struct err *err) {
+    memmove(o->slots, o->slots + o->at, (o->n - o->at) * sizeof *o->slots);
+    o->n -= o->at;
+    o->at = o->leaving = 0;
+    uint64_t each = order_turn(d->kind, o->buffer);
+    for (size_t idle = 0; o->n < o->buffer && idle < d->n_lanes; o->turn++) {
+        struct record *r = NULL;
+        uint64_t i = 0;
+        int rc = 1;
+        for (; i < each && (rc = next_record(d, o, o->turn % d->n_lanes, &r, err)) > 0; i++)
+            if ((rc = add_slot(o, r, err)) < 0) break;
+        if (rc < 0) return rc;
+        idle = i ? 0 : idle + 1;
+    }
+    numpy_shuffle_ptrs(&o->hf, (void **)o->slots, o->n);
+    o->leaving = o->n < o->buffer ? o->n : o->n - (size_t)(o->buffer / 2);
+    o->emptying = o->n < o->buffer;
+    return 0;
+}
+
+/* The next record in shuffled order; the caller frees it. 1, 0 at the end, or a negative code. */
+static int draw(struct docs *d, struct order *o, struct record **ret, struct err *err) {
+    if (o->at == o->leaving && !o->emptying) {
+        int rc = d->kind == ORDER_HF5 ? permute(d, o, err) : replace(d, o, ret, err);
+        if (rc) return rc;
+    }
+    if (o->at == o->leaving) return 0;
+    *ret = o->slots[o->at++];
     return 1;
 }
 

@@ -1,14 +1,17 @@
 /* What the files docs*.c share.
  *
- *   docs_read.c     reader threads: files ─▶ parts (decoded bytes cut at newlines), a queue per file
+ *   docs_read.c     reader threads: files ─▶ parts (bytes cut at newlines), a queue per file
  *   docs_extract.c  a part's bytes ─▶ its documents, and what to do with bad records
  *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
  *   docs_order.c    skip, take, shuffle: the same, one at a time
  *
- * A part is numbered when it is taken. Several threads extract at once, and then wait in docs_settle()
- * until all lower numbers are settled: short, as extraction is, and so the first bad record in the order
- * of the input ends everything, rejected records are written in order, and nothing behind a failure is
- * ever handed out. */
+ *   sequence of files ─▶ [ 7 2 9 | 4 0 | 3 1 ]   a lane reads its files in turn, all lanes at
+ *                          lane 0  1     2       once; one lane, but for --order hf5
+ *
+ * A part is numbered when it is taken. Several threads extract at once, and then wait in
+ * docs_settle() until all lower numbers are settled: short, as extraction is, and so the first bad
+ * record in the order of the input ends everything, rejected records are written in order, and
+ * nothing behind a failure is ever handed out. */
 #ifndef LORY_STREAM_DOCS_PARTS_H
 #define LORY_STREAM_DOCS_PARTS_H
 
@@ -17,6 +20,7 @@
 #include "base/file.h"
 #include "stream/codec.h"
 #include "stream/docs.h"
+#include "stream/order.h"
 
 /* Where a shuffled record came from, and where it lies in the part's data. */
 struct origin {
@@ -52,15 +56,24 @@ struct docs_file {
     struct docs_totals totals;
 };
 
-enum { READERS_MAX = 8 };
+/* Files that are read one after the other. */
+struct lane {
+    struct docs *docs;
+    uint32_t next_open, head; /* places in docs.sequence: the next to read, the one taken from */
+    uint32_t end;
+};
+
+enum { LANES_MAX = ORDER_GROUPS_MAX, READERS_MAX = LANES_MAX };
 enum on_error { ON_ERROR_STOP, ON_ERROR_SKIP, ON_ERROR_FILE };
 
 struct docs {
     struct docs_opts opts;
     enum docs_format format;
     enum on_error on_error;
+    enum order_kind kind;
     const struct source_list *list;
-    struct codec *first; /* of file 0, until its reader takes it */
+    uint32_t *sequence;  /* the files in the order they are read         */
+    struct codec *first; /* of sequence[0], until its reader takes it    */
     struct outfile *rejects;
     struct order *order; /* skip, take, shuffle; NULL: none      */
 
@@ -69,8 +82,9 @@ struct docs {
     pthread_cond_t room;    /* a part was taken                     */
     pthread_cond_t settled; /* a part left `extracting`             */
     struct docs_file *files;
-    uint32_t next_open, head; /* files: the next to read, the one being taken from */
-    uint64_t queued, budget;  /* cost of all parts in queues, and its bound        */
+    struct lane lanes[LANES_MAX];
+    size_t n_lanes;
+    uint64_t queued, budget; /* cost of all parts in queues, and its bound */
     uint64_t next_seq, stop_seq;
     struct part *extracting; /* taken, not settled                   */
     struct part *free;
@@ -88,8 +102,8 @@ struct docs {
 struct part *part_new(struct docs *d);
 void part_free(struct part *p);
 void docs_recycle(struct docs *d, struct part *p);
-/* The next part of the input: 1, 0 at the end, or a negative code. Lock held. */
-int docs_take(struct docs *d, struct part **ret, struct err *err);
+/* The next part of a lane: 1, 0 at its end, or a negative code. Lock held. */
+int docs_take(struct docs *d, struct lane *lane, struct part **ret, struct err *err);
 /* Its turn: complaints, rejected records, failure. Lock held. 1: hand it out; 0: it lies behind the
  * failure and is gone. */
 int docs_settle(struct docs *d, struct part *p);

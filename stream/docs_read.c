@@ -1,10 +1,11 @@
-/* Reader threads. Each takes the next file of the list, decodes it into parts that end at a newline, and
- * queues them at the file; so the next files are open and partly decoded while one is being used.
+/* Reader threads. Each takes the next file of the list, decodes it into parts that end at a
+ * newline, and queues them at the file; so the next files are open and partly decoded while one is
+ * being used.
  *
- *   part:   [record\n record\n record\n | rec…]  the cut-off record moves to the head of the next part
+ *   part:   [record\n record\n record\n | rec…]  the cut-off record begins the next part
  *
- * Bound: a reader waits while the queues hold `budget` bytes, except that the file being taken from may
- * always have half of it: whoever is waited for never waits. */
+ * Bound: a reader waits while the queues hold `budget` bytes, except that the files being taken
+ * from may always have half of it: whoever is waited for never waits. */
 #include <string.h>
 #include "stream/docs_parts.h"
 
@@ -14,21 +15,33 @@ uint64_t part_cost(const struct docs *d, const struct part *p) {
     return p->data.n > least ? p->data.n : least;
 }
 
-static bool has_room(const struct docs *d, uint32_t i, uint64_t cost) {
+static bool has_room(const struct docs *d, const struct lane *lane, uint32_t i, uint64_t cost) {
     uint64_t queued = d->files[i].queued;
     if (d->queued + cost <= d->budget) return true;
-    return i == d->head && (queued == 0 || queued + cost <= d->budget / 2);
+    bool taken_from = lane->head < lane->end && d->sequence[lane->head] == i;
+    return taken_from && (queued == 0 || queued + cost <= d->budget / 2 / d->n_lanes);
 }
 
+/* One file on its way through a reader. */
+struct reading {
+    struct docs *d;
+    struct lane *lane;
+    uint32_t file;
+    struct codec *codec;
+    struct part *p; /* being filled */
+    uint64_t line;  /* number of its first record */
+};
+
 /* Queues p, waiting for room. False: the readers are to end (p is gone). */
-static bool push(struct docs *d, uint32_t i, struct part *p, struct codec *c) {
-    struct docs_file *f = &d->files[i];
+static bool push(struct reading *r, struct part *p) {
+    struct docs *d = r->d;
+    struct docs_file *f = &d->files[r->file];
     uint64_t cost = part_cost(d, p);
     pthread_mutex_lock(&d->lock);
-    while (!d->quit && !has_room(d, i, cost)) pthread_cond_wait(&d->room, &d->lock);
+    while (!d->quit && !has_room(d, r->lane, r->file, cost)) pthread_cond_wait(&d->room, &d->lock);
     bool quit = d->quit;
     if (!quit) {
-        p->batch.file = i;
+        p->batch.file = r->file;
         p->next = NULL;
         if (f->tail)
             f->tail->next = p;
@@ -38,7 +51,7 @@ static bool push(struct docs *d, uint32_t i, struct part *p, struct codec *c) {
         f->queued += cost;
         d->queued += cost;
         f->done = p->batch.last_of_file;
-        uint64_t stored = c ? codec_stored(c) : f->totals.stored_bytes;
+        uint64_t stored = r->codec ? codec_stored(r->codec) : f->totals.stored_bytes;
         f->totals.plain_bytes += p->data.n;
         d->totals.plain_bytes += p->data.n;
         d->totals.stored_bytes += stored - f->totals.stored_bytes;
@@ -50,20 +63,11 @@ static bool push(struct docs *d, uint32_t i, struct part *p, struct codec *c) {
     return !quit;
 }
 
-/* One file on its way through a reader. */
-struct reading {
-    struct docs *d;
-    uint32_t file;
-    struct codec *codec;
-    struct part *p; /* being filled */
-    uint64_t line;  /* number of its first record */
-};
-
 /* Ends the file with what r->p holds. */
 static bool push_last(struct reading *r) {
     r->p->batch.last_of_file = true;
     r->p->first_line = r->line;
-    bool on = push(r->d, r->file, r->p, r->codec);
+    bool on = push(r, r->p);
     r->p = NULL;
     return on;
 }
@@ -124,7 +128,7 @@ static int cut(struct reading *r, size_t end, struct err *err) {
     p->first_line = r->line;
     r->line += count_lines(p->data.v, end);
     r->p = next;
-    return push(r->d, r->file, p, r->codec) ? 1 : 0;
+    return push(r, p) ? 1 : 0;
 }
 
 /* The record in r->p is above the bound: queues a part that says so, and drops its bytes up to the
@@ -149,7 +153,7 @@ static int drop_record(struct reading *r, struct err *err) {
     p->too_long = true;
     p->first_line = r->line++;
     r->p = next;
-    if (!push(r->d, r->file, p, r->codec)) return 0;
+    if (!push(r, p)) return 0;
     return end ? 1 : 2; /* 2: the file ended too; its last part is still to be queued */
 }
 
@@ -226,7 +230,7 @@ static int read_file(struct reading *r, struct err *err) {
     int rc = 0;
     r->p = part_new(d);
     if (!r->p) return err_nomem(err, sizeof *r->p);
-    if (r->file == 0) r->codec = d->first, d->first = NULL;
+    if (r->file == d->sequence[0]) r->codec = d->first, d->first = NULL;
     if (!r->codec) rc = codec_open(&r->codec, src, d->opts.hub, err);
     if (rc < 0) return rc;
     size_t head = 4096 < d->opts.batch_bytes ? 4096 : d->opts.batch_bytes;
@@ -237,15 +241,15 @@ static int read_file(struct reading *r, struct err *err) {
 }
 
 static void *reader(void *ctx) {
-    struct docs *d = ctx;
+    struct lane *lane = ctx;
+    struct docs *d = lane->docs;
     for (;;) {
         pthread_mutex_lock(&d->lock);
-        uint32_t i = d->next_open;
-        bool quit = d->quit || i == d->list->n;
-        if (!quit) d->next_open++;
+        bool quit = d->quit || lane->next_open == lane->end;
+        uint32_t at = quit ? 0 : lane->next_open++;
         pthread_mutex_unlock(&d->lock);
         if (quit) return NULL;
-        struct reading r = {.d = d, .file = i, .line = 1};
+        struct reading r = {.d = d, .lane = lane, .file = d->sequence[at], .line = 1};
         struct err err = {0};
         if (read_file(&r, &err) < 0) push_failure(&r, &err);
         if (r.p) part_free(r.p);
@@ -255,12 +259,16 @@ static void *reader(void *ctx) {
 
 int docs_readers_start(struct docs *d, struct err *err) {
     /* Two: one file being used, the next one opened. More where many workers are to be fed. */
-    int want = 2 + d->opts.threads / 16;
+    size_t want = 2 + (size_t)d->opts.threads / 16, lanes = d->n_lanes;
     if (want > READERS_MAX) want = READERS_MAX;
-    if ((size_t)want > d->list->n) want = (int)d->list->n;
-    for (; d->n_readers < want; d->n_readers++)
-        if (pthread_create(&d->readers[d->n_readers], NULL, reader, d) && d->n_readers == 0)
+    if (want > d->list->n) want = d->list->n;
+    if (lanes > 1) want = lanes;
+    for (size_t i = 0; i < want; i++) {
+        if (!pthread_create(&d->readers[d->n_readers], NULL, reader, &d->lanes[i % lanes]))
+            d->n_readers++;
+        else if (i < lanes)
             return err_set(err, ERR_OTHER, "cannot start a thread to read with");
+    }
     return 0;
 }
 

@@ -17,7 +17,7 @@
 #include "stream/source.h"
 #include "tools/common.h"
 
-enum { INPUT_ROWS = 6 };
+enum { INPUT_ROWS = 8 };
 
 struct input {
     struct docs_opts opts;
@@ -26,8 +26,8 @@ struct input {
     bool has_hub;
 };
 
-/* Resolves the operands, or `otherwise` if there are none, into in->list; fills in->opts' seed, threads,
- * log and hub from *t. */
+/* Resolves the operands, or `otherwise` if there are none, into in->list; fills in->opts' seed,
+ * threads, log and hub from *t. */
 int input_resolve(struct input *in, struct tool *t, const char *otherwise);
 /* One more source (--valid SOURCE) into another list; the Hub is shared. */
 int input_resolve_one(struct input *in, struct tool *t, const char *source, struct source_list *to);

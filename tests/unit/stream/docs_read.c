@@ -203,8 +203,8 @@ static void rejected_records_go_to_a_file_in_order(void **state) {
     buf_release(&s.text);
 }
 
-/* A damaged file in the middle: what stands before the damage is delivered, a record that breaks off is
- * not; with skip the next file goes on. */
+/* A damaged file in the middle: what stands before the damage is delivered, a record that breaks
+ * off is not; with skip the next file goes on. */
 static void a_truncated_file(void **state) {
     struct docs_opts o = docs_defaults;
     struct seen s = {0};
