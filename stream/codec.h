@@ -1,9 +1,10 @@
-/* A stored file as a stream of plain bytes: gzip (all members), zstd (all frames) or plain, told apart by
- * their first bytes, not by the name.
+/* A stored file as a stream of plain bytes: gzip (all members), zstd (all frames) or plain, told
+ * apart by their first bytes, not by the name.
  *
- * Stored bytes come from a `struct feed` (a local file, standard input, HTTP). Damage is ERR_DATA with the
- * file's name and the offset in the stored bytes: truncated, bad checksum, garbage behind the last member
- * (zero padding is fine). zstd windows above 128 MiB are refused by name. One thread at a time. */
+ * Stored bytes come from a `struct feed` (a local file, standard input, HTTP). Damage is ERR_DATA
+ * with the file's name and the offset in the stored bytes: truncated, bad checksum, garbage behind
+ * the last member (zero padding is fine). zstd windows above 128 MiB are refused by name. One
+ * thread at a time. */
 #ifndef LORY_STREAM_CODEC_H
 #define LORY_STREAM_CODEC_H
 

@@ -2,8 +2,8 @@
  *
  *   MEMBER ─header─▶ BODY ─deflate's end─▶ TRAILER ─CRC and length fit─▶ MEMBER …  ─▶ end of file
  *
- * Header and trailer are read here and not by the inflate library, so that what counts as damage does
- * not depend on which library there is. */
+ * Header and trailer are read here and not by the inflate library, so that what counts as damage
+ * does not depend on which library there is. */
 #include <stdlib.h>
 #include <string.h>
 #include "stream/codec_parts.h"

@@ -2,8 +2,8 @@
  *
  *   feed ─▶ input  [ margin | read …… at ▶ unread …… end ]  ─▶ decoder ─▶ the caller's buffer
  *
- * The margin keeps the last bytes that were read, so that a decoder that took a few too many may step
- * `at` back. Nothing is copied between the decoder and the caller. */
+ * The margin keeps the last bytes that were read, so that a decoder that took a few too many may
+ * step `at` back. Nothing is copied between the decoder and the caller. */
 #ifndef LORY_STREAM_CODEC_PARTS_H
 #define LORY_STREAM_CODEC_PARTS_H
 
@@ -60,8 +60,9 @@ struct inflate *inflate_new(void); /* NULL: no memory */
 void inflate_free(struct inflate *z);
 /* Ready for the next stream. */
 void inflate_again(struct inflate *z);
-/* Decodes from `in` to out[0..*n); *n becomes the bytes written. 1: the stream ended and in->at is right
- * behind it; 0: more to come; -1: not deflate data. No progress with input left does not happen. */
+/* Decodes from `in` to out[0..*n); *n becomes the bytes written. 1: the stream ended and in->at is
+ * right behind it; 0: more to come; -1: not deflate data. No progress with input left does not
+ * happen. */
 int inflate_step(struct inflate *z, struct input *in, uint8_t *out, size_t *n);
 uint32_t inflate_crc(uint32_t crc, const uint8_t *v, size_t n);
 

@@ -1,5 +1,6 @@
 /* Compressed output: gzip by zlib at level 6 (what `gzip` writes; the same bytes on every machine),
- * zstd at level 3 with its checksum. No name and no time is stored, so equal input is equal output. */
+ * zstd at level 3 with its checksum. No name and no time is stored, so equal input is equal
+ * output. */
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>

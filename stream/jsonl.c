@@ -1,5 +1,6 @@
 /* One pass over the line: the members of the top object in order, every value validated, the string
- * that was asked for unescaped on the way. Strings, which are nearly all of a corpus, go through scan.h. */
+ * that was asked for unescaped on the way. Strings, which are nearly all of a corpus, go through
+ * scan.h. */
 #include "stream/jsonl.h"
 
 #include <stdint.h>
@@ -155,7 +156,8 @@ static int skip_value(struct cursor *c, struct err *err) {
     return 0;
 }
 
-/* Opens the top object. UTF-8 is checked first and for the whole line, so nothing later needs to. */
+/* Opens the top object. UTF-8 is checked first and for the whole line, so nothing later needs
+ * to. */
 static int begin(struct cursor *c, const char *line, size_t n, struct err *err) {
     *c = (struct cursor){.v = line, .n = n, .scan = scan_best()};
     if (!c->scan->utf8(line, n)) return bad(utf8_error(line, n), err, "not UTF-8");
@@ -199,8 +201,8 @@ static int key_is(const struct member *m, const char *field, size_t field_n, str
     return same;
 }
 
-/* The string at the cursor. An escape is never shorter than what it stands for: equal lengths mean that
- * there was none, and the line itself will do. */
+/* The string at the cursor. An escape is never shorter than what it stands for: equal lengths mean
+ * that there was none, and the line itself will do. */
 static int take_string(struct cursor *c, struct buf *out, const char **ret, size_t *ret_n,
                        struct err *err) {
     const char *src = c->v + ++c->at;

@@ -1,6 +1,6 @@
-/* One string field out of one JSON line, without building a tree: the hot loop of every program that
- * reads a corpus. The whole line is validated as strictly as a full parser would (compared with cJSON in
- * the tests), so that a record that is accepted here is accepted everywhere. */
+/* One string field out of one JSON line, without building a tree: the hot loop of every program
+ * that reads a corpus. The whole line is validated as strictly as a full parser would (compared
+ * with cJSON in the tests), so that a record that is accepted here is accepted everywhere. */
 #ifndef LORY_STREAM_JSONL_H
 #define LORY_STREAM_JSONL_H
 
@@ -9,10 +9,10 @@
 #include "base/err.h"
 
 /* Finds the member `field` of the object in line[0..n) and appends its text, unescaped, to `out`.
- * A string without escapes is not copied: *ret points into `line`; otherwise into `out` (valid until `out`
- * grows again). Lone surrogates become U+FFFD. "\u0000" is a NUL byte in the text.
- * ERR_DATA with err->column (from 1) for: not an object, bad JSON, bad UTF-8, no such field ("no string
- * field \"content\""), a field that is no string, a field twice. */
+ * A string without escapes is not copied: *ret points into `line`; otherwise into `out` (valid
+ * until `out` grows again). Lone surrogates become U+FFFD. "\u0000" is a NUL byte in the text.
+ * ERR_DATA with err->column (from 1) for: not an object, bad JSON, bad UTF-8, no such field ("no
+ * string field \"content\""), a field that is no string, a field twice. */
 int jsonl_field(const char *line, size_t n, const char *field, size_t field_n, struct buf *out,
                 const char **ret, size_t *ret_n, struct err *err);
 

@@ -1,5 +1,5 @@
-/* See jsonl_ref.h. Every function parses one rule of the grammar and returns false where it does not
- * fit; nothing here is clever, and nothing is shared with jsonl.c. */
+/* See jsonl_ref.h. Every function parses one rule of the grammar and returns false where it does
+ * not fit; nothing here is clever, and nothing is shared with jsonl.c. */
 #include "stream/jsonl_ref.h"
 
 #include <stdint.h>

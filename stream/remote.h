@@ -1,4 +1,5 @@
-/* Where sources and codecs meet the network: the one file of the two that calls http.h and hub.h. */
+/* Where sources and codecs meet the network: the one file of the two that calls http.h and
+ * hub.h. */
 #ifndef LORY_STREAM_REMOTE_H
 #define LORY_STREAM_REMOTE_H
 

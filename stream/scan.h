@@ -1,7 +1,7 @@
 /* The two loops over every byte of a corpus: is it UTF-8, and where does a JSON string end.
  *
- * Each has a plain version that says what is meant and versions for AVX2 and AVX-512 that are chosen at
- * run time; all give the same answers. */
+ * Each has a plain version that says what is meant and versions for AVX2 and AVX-512 that are
+ * chosen at run time; all give the same answers. */
 #ifndef LORY_STREAM_SCAN_H
 #define LORY_STREAM_SCAN_H
 
@@ -22,10 +22,10 @@ struct scan {
     const char *name;
 };
 
-/* find_end: walks src[0..n), the inside of a JSON string, to its closing quote; *at is where it stands in the
- * end. *escaped becomes true if there was a backslash.
- * unescape: the same, writing the text to dst, which has room for n + SCAN_SLACK bytes; *dst_n of them are
- * used. Lone surrogates become U+FFFD.
+/* find_end: walks src[0..n), the inside of a JSON string, to its closing quote; *at is where it
+ * stands in the end. *escaped becomes true if there was a backslash.
+ * unescape: the same, writing the text to dst, which has room for n + SCAN_SLACK bytes; *dst_n of
+ * them are used. Lone surrogates become U+FFFD.
  * utf8: true if p[0..n) is valid UTF-8 (no surrogates, shortest forms, up to U+10FFFF). */
 extern const struct scan scan_plain, scan_avx2, scan_avx512;
 enum { SCAN_SLACK = 64 };

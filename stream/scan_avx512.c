@@ -1,9 +1,10 @@
 /* 64 bytes at a time, for processors with VBMI2 (Ice Lake, Zen 4 and later).
  *
- * Source code has an escape every 30 bytes or so, and stopping at each costs more than all the rest. So
- * unescape() does the simple ones of a block at once: which backslashes begin an escape is arithmetic on
- * the mask, the letters behind them go through a table of 128 bytes, and the backslashes are squeezed out
- * by a compress instruction. It stops only for \u, the end and errors. 2.7 GB/s (AVX2) -> 8.0 on Python text. */
+ * Source code has an escape every 30 bytes or so, and stopping at each costs more than all the
+ * rest. So unescape() does the simple ones of a block at once: which backslashes begin an escape is
+ * arithmetic on the mask, the letters behind them go through a table of 128 bytes, and the
+ * backslashes are squeezed out by a compress instruction. It stops only for \u, the end and errors.
+ * 2.7 GB/s (AVX2) -> 8.0 on Python text. */
 #include "stream/scan.h"
 
 #if defined(__AVX512VBMI2__)
@@ -28,8 +29,8 @@ static inline uint64_t low_bits(size_t k) {
     return k == 64 ? ~(uint64_t)0 : ((uint64_t)1 << k) - 1;
 }
 
-/* Of each run of backslashes, every other one begins an escape, from the first on: a subtraction carries
- * through the runs (simdjson's way). *escaped are the places behind them. */
+/* Of each run of backslashes, every other one begins an escape, from the first on: a subtraction
+ * carries through the runs (simdjson's way). *escaped are the places behind them. */
 static inline uint64_t escapes(uint64_t slashes, uint64_t *escaped) {
     const uint64_t odd = 0xaaaaaaaaaaaaaaaau;
     uint64_t both = (((slashes << 1) | odd) - slashes) ^ odd;

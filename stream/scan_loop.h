@@ -5,8 +5,9 @@
  *   COPY(d, p)     copies STEP bytes
  *   OWN_UNESCAPE   if it has an unescape() of its own
  *
- * A block is copied whole before its first special byte is known: what was copied too much is written
- * over by what follows. That is why dst needs slack, and why a short tail goes byte by byte. */
+ * A block is copied whole before its first special byte is known: what was copied too much is
+ * written over by what follows. That is why dst needs slack, and why a short tail goes byte by
+ * byte. */
 #include <stdint.h>
 #include "stream/scan.h"
 

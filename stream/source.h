@@ -1,6 +1,6 @@
 /* SOURCEs: what a user names as input, resolved to an ordered list of files.
  *
- *   "corpus/"                       a folder: its files in byte order of their names (hidden ones not)
+ *   "corpus/"                      a folder: its files in byte order of their names, no hidden ones
  *   "c/file-*.json.gz"              a glob
  *   "-"                             standard input
  *   "http://…", "https://…"         one file
@@ -18,11 +18,11 @@
 struct hub; /* stream/hub.h: how to reach the Hub; NULL: hf:// is refused */
 
 struct source_file {
-    char *name;      /* what messages call it: the path or address as given                     */
-    char *path;      /* a local path, "-", or the address to fetch                              */
-    uint64_t bytes;  /* size as stored; 0 if unknown                                            */
-    char *etag;      /* or NULL                                                                 */
-    char *sha256;    /* hex of the stored bytes, if whoever lists it says so; or NULL           */
+    char *name;     /* what messages call it: the path or address as given                     */
+    char *path;     /* a local path, "-", or the address to fetch                              */
+    uint64_t bytes; /* size as stored; 0 if unknown                                            */
+    char *etag;     /* or NULL                                                                 */
+    char *sha256;   /* hex of the stored bytes, if whoever lists it says so; or NULL           */
 };
 
 struct source_list {
@@ -30,8 +30,8 @@ struct source_list {
     size_t n, cap;
 };
 
-/* Appends the files that `source` names. ERR_IO "nowhere/: no such file or folder"; ERR_USAGE for a glob
- * or folder with nothing in it; ERR_NET. */
+/* Appends the files that `source` names. ERR_IO "nowhere/: no such file or folder"; ERR_USAGE for a
+ * glob or folder with nothing in it; ERR_NET. */
 int source_resolve(struct source_list *to, const char *source, const struct hub *hub,
                    const struct log *log, struct err *err);
 /* Appends a copy of one file. */

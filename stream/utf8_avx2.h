@@ -1,8 +1,8 @@
 /* UTF-8 by table lookup, 32 bytes at a time (Keiser and Lemire, "Validating UTF-8 in less than one
- * instruction per byte", 2021). For each byte and the one before it, three tables of 16 entries, by the
- * high and low nibble of the first and the high nibble of the second, each give a set of the errors that
- * are still possible; an error is one that all three agree on. Third and fourth bytes are checked by the
- * lead two and three places before. */
+ * instruction per byte", 2021). For each byte and the one before it, three tables of 16 entries, by
+ * the high and low nibble of the first and the high nibble of the second, each give a set of the
+ * errors that are still possible; an error is one that all three agree on. Third and fourth bytes
+ * are checked by the lead two and three places before. */
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>

@@ -162,7 +162,7 @@ static void put_float(struct writing *w, const char *key, float x) {
         snprintf(text, sizeof text - 2, "%.*g", digits, (double)x);
         if (strtof(text, NULL) == x) break;
     }
-    if (!strpbrk(text, ".e")) strcat(text, ".0");
+    if (!strpbrk(text, ".e")) memcpy(text + strlen(text), ".0", sizeof ".0");
     w->ok = w->ok && cJSON_AddRawToObject(w->o, key, text);
 }
 

@@ -1,7 +1,8 @@
 /* GPT-2 as transformers has it, over a backend's operations.
  *
- *   tokens ─▶ embed ─▶ [ norm ─▶ qkv ─▶ attention ─▶ proj ─▶ norm ─▶ fc+gelu ─▶ proj ] × L ─▶ norm ─▶ classifier
- *                └──────── residual stream, one addition fused into every norm ────────┘
+ *   tokens ─▶ embed ─▶ [ norm ─▶ qkv ─▶ attention ─▶ proj ─▶ norm ─▶ fc+gelu ─▶ proj ] × L
+ *                │     └─ residual stream, one addition fused into every norm ─┘        │
+ *                └──────────────── the embedding is the head's matrix too ──── norm ─▶ classifier
  *
  * Parameters are listed in params.def, activations in acts.def; both are expanded by macros, and
  * nothing addresses a tensor by number. One thread drives a model. */

@@ -1,4 +1,5 @@
-/* What a codec must read, and what it must refuse: members, frames, padding, and damage anywhere. */
+/* What a codec must read, and what it must refuse: members, frames, padding, and damage
+ * anywhere. */
 #include "stream_help.h"
 
 static const char text[] = "one\ntwo\nthree\n";
@@ -121,8 +122,8 @@ static void gzip_checks_its_sums(void **state) {
     buf_release(&b);
 }
 
-/* Cut anywhere, the file is refused; what came before is the beginning of the text, and as much of it
- * for small reads as for large ones. */
+/* Cut anywhere, the file is refused; what came before is the beginning of the text, and as much of
+ * it for small reads as for large ones. */
 static void truncated_anywhere(const struct buf *whole, const struct buf *want, const char *name) {
     struct buf out = {0};
     for (size_t n = 0; n < whole->n; n++) {
@@ -243,7 +244,8 @@ static void large_streams(void **state) {
     buf_release(&out);
 }
 
-/* Each gzip and zstd file cut at each buffer's length: where the input buffer is refilled in a trailer. */
+/* Each gzip and zstd file cut at each buffer's length: where the input buffer is refilled in a
+ * trailer. */
 static void trailers_across_buffers(void **state) {
     (void)state;
     struct buf b = {0}, want = {0}, out = {0};

@@ -57,7 +57,8 @@ static void aborted_leaves_nothing(void **state) {
     assert_int_equal(names.n, 0);
 }
 
-/* A disk that fills up: the bytes come out of the compressor late, the failure must still be told. */
+/* A disk that fills up: the bytes come out of the compressor late, the failure must still be
+ * told. */
 static void full_disk_is_told(void **state) {
     struct codec_writer *w;
     struct err err = {0};

@@ -16,7 +16,8 @@ static int field(const char *line, size_t n, const char *name, struct buf *out, 
     return rc;
 }
 
-/* Text of `line`, which lies in memory of exactly its length: reading past it is seen by the sanitizer. */
+/* Text of `line`, which lies in memory of exactly its length: reading past it is seen by the
+ * sanitizer. */
 static void accepts(const char *line, const char *want, size_t want_n) {
     size_t n = strlen(line);
     char *exact = malloc(n);
@@ -239,8 +240,8 @@ static void mutate(struct buf *b, struct rng *rng) {
     }
 }
 
-/* cJSON cannot keep NULs, refuses lone surrogates, and finds doubled keys first; elsewhere it must take
- * what we take, and see the same text. */
+/* cJSON cannot keep NULs, refuses lone surrogates, and finds doubled keys first; elsewhere it must
+ * take what we take, and see the same text. */
 static void agrees_with_cjson(const struct buf *line, const struct buf *text) {
     if (memmem(line->v, line->n, "\\ud", 3) || memchr(text->v, 0, text->n)) return;
     cJSON *tree = cJSON_ParseWithLength(line->v, line->n);
@@ -299,7 +300,8 @@ static size_t versions(const struct scan *v[3]) {
     return n;
 }
 
-/* Every version stops at the same place with the same text, wherever in a block the special byte is. */
+/* Every version stops at the same place with the same text, wherever in a block the special byte
+ * is. */
 static void versions_agree_on_strings(void **state) {
     (void)state;
     const struct scan *v[3];
