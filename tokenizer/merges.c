@@ -190,14 +190,30 @@ static inline uint64_t cell_count(const struct trainer *t, const struct cell *c)
     return c->count >> BIG_BIT ? t->big.v[c->count & ~(1u << BIG_BIT)] : c->count;
 }
 
-/* Lays the words out. Words of one byte have no pairs and are left out. */
-static int fill_cells(struct trainer *t, const struct words *w, struct err *err) {
-    uint64_t n = 1, words = words_distinct(w), count;
+/* Bytes and counts: what fill_cells() needs room for. */
+static uint64_t cells_of(const struct words *w) {
+    uint64_t n = 1, count;
     size_t len;
-    for (uint64_t i = 0; i < words; i++) {
+    for (uint64_t i = 0; i < words_distinct(w); i++) {
         words_get(w, i, &len, &count);
         if (len > 1) n += len + 1;
     }
+    return n;
+}
+
+/* What a cell stores of a count. */
+static int store_count(struct trainer *t, uint64_t count, uint32_t *ret, struct err *err) {
+    *ret = (uint32_t)count;
+    if (count >> BIG_BIT == 0) return 0;
+    *ret = (uint32_t)t->big.n | 1u << BIG_BIT;
+    return u64s_push(&t->big, count, err);
+}
+
+/* Lays the words out. Words of one byte have no pairs and are left out. */
+static int fill_cells(struct trainer *t, const struct words *w, struct err *err) {
+    uint64_t n = cells_of(w), words = words_distinct(w), count;
+    struct u32s ids = {0};
+    size_t len;
     if (n >= STALE)
         return err_set(err, ERR_DATA,
                        "%llu bytes of distinct words: at most 4 GB can be trained on; "
@@ -208,20 +224,24 @@ static int fill_cells(struct trainer *t, const struct words *w, struct err *err)
     t->n_cells = n;
     struct cell *c = t->cell;
     *c++ = (struct cell){BETWEEN, 0};
-    for (uint64_t i = 0; i < words; i++) {
+    int rc = 0;
+    for (uint64_t i = 0; i < words && rc == 0; i++) {
         const char *p = words_get(w, i, &len, &count);
+        uint32_t stored;
         if (len < 2) continue;
-        uint32_t stored = (uint32_t)count;
-        if (count >> BIG_BIT) {
-            stored = (uint32_t)t->big.n | 1u << BIG_BIT;
-            int rc = u64s_push(&t->big, count, err);
-            if (rc < 0) return rc;
+        ids.n = 0;
+        rc = store_count(t, count, &stored, err);
+        if (rc == 0) rc = merges_vocab_cut(&t->vocab, p, len, &ids, err);
+        for (size_t k = 0; k < ids.n; k++) {
+            uint32_t id = ids.v[k], cells = t->vocab.len.v[id];
+            for (uint32_t at = 1; at < cells; at++) c[at] = (struct cell){STALE, stored};
+            c[0] = c[cells - 1] = (struct cell){id, stored};
+            c += cells;
         }
-        for (size_t k = 0; k < len; k++)
-            *c++ = (struct cell){t->vocab.byte_id[(uint8_t)p[k]], stored};
         *c++ = (struct cell){BETWEEN, 0};
     }
-    return 0;
+    u32s_release(&ids);
+    return rc;
 }
 
 /* Calls pair_add() for every pair in the cells, or, when `write`, notes the position. */
@@ -405,7 +425,8 @@ static int merge_pair(struct trainer *t, const struct pair *best, struct err *er
 /* Merges until there are `vocab` tokens, or no pair is left. */
 static int learn(struct trainer *t, uint32_t vocab, const struct log *log, bool *ret_ran_out,
                  struct err *err) {
-    uint64_t total = t->vocab.n_merges + (t->last > t->vocab.n ? t->last - t->vocab.n : 0);
+    uint64_t old = t->vocab.old_merges;
+    uint64_t total = t->vocab.n_merges - old + (t->last > t->vocab.n ? t->last - t->vocab.n : 0);
     *ret_ran_out = false;
     int rc = vocab > t->vocab.n && !t->pair ? gather(t, err) : 0;
     while (rc == 0 && t->vocab.n < vocab) {
@@ -420,9 +441,11 @@ static int learn(struct trainer *t, uint32_t vocab, const struct log *log, bool 
             rc = gather(t, err);
             continue;
         }
+        if (merges_vocab_taken(&t->vocab, (uint32_t)(best->key >> 32), (uint32_t)best->key))
+            continue;
         rc = merge_pair(t, best, err);
         t->last_count = count;
-        uint64_t done = t->vocab.n_merges;
+        uint64_t done = t->vocab.n_merges - old;
         if ((done & 255) == 0)
             log_progress(log, &(struct progress){"merges", done, total, "merges", NULL});
     }
@@ -469,7 +492,8 @@ int bpe_train_nested(struct tokenizer **ret, const uint32_t *sizes, size_t n, st
         rc = learn(&t, sizes[i], log, &ran_out, err);
         if (rc == 0) rc = merges_vocab_build(&t.vocab, opts, &ret[i], err);
         if (ret_result)
-            ret_result[i] = (struct bpe_train_result){t.vocab.n_merges, t.last_count, ran_out};
+            ret_result[i] = (struct bpe_train_result){t.vocab.n_merges - t.vocab.old_merges,
+                                                      t.last_count, ran_out};
     }
     for (size_t i = 0; i < n && rc < 0; i++) {
         tokenizer_free(ret[i]);

@@ -6,6 +6,9 @@
  *       stop if its count is 0 or less than min_frequency
  *       write best's new token for it in every word, from left to right
  *
+ * Words begin as bytes, or as the vocabulary that is extended encodes them; then its tokens are
+ * never made a second time.
+ *
  * A pair whose token would have max_token_length bytes or more is not counted, unless it is one of
  * two single bytes. */
 #include <stdlib.h>
@@ -49,7 +52,7 @@ static struct pair_count best_pair(const struct word *words, size_t n, struct pa
          i = j) { /* ascending pairs: only a larger count beats an earlier */
         struct pair_count sum = room[i];
         for (j = i + 1; j < m && by_pair(&room[i], &room[j]) == 0; j++) sum.count += room[j].count;
-        if (sum.count > best.count) best = sum;
+        if (sum.count > best.count && !merges_vocab_taken(v, sum.left, sum.right)) best = sum;
     }
     return best;
 }
@@ -67,11 +70,14 @@ static void rewrite(struct word *w, uint32_t left, uint32_t right, uint32_t id) 
 static int read_words(const struct words *from, const struct merges_vocab *v, struct word *to,
                       size_t *ret_bytes, struct err *err) {
     for (uint64_t i = 0; i < words_distinct(from); i++) {
-        const char *p = words_get(from, i, &to[i].n, &to[i].count);
-        to[i].sym = mem_array(to[i].n, sizeof *to[i].sym);
-        if (!to[i].sym) return err_nomem(err, to[i].n * sizeof *to[i].sym);
-        for (size_t k = 0; k < to[i].n; k++) to[i].sym[k] = v->byte_id[(uint8_t)p[k]];
-        *ret_bytes += to[i].n;
+        size_t n;
+        struct u32s tokens = {0};
+        const char *p = words_get(from, i, &n, &to[i].count);
+        int rc = merges_vocab_cut(v, p, n, &tokens, err);
+        to[i].sym = tokens.v;
+        to[i].n = tokens.n;
+        if (rc < 0) return rc;
+        *ret_bytes += n;
     }
     return 0;
 }

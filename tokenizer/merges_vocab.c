@@ -36,7 +36,7 @@ static int check_reuse(const struct merges_vocab *v, uint32_t id, struct err *er
                    text, n);
 }
 
-static int add_special(struct merges_vocab *v, const char *text, struct err *err) {
+int merges_vocab_add_special(struct merges_vocab *v, const char *text, struct err *err) {
     for (size_t i = 0; i < v->special.n; i++)
         if (strcmp(v->special.v[i], text) == 0) return 0;
     size_t was = v->unmapped.n;
@@ -49,10 +49,11 @@ static int add_special(struct merges_vocab *v, const char *text, struct err *err
 
 int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts, struct err *err) {
     *v = (struct merges_vocab){0};
+    if (opts->extend) return merges_vocab_extend(v, opts, err);
     int rc = u64s_push(&v->start, 0, err);
     for (size_t i = 0; rc == 0 && i < opts->n_specials; i++) {
         if (!*opts->specials[i]) return err_set(err, ERR_USAGE, "a special token may not be empty");
-        rc = add_special(v, opts->specials[i], err);
+        rc = merges_vocab_add_special(v, opts->specials[i], err);
     }
     for (int i = 0; rc == 0 && i < 256; i++) {
         char byte = (char)(opts->byte_order ? i : bytemap_order()[i]);
@@ -62,6 +63,27 @@ int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
         if (id == TOKENIZER_NO_ID) rc = add_token(v, &byte, 1, 1, err);
     }
     return rc;
+}
+
+int merges_vocab_cut(const struct merges_vocab *v, const char *word, size_t n, struct u32s *out,
+                     struct err *err) {
+    if (v->old) return encode_piece(v->encoder, word, n, out, err);
+    int rc = u32s_reserve(out, n, err);
+    for (size_t i = 0; i < n && rc == 0; i++) out->v[out->n++] = v->byte_id[(uint8_t)word[i]];
+    return rc;
+}
+
+bool merges_vocab_spells_special(const struct merges_vocab *v, uint32_t left, uint32_t right) {
+    size_t nl = (size_t)(v->start.v[left + 1] - v->start.v[left]);
+    size_t nr = (size_t)(v->start.v[right + 1] - v->start.v[right]);
+    for (size_t i = 0, from = 0; i < v->unmapped_end.n; from = v->unmapped_end.v[i++]) {
+        const char *text = v->unmapped.v + from;
+        if (v->unmapped_end.v[i] - from != nl + nr) continue;
+        if (memcmp(text, v->bytes.v + v->start.v[left], nl) == 0 &&
+            memcmp(text + nl, v->bytes.v + v->start.v[right], nr) == 0)
+            return true;
+    }
+    return false;
 }
 
 int merges_vocab_add(struct merges_vocab *v, uint32_t left, uint32_t right, uint32_t *ret_id,
@@ -115,6 +137,7 @@ static const char *pattern_of(const struct bpe_train_opts *o) {
 
 int merges_vocab_build(const struct merges_vocab *v, const struct bpe_train_opts *opts,
                        struct tokenizer **ret, struct err *err) {
+    if (v->old) return merges_vocab_build_extended(v, ret, err);
     struct special *specials = mem_array(v->special.n + 1, sizeof *specials);
     if (!specials) return err_nomem(err, v->special.n * sizeof *specials);
     for (size_t i = 0; i < v->special.n; i++)
@@ -144,5 +167,8 @@ void merges_vocab_release(struct merges_vocab *v) {
     buf_release(&v->unmapped);
     u64s_release(&v->unmapped_end);
     free(v->merge);
+    encoder_free(v->encoder);
+    tokenizer_free(v->base);
+    free(v->joined);
     *v = (struct merges_vocab){0};
 }

@@ -70,6 +70,10 @@ struct bpe_train_opts {
     /* The other settings, and the flags of its specials, as train_new_from_iterator() keeps them;
      * or NULL: GPT-2's. */
     const struct tokenizer *like;
+    /* Goes on from this vocabulary (extend.c): its ids, merges, specials and settings stay; then
+     * come the specials, then the new merges. Takes the place of `like`, `pattern` and
+     * `byte_order`; or NULL. */
+    const struct tokenizer *extend;
 };
 
 struct bpe_train_result {

@@ -20,7 +20,7 @@ struct options {
     uint64_t vocab, min_frequency, max_token_length, memory;
     struct strs special; /* as given */
     bool no_special;
-    const char *output, *mode, *pattern, *counts_out, *nested, *tie, *like;
+    const char *output, *mode, *pattern, *counts_out, *nested, *tie, *like, *extend;
     struct strs from_counts;
     struct docs_opts docs;
 };
@@ -43,7 +43,7 @@ struct run {
     struct docs *docs;
     struct pool *pool;
     struct strs specials;
-    struct tokenizer *like; /* or NULL */
+    struct tokenizer *like; /* --like or --extend, or NULL */
     char *spill_dir;        /* beside what is written: /tmp may well lie in memory */
     struct made *made;      /* (n_made) by rising size; none with --vocab 0 */
     size_t n_made;
@@ -199,6 +199,7 @@ static void add_options(cJSON *tree, const struct run *r, const struct made *m) 
     cJSON_AddStringToObject(t, "tie", o->tie);
     cJSON_AddStringToObject(t, "pattern", tokenizer_pattern(m->tokenizer));
     if (o->like) cJSON_AddStringToObject(t, "like", o->like);
+    if (o->extend) cJSON_AddStringToObject(t, "extend", o->extend);
     if (o->docs.field) cJSON_AddStringToObject(t, "field", o->docs.field);
     if (o->docs.skip) cJSON_AddNumberToObject(t, "skip", (double)o->docs.skip);
     if (o->docs.take) cJSON_AddNumberToObject(t, "take", (double)o->docs.take);
@@ -251,6 +252,7 @@ static int collect_specials(struct run *r, struct err *err) {
     const struct options *o = r->o;
     const struct special *old;
     uint32_t n = r->like ? tokenizer_specials(r->like, &old) : 0;
+    if (o->extend) n = 0; /* they are there, and so they stay */
     int rc = r->like || o->no_special ? 0 : strs_push(&r->specials, TOKENIZER_EOT, err);
     for (uint32_t i = 0; rc == 0 && i < n && !o->no_special; i++)
         if (old[i].special) rc = strs_push(&r->specials, old[i].text, err);
@@ -281,7 +283,8 @@ static int learn(struct run *r, struct err *err) {
                                .max_token_length = (uint32_t)o->max_token_length,
                                .byte_order = strcmp(o->tie, "bytes") == 0,
                                .pattern = o->pattern,
-                               .like = r->like};
+                               .like = o->like ? r->like : NULL,
+                               .extend = o->extend ? r->like : NULL};
     struct tokenizer **t = mem_array(r->n_made, sizeof *t);
     uint32_t *sizes = mem_array(r->n_made, sizeof *sizes);
     struct bpe_train_result *res = mem_array(r->n_made, sizeof *res);
@@ -367,8 +370,30 @@ static int plan_nested(struct run *r, struct err *err) {
     return 0;
 }
 
+/* --extend takes all of a tokenizer, or nothing. */
+static int check_extend(const struct options *o, struct err *err) {
+    const char *other = o->like                     ? "--like"
+                        : o->pattern                ? "--pattern"
+                        : o->no_special             ? "--no-special"
+                        : strcmp(o->tie, "hf") != 0 ? "--tie"
+                                                    : NULL;
+    return other ? err_set(err, ERR_USAGE, "--extend and %s exclude each other", other) : 0;
+}
+
+static int open_like(struct run *r, struct err *err) {
+    const struct options *o = r->o;
+    int rc = tokenizer_open(&r->like, o->extend ? o->extend : o->like, NULL, err);
+    for (size_t i = 0; i < r->n_made && rc == 0 && o->extend; i++)
+        if (r->made[i].vocab <= tokenizer_size(r->like))
+            return err_set(err, ERR_USAGE, "%s has %u tokens already: it cannot be extended to %u",
+                           o->extend, tokenizer_size(r->like), r->made[i].vocab);
+    return rc;
+}
+
 static int plan(struct run *r, bool vocab_given, struct err *err) {
     const struct options *o = r->o;
+    int rc = o->extend ? check_extend(o, err) : 0;
+    if (rc < 0) return rc;
     if (o->nested && vocab_given)
         return err_set(err, ERR_USAGE, "--nested and --vocab exclude each other");
     if (o->nested) return plan_nested(r, err);
@@ -437,7 +462,7 @@ static int run_train(struct tool *t, struct options *o, bool vocab_given) {
     if (rc == 0) rc = pool_new(&r.pool, tool_threads(t), &t->err);
     if (rc == 0) r.spill_dir = path_dir(r.n_made ? r.made->folder : o->counts_out);
     if (rc == 0 && !r.spill_dir) rc = err_nomem(&t->err, 1);
-    if (rc == 0 && o->like) rc = tokenizer_open(&r.like, o->like, NULL, &t->err);
+    if (rc == 0 && (o->like || o->extend)) rc = open_like(&r, &t->err);
     if (rc == 0) rc = collect_specials(&r, &t->err);
     if (rc == 0) rc = count(&r, &t->err);
     r.seconds = now() - r.begun;
@@ -460,6 +485,7 @@ static const char examples[] =
     "bpe-train --vocab 32768\tcorpus/ into tok/\n"
     "bpe-train --vocab 50257 --special '<|pad|>' data/*.jsonl.zst -o tok/\tanother special token\n"
     "bpe-train --like llama/tokenizer.json --vocab 64k\tLlama's pattern and special tokens\n"
+    "bpe-train --extend gpt2/ --vocab 60000 corpus/\tGPT-2's vocabulary and 9743 tokens more\n"
     "bpe-train --nested 12500,32768,50257\ttok-12500/, tok-32768/ and tok-50257/ from one run\n"
     "bpe-train --mode lines --min-frequency 2 text/\tas HF's train() from text files\n"
     "bpe-train part-1/ --vocab 0 --counts-out 1.tsv\tcounts only, to be spread over machines\n"
@@ -476,6 +502,8 @@ int main(int argc, char **argv) {
          "several sizes from one run, into tok-N/ each, or into N/ in --output"},
         {"like", 0, OPT_STR, &o.like, "TOK",
          "pattern, special tokens and settings of this tokenizer, not GPT-2's"},
+        {"extend", 0, OPT_STR, &o.extend, "TOK",
+         "keep this vocabulary as it is and go on, to --vocab tokens in all"},
         {"special", 0, OPT_STRS, &o.special, "TEXT",
          "a special token after <|endoftext|>, or after those of --like (repeatable)"},
         {"no-special", 0, OPT_FLAG, &o.no_special, NULL, "no special tokens but those given"},

@@ -377,6 +377,167 @@ static void nested_vocabularies_as_runs_of_their_own(void **state) {
     pool_free(pool);
 }
 
+/* ------------------------------------------------------------------ going on */
+
+static struct tokenizer *trained(struct words *w, const struct bpe_train_opts *o,
+                                 struct pool *pool) {
+    struct tokenizer *t;
+    struct err err = {0};
+    check_ok(words_finish(w, pool, &err), &err);
+    check_ok(bpe_train(&t, w, o, pool, NULL, NULL, &err), &err);
+    words_free(w);
+    return t;
+}
+
+static void check_same(const struct tokenizer *a, const struct tokenizer *b, uint64_t round) {
+    char x[SHA256_HEX], y[SHA256_HEX];
+    struct buf one = {0}, two = {0};
+    tokenizer_digest(a, x);
+    tokenizer_digest(b, y);
+    if (strcmp(x, y) == 0) return;
+    write_merges(a, &one);
+    write_merges(b, &two);
+    fail_msg("case %llu: first:\n%ssecond:\n%s", (unsigned long long)round, buf_cstr(&one),
+             buf_cstr(&two));
+}
+
+/* From the same words: 256 to 280 to 330 tokens is 256 to 330. */
+static void extending_is_training_longer(void **state) {
+    (void)state;
+    struct pool *pool;
+    assert_int_equal(pool_new(&pool, 2, NULL), 0);
+    for (uint64_t round = 0; round < 300; round++) {
+        struct random_case c;
+        struct tokenizer *t[3];
+        for (int i = 0; i < 3; i++) {
+            struct rng r = {.key = round};
+            random_case(&r, &c);
+            c.specials[0] = TOKENIZER_EOT;
+            c.opts.n_specials = round & 1;
+            c.opts.vocab = i == 0 ? 280 : 330;
+            if (i == 1) {
+                c.opts.extend = t[0];
+                c.opts.n_specials = 0;
+            }
+            t[i] = trained(c.w, &c.opts, pool);
+        }
+        check_same(t[1], t[2], round);
+        for (int i = 0; i < 3; i++) tokenizer_free(t[i]);
+    }
+    pool_free(pool);
+}
+
+static void check_old_is_there(const struct tokenizer *old, const struct tokenizer *t) {
+    const struct merge *m, *k;
+    size_t n, len;
+    uint64_t n_old = tokenizer_merges(old, &m);
+    assert_true(tokenizer_merges(t, &k) >= n_old);
+    if (n_old) assert_memory_equal(m, k, n_old * sizeof *m);
+    for (uint32_t id = 0; id < tokenizer_size(old); id++) {
+        const uint8_t *p = tokenizer_bytes(old, id, &n), *q = tokenizer_bytes(t, id, &len);
+        assert_int_equal(n, len);
+        assert_memory_equal(p, q, n);
+    }
+}
+
+/* From other words, behind specials that old and new merges may spell; against the textbook. */
+static void extending_as_the_textbook(void **state) {
+    (void)state;
+    struct pool *pool;
+    assert_int_equal(pool_new(&pool, 2, NULL), 0);
+    for (uint64_t round = 0; round < 600; round++) {
+        struct rng r = {.key = round}, more = {.key = round + 5000};
+        struct random_case c;
+        struct tokenizer *ref, *fast;
+        struct err err = {0};
+        random_case(&r, &c);
+        struct tokenizer *old = trained(c.w, &c.opts, pool);
+        random_case(&more, &c);
+        c.opts.vocab = tokenizer_size(old) + (uint32_t)rng_below(&more, 60);
+        c.opts.extend = old;
+        assert_int_equal(words_finish(c.w, pool, NULL), 0);
+        int rc = bpe_train_ref(&ref, c.w, &c.opts, &err);
+        if (rc == ERR_USAGE && strstr(err.msg, "ordinary token")) { /* a special that was merged */
+            assert_int_equal(bpe_train(&fast, c.w, &c.opts, pool, NULL, NULL, NULL), ERR_USAGE);
+        } else {
+            check_ok(rc, &err);
+            check_ok(bpe_train(&fast, c.w, &c.opts, pool, NULL, NULL, &err), &err);
+            check_same(ref, fast, round);
+            check_old_is_there(old, fast);
+            tokenizer_free(ref);
+            tokenizer_free(fast);
+        }
+        tokenizer_free(old);
+        words_free(c.w);
+    }
+    pool_free(pool);
+}
+
+/* All bytes, then bc, ab and abc = ab + c, which no text reaches: bc merges first. Then a
+ * special. */
+static struct tokenizer *with_an_unreachable_token(bool hole) {
+    static const struct merge merges[] = {{'b', 'c', 256}, {'a', 'b', 257}, {257, 'c', 258}};
+    uint8_t bytes[256 + 10];
+    uint64_t start[261];
+    struct special s = {.id = 259, .text = "<s>", .special = true, .rstrip = true};
+    struct tokenizer *t;
+    struct err err = {0};
+    for (int i = 0; i < 256; i++) bytes[i] = (uint8_t)i;
+    for (uint64_t i = 0; i <= 256; i++) start[i] = i;
+    if (hole) start[0] = 1; /* token 0 is a hole */
+    memcpy(bytes + 256, "bcababc<s>", 10);
+    memcpy(start + 257, (uint64_t[]){258, 260, 263, 266}, 4 * sizeof *start);
+    struct tokenizer_parts parts = {"gpt2", 260, bytes, start, 3, merges, 1, &s};
+    check_ok(tokenizer_build(&t, &parts, &err), &err);
+    return t;
+}
+
+static void an_old_token_is_not_made_twice(void **state) {
+    (void)state;
+    struct tokenizer *old = with_an_unreachable_token(false), *t;
+    const char *const specials[] = {"<s>", "<new>"};
+    struct bpe_train_opts o = {.vocab = 300, .specials = specials, .n_specials = 2, .extend = old};
+    struct words *w = words_of("abc abc abc de");
+    struct bpe_train_result res;
+    const struct special *s;
+    const struct merge *m;
+    struct err err = {0};
+    check_ok(bpe_train(&t, w, &o, NULL, NULL, &res, &err), &err);
+    /* (a, bc) occurs three times, but is abc; " a" + bc is " abc" and new, as are " d", " de" */
+    assert_int_equal(tokenizer_merges(t, &m), 7);
+    assert_true(res.ran_out && res.merges == 4 && res.last_count == 1);
+    assert_int_equal(m[3].left, ' ');
+    assert_int_equal(m[3].right, 'a');
+    assert_int_equal(m[4].right, 256);
+    assert_int_equal(tokenizer_size(t), 265);
+    assert_int_equal(tokenizer_specials(t, &s), 2);
+    assert_true(s[0].id == 259 && s[0].rstrip && s[1].id == 260 && !s[1].rstrip);
+    tokenizer_free(t);
+    tokenizer_free(old);
+    words_free(w);
+}
+
+static void what_cannot_be_extended(void **state) {
+    (void)state;
+    static const struct {
+        bool hole;
+        const char *special, *why;
+    } bad[] = {{true, NULL, "byte 00"},
+               {false, "abc", "ordinary token, 258"},
+               {false, "\xc3\xa9", "token, 233"}};
+    for (size_t i = 0; i < 3; i++) {
+        struct tokenizer *old = with_an_unreachable_token(bad[i].hole), *t;
+        struct bpe_train_opts o = {
+            .vocab = 300, .specials = &bad[i].special, .n_specials = i > 0, .extend = old};
+        struct words *w = words_of("abc");
+        struct err err = {0};
+        check_fails(bpe_train(&t, w, &o, NULL, NULL, NULL, &err), ERR_USAGE, &err, bad[i].why);
+        assert_null(t);
+        tokenizer_free(old);
+        words_free(w);
+    }
+}
+
 /* ------------------------------------------------------------------ against transformers */
 
 static void add_file(struct words *w, const char *name) {
@@ -431,6 +592,10 @@ int main(void) {
         cmocka_unit_test(a_post_processor_without_its_special_is_refused),
         cmocka_unit_test(random_words_as_the_textbook),
         cmocka_unit_test(nested_vocabularies_as_runs_of_their_own),
+        cmocka_unit_test(extending_is_training_longer),
+        cmocka_unit_test(extending_as_the_textbook),
+        cmocka_unit_test(an_old_token_is_not_made_twice),
+        cmocka_unit_test(what_cannot_be_extended),
         cmocka_unit_test(python_library_as_transformers),
     };
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
