@@ -1,9 +1,9 @@
 /* SOURCEs: what a user names as input, resolved to an ordered list of files.
  *
  *   "corpus/"                      a folder: its files in byte order of their names, no hidden ones
- *   "c/file-*.json.gz"              a glob
- *   "-"                             standard input
- *   "http://…", "https://…"         one file
+ *   "c/file-*.json.gz"             a glob
+ *   "-"                            standard input
+ *   "http://…", "https://…"        one file
  *   "hf://datasets/NS/NAME[@REV][/PATH_OR_GLOB]", "hf://NS/NAME"     a repository of the Hub
  *
  * Names are resolved once, before anything is read. */

@@ -5,6 +5,7 @@
 #include <time.h>
 #include "base/signals.h"
 #include "stream/shard.h"
+#include "tools/backend.h"
 #include "tools/common.h"
 #include "tools/open_model.h"
 #include "train/bigram.h"
@@ -205,6 +206,7 @@ static int bigram_main(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    backend_spin_less(argv);
     static const struct subcommand subs[] = {
         {"loss", "loss, perplexity and bits per byte over token shards", loss_main},
         {"bigram", "the loss of a bigram model, to compare with", bigram_main},

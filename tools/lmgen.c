@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/signals.h"
 #include "tokenizer/tokenizer.h"
+#include "tools/backend.h"
 #include "tools/common.h"
 #include "tools/open_model.h"
 #include "train/generate.h"
@@ -498,6 +499,7 @@ static const char examples[] =
     "completions of functions, as CodeParrot samples them";
 
 int main(int argc, char **argv) {
+    backend_spin_less(argv);
     struct options o = {.model = "run",
                         .max_new = 128,
                         .n = 1,
