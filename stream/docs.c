@@ -9,6 +9,7 @@ const struct docs_opts docs_defaults = {
     .format = "auto",
     .on_error = "stop",
     .order = "source",
+    .sample = 1,
     .seed = 1,
     .max_record = 256 << 20,
     .batch_bytes = 1 << 20,
@@ -63,6 +64,17 @@ size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o) {
          .arg = "N",
          .help = "shuffle anew for epoch N (from 0)",
          .max = 1e9},
+        {.name = "where",
+         .type = OPT_STRS,
+         .to = &o->where,
+         .arg = "FIELD=VALUE",
+         .help = "only records whose field is VALUE (repeatable: all hold)"},
+        {.name = "sample",
+         .type = OPT_F64,
+         .to = &o->sample,
+         .arg = "P",
+         .help = "only this share of the documents, by a hash of seed and text",
+         .max = 1},
     };
     size_t n = sizeof all / sizeof *all;
     if (n > max) n = max;
@@ -315,6 +327,7 @@ static int read_options(struct docs *d, struct err *err) {
     if (!d->opts.max_record) d->opts.max_record = docs_defaults.max_record;
     if (d->opts.threads < 1) d->opts.threads = 1;
     int rc = read_order(d, err);
+    if (rc == 0) rc = docs_where_check(d, err);
     if (rc < 0) return rc;
     uint64_t parts = (uint64_t)d->opts.threads + 2;
     d->budget = parts * d->opts.batch_bytes;

@@ -54,6 +54,8 @@ struct docs_opts {
     const char *on_error; /* "stop", "skip", or a file that collects the bad records         */
     const char *order;    /* "source", or as `datasets` shuffles: "hf5", "hf4" (stream/order.h) */
     uint64_t shuffle_buffer; /* 0: in order; with hf5 and hf4: 1000                             */
+    struct strs where;       /* "FIELD=VALUE"; records for which one is not so are left out     */
+    double sample;           /* the share of documents to take, by a hash of seed and text      */
     uint64_t skip, take;     /* records, after shuffling; take 0: all                           */
     uint64_t seed, epoch;    /* of what is shuffled                                             */
     uint64_t max_record;     /* bytes; a longer record is a bad record (default 256 MiB)        */
@@ -65,7 +67,7 @@ struct docs_opts {
 extern const struct docs_opts docs_defaults;
 
 /* The rows for a program's table of options: --format --field --on-error --shuffle-buffer --skip
- * --take --order --epoch.
+ * --take --order --epoch --where --sample.
  * Writes at most `max` rows that point into *o; returns how many. */
 size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o);
 

@@ -30,7 +30,10 @@ struct piece {
     uint64_t line_no;
 };
 
-static int text_doc(struct part *p, const struct piece *r, struct err *err) {
+static int text_doc(const struct docs *d, struct part *p, const struct piece *r, struct err *err) {
+    if (d->opts.where.n)
+        return err_set(err, ERR_USAGE, "%s: a text file has no fields for --where to look at",
+                       d->list->v[r->file].name);
     if (!scan_best()->utf8(r->v, r->n)) {
         size_t at = utf8_error(r->v, r->n), line = 1, begin = 0;
         for (size_t i = 0; i < at; i++)
@@ -39,18 +42,27 @@ static int text_doc(struct part *p, const struct piece *r, struct err *err) {
         err_place(err, line, at - begin + 1, at);
         return ERR_DATA;
     }
+    if (!docs_sampled(d, r->v, r->n)) return 0;
     return add_doc(p, &(struct doc){.text = r->v, .n = r->n, .line_no = 1}, err);
 }
 
-static int json_doc(struct part *p, const struct piece *r, struct err *err) {
+/* Good JSON, but the text is not there or not text. */
+static bool lacks_text(const struct err *err) {
+    return !strncmp(err->msg, "no string field", 15) || !strncmp(err->msg, "field \"", 7);
+}
+
+/* A record that --where leaves out need not have the field, but has to be JSON. */
+static int json_doc(const struct docs *d, struct part *p, const struct piece *r, struct err *err) {
     struct doc doc = {.line = r->v, .line_n = r->n, .line_no = r->line_no};
     char *other = NULL;
     int rc = p->field ? jsonl_field(r->v, r->n, p->field, strlen(p->field), &p->text, &doc.text,
                                     &doc.n, err)
                       : jsonl_guess_field(r->v, r->n, &other, err);
     free(other);
-    if (rc == 0) return add_doc(p, &doc, err);
-    if (err) err->line = r->line_no;
+    bool wanted = docs_where(d, r->v, r->n);
+    if (rc == 0) return wanted && docs_sampled(d, doc.text, doc.n) ? add_doc(p, &doc, err) : 0;
+    if (rc == ERR_DATA && !wanted && lacks_text(err)) return 0;
+    err->line = r->line_no;
     if (rc == ERR_DATA && !strncmp(err->msg, "no string field \"", 17)) {
         if (jsonl_guess_field(r->v, r->n, &other, NULL) == 0)
             err_hint(err, "choose another with --field %s, or --on-error skip", other);
@@ -71,8 +83,8 @@ static int too_long(const struct docs *d, const struct piece *r, struct err *err
 static int record(const struct docs *d, struct part *p, const struct piece *r, bool is_text,
                   struct err *err) {
     int rc = p->too_long || r->n > d->opts.max_record ? too_long(d, r, err)
-             : is_text                                ? text_doc(p, r, err)
-                                                      : json_doc(p, r, err);
+             : is_text                                ? text_doc(d, p, r, err)
+                                                      : json_doc(d, p, r, err);
     if (rc == ERR_DATA)
         err_prefix(err, "%s:%llu:%llu", d->list->v[r->file].name, (unsigned long long)err->line,
                    (unsigned long long)err->column);
@@ -164,7 +176,7 @@ bool docs_choose_field(struct docs *d, const struct part *p) {
     char *field;
     if (d->field || p->is_text || p->too_long) return d->field != NULL;
     for (int i = 0; i < RECORDS_MAX && next_line(p, &at, &line_no, &r); i++) {
-        if (jsonl_guess_field(r.v, r.n, &field, NULL) < 0) continue;
+        if (!docs_where(d, r.v, r.n) || jsonl_guess_field(r.v, r.n, &field, NULL) < 0) continue;
         bool better = !d->field || rank(field) < rank(d->field);
         free(better ? d->field : field);
         if (better) d->field = field;

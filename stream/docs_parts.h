@@ -2,6 +2,7 @@
  *
  *   docs_read.c     reader threads: files ─▶ parts (bytes cut at newlines), a queue per file
  *   docs_extract.c  a part's bytes ─▶ its documents, and what to do with bad records
+ *   docs_where.c    --where and --sample, for docs_extract.c
  *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
  *   docs_order.c    skip, take, shuffle: the same, one at a time
  *
@@ -120,6 +121,11 @@ void docs_readers_end(struct docs *d);
 void docs_extract(struct docs *d, struct part *p);
 /* Tries to choose the field by the records of p; true once there is one. Lock held. */
 bool docs_choose_field(struct docs *d, const struct part *p);
+
+/* docs_where.c: whether a record is one of those wanted, by its fields and by its text. */
+int docs_where_check(const struct docs *d, struct err *err);
+bool docs_where(const struct docs *d, const char *line, size_t n);
+bool docs_sampled(const struct docs *d, const char *text, size_t n);
 
 /* docs_order.c */
 int order_new(struct docs *d, struct err *err);

@@ -17,7 +17,7 @@
 #include "stream/source.h"
 #include "tools/common.h"
 
-enum { INPUT_ROWS = 8 };
+enum { INPUT_ROWS = 10 };
 
 struct input {
     struct docs_opts opts;

@@ -1,14 +1,6 @@
 /* --order hf5 and hf4 give what `datasets` gave, record for record
  * (tests/golden/datasets-order). */
-#include "stream_help.h"
-#include "stream/docs.h"
-
-static int see(void *ctx, struct batch *b, int thread, struct err *err) {
-    struct buf *to = ctx;
-    (void)thread, (void)err;
-    for (size_t i = 0; i < b->n; i++) buf_printf(to, NULL, " %.*s", (int)b->v[i].n, b->v[i].text);
-    return 0;
-}
+#include "docs_help.h"
 
 /* Shard s holds the records s:0 … s:(6+s). */
 static void put_shards(const char *dir, int n) {
@@ -20,20 +12,6 @@ static void put_shards(const char *dir, int n) {
         put(dir, name, b.v, b.n);
         buf_release(&b);
     }
-}
-
-static int read_all(const char *dir, const struct docs_opts *o, struct buf *to, struct err *err) {
-    struct source_list list = {0};
-    struct docs *d;
-    to->n = 0;
-    int rc = source_resolve(&list, dir, NULL, NULL, err);
-    if (rc == 0) rc = docs_open(&d, &list, o, err);
-    if (rc == 0) {
-        rc = docs_run(d, o->threads, NULL, see, to, err);
-        docs_close(d, NULL);
-    }
-    source_list_release(&list);
-    return rc;
 }
 
 /* "hf5 shards=5 buffer=10 seed=1 epoch=2 skip=0 take=0 : 4:0 4:1 …" */

@@ -1,5 +1,5 @@
-/* What the tests of codecs, JSON lines and documents share: a folder of their own, files put into it,
- * bytes packed with the libraries themselves. */
+/* What the tests of codecs, JSON lines and documents share: a folder of their own, files put into
+ * it, bytes packed with the libraries themselves. */
 #ifndef LORY_TESTS_STREAM_HELP_H
 #define LORY_TESTS_STREAM_HELP_H
 
@@ -111,8 +111,8 @@ static inline void memory_close(void *ctx) {
     (void)ctx;
 }
 
-/* Reads all of v[0..n) through a codec, `piece` stored bytes and `step` plain bytes at a time; returns 0
- * or the failure. */
+/* Reads all of v[0..n) through a codec, `piece` stored bytes and `step` plain bytes at a time;
+ * returns 0 or the failure. */
 static inline int decode(const char *name, const void *v, size_t n, size_t piece, size_t step,
                          struct buf *out, struct err *err) {
     struct memory_feed f = {v, n, 0, piece};
