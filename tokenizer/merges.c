@@ -221,7 +221,6 @@ static int fill_cells(struct trainer *t, const struct words *w, struct err *err)
                        (unsigned long long)n);
     t->cell = mem_array(n, sizeof *t->cell);
     if (!t->cell) return err_nomem(err, n * sizeof *t->cell);
-    t->n_cells = n;
     struct cell *c = t->cell;
     *c++ = (struct cell){BETWEEN, 0};
     int rc = 0;
@@ -240,6 +239,7 @@ static int fill_cells(struct trainer *t, const struct words *w, struct err *err)
         }
         *c++ = (struct cell){BETWEEN, 0};
     }
+    t->n_cells = (uint64_t)(c - t->cell); /* less than n where bytes are not in the alphabet */
     u32s_release(&ids);
     return rc;
 }
@@ -454,7 +454,7 @@ static int learn(struct trainer *t, uint32_t vocab, const struct log *log, bool 
 
 static int prepare(struct trainer *t, struct words *words, struct err *err) {
     const struct bpe_train_opts *o = t->opts;
-    int rc = merges_vocab_init(&t->vocab, o, err);
+    int rc = merges_vocab_init(&t->vocab, o, words, err);
     /* Of n merges the last has a count around (all pieces) / n / 20 in code and prose; a floor a
      * little below that keeps few pairs for nothing and is seldom too high. */
     t->lowest = o->min_frequency > 1 ? o->min_frequency : 1;

@@ -102,7 +102,7 @@ int bpe_train_ref(struct tokenizer **ret, const struct words *words,
     *ret = NULL;
     struct merges_vocab v;
     size_t n = words_distinct(words), bytes = 0;
-    int rc = merges_vocab_init(&v, opts, err);
+    int rc = merges_vocab_init(&v, opts, words, err);
     struct word *list = mem_array(n + 1, sizeof *list);
     if (rc == 0 && !list) rc = err_nomem(err, n * sizeof *list);
     if (rc == 0) rc = read_words(words, &v, list, &bytes, err);

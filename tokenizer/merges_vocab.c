@@ -47,9 +47,42 @@ int merges_vocab_add_special(struct merges_vocab *v, const char *text, struct er
     return add_token(v, text, strlen(text), (uint32_t)(v->unmapped.n - was), err);
 }
 
-int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts, struct err *err) {
+struct frequency {
+    uint64_t count;
+    uint32_t character; /* as mapped */
+};
+
+static int by_frequency(const void *x, const void *y) {
+    const struct frequency *a = x, *b = y;
+    if (a->count != b->count) return a->count > b->count ? -1 : 1;
+    return a->character < b->character ? -1 : 1;
+}
+
+/* Which bytes get a token. */
+static void choose_alphabet(const struct bpe_train_opts *opts, const struct words *words,
+                            bool keep[256]) {
+    struct frequency of[256];
+    bool limited = opts->limit_alphabet && opts->limit_alphabet < 256;
+    for (int i = 0; i < 256; i++) of[i] = (struct frequency){0, bytemap_char((uint8_t)i)};
+    for (uint64_t i = 0; (limited || opts->seen_alphabet) && i < words_distinct(words); i++) {
+        size_t n;
+        uint64_t count;
+        const char *p = words_get(words, i, &n, &count);
+        for (size_t k = 0; k < n; k++) of[(uint8_t)p[k]].count += count;
+    }
+    qsort(of, 256, sizeof *of, by_frequency);
+    for (uint32_t i = 0; i < 256; i++) {
+        bool there = of[i].count || !opts->seen_alphabet;
+        keep[bytemap_byte(of[i].character)] = there && (!limited || i < opts->limit_alphabet);
+    }
+}
+
+int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
+                      const struct words *words, struct err *err) {
+    bool keep[256];
     *v = (struct merges_vocab){0};
     if (opts->extend) return merges_vocab_extend(v, opts, err);
+    choose_alphabet(opts, words, keep);
     int rc = u64s_push(&v->start, 0, err);
     for (size_t i = 0; rc == 0 && i < opts->n_specials; i++) {
         if (!*opts->specials[i]) return err_set(err, ERR_USAGE, "a special token may not be empty");
@@ -57,9 +90,11 @@ int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
     }
     for (int i = 0; rc == 0 && i < 256; i++) {
         char byte = (char)(opts->byte_order ? i : bytemap_order()[i]);
-        uint32_t id = find_special(v, &byte, 1);
+        uint32_t id = find_special(v, &byte, 1), *to = &v->byte_id[(uint8_t)byte];
+        *to = TOKENIZER_NO_ID;
+        if (!keep[(uint8_t)byte]) continue;
         if (id != TOKENIZER_NO_ID && (rc = check_reuse(v, id, err)) < 0) break;
-        v->byte_id[(uint8_t)byte] = id == TOKENIZER_NO_ID ? v->n : id;
+        *to = id == TOKENIZER_NO_ID ? v->n : id;
         if (id == TOKENIZER_NO_ID) rc = add_token(v, &byte, 1, 1, err);
     }
     return rc;
@@ -69,7 +104,10 @@ int merges_vocab_cut(const struct merges_vocab *v, const char *word, size_t n, s
                      struct err *err) {
     if (v->old) return encode_piece(v->encoder, word, n, out, err);
     int rc = u32s_reserve(out, n, err);
-    for (size_t i = 0; i < n && rc == 0; i++) out->v[out->n++] = v->byte_id[(uint8_t)word[i]];
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        uint32_t id = v->byte_id[(uint8_t)word[i]];
+        if (id != TOKENIZER_NO_ID) out->v[out->n++] = id;
+    }
     return rc;
 }
 

@@ -16,7 +16,7 @@
 
 struct merges_vocab {
     uint32_t n;               /* tokens so far                                        */
-    uint32_t byte_id[256];    /* id of each byte                                      */
+    uint32_t byte_id[256];    /* id of each byte, TOKENIZER_NO_ID: not in the alphabet */
     struct u32s len;          /* (n) bytes of each token, as the merges count them    */
     struct buf bytes;         /* the tokens, one after the other                      */
     struct u64s start;        /* (n + 1)                                              */
@@ -35,7 +35,9 @@ struct merges_vocab {
     char *joined;            /* room for it                             */
 };
 
-int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts, struct err *err);
+/* `words` tell which bytes are frequent. */
+int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
+                      const struct words *words, struct err *err);
 /* Appends the tokens that a word consists of before the first merge. */
 int merges_vocab_cut(const struct merges_vocab *v, const char *word, size_t n, struct u32s *out,
                      struct err *err);

@@ -64,6 +64,11 @@ struct bpe_train_opts {
     uint32_t max_token_length; /* HF's rule (strictly less); 0: no limit                       */
     const char *pattern;       /* written into the tokenizer; NULL: that of `like`, or "gpt2"  */
 
+    /* The alphabet: all 256 bytes, or only those that occur; at most limit_alphabet of them (0: no
+     * limit), the most frequent, among equals the smaller mapped character. Bytes that are not in
+     * it are left out of words, so that their neighbours become neighbours of each other (HF). */
+    bool seen_alphabet;
+    uint32_t limit_alphabet;
     /* Bytes get their ids by value, not by mapped character: among equal counts the smaller pair
      * of ids wins, as rustbpe has it. */
     bool byte_order;
@@ -71,8 +76,8 @@ struct bpe_train_opts {
      * or NULL: GPT-2's. */
     const struct tokenizer *like;
     /* Goes on from this vocabulary (extend.c): its ids, merges, specials and settings stay; then
-     * come the specials, then the new merges. Takes the place of `like`, `pattern` and
-     * `byte_order`; or NULL. */
+     * come the specials, then the new merges. Takes the place of `like`, `pattern`, `byte_order`
+     * and the alphabet; or NULL. */
     const struct tokenizer *extend;
 };
 

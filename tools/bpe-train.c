@@ -17,10 +17,10 @@
 #include "tools/common.h"
 
 struct options {
-    uint64_t vocab, min_frequency, max_token_length, memory;
+    uint64_t vocab, min_frequency, max_token_length, limit_alphabet, memory;
     struct strs special; /* as given */
     bool no_special;
-    const char *output, *mode, *pattern, *counts_out, *nested, *tie, *like, *extend;
+    const char *output, *mode, *pattern, *counts_out, *nested, *tie, *like, *extend, *alphabet;
     struct strs from_counts;
     struct docs_opts docs;
 };
@@ -197,6 +197,8 @@ static void add_options(cJSON *tree, const struct run *r, const struct made *m) 
     cJSON_AddNumberToObject(t, "max_token_length", (double)o->max_token_length);
     cJSON_AddStringToObject(t, "mode", o->mode);
     cJSON_AddStringToObject(t, "tie", o->tie);
+    cJSON_AddStringToObject(t, "initial_alphabet", o->alphabet);
+    cJSON_AddNumberToObject(t, "limit_alphabet", (double)o->limit_alphabet);
     cJSON_AddStringToObject(t, "pattern", tokenizer_pattern(m->tokenizer));
     if (o->like) cJSON_AddStringToObject(t, "like", o->like);
     if (o->extend) cJSON_AddStringToObject(t, "extend", o->extend);
@@ -271,7 +273,7 @@ static void warn_of_size(const struct run *r, const struct made *m) {
         log_warn(&r->t->log, "the text has no more pairs to merge%s: %u tokens instead of %u",
                  r->o->min_frequency > 1 ? " that occur so often" : "", size, m->vocab);
     else if (size > m->vocab)
-        log_warn(&r->t->log, "%u tokens instead of %u: special tokens and all 256 bytes are needed",
+        log_warn(&r->t->log, "%u tokens instead of %u: special tokens and the alphabet are needed",
                  size, m->vocab);
 }
 
@@ -281,6 +283,8 @@ static int learn(struct run *r, struct err *err) {
                                .n_specials = r->specials.n,
                                .min_frequency = o->min_frequency,
                                .max_token_length = (uint32_t)o->max_token_length,
+                               .seen_alphabet = strcmp(o->alphabet, "none") == 0,
+                               .limit_alphabet = (uint32_t)o->limit_alphabet,
                                .byte_order = strcmp(o->tie, "bytes") == 0,
                                .pattern = o->pattern,
                                .like = o->like ? r->like : NULL,
@@ -372,11 +376,13 @@ static int plan_nested(struct run *r, struct err *err) {
 
 /* --extend takes all of a tokenizer, or nothing. */
 static int check_extend(const struct options *o, struct err *err) {
-    const char *other = o->like                     ? "--like"
-                        : o->pattern                ? "--pattern"
-                        : o->no_special             ? "--no-special"
-                        : strcmp(o->tie, "hf") != 0 ? "--tie"
-                                                    : NULL;
+    const char *other = NULL;
+    if (o->like) other = "--like";
+    if (o->pattern) other = "--pattern";
+    if (o->no_special) other = "--no-special";
+    if (strcmp(o->tie, "hf") != 0) other = "--tie";
+    if (strcmp(o->alphabet, "bytes") != 0) other = "--initial-alphabet";
+    if (o->limit_alphabet) other = "--limit-alphabet";
     return other ? err_set(err, ERR_USAGE, "--extend and %s exclude each other", other) : 0;
 }
 
@@ -492,7 +498,8 @@ static const char examples[] =
     "bpe-train --from-counts 1.tsv --from-counts 2.tsv --vocab 8192\tfrom all counted words";
 
 int main(int argc, char **argv) {
-    struct options o = {.vocab = 32768, .mode = "docs", .tie = "hf", .docs = docs_defaults};
+    struct options o = {
+        .vocab = 32768, .mode = "docs", .tie = "hf", .alphabet = "bytes", .docs = docs_defaults};
     enum { VOCAB = 1 }; /* its place in the table */
     struct opt opts[32] = {
         {"Vocabulary", .type = OPT_GROUP},
@@ -511,6 +518,12 @@ int main(int argc, char **argv) {
          .max = 1e18},
         {"max-token-length", 0, OPT_U64, &o.max_token_length, "N",
          "tokens stay shorter than this many bytes (0: no limit)", .max = 0x7fffffff},
+        {"initial-alphabet", 0, OPT_CHOICE, &o.alphabet, "WHICH",
+         "tokens from the start: all 256 bytes, or none but those that occur",
+         .choices = "bytes|none"},
+        {"limit-alphabet", 0, OPT_U64, &o.limit_alphabet, "N",
+         "only the N most frequent bytes; of equals those first in HF's order; others are left out",
+         .max = 256},
         {"tie", 0, OPT_CHOICE, &o.tie, "ORDER",
          "of the bytes' ids, which decide among equal counts: HF's, or by value as rustbpe's",
          .choices = "hf|bytes"},

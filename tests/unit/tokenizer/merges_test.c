@@ -194,6 +194,30 @@ static void too_small_a_vocabulary_has_all_bytes(void **state) {
     words_free(w);
 }
 
+/* Of blank and b, both twice, b is the smaller mapped character. Without blanks " bb" is "bb". */
+static void the_alphabet_is_limited(void **state) {
+    (void)state;
+    struct bpe_train_opts o = {.vocab = 5, .seen_alphabet = true, .limit_alphabet = 2};
+    const char *text = "aaa bb c";
+    check_merges(words_of(text), &o, "a a\nb b\naa a\n");
+    o.limit_alphabet = 3; /* a b blank */
+    o.vocab = 6;
+    check_merges(words_of(text), &o, "a a\nb b\n\xc4\xa0 bb\n");
+    o.seen_alphabet = false; /* the same: bytes that do not occur come last */
+    check_merges(words_of(text), &o, "a a\nb b\n\xc4\xa0 bb\n");
+    o.limit_alphabet = 0;
+    o.seen_alphabet = true;
+    o.vocab = 0;
+    struct words *w = words_of(text);
+    struct tokenizer *t;
+    assert_int_equal(bpe_train(&t, w, &o, NULL, NULL, NULL, NULL), 0);
+    assert_int_equal(tokenizer_size(t), 4);
+    assert_int_equal(tokenizer_find(t, "c", 1), 2);
+    assert_int_equal(tokenizer_find(t, " ", 1), 3);
+    tokenizer_free(t);
+    words_free(w);
+}
+
 /* ------------------------------------------------------------------ after another tokenizer */
 
 /* Twelve tokens are enough to take settings from. "[P]" is an added token of ordinary text. */
@@ -284,6 +308,11 @@ struct random_case {
     struct bpe_train_opts opts;
 };
 
+static void with_all_bytes(struct random_case *c) {
+    c->opts.seen_alphabet = false;
+    c->opts.limit_alphabet = 0;
+}
+
 /* Words over few letters, so that ties, overlaps and long runs are common. */
 static void random_case(struct rng *r, struct random_case *c) {
     uint64_t letters = 1 + rng_below(r, 5), words = 1 + rng_below(r, 60);
@@ -298,13 +327,15 @@ static void random_case(struct rng *r, struct random_case *c) {
     size_t n = rng_below(r, 3) ? 0 : rng_below(r, 5);
     for (size_t i = 0; i < n; i++)
         c->specials[i] = pool_of_specials[rng_below(r, sizeof pool_of_specials / sizeof(char *))];
-    c->opts = (struct bpe_train_opts){.vocab = 256 + (uint32_t)rng_below(r, 80),
-                                      .specials = c->specials,
-                                      .n_specials = n,
-                                      .byte_order = rng_below(r, 4) == 0,
-                                      .min_frequency = rng_below(r, 2) ? 0 : rng_below(r, 8),
-                                      .max_token_length =
-                                          rng_below(r, 3) ? 0 : (uint32_t)rng_below(r, 9)};
+    c->opts = (struct bpe_train_opts){
+        .vocab = 256 + (uint32_t)rng_below(r, 80),
+        .specials = c->specials,
+        .n_specials = n,
+        .byte_order = rng_below(r, 4) == 0,
+        .seen_alphabet = rng_below(r, 4) == 0,
+        .limit_alphabet = rng_below(r, 5) ? 0 : (uint32_t)rng_below(r, 8),
+        .min_frequency = rng_below(r, 2) ? 0 : rng_below(r, 8),
+        .max_token_length = rng_below(r, 3) ? 0 : (uint32_t)rng_below(r, 9)};
 }
 
 static void random_words_as_the_textbook(void **state) {
@@ -412,6 +443,7 @@ static void extending_is_training_longer(void **state) {
         for (int i = 0; i < 3; i++) {
             struct rng r = {.key = round};
             random_case(&r, &c);
+            with_all_bytes(&c);
             c.specials[0] = TOKENIZER_EOT;
             c.opts.n_specials = round & 1;
             c.opts.vocab = i == 0 ? 280 : 330;
@@ -451,6 +483,7 @@ static void extending_as_the_textbook(void **state) {
         struct tokenizer *ref, *fast;
         struct err err = {0};
         random_case(&r, &c);
+        with_all_bytes(&c);
         struct tokenizer *old = trained(c.w, &c.opts, pool);
         random_case(&more, &c);
         c.opts.vocab = tokenizer_size(old) + (uint32_t)rng_below(&more, 60);
@@ -588,6 +621,7 @@ int main(void) {
         cmocka_unit_test(a_merge_that_spells_a_special_takes_its_id),
         cmocka_unit_test(a_special_spelled_like_other_bytes_is_refused),
         cmocka_unit_test(too_small_a_vocabulary_has_all_bytes),
+        cmocka_unit_test(the_alphabet_is_limited),
         cmocka_unit_test(settings_are_taken_over),
         cmocka_unit_test(a_post_processor_without_its_special_is_refused),
         cmocka_unit_test(random_words_as_the_textbook),
