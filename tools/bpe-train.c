@@ -127,11 +127,9 @@ static int count(struct run *r, struct err *err) {
                            .threads = pool_threads(r->pool),
                            .memory = o->memory,
                            .spill_dir = r->spill_dir};
-    if (o->from_counts.n && r->t->operands->n)
-        return err_set(err, ERR_USAGE,
-                       "--from-counts takes the place of sources; %s is one too many",
-                       r->t->operands->v[0]);
     int rc = o->memory ? file_mkdirs(r->spill_dir, err) : 0;
+    for (size_t i = 0; o->from_counts.n && i < r->t->operands->n && rc == 0; i++)
+        rc = strs_push(&o->from_counts, r->t->operands->v[i], err); /* --from-counts *.tsv */
     if (rc == 0) rc = words_new(&r->words, &w, err);
     if (rc < 0) return rc;
     if (!o->from_counts.n) rc = count_documents(r, err);
@@ -495,7 +493,7 @@ static const char examples[] =
     "bpe-train --nested 12500,32768,50257\ttok-12500/, tok-32768/ and tok-50257/ from one run\n"
     "bpe-train --mode lines --min-frequency 2 text/\tas HF's train() from text files\n"
     "bpe-train part-1/ --vocab 0 --counts-out 1.tsv\tcounts only, to be spread over machines\n"
-    "bpe-train --from-counts 1.tsv --from-counts 2.tsv --vocab 8192\tfrom all counted words";
+    "bpe-train --from-counts *.tsv --vocab 8192\tfrom all counted words, added up";
 
 int main(int argc, char **argv) {
     struct options o = {
@@ -532,7 +530,7 @@ int main(int argc, char **argv) {
         {"mode", 0, OPT_CHOICE, &o.mode, "UNIT", "a text is a document, or each line of one",
          .choices = "docs|lines"},
         {"from-counts", 0, OPT_STRS, &o.from_counts, "FILE",
-         "lines COUNT<TAB>WORD (\\xHH for a byte) instead of sources (repeatable; counts add up)"},
+         "lines COUNT<TAB>WORD (\\xHH for a byte) instead of sources; operands are such files too"},
         {"counts-out", 0, OPT_STR, &o.counts_out, "FILE",
          "also write the words and their counts, for --from-counts"},
         {"memory", 0, OPT_U64, &o.memory, "SIZE",
