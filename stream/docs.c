@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include "stream/docs_parts.h"
 
 const struct docs_opts docs_defaults = {
@@ -367,7 +369,10 @@ static int open_files(struct docs *d, const struct source_list *list, struct err
     }
     if (!known) d->totals.stored_total = 0;
     int rc = make_lanes(d, err);
-    return rc < 0 ? rc : codec_open(&d->first, &list->v[d->sequence[0]], d->opts.hub, err);
+    if (rc < 0) return rc;
+    d->wake = eventfd(0, EFD_CLOEXEC);
+    if (d->wake < 0) return err_errno(err, "eventfd");
+    return docs_open_file(d, d->sequence[0], &d->first, &d->first_live, err);
 }
 
 int docs_open(struct docs **ret, const struct source_list *list, const struct docs_opts *opts,
@@ -377,6 +382,7 @@ int docs_open(struct docs **ret, const struct source_list *list, const struct do
     d->opts = *opts;
     d->list = list;
     d->stop_seq = UINT64_MAX;
+    d->wake = -1;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->more, NULL);
     pthread_cond_init(&d->room, NULL);
@@ -422,6 +428,7 @@ int docs_close(struct docs *d, struct err *err) {
         part_free(p);
     }
     codec_close(d->first);
+    if (d->wake >= 0) close(d->wake);
     order_free(d->order);
     pthread_mutex_destroy(&d->lock);
     pthread_cond_destroy(&d->more);

@@ -75,6 +75,8 @@ struct docs {
     const struct source_list *list;
     uint32_t *sequence;  /* the files in the order they are read         */
     struct codec *first; /* of sequence[0], until its reader takes it    */
+    int first_live;      /* its descriptor, see feed_live()              */
+    int wake;            /* eventfd: readable once the readers are to end */
     struct outfile *rejects;
     struct order *order; /* skip, take, shuffle; NULL: none      */
 
@@ -114,6 +116,7 @@ void docs_count(struct docs *d, const struct part *p);
 /* docs_read.c */
 /* What a queued part counts against the budget. */
 uint64_t part_cost(const struct docs *d, const struct part *p);
+int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live, struct err *err);
 int docs_readers_start(struct docs *d, struct err *err);
 void docs_readers_end(struct docs *d);
 

@@ -4,10 +4,15 @@
  *
  *   part:   [record\n record\n record\n | rec…]  the cut-off record begins the next part
  *
+ * A pipe may fall silent: the whole records that have come are handed on before waiting for more.
+ *
  * Bound: a reader waits while the queues hold `budget` bytes, except that the files being taken
  * from may always have half of it: whoever is waited for never waits. */
 #include <string.h>
+#include <sys/eventfd.h>
 #include "stream/docs_parts.h"
+#include "stream/feed.h"
+#include "stream/remote.h"
 
 /* Small parts are not free either: many small files must not be all in memory. */
 uint64_t part_cost(const struct docs *d, const struct part *p) {
@@ -30,6 +35,8 @@ struct reading {
     struct codec *codec;
     struct part *p; /* being filled */
     uint64_t line;  /* number of its first record */
+    int live;       /* a pipe's descriptor, else -1 */
+    size_t scanned; /* so many of the part's bytes hold no newline */
 };
 
 /* Queues p, waiting for room. False: the readers are to end (p is gone). */
@@ -90,7 +97,15 @@ static void push_failure(struct reading *r, const struct err *failed) {
     push_last(r);
 }
 
-/* Reads until the part holds `want` bytes. 1; 0 at the end of the file. */
+static bool has_records(struct reading *r) {
+    const struct buf *b = &r->p->data;
+    if (b->n > r->scanned && memrchr(b->v + r->scanned, '\n', b->n - r->scanned)) return true;
+    r->scanned = b->n;
+    return false;
+}
+
+/* Reads until the part holds `want` bytes, or holds records and the pipe is silent. 1; 0 at the end
+ * of the file. */
 static int fill(struct reading *r, size_t want, struct err *err) {
     struct buf *b = &r->p->data;
     while (b->n < want) {
@@ -98,6 +113,7 @@ static int fill(struct reading *r, size_t want, struct err *err) {
             int rc = buf_reserve(b, want - b->n, err);
             if (rc < 0) return rc;
         }
+        if (r->live >= 0 && feed_waits(r->live) && has_records(r)) return 1;
         long got = codec_read(r->codec, b->v + b->n, want - b->n, err);
         if (got <= 0) return (int)got;
         b->n += (size_t)got;
@@ -128,6 +144,7 @@ static int cut(struct reading *r, size_t end, struct err *err) {
     p->first_line = r->line;
     r->line += count_lines(p->data.v, end);
     r->p = next;
+    r->scanned = 0;
     return push(r, p) ? 1 : 0;
 }
 
@@ -138,7 +155,7 @@ static int drop_record(struct reading *r, struct err *err) {
     int rc = 1;
     char *end;
     while (!(end = memchr(b->v, '\n', b->n)) && rc > 0) {
-        b->n = 0;
+        b->n = r->scanned = 0;
         rc = fill(r, r->d->opts.batch_bytes, err);
     }
     if (rc < 0) return rc;
@@ -153,6 +170,7 @@ static int drop_record(struct reading *r, struct err *err) {
     p->too_long = true;
     p->first_line = r->line++;
     r->p = next;
+    r->scanned = 0;
     if (!push(r, p)) return 0;
     return end ? 1 : 2; /* 2: the file ended too; its last part is still to be queued */
 }
@@ -183,6 +201,7 @@ static int read_jsonl(struct reading *r, struct err *err) {
 /* The whole file is one document. */
 static int read_text(struct reading *r, struct err *err) {
     uint64_t max = r->d->opts.max_record;
+    r->live = -1; /* one record to the end, however long that takes */
     size_t want = r->p->data.n > (64 << 10) ? 2 * r->p->data.n : 64 << 10;
     int rc;
     while ((rc = fill(r, want, err)) > 0) {
@@ -224,14 +243,25 @@ static bool is_text(const struct docs *d, const char *name, const struct buf *he
     return i < head->n && head->v[i] != '{';
 }
 
+int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live, struct err *err) {
+    const struct source_file *src = &d->list->v[file];
+    struct feed feed;
+    *live = -1;
+    if (remote_is_http(src->path)) return codec_open(ret, src, d->opts.hub, err);
+    int rc = feed_live(src->path, d->wake, &feed, live, err);
+    return rc < 0 ? rc : codec_open_feed(ret, src->name, feed, err);
+}
+
 static int read_file(struct reading *r, struct err *err) {
     struct docs *d = r->d;
     const struct source_file *src = &d->list->v[r->file];
     int rc = 0;
     r->p = part_new(d);
     if (!r->p) return err_nomem(err, sizeof *r->p);
-    if (r->file == d->sequence[0]) r->codec = d->first, d->first = NULL;
-    if (!r->codec) rc = codec_open(&r->codec, src, d->opts.hub, err);
+    if (r->file == d->sequence[0])
+        r->codec = d->first, r->live = d->first_live, d->first = NULL;
+    else
+        rc = docs_open_file(d, r->file, &r->codec, &r->live, err);
     if (rc < 0) return rc;
     size_t head = 4096 < d->opts.batch_bytes ? 4096 : d->opts.batch_bytes;
     rc = fill(r, head, err);
@@ -277,6 +307,7 @@ void docs_readers_end(struct docs *d) {
     d->quit = true;
     pthread_cond_broadcast(&d->room);
     pthread_mutex_unlock(&d->lock);
+    if (d->wake >= 0) eventfd_write(d->wake, 1);
     for (int i = 0; i < d->n_readers; i++) pthread_join(d->readers[i], NULL);
     d->n_readers = 0;
 }

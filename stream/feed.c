@@ -1,28 +1,40 @@
 /* Feeds from descriptors, and the read-ahead for slow ones: see feed.h.
  *
- *   feed_ahead:   thread ─▶ [block][block][block][block] ─▶ read()      a ring; `head` counts blocks
- *                 filled, `tail` blocks emptied; both only grow */
+ *   feed_ahead:   thread ─▶ [block][block][block][block] ─▶ read()      a ring; `head` counts
+ *                 blocks filled, `tail` blocks emptied; both only grow */
 #include "stream/feed.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ------------------------------------------------------------------ descriptors */
 
 struct fd_feed {
-    int fd;
+    int fd, wake; /* wake: -1 if nobody wakes it */
     char *name;
 };
+
+/* Waits until there is something to read, or somebody wakes us. */
+static int wait_for(const struct fd_feed *f, struct err *err) {
+    struct pollfd v[] = {{.fd = f->fd, .events = POLLIN}, {.fd = f->wake, .events = POLLIN}};
+    while (poll(v, 2, -1) < 0)
+        if (errno != EINTR) return err_errno(err, "%s", f->name);
+    return v[1].revents ? err_set(err, ERR_STOPPED, "interrupted") : 0;
+}
 
 static long fd_read(void *ctx, void *bytes, size_t n, struct err *err) {
     struct fd_feed *f = ctx;
     for (;;) {
+        int rc = f->wake < 0 ? 0 : wait_for(f, err);
+        if (rc < 0) return rc;
         ssize_t got = read(f->fd, bytes, n);
         if (got >= 0) return (long)got;
         if (errno != EINTR) return err_errno(err, "%s", f->name);
@@ -44,7 +56,7 @@ static int fd_feed(int fd, const char *name, struct feed *ret, struct err *err) 
         free(copy);
         return err_nomem(err, sizeof *f);
     }
-    *f = (struct fd_feed){fd, copy};
+    *f = (struct fd_feed){fd, -1, copy};
     *ret = (struct feed){fd_read, fd_close, f};
     return 0;
 }
@@ -60,6 +72,23 @@ int feed_file(const char *path, struct feed *ret, struct err *err) {
 
 int feed_stdin(struct feed *ret, struct err *err) {
     return fd_feed(STDIN_FILENO, "stdin", ret, err);
+}
+
+int feed_live(const char *path, int wake, struct feed *ret, int *live, struct err *err) {
+    struct stat is;
+    int rc = strcmp(path, "-") ? feed_file(path, ret, err) : feed_stdin(ret, err);
+    *live = -1;
+    if (rc < 0) return rc;
+    struct fd_feed *f = ret->ctx;
+    if (fstat(f->fd, &is) < 0 || S_ISREG(is.st_mode)) return 0;
+    f->wake = wake;
+    *live = f->fd;
+    return 0;
+}
+
+bool feed_waits(int live) {
+    struct pollfd v = {.fd = live, .events = POLLIN};
+    return poll(&v, 1, 0) == 0;
 }
 
 /* ------------------------------------------------------------------ read ahead */

@@ -2,6 +2,7 @@
 #ifndef LORY_STREAM_FEED_H
 #define LORY_STREAM_FEED_H
 
+#include <stdbool.h>
 #include "base/err.h"
 #include "stream/codec.h"
 
@@ -9,7 +10,14 @@
 int feed_file(const char *path, struct feed *ret, struct err *err);
 /* Standard input; closing the feed leaves the descriptor open. */
 int feed_stdin(struct feed *ret, struct err *err);
-/* The same bytes as `from`, read ahead by a thread (1 MiB at most). Closes `from` when it is closed. */
+/* A local file, or standard input for "-", that does not wait for ever: where reads may wait (a
+ * pipe, a terminal), they fail with ERR_STOPPED as soon as `wake`, the caller's, is readable. *live
+ * is then the descriptor that is read, else -1. */
+int feed_live(const char *path, int wake, struct feed *ret, int *live, struct err *err);
+/* Whether a read of that descriptor would wait. */
+bool feed_waits(int live);
+/* The same bytes as `from`, read ahead by a thread (1 MiB at most). Closes `from` when it is
+ * closed. */
 int feed_ahead(struct feed from, struct feed *ret, struct err *err);
 
 #endif

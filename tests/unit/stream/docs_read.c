@@ -434,30 +434,82 @@ static void *stop_soon(void *ctx) {
     return NULL;
 }
 
-/* A reader that waits for a pipe nobody writes to: the worker is let go at once. */
+/* A pipe that holds some records and stays open. */
+struct silent {
+    int ends[2];
+    struct source_list list;
+    struct docs *docs;
+};
+
+static void open_silent(struct silent *s, const void *text, size_t n, const struct docs_opts *o) {
+    char path[64];
+    struct err err = {0};
+    *s = (struct silent){0};
+    assert_int_equal(pipe(s->ends), 0);
+    snprintf(path, sizeof path, "/dev/fd/%d", s->ends[0]);
+    assert_int_equal(write(s->ends[1], text, n), n);
+    assert_ok(source_resolve(&s->list, path, NULL, NULL, &err), err);
+    assert_ok(docs_open(&s->docs, &s->list, o, &err), err);
+}
+
+/* Closed while its reader waits: the writing end is open all the time. */
+static void close_silent(struct silent *s) {
+    assert_int_equal(docs_close(s->docs, NULL), 0);
+    source_list_release(&s->list);
+    close(s->ends[0]);
+    close(s->ends[1]);
+}
+
+/* Those who wait for a pipe nobody writes to are let go at once: who asks for a batch by
+ * docs_stop(), the reader by docs_close(). */
 static void stop_wakes_those_who_wait(void **state) {
-    char path[1024];
-    struct source_list list = {0};
-    struct docs *d;
+    struct silent s;
     struct batch *b;
     struct err err = {0};
     pthread_t thread;
-    int ends[2];
     (void)state;
-    assert_int_equal(pipe(ends), 0);
-    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
-    assert_int_equal(write(ends[1], "{\"text\": \"a\"}\n", 14), 14);
-    assert_ok(source_resolve(&list, path, NULL, NULL, &err), err);
-    struct docs_opts o = docs_defaults;
-    o.batch_bytes = 64;
-    assert_ok(docs_open(&d, &list, &o, &err), err);
-    assert_int_equal(pthread_create(&thread, NULL, stop_soon, d), 0);
-    assert_int_equal(docs_next(d, &b, &err), ERR_STOPPED);
+    open_silent(&s, "{\"text\": \"a\"}\n{\"te", 18, &docs_defaults);
+    assert_int_equal(docs_next(s.docs, &b, &err), 1);
+    assert_int_equal(b->n, 1);
+    docs_release(s.docs, b);
+    assert_int_equal(pthread_create(&thread, NULL, stop_soon, s.docs), 0);
+    assert_int_equal(docs_next(s.docs, &b, &err), ERR_STOPPED);
     pthread_join(thread, NULL);
-    close(ends[1]);
-    docs_close(d, NULL);
-    close(ends[0]);
-    source_list_release(&list);
+    close_silent(&s);
+}
+
+/* What has come is handed out without waiting for more, record by record if they come so, and
+ * these in pieces. */
+static void a_slow_pipe(void **state) {
+    struct buf z = {0};
+    struct docs_opts o = docs_defaults;
+    struct silent s;
+    struct batch *b;
+    struct err err = {0};
+    (void)state;
+    open_silent(&s, "{\"text\": \"0\"}\n", 14, &o);
+    for (int i = 0; i < 20; i++) {
+        char line[32];
+        assert_int_equal(docs_next(s.docs, &b, &err), 1);
+        assert_int_equal(b->n, 1);
+        assert_int_equal(b->v[0].text[0], "0123456789"[i % 10]);
+        assert_int_equal(b->v[0].line_no, i + 1);
+        docs_release(s.docs, b);
+        snprintf(line, sizeof line, "{\"text\": \"%d\"}\n", (i + 1) % 10);
+        assert_int_equal(write(s.ends[1], line, 5), 5);
+        usleep(2000);
+        assert_int_equal(write(s.ends[1], line + 5, 9), 9);
+    }
+    close_silent(&s);
+    add_gzip(&z, "{\"text\": \"a\"}\n{\"text\": \"b\"}\n", 28); /* the next member is awaited */
+    o.take = 1;
+    open_silent(&s, z.v, z.n, &o);
+    assert_int_equal(docs_next(s.docs, &b, &err), 1);
+    assert_int_equal(b->n, 1);
+    docs_release(s.docs, b);
+    assert_int_equal(docs_next(s.docs, &b, &err), 0);
+    close_silent(&s);
+    buf_release(&z);
 }
 
 static int fail_at_three(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -505,7 +557,8 @@ int main(void) {
         in_folder(skip_and_take),
         in_folder(shuffling_is_a_permutation_of_the_seed),
         in_folder(shuffled_skip_and_take),
-        in_folder(stop_wakes_those_who_wait),
+        cmocka_unit_test(stop_wakes_those_who_wait),
+        cmocka_unit_test(a_slow_pipe),
         in_folder(failing_work_ends_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
