@@ -27,13 +27,15 @@ struct options {
     const char *model, *tokenizer, *prompts, *prompt_ids, *ids, *device, *dtype;
     uint64_t max_new, max_length, n, top_k;
     double temperature, top_p, min_p, repetition_penalty;
-    bool greedy, no_stop, first_block;
+    bool greedy, no_stop, first_block, heal;
     struct strs stop;
 };
 
 struct prompt {
     struct u32s ids;
-    struct buf text; /* as it was given */
+    struct buf text; /* as it was given                                                  */
+    uint32_t healed; /* --heal: bytes of the last token, which was taken back            */
+    bool *first;     /* (V) the ids that may stand in its place; NULL: none was          */
 };
 
 /* One completion. */
@@ -166,6 +168,25 @@ static int collect(struct session *s, struct err *err) {
     return rc;
 }
 
+/* A prompt may end in the middle of what a text would have as one token: "def " in front of " main",
+ * whose blank belongs to the name. So the last token is taken back, and the first new one must begin
+ * with its bytes (token healing). */
+static int heal(struct session *s, struct prompt *p, int64_t eos, struct err *err) {
+    uint32_t V = tokenizer_size(s->tokenizer), last = p->text.n ? p->ids.v[p->ids.n - 1] : 0;
+    size_t n = 0, m;
+    const uint8_t *tail = tokenizer_bytes(s->tokenizer, last, &n);
+    if (!p->text.n || n == 0 || (p->ids.n == 1 && eos < 0)) return 0;
+    p->first = mem_array((size_t)s->m.config.V, sizeof *p->first);
+    if (!p->first) return err_nomem(err, (uint64_t)s->m.config.V);
+    for (uint32_t id = 0; id < V; id++) {
+        const uint8_t *v = tokenizer_bytes(s->tokenizer, id, &m);
+        p->first[id] = m >= n && memcmp(v, tail, n) == 0;
+    }
+    p->healed = (uint32_t)n;
+    if (--p->ids.n == 0) return u32s_push(&p->ids, (uint32_t)eos, err);
+    return 0;
+}
+
 /* A prompt without ids begins as documents do: behind an end of text. */
 static int encode_prompts(struct session *s, int64_t eos, struct err *err) {
     struct encoder *e = NULL;
@@ -179,6 +200,7 @@ static int encode_prompts(struct session *s, int64_t eos, struct err *err) {
         if (rc == 0 && p->ids.n == 0)
             rc = eos >= 0 ? u32s_push(&p->ids, (uint32_t)eos, err)
                           : err_set(err, ERR_USAGE, "no prompt was given");
+        if (rc == 0 && s->o->heal && s->tokenizer) rc = heal(s, p, eos, err);
     }
     encoder_free(e);
     return rc;
@@ -252,6 +274,11 @@ static int on_id(void *ctx, int row, uint32_t id) {
     if (signals_stop()) return 1;
     if (!s->tokenizer) return 0;
     if (decode(s->tokenizer, &id, 1, true, &j->text, &s->t->err) < 0) return 1;
+    if (before == 0 && j->ids.n == 1 &&
+        j->prompt->healed) { /* the prompt has these bytes already */
+        j->text.n -= j->prompt->healed;
+        memmove(j->text.v, j->text.v + j->prompt->healed, j->text.n);
+    }
     if (s->stop.n && j->text.n) {
         size_t at = find_stop(s, j->text.v, j->text.n, before > back ? before - back : 0);
         j->stopped = at < j->text.n;
@@ -379,6 +406,7 @@ static int run_group(struct session *s, struct generator *g, size_t first, int n
                                    .n = p->ids.n,
                                    .max_new = wanted(s, p),
                                    .rng = &j->rng,
+                                   .first = p->first,
                                    .out = &j->ids};
         if (s->live && p->text.n) fwrite(p->text.v, 1, p->text.n, tool_out(s->t));
     }
@@ -478,6 +506,7 @@ static int run(struct options *o, struct tool *t) {
     for (size_t i = 0; i < s.n_prompts; i++) {
         u32s_release(&s.prompts[i].ids);
         buf_release(&s.prompts[i].text);
+        free(s.prompts[i].first);
     }
     free(s.prompts);
     strs_release(&s.stop);
@@ -522,6 +551,8 @@ int main(int argc, char **argv) {
          "a prompt a line; of .jsonl the string \"prompt\""},
         {"prompt-ids", 0, OPT_STR, &o.prompt_ids, "IDS", "a prompt as ids: \"1 2 3\""},
         {"n", 'n', OPT_U64, &o.n, "K", "completions per prompt", .min = 1, .max = 1 << 20},
+        {"heal", 0, OPT_FLAG, &o.heal, NULL,
+         "a prompt's last token may become a longer one: the blank of \"def \" joins the name"},
         {"Length", .type = OPT_GROUP},
         {"max-new", 0, OPT_U64, &o.max_new, "N", "tokens to add at most", .min = 0, .max = 1e9},
         {"max-length", 0, OPT_U64, &o.max_length, "N", "the same with the prompt counted", .min = 1,

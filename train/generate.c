@@ -203,7 +203,11 @@ static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
     for (int b = 0; rc == 0 && b < n; b++) {
         struct row *r = &g->rows[b];
         if (r->done) continue;
-        sampling_warp(s, g->logits + (size_t)b * (size_t)V, V, r->text.v, r->text.n, g->probs);
+        float *logits = g->logits + (size_t)b * (size_t)V;
+        if (rows[b].first && r->new_ids == 0)
+            for (int i = 0; i < V; i++)
+                if (!rows[b].first[i]) logits[i] = -INFINITY;
+        sampling_warp(s, logits, V, r->text.v, r->text.n, g->probs);
         r->next = sampling_draw(s, g->probs, V, rows[b].rng);
         if ((int64_t)r->next == eos) {
             rows[b].finish = FINISH_STOP;

@@ -46,6 +46,7 @@ struct gen_row {
     size_t n;
     int max_new;
     struct rng *rng;    /* its own; NULL if greedy                                    */
+    const bool *first;  /* (V) which ids the first new one may be, at least one; NULL: any */
     struct u32s *out;   /* new ids are appended (the prompt is not)                   */
     enum finish finish; /* out                                                        */
 };
