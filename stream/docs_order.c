@@ -218,8 +218,8 @@ static int replace(struct docs *d, struct order *o, struct record **ret, struct 
  *
  * At the end of the input all leave. The lanes' turns are not cut short when the buffer is full. */
 static int permute(struct docs *d, struct order *o, struct err *err) {
-    memmove(o->slots, o->slots + o->at, (o->n - o->at) * sizeof *o->slots);
     o->n -= o->at;
+    if (o->n) memmove(o->slots, o->slots + o->at, o->n * sizeof *o->slots);
     o->at = o->leaving = 0;
     uint64_t each = order_turn(d->kind, o->buffer);
     for (size_t idle = 0; o->n < o->buffer && idle < d->n_lanes; o->turn++) {

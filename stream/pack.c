@@ -240,7 +240,8 @@ static int write_file(void *ctx, size_t i, int thread, struct err *err) {
     return rc;
 }
 
-/* A smaller number of files than last time: what is left over would be read as part of this corpus. */
+/* A smaller number of files than last time: what is left over would be read as part of this
+ * corpus. */
 static int remove_older(struct packing *k, struct err *err) {
     struct buf name = {0};
     int rc = 0;

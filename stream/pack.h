@@ -1,7 +1,7 @@
 /* Folders of source files to a corpus in the CodeParrot form: gzip JSON lines with repo_name, path,
  * copies, size, content, license.
  *
- *   files under the folders ─sorted, copies counted once─▶ shuffled by seed ─▶ document i to file i mod n
+ *   files under the folders ─sorted, copies counted once─▶ shuffled by seed ─▶ i-th to file i mod n
  *
  * What is written depends on the files, their names and the options alone. */
 #ifndef LORY_STREAM_PACK_H
