@@ -168,9 +168,9 @@ static int collect(struct session *s, struct err *err) {
     return rc;
 }
 
-/* A prompt may end in the middle of what a text would have as one token: "def " in front of " main",
- * whose blank belongs to the name. So the last token is taken back, and the first new one must begin
- * with its bytes (token healing). */
+/* A prompt may end in the middle of what a text would have as one token: "def " in front of "
+ * main", whose blank belongs to the name. So the last token is taken back, and the first new one
+ * must begin with its bytes (token healing). */
 static int heal(struct session *s, struct prompt *p, int64_t eos, struct err *err) {
     uint32_t V = tokenizer_size(s->tokenizer), last = p->text.n ? p->ids.v[p->ids.n - 1] : 0;
     size_t n = 0, m;

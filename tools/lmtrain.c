@@ -26,7 +26,7 @@ struct options {
     const char *window, *order;
     uint64_t batch, accumulate, batch_tokens, steps, tokens;
     double epochs;
-    double lr, min_lr, beta1, beta2, eps, weight_decay, clip, dropout;
+    double lr, min_lr, beta1, beta2, eps, weight_decay, clip, dropout, init_range;
     uint64_t warmup;
     const char *schedule, *warmup_style;
     struct opt_steps eval_every, save_every;
@@ -292,6 +292,12 @@ static int choose_shape(struct plan *p, struct err *err) {
     if (rc == 0) rc = choose_length(p, err);
     if (rc == 0 && given(p, "dropout"))
         p->config.embd_pdrop = p->config.attn_pdrop = p->config.resid_pdrop = (float)p->o->dropout;
+    if (rc == 0 && given(p, "init-range")) {
+        if (p->init_dir)
+            return err_set(err, ERR_USAGE, "--init-range is for a new model; %s has its weights",
+                           p->init_dir);
+        p->config.init_range = (float)p->o->init_range;
+    }
     return rc < 0 ? rc : model_config_check(&p->config, ERR_USAGE, "the model", err);
 }
 
@@ -601,6 +607,9 @@ int main(int argc, char **argv) {
          .min = 1, .max = 1 << 24},
         {"dropout", 0, OPT_F64, &o.dropout, "P",
          "probability in all three places (default: the model's)", .min = 0, .max = 0.999},
+        {"init-range", 0, OPT_F64, &o.init_range, "X",
+         "standard deviation of a new model's weights; narrow ones like more than 0.02",
+         .min = 1e-6, .max = 10},
         {"Steps", .type = OPT_GROUP},
         {"recipe", 0, OPT_CHOICE, &o.recipe, "NAME",
          "a whole set of the options below, as others train", "codeparrot-small|hf-trainer|llmc"},

@@ -199,6 +199,7 @@ static int encode_all(struct run *r, struct err *err) {
     if (rc < 0) return rc;
     /* The validation set is whole and in its own order, whatever part of the rest is asked for. */
     r->e.docs.skip = r->e.docs.take = r->e.docs.shuffle_buffer = 0;
+    r->e.docs.order = "source";
     return encode_list(r, &r->valid, "valid", r->of_valid, 0, err);
 }
 

@@ -593,8 +593,8 @@ static void python_library_as_transformers(void **state) {
     const char *const specials[] = {TOKENIZER_EOT};
     struct bpe_train_opts o = {.vocab = 4096, .specials = specials, .n_specials = 1};
     struct words *w = new_words(1);
-    add_file(w, "corpus/file-000000000000.json.gz");
-    add_file(w, "corpus/file-000000000001.json.gz");
+    add_file(w, "../../data/tiny/file-000000000000.json.gz");
+    add_file(w, "../../data/tiny/file-000000000001.json.gz");
     assert_int_equal(words_finish(w, NULL, NULL), 0);
     struct tokenizer *t;
     struct buf got = {0}, all = {0}, want = {0};
