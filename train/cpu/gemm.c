@@ -299,6 +299,10 @@ static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, 
     bool failed = false;
 #pragma omp parallel num_threads(d->threads) reduction(|| : failed)
     {
+        /* A region of one thread does not count as parallel: there oneDNN would start threads of
+         * its own and split K among them (without AVX-512 it does), so that sums would depend on
+         * the number of threads. Holds for this region only. */
+        omp_set_num_threads(1);
 #pragma omp for schedule(static)
         for (size_t j = 0; j < o.tiles_n; j++) {
             size_t n0 = j * p->nc, n = j == o.tiles_n - 1 ? o.last_n : p->nc;
