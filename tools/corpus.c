@@ -1,6 +1,7 @@
 /* corpus: looks at text corpora and writes them anew. The subcommands are in corpus_NAME.c. */
 #include "tools/corpus.h"
 
+#include "base/json.h"
 #include "base/signals.h"
 #include "tools/common.h"
 
@@ -11,9 +12,25 @@ int corpus_tell(const struct docs *d, const struct log *log, const char *stage, 
     return signals_stop() ? err_set(err, ERR_STOPPED, "interrupted") : 0;
 }
 
+int corpus_record(const struct doc *doc, struct buf *room, const char **ret, size_t *ret_n,
+                  struct err *err) {
+    *ret = doc->line;
+    *ret_n = doc->line_n;
+    if (doc->line) return 0;
+    room->n = 0;
+    int rc = buf_str(room, "{\"text\": ", err);
+    if (rc == 0) rc = json_quote(room, doc->text, doc->n, err);
+    if (rc == 0) rc = buf_char(room, '}', err);
+    *ret = room->v;
+    *ret_n = room->n;
+    return rc;
+}
+
 int main(int argc, char **argv) {
     static const struct subcommand subs[] = {
         {"cat", "write the records of a corpus", corpus_cat},
+        {"clean", "leave out what is not worth training on", corpus_clean},
+        {"dedup", "leave out copies, exact and near", corpus_dedup},
         {"stats", "count documents, bytes and bad records", corpus_stats},
         {"pack", "make a corpus of source files", corpus_pack},
         {0}};

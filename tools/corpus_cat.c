@@ -1,6 +1,5 @@
 /* corpus cat: records as they stand, one a line. */
 #include <string.h>
-#include "base/json.h"
 #include "base/signals.h"
 #include "stream/codec.h"
 #include "stream/docs.h"
@@ -15,23 +14,15 @@ struct reading {
     struct buf line;
 };
 
-/* A text file becomes a record, so that what is written can be read like any corpus. */
-static int text_record(struct reading *r, const struct doc *doc, struct err *err) {
-    r->line.n = 0;
-    int rc = buf_str(&r->line, "{\"text\": ", err);
-    if (rc == 0) rc = json_quote(&r->line, doc->text, doc->n, err);
-    if (rc == 0) rc = buf_char(&r->line, '}', err);
-    return rc < 0 ? rc : codec_write(r->writer, r->line.v, r->line.n, err);
-}
-
 static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct reading *r = ctx;
     int rc = 0;
     (void)thread;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
-        const struct doc *doc = &b->v[i];
-        rc = doc->line ? codec_write(r->writer, doc->line, doc->line_n, err)
-                       : text_record(r, doc, err);
+        const char *line;
+        size_t n;
+        rc = corpus_record(&b->v[i], &r->line, &line, &n, err);
+        if (rc == 0) rc = codec_write(r->writer, line, n, err);
         if (rc == 0) rc = codec_write(r->writer, "\n", 1, err);
     }
     return rc < 0 ? rc : corpus_tell(r->docs, r->log, "reading", err);

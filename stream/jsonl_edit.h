@@ -1,0 +1,30 @@
+/* JSON lines with other members: a record as it stands, but for the members named.
+ *
+ * For lines that stream/jsonl.h has found good; what is not touched stays byte for byte. */
+#ifndef LORY_STREAM_JSONL_EDIT_H
+#define LORY_STREAM_JSONL_EDIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "base/buf.h"
+#include "base/err.h"
+
+/* One member of an object as it is written. Pointers into the line. */
+struct jsonl_member {
+    const char *key; /* between the quotes, escapes as written */
+    size_t key_n;
+    const char *value;
+    size_t value_n;
+};
+
+/* The member behind *at (0 for the first): true, and *at is moved on; false at the end. */
+bool jsonl_next(const char *line, size_t n, size_t *at, struct jsonl_member *ret);
+
+/* Appends the object without the members of these names and without its closing brace, so that the
+ * caller can add members (`jsonl_begin_member`) and the brace. */
+int jsonl_open(const char *line, size_t n, const char *const *without, size_t n_without,
+               struct buf *out, struct err *err);
+/* Appends `, "key": ` (the comma only if a member stands before it). */
+int jsonl_begin_member(struct buf *out, const char *key, struct err *err);
+
+#endif
