@@ -28,18 +28,9 @@ static bool stopped(void *ctx) {
     return signals_stop() != 0;
 }
 
-/* Bits per byte of text: of all the text's bytes, or where the shards say nothing about them,
- * none. The first tokens of the shards are no targets, so their share of the bytes does not count
- * either. */
-static double bits_per_byte(const struct shard_set *set, const struct evaluate_result *r) {
-    if (!set->text_bytes || !set->tokens) return NAN;
-    double bytes = (double)set->text_bytes * (double)r->targets / (double)set->tokens;
-    return r->sum / log(2) / bytes;
-}
-
 static int print_loss(struct tool *t, const struct open_model *m, const struct shard_set *set,
                       const struct evaluate_result *r, double seconds) {
-    double loss = r->sum / (double)r->targets, bpb = bits_per_byte(set, r);
+    double loss = r->sum / (double)r->targets, bpb = evaluate_bits_per_byte(set, r);
     if (!t->json) {
         FILE *out = tool_out(t);
         fprintf(out, "loss %.6f  perplexity %.4f  tokens %" PRIu64, loss, exp(loss), r->targets);

@@ -25,14 +25,14 @@ static char *model_in(const char *dir, const char *name) {
 /* A finished run is a model itself, so the links are looked at first. */
 static int find_model(char **ret, const char *dir, const struct log *log, struct err *err) {
     char *found = model_in(dir, "best");
-    uint64_t step = 0;
+    uint64_t step = CHECKPOINT_NONE;
     int rc;
     if (!found) found = model_in(dir, "last");
     if (!found) found = model_in(dir, "");
     if (!found) { /* a run whose links were lost */
         rc = checkpoint_newest(dir, &step, log, err);
         if (rc < 0 && rc != ERR_IO) return rc;
-        if (step) found = checkpoint_path(dir, step);
+        if (step != CHECKPOINT_NONE) found = checkpoint_path(dir, step);
     }
     if (!found) {
         err_set(err, ERR_IO, "%s: no model there: neither config.json nor a checkpoint", dir);

@@ -216,7 +216,7 @@ int checkpoint_newest(const char *run, uint64_t *ret_step, const struct log *log
     struct err why = {0};
     bool found = false;
     int rc = checkpoint_list(run, &steps, err);
-    *ret_step = 0;
+    *ret_step = CHECKPOINT_NONE;
     for (size_t i = steps.n; rc == 0 && !found && i-- > 0;) {
         char *dir = checkpoint_path(run, steps.v[i]);
         if (!dir) rc = err_nomem(err, strlen(run));

@@ -2,6 +2,7 @@
 #include "train/evaluate.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include "base/buf.h"
 
@@ -15,6 +16,12 @@ int check_ids(const int32_t *tokens, const int32_t *labels, int T, int V, const 
                        at + (uint64_t)t + label, (uint32_t)(label ? labels[t] : tokens[t]), V);
     }
     return 0;
+}
+
+double evaluate_bits_per_byte(const struct shard_set *set, const struct evaluate_result *r) {
+    if (!set->text_bytes || !set->tokens || !r->targets) return NAN;
+    double bytes = (double)set->text_bytes * (double)r->targets / (double)set->tokens;
+    return r->sum / log(2) / bytes;
 }
 
 /* Windows [from, from + rows) into the batch. */

@@ -51,7 +51,8 @@ static int put(struct buf *b, const char *key, double x, struct err *err) {
     return rc < 0 ? rc : json_number(b, x, err);
 }
 
-static int step_line(struct buf *b, const struct metrics_step *s, struct err *err) {
+static int step_line(struct buf *b, const struct metrics_step *s, const char *note,
+                     struct err *err) {
     int rc = buf_char(b, '{', err);
     if (rc == 0) rc = put(b, "step", (double)s->step, err);
     if (rc == 0) rc = put(b, "loss", s->loss, err);
@@ -62,7 +63,9 @@ static int step_line(struct buf *b, const struct metrics_step *s, struct err *er
     if (rc == 0) rc = put(b, "time", s->time, err);
     if (rc == 0) rc = put(b, "epoch", s->epoch, err);
     if (rc == 0) rc = put(b, "samples", (double)s->samples, err);
-    return rc < 0 ? rc : buf_str(b, s->skipped ? ",\"skipped\":true}\n" : "}\n", err);
+    if (rc == 0 && s->skipped) rc = buf_str(b, ",\"skipped\":true", err);
+    if (rc == 0) rc = buf_str(b, note, err);
+    return rc < 0 ? rc : buf_str(b, "}\n", err);
 }
 
 static int eval_line(struct buf *b, const struct metrics_eval *e, struct err *err) {
@@ -75,6 +78,7 @@ static int eval_line(struct buf *b, const struct metrics_eval *e, struct err *er
     if (rc == 0) rc = put(b, "seconds", e->seconds, err);
     if (rc == 0) rc = put(b, "windows", (double)e->windows, err);
     if (rc == 0) rc = put(b, "batches", (double)e->batches, err);
+    if (rc == 0 && isfinite(e->bits_per_byte)) rc = put(b, "bits_per_byte", e->bits_per_byte, err);
     if (rc == 0 && e->part_loss != e->loss) rc = put(b, "eval_loss_part", e->part_loss, err);
     return rc < 0 ? rc : buf_str(b, "}\n", err);
 }
@@ -101,6 +105,7 @@ static int read_eval(const cJSON *o, struct metrics_eval *e, const char *what, s
     if (rc == 0) rc = json_f64(o, "seconds", &e->seconds, what, err);
     if (rc == 0) rc = json_u64(o, "windows", COUNT_MAX, &e->windows, what, err);
     if (rc == 0) rc = json_u64(o, "batches", COUNT_MAX, &e->batches, what, err);
+    if (rc == 0) rc = json_f64(o, "bits_per_byte", &e->bits_per_byte, what, err);
     return rc;
 }
 
@@ -120,7 +125,7 @@ static int take(struct metrics_steps *steps, struct metrics_evals *evals, const 
     bool stays = rc == 0 && at <= step && (last == UINT64_MAX || at > last);
     /* NaN and infinity are null in JSON: what a line does not say is not a number */
     struct metrics_step s = {.step = at, .loss = NAN, .grad_norm = NAN};
-    struct metrics_eval e = {.step = at, .loss = NAN, .part_loss = NAN};
+    struct metrics_eval e = {.step = at, .loss = NAN, .part_loss = NAN, .bits_per_byte = NAN};
     if (stays && eval) rc = read_eval(o, &e, what, err);
     if (stays && !eval) rc = read_step(o, &s, what, err);
     if (stays && rc == 0)
@@ -186,9 +191,10 @@ void metrics_close(struct metrics *m) {
     free(m);
 }
 
-int metrics_add_step(struct metrics *m, const struct metrics_step *s, struct err *err) {
+int metrics_add_step(struct metrics *m, const struct metrics_step *s, const char *note,
+                     struct err *err) {
     m->line.n = 0;
-    int rc = step_line(&m->line, s, err);
+    int rc = step_line(&m->line, s, note, err);
     if (rc == 0) rc = metrics_steps_push(&m->steps, *s, err);
     return rc < 0 ? rc : append_write(&m->file, m->line.v, m->line.n, err);
 }

@@ -3,7 +3,9 @@
  *
  *   {"step":7,"loss":3.21,"lr":0.0005,"grad_norm":0.9,"tokens":…,"tokens_per_s":…,"time":…,
  *    "epoch":…,"samples":…}                                                 (on one line)
- *   {"step":8,"eval_loss":3.3,"perplexity":27.1,"eval_tokens":…,"time":…,"seconds":…}
+ *   {"step":8,"eval_loss":3.3,"perplexity":27.1,"eval_tokens":…,"time":…,"seconds":…,
+ *    "bits_per_byte":…}
+ *   {"step":9,"loss":null,…,"skipped":true,"why":"the loss is nan","windows":["train-00000.bin:512"]}
  *
  * Opening with a step cuts off everything behind it (atomically), so that however often a run is
  * killed and resumed, each step stands once. Lines are also kept in memory, 80 bytes a step. */
@@ -34,7 +36,8 @@ struct metrics_eval {
     double part_loss; /* over those that the other evaluations of the run score   */
     uint64_t targets, windows, batches;
     double time;
-    double seconds; /* what it took                                              */
+    double seconds;       /* what it took                                              */
+    double bits_per_byte; /* NAN: the shards do not say how many bytes they were   */
 };
 
 BUF_DECLARE(metrics_steps, struct metrics_step)
@@ -47,7 +50,9 @@ struct metrics; /* a metrics.jsonl being continued */
 int metrics_open(struct metrics **ret, const char *path, uint64_t step, const struct log *log,
                  struct err *err);
 void metrics_close(struct metrics *m); /* NULL is fine */
-int metrics_add_step(struct metrics *m, const struct metrics_step *s, struct err *err);
+/* `note`: further members of the line as JSON, each with a comma before it; not kept in memory. */
+int metrics_add_step(struct metrics *m, const struct metrics_step *s, const char *note,
+                     struct err *err);
 int metrics_add_eval(struct metrics *m, const struct metrics_eval *e, struct err *err);
 int metrics_sync(struct metrics *m, struct err *err);
 /* All lines so far, borrowed until the next addition. */

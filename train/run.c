@@ -56,7 +56,9 @@ static void to_both(void *ctx, enum log_level level, const char *text) {
     size_t n = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%SZ ", &tm);
     n += (size_t)snprintf(line + n, sizeof line - n, "%s: %s\n", names[level], text);
     if (n >= sizeof line) n = sizeof line - 1;
-    append_write(&r->text, line, n, NULL); /* the log is a convenience: its loss is not an error */
+    /* the logs are a convenience: their loss is not an error */
+    if (level != LOG_DEBUG) append_write(&r->text, line, n, NULL);
+    if (r->debug.path) append_write(&r->debug, line, n, NULL);
     if (r->outer && r->outer->line) r->outer->line(r->outer->ctx, level, text);
 }
 
@@ -76,13 +78,25 @@ static int take_log(struct run *r, const char *path, struct err *err) {
     return rc == 0 && bytes == 0 ? append_write(&r->text, line, (size_t)n, err) : rc;
 }
 
-int run_open(struct run *ret, const char *dir, const struct log *outer, struct err *err) {
+static int open_debug(struct run *r, int rank, struct err *err) {
+    char name[32];
+    snprintf(name, sizeof name, "debug_%d.log", rank);
+    char *dir = path_join(r->dir, "log"), *path = dir ? path_join(dir, name) : NULL;
+    int rc = path ? file_mkdirs(dir, err) : err_nomem(err, strlen(name));
+    if (rc == 0) rc = append_open(&r->debug, path, err);
+    free(dir);
+    free(path);
+    return rc;
+}
+
+int run_open(struct run *ret, const char *dir, int rank, const struct log *outer, struct err *err) {
     *ret = (struct run){.outer = outer, .dir = strdup(dir)};
     char *path = path_join(dir, LOG_NAME);
     int rc = ret->dir && path ? 0 : err_nomem(err, strlen(dir));
     if (rc == 0) rc = file_mkdirs(dir, err);
     if (rc == 0) rc = check_ours(dir, path, err);
     if (rc == 0) rc = take_log(ret, path, err);
+    if (rc == 0) rc = open_debug(ret, rank, err);
     if (rc == 0) rc = file_sweep(dir, err);
     ret->log = (struct log){.line = to_both, .progress = pass_progress, .ctx = ret};
     free(path);
@@ -92,6 +106,7 @@ int run_open(struct run *ret, const char *dir, const struct log *outer, struct e
 
 void run_close(struct run *r) {
     append_close(&r->text);
+    append_close(&r->debug);
     free(r->dir);
     *r = (struct run){0};
 }

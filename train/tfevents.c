@@ -11,17 +11,11 @@
 #include <unistd.h>
 #include "base/buf.h"
 #include "base/file.h"
-#include "train/append.h"
+#include "train/tfevents_inside.h"
 
-enum { WIRE_VARINT = 0, WIRE_8_BYTES = 1, WIRE_LENGTH = 2, WIRE_4_BYTES = 5 };
 enum { HEAD_BYTES = 12, FOOT_BYTES = 4 };
 static const char PREFIX[] = "events.out.tfevents.";
 static const uint64_t MOST_BYTES = (uint64_t)16 << 30;
-
-struct tfevents {
-    struct append file;
-    struct buf event, summary, value, record;
-};
 
 /* ------------------------------------------------------------------ checksum */
 
@@ -42,24 +36,24 @@ uint32_t tfevents_crc(const void *bytes, size_t n) {
 
 /* ------------------------------------------------------------------ writing protobuf */
 
-static int put_varint(struct buf *b, uint64_t x, struct err *err) {
+int tf_put_varint(struct buf *b, uint64_t x, struct err *err) {
     int rc = 0;
     for (; rc == 0 && x >= 0x80; x >>= 7) rc = buf_char(b, (char)(x | 0x80), err);
     return rc < 0 ? rc : buf_char(b, (char)x, err);
 }
 
-static int put_key(struct buf *b, unsigned field, unsigned wire, struct err *err) {
-    return put_varint(b, (uint64_t)field << 3 | wire, err);
+int tf_put_key(struct buf *b, unsigned field, unsigned wire, struct err *err) {
+    return tf_put_varint(b, (uint64_t)field << 3 | wire, err);
 }
 
-static int put_bytes(struct buf *b, unsigned field, const void *v, size_t n, struct err *err) {
-    int rc = put_key(b, field, WIRE_LENGTH, err);
-    if (rc == 0) rc = put_varint(b, n, err);
+int tf_put_bytes(struct buf *b, unsigned field, const void *v, size_t n, struct err *err) {
+    int rc = tf_put_key(b, field, WIRE_LENGTH, err);
+    if (rc == 0) rc = tf_put_varint(b, n, err);
     return rc < 0 ? rc : buf_append(b, v, n, err);
 }
 
 /* Low bytes first, on any machine. */
-static int put_fixed(struct buf *b, uint64_t x, int bytes, struct err *err) {
+int tf_put_fixed(struct buf *b, uint64_t x, int bytes, struct err *err) {
     int rc = 0;
     for (int i = 0; rc == 0 && i < bytes; i++) rc = buf_char(b, (char)(x >> 8 * i), err);
     return rc;
@@ -71,32 +65,32 @@ static int put_value(struct buf *b, struct buf *scratch, const struct tf_value *
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
     scratch->n = 0;
-    int rc = put_bytes(scratch, 1, v->tag, strlen(v->tag), err);
-    if (rc == 0) rc = put_key(scratch, 2, WIRE_4_BYTES, err);
-    if (rc == 0) rc = put_fixed(scratch, bits, 4, err);
-    return rc < 0 ? rc : put_bytes(b, 1, scratch->v, scratch->n, err);
+    int rc = tf_put_bytes(scratch, 1, v->tag, strlen(v->tag), err);
+    if (rc == 0) rc = tf_put_key(scratch, 2, WIRE_4_BYTES, err);
+    if (rc == 0) rc = tf_put_fixed(scratch, bits, 4, err);
+    return rc < 0 ? rc : tf_put_bytes(b, 1, scratch->v, scratch->n, err);
 }
 
-static int begin_event(struct buf *b, uint64_t step, double now, struct err *err) {
+int tf_begin_event(struct buf *b, uint64_t step, double now, struct err *err) {
     uint64_t bits;
     memcpy(&bits, &now, sizeof bits);
     b->n = 0;
-    int rc = put_key(b, 1, WIRE_8_BYTES, err);
-    if (rc == 0) rc = put_fixed(b, bits, 8, err);
-    if (rc == 0 && step) rc = put_key(b, 2, WIRE_VARINT, err);
-    if (rc == 0 && step) rc = put_varint(b, step, err);
+    int rc = tf_put_key(b, 1, WIRE_8_BYTES, err);
+    if (rc == 0) rc = tf_put_fixed(b, bits, 8, err);
+    if (rc == 0 && step) rc = tf_put_key(b, 2, WIRE_VARINT, err);
+    if (rc == 0 && step) rc = tf_put_varint(b, step, err);
     return rc;
 }
 
 /* Writes t->event as one record. */
-static int write_record(struct tfevents *t, struct err *err) {
+int tf_write_record(struct tfevents *t, struct err *err) {
     uint8_t length[8];
     for (int i = 0; i < 8; i++) length[i] = (uint8_t)((uint64_t)t->event.n >> 8 * i);
     t->record.n = 0;
     int rc = buf_append(&t->record, length, sizeof length, err);
-    if (rc == 0) rc = put_fixed(&t->record, tfevents_crc(length, sizeof length), 4, err);
+    if (rc == 0) rc = tf_put_fixed(&t->record, tfevents_crc(length, sizeof length), 4, err);
     if (rc == 0) rc = buf_append(&t->record, t->event.v, t->event.n, err);
-    if (rc == 0) rc = put_fixed(&t->record, tfevents_crc(t->event.v, t->event.n), 4, err);
+    if (rc == 0) rc = tf_put_fixed(&t->record, tfevents_crc(t->event.v, t->event.n), 4, err);
     return rc < 0 ? rc : append_write(&t->file, t->record.v, t->record.n, err);
 }
 
@@ -105,9 +99,9 @@ int tfevents_add(struct tfevents *t, uint64_t step, double now, const struct tf_
     t->summary.n = 0;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++) rc = put_value(&t->summary, &t->value, &v[i], err);
-    if (rc == 0) rc = begin_event(&t->event, step, now, err);
-    if (rc == 0) rc = put_bytes(&t->event, 5, t->summary.v, t->summary.n, err);
-    return rc < 0 ? rc : write_record(t, err);
+    if (rc == 0) rc = tf_begin_event(&t->event, step, now, err);
+    if (rc == 0) rc = tf_put_bytes(&t->event, 5, t->summary.v, t->summary.n, err);
+    return rc < 0 ? rc : tf_write_record(t, err);
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -226,12 +220,12 @@ static int cut_files(const char *dir, uint64_t step, uint64_t *ret_last, struct 
 static int write_head(struct tfevents *t, uint64_t step, double now, struct err *err) {
     static const char version[] = "brain.Event:2";
     static const uint8_t start[] = {1 << 3 | WIRE_VARINT, 1};
-    int rc = begin_event(&t->event, 0, now, err);
-    if (rc == 0) rc = put_bytes(&t->event, 3, version, sizeof version - 1, err);
-    if (rc == 0) rc = write_record(t, err);
-    if (rc == 0) rc = begin_event(&t->event, step + 1, now, err);
-    if (rc == 0) rc = put_bytes(&t->event, 7, start, sizeof start, err);
-    return rc < 0 ? rc : write_record(t, err);
+    int rc = tf_begin_event(&t->event, 0, now, err);
+    if (rc == 0) rc = tf_put_bytes(&t->event, 3, version, sizeof version - 1, err);
+    if (rc == 0) rc = tf_write_record(t, err);
+    if (rc == 0) rc = tf_begin_event(&t->event, step + 1, now, err);
+    if (rc == 0) rc = tf_put_bytes(&t->event, 7, start, sizeof start, err);
+    return rc < 0 ? rc : tf_write_record(t, err);
 }
 
 int tfevents_open(struct tfevents **ret, const char *dir, uint64_t step, double now,

@@ -27,6 +27,16 @@ int tfevents_open(struct tfevents **ret, const char *dir, uint64_t step, double 
 void tfevents_close(struct tfevents *t); /* NULL is fine */
 int tfevents_add(struct tfevents *t, uint64_t step, double now, const struct tf_value *v, size_t n,
                  struct err *err);
+/* A setting of the run for TensorBoard's HPARAMS tab. */
+struct tf_hparam {
+    const char *name;
+    const char *text; /* NULL: it is a number */
+    double number;
+};
+/* The run's settings, once at its beginning; that it is finished, once at its end. */
+int tfevents_hparams(struct tfevents *t, const struct tf_hparam *v, size_t n, double now,
+                     struct err *err);
+int tfevents_end(struct tfevents *t, double now, struct err *err);
 int tfevents_sync(struct tfevents *t, struct err *err);
 
 /* Walks the records of a file's bytes: calls each(ctx, record, bytes, step) for every whole record

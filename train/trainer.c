@@ -5,6 +5,7 @@
  * */
 #include "train/trainer_inside.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,9 +13,13 @@
 #include <string.h>
 #include <time.h>
 #include "base/buf.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "base/rng.h"
+#include "train/checkpoint.h"
 #include "train/evaluate.h"
 
+enum { SKIP_WINDOWS = 4096 };                              /* written down of a skipped step */
 static const uint64_t DROPOUT_STREAM = 0x6C6F72792E647270; /* "lory.drp" */
 
 static double clock_of(clockid_t id) {
@@ -86,34 +91,58 @@ static int accumulate(struct trainer *t, double *ret_loss, struct err *err) {
     return rc;
 }
 
-/* A step whose loss or norm is no number changes nothing; too many in a row, and the run is lost.
- * */
-static int note_skip(struct trainer *t, const struct metrics_step *s, struct err *err) {
-    char what[96];
+/* A step whose loss or norm is no number, or a spike, changes nothing; too many in a row, and the
+ * run is lost. */
+static int note_skip(struct trainer *t, const struct metrics_step *s, const char *why,
+                     struct err *err) {
+    uint64_t allowed = t->opts->skips ? t->opts->skips : SKIPS_ALLOWED;
     if (!s->skipped) {
         t->skipped_in_row = 0;
         return 0;
     }
     t->skipped_in_row++;
-    if (isfinite(s->loss))
-        snprintf(what, sizeof what, "the gradient norm is %s",
-                 isnan(s->grad_norm) ? "nan" : "infinite");
-    else
-        snprintf(what, sizeof what, "the loss is %s", isnan(s->loss) ? "nan" : "infinite");
-    if (t->skipped_in_row < SKIPS_ALLOWED) {
-        log_warn(t->log, "step %" PRIu64 ": %s; skipped (samples %" PRIu64 " to %" PRIu64 ")",
-                 s->step, what, s->samples - t->samples, s->samples - 1);
-        return 0;
-    }
-    err_set(err, ERR_DIVERGED, "diverged at step %" PRIu64 ": %s, as in the %d steps after it",
-            s->step + 1 - t->skipped_in_row, what, SKIPS_ALLOWED - 1);
-    if (t->saved_step) err_hint(err, "checkpoint-%" PRIu64 " is the last one saved", t->saved_step);
+    log_warn(t->log,
+             "step %" PRIu64 ": %s; skipped (samples %" PRIu64 " to %" PRIu64
+             ", their places are in metrics.jsonl)",
+             s->step, why, s->samples - t->samples, s->samples - 1);
+    if (t->skipped_in_row < allowed) return 0;
+    err_set(err, ERR_DIVERGED,
+            "diverged at step %" PRIu64 ": %s, as in the %" PRIu64 " steps after it",
+            s->step + 1 - t->skipped_in_row, why, allowed - 1);
+    if (t->saved_step != CHECKPOINT_NONE)
+        err_hint(err, "checkpoint-%" PRIu64 " is the last one saved", t->saved_step);
     return err_hint(err, "try a lower --lr, a longer --warmup, or --clip 1");
 }
 
-static int record(struct trainer *t, const struct metrics_step *s, struct err *err) {
-    int rc = metrics_add_step(t->metrics, s, err);
+/* Why a step was skipped, and the windows it was made of, for its line in metrics.jsonl. */
+static int skip_note(const struct trainer *t, const char *why, struct buf *out, struct err *err) {
+    uint64_t first = t->state.samples - t->samples;
+    int rc = buf_str(out, ",\"why\":", err);
+    if (rc == 0) rc = json_quote(out, why, strlen(why), err);
+    if (rc == 0) rc = buf_str(out, ",\"windows\":[", err);
+    for (uint64_t i = 0; rc == 0 && i < t->samples && i < SKIP_WINDOWS; i++) {
+        size_t shard;
+        uint64_t at;
+        struct buf place = {0};
+        loader_place(t->train, first + i, &shard, &at);
+        rc = buf_printf(&place, err, "%s:%" PRIu64, path_base(t->train->set->v[shard].path), at);
+        if (rc == 0 && i) rc = buf_char(out, ',', err);
+        if (rc == 0) rc = json_quote(out, place.v, place.n, err);
+        buf_release(&place);
+    }
+    return rc < 0 ? rc : buf_char(out, ']', err);
+}
+
+static int record(struct trainer *t, const struct metrics_step *s, const char *why,
+                  struct err *err) {
+    struct buf note = {0};
+    int rc = s->skipped ? skip_note(t, why, &note, err) : 0;
+    if (rc == 0) rc = metrics_add_step(t->metrics, s, s->skipped ? buf_cstr(&note) : "", err);
+    buf_release(&note);
     if (rc == 0) rc = trainer_show_step(t, s, err);
+    log_debug(t->log,
+              "step %" PRIu64 ": loss %.6f, norm %.6g, lr %.6g, samples %" PRIu64 " to %" PRIu64,
+              s->step, s->loss, s->grad_norm, s->lr, s->samples - t->samples, s->samples - 1);
     char detail[128]; /* fabs: a NaN's sign is only noise */
     snprintf(detail, sizeof detail, "loss %.4f, lr %.3g, %.0f tok/s", fabs(s->loss), s->lr,
              s->tokens_per_s);
@@ -129,6 +158,7 @@ static int record(struct trainer *t, const struct metrics_step *s, struct err *e
 static int one_step(struct trainer *t, struct err *err) {
     const struct trainer_opts *p = t->opts;
     struct run_state *r = &t->state;
+    struct guard g = trainer_guard(t);
     double start = trainer_clock(), loss = 0;
     int rc = accumulate(t, &loss, err);
     if (rc != 0) return rc;
@@ -140,6 +170,8 @@ static int one_step(struct trainer *t, struct err *err) {
                              .clip = (float)p->clip,
                              .grad_scale = isfinite(loss) ? 1 : NAN, /* makes the norm NaN: skip */
                              .step = r->updates + 1};
+    if (isfinite(g.norm)) s.spike = (float)g.norm;
+    if (loss > g.loss) s.spike = FLT_MIN; /* whatever the norm is: skip */
     rc = optimizer_step(&t->optimizer, &s, err);
     if (rc < 0) return rc;
     uint64_t tokens = t->samples * (uint64_t)t->train->T;
@@ -157,8 +189,10 @@ static int one_step(struct trainer *t, struct err *err) {
                              .samples = r->samples,
                              .skipped = s.skipped != 0};
     m.tokens_per_s = round(10 * (double)tokens / (trainer_clock() - start)) / 10;
-    rc = record(t, &m, err);
-    return rc < 0 ? rc : note_skip(t, &m, err);
+    char why[128] = "";
+    if (m.skipped) trainer_why_skipped(&m, &g, why, sizeof why);
+    rc = record(t, &m, why, err);
+    return rc < 0 ? rc : note_skip(t, &m, why, err);
 }
 
 /* ------------------------------------------------------------------ evaluation */
@@ -181,6 +215,7 @@ static int evaluate(struct trainer *t, bool whole, struct err *err) {
                              .batches = r.batches,
                              .time = trainer_wall_time()};
     e.part_loss = r.part_targets ? r.part_sum / (double)r.part_targets : e.loss;
+    e.bits_per_byte = evaluate_bits_per_byte(t->eval->set, &r);
     t->last_eval = trainer_clock();
     e.seconds = t->last_eval - start;
     rc = metrics_add_eval(t->metrics, &e, err);
@@ -203,11 +238,9 @@ static int between_steps(struct trainer *t, struct err *err) {
     uint64_t step = t->state.step;
     bool last = step == p->steps, asked = p->save && p->save(p->ctx);
     int rc = 0;
-    if (t->eval && last && trainer_clock() - t->last_save > 60) /* it may take long */
-        rc = trainer_save(t, err);
-    if (rc == 0 && t->eval && (last || due(&p->eval_every, step, t->last_eval)))
-        rc = evaluate(t, last, err);
-    bool save = asked || last || due(&p->save_every, step, t->last_save) ||
+    if (t->eval && (last || due(&p->eval_every, step, t->last_eval))) rc = evaluate(t, last, err);
+    bool save = asked || last || trainer_out_of_patience(t) ||
+                due(&p->save_every, step, t->last_save) ||
                 trainer_clock() - t->last_save >= SAVE_SECONDS;
     return rc == 0 && save ? trainer_save(t, err) : rc;
 }
@@ -215,9 +248,11 @@ static int between_steps(struct trainer *t, struct err *err) {
 /* ------------------------------------------------------------------ the run */
 
 static int leave(struct trainer *t, struct err *err) {
-    int rc = t->saved_step == t->state.step ? 0 : trainer_save(t, err);
+    bool nothing = t->saved_step == t->state.step || t->state.step == 0;
+    int rc = nothing ? 0 : trainer_save(t, err);
     if (rc < 0) return rc;
-    if (!t->saved_step) return err_set(err, ERR_STOPPED, "stopped before the first step was done");
+    if (t->saved_step == CHECKPOINT_NONE)
+        return err_set(err, ERR_STOPPED, "stopped before the first step was done");
     return err_set(err, ERR_STOPPED,
                    "stopped after step %" PRIu64 " of %" PRIu64 "; saved as %s/checkpoint-%" PRIu64
                    "; the same command goes on from there",
@@ -237,18 +272,24 @@ static int catch_up(struct trainer *t, struct err *err) {
 }
 
 static int loop(struct trainer *t, struct err *err) {
+    uint64_t steps = t->opts->steps;
     t->last_save = t->last_eval = trainer_clock();
-    int rc = t->state.step < t->opts->steps ? trainer_check_room(t, err) : 0;
+    int rc = t->state.step < steps ? trainer_check_room(t, !t->opts->force, err) : 0;
+    if (rc == 0 && steps == 0 && t->saved_step == CHECKPOINT_NONE) rc = trainer_save(t, err);
     if (rc == 0) rc = catch_up(t, err);
-    while (rc == 0 && t->state.step < t->opts->steps && !stop_signal(t)) {
+    while (rc == 0 && t->state.step < steps && !trainer_out_of_patience(t) && !stop_signal(t)) {
         rc = one_step(t, err);
         if (rc == 1)
             rc = 0; /* dropped */
         else if (rc == 0)
             rc = between_steps(t, err);
     }
-    bool evaluated = !t->eval || trainer_evaluated(t);
-    if (rc == 0 && (t->state.step < t->opts->steps || !evaluated)) return leave(t, err);
+    t->early = rc == 0 && t->state.step < steps && trainer_out_of_patience(t);
+    bool evaluated = !t->eval || trainer_evaluated(t) || steps == 0;
+    if (rc == 0 && ((t->state.step < steps && !t->early) || !evaluated)) return leave(t, err);
+    if (t->early)
+        log_info(t->log, "step %" PRIu64 ": no better evaluation in the last %" PRIu64 "; done",
+                 t->state.step, t->opts->patience);
     if (rc == 0 && t->skipped_in_row)
         log_warn(t->log, "the last steps were skipped; checkpoint-%" PRIu64 " is the newest",
                  t->saved_step);
@@ -266,7 +307,7 @@ static int plan(struct trainer *t, struct err *err) {
         t->params += p[i].n;
         if (!strstr(p[i].name, ".wte.") && !strstr(p[i].name, ".wpe.")) t->body_params += p[i].n;
     }
-    return model_plan(t->model, t->opts->B, t->train->T, true, NULL, err);
+    return t->opts->steps ? model_plan(t->model, t->opts->B, t->train->T, true, NULL, err) : 0;
 }
 
 static void tell(const struct trainer *t, struct trainer_result *ret) {
@@ -277,6 +318,7 @@ static void tell(const struct trainer *t, struct trainer_result *ret) {
                                    .skipped = t->state.step - t->state.updates,
                                    .resumed = t->resumed,
                                    .was_complete = t->was_complete,
+                                   .early = t->early,
                                    .loss = s->n ? s->v[s->n - 1].loss : NAN,
                                    .eval_loss = e->n ? e->v[e->n - 1].loss : NAN,
                                    .seconds = t->seconds_before,

@@ -3,7 +3,8 @@
  *
  *   loader ─▶ micro-batches ─▶ forward, backward ─▶ norm, clip, AdamW ─▶ metrics.jsonl, event file
  *                                    │ every so often: evaluate, save
- *                                    └ not finite: skipped, counted; five in a row: ERR_DIVERGED
+ *                                    └ not finite, or a spike: skipped, counted, its windows
+ *                                      written down; five in a row: ERR_DIVERGED
  *
  * The mean of the loss is over all targets of the step (as transformers since 4.46), so the result
  * does not depend on how a step is cut into micro-batches but for rounding. */
@@ -19,6 +20,10 @@
 #include "train/model.h"
 #include "train/schedule.h"
 
+/* Which tensors AdamW's decay takes: for a GPT-2 the first two are the same, as HF's names of biases
+ * and LayerNorms are llm.c's tensors of one dimension. */
+enum decay_rule { DECAY_HF, DECAY_LLMC, DECAY_ALL };
+
 struct trainer_opts {
     const char *run;           /* folder to write                                          */
     bool resume_never;         /* refuse a folder that has checkpoints                     */
@@ -33,12 +38,21 @@ struct trainer_opts {
     uint64_t steps;
     struct schedule schedule;
     double beta1, beta2, eps, weight_decay, clip;
+    enum decay_rule decay;
+    const char *const *freeze; /* (n_freeze) patterns of parameters that stay as they are  */
+    size_t n_freeze;
     uint64_t seed;
     enum dtype dtype; /* of the products, for the record                          */
 
     struct opt_steps eval_every, save_every;
-    uint64_t keep;         /* newest checkpoints to keep, besides the best; 0: all     */
-    uint64_t eval_windows; /* windows scored by an evaluation on the way; 0: all       */
+    uint64_t keep;             /* newest checkpoints to keep, besides the best; 0: all     */
+    uint64_t eval_windows;     /* windows scored by an evaluation on the way; 0: all       */
+    uint64_t patience;         /* evaluations without a better one until the run ends; 0: any  */
+    double patience_threshold; /* how much lower a loss must be to be better               */
+    double spike;              /* deviations above the last 128 steps at which a step is skipped;
+                                  0: never                                                 */
+    uint64_t skips;            /* skipped steps in a row after which the run is lost; 0: 5 */
+    bool force;                /* begin even where the disk will not hold the checkpoints  */
 
     int (*stop)(void *ctx);  /* non-zero: save and leave; NULL: never                    */
     bool (*save)(void *ctx); /* true: save now and go on; NULL: never                    */
@@ -49,6 +63,7 @@ struct trainer_result {
     uint64_t step, tokens, skipped;
     uint64_t resumed;                /* the step it went on from; 0: from the beginning          */
     bool was_complete;               /* there was nothing to do                                  */
+    bool early;                      /* the patience was over before the steps were              */
     double loss, eval_loss, seconds; /* NAN: none                                             */
     uint64_t best_step;
     double best_loss;

@@ -42,14 +42,28 @@ static bool add_shape(cJSON *o, const struct model_config *c) {
     return drop && cJSON_AddNumberToObject(o, "vocab", c->V) &&
            cJSON_AddNumberToObject(o, "positions", c->P) &&
            cJSON_AddNumberToObject(o, "layers", c->L) &&
-           cJSON_AddNumberToObject(o, "heads", c->NH) && cJSON_AddNumberToObject(o, "width", c->C);
+           cJSON_AddNumberToObject(o, "heads", c->NH) &&
+           cJSON_AddNumberToObject(o, "width", c->C) &&
+           cJSON_AddNumberToObject(o, "inner", c->inner) &&
+           cJSON_AddBoolToObject(o, "tied", c->tied) &&
+           cJSON_AddStringToObject(o, "activation", c->act == ACT_GELU_ERF ? "gelu" : "gelu_new") &&
+           cJSON_AddBoolToObject(o, "scale_attn_by_inverse_layer_idx", c->scale_by_layer);
 }
 
 static bool add_rates(cJSON *o, const struct trainer_opts *p) {
-    static const char *const kinds[] = {"cosine", "linear", "constant", "wsd"};
+    static const char *const rules[] = {"hf", "llmc", "all"};
     const struct schedule *s = &p->schedule;
-    return cJSON_AddNumberToObject(o, "lr", s->lr) &&
-           cJSON_AddStringToObject(o, "schedule", kinds[s->kind]) &&
+    cJSON *freeze = cJSON_AddArrayToObject(o, "freeze");
+    for (size_t i = 0; freeze && i < p->n_freeze; i++)
+        if (!cJSON_AddItemToArray(freeze, cJSON_CreateString(p->freeze[i]))) return false;
+    return freeze && cJSON_AddNumberToObject(o, "lr", s->lr) &&
+           cJSON_AddStringToObject(o, "schedule", schedule_names[s->kind]) &&
+           cJSON_AddNumberToObject(o, "cycles", s->cycles) &&
+           cJSON_AddNumberToObject(o, "power", s->power) &&
+           cJSON_AddNumberToObject(o, "decay_steps", (double)s->decay_steps) &&
+           cJSON_AddStringToObject(o, "decay_shape", decay_shape_names[s->shape]) &&
+           cJSON_AddStringToObject(o, "decay", rules[p->decay]) &&
+           cJSON_AddNumberToObject(o, "spike", p->spike) &&
            cJSON_AddNumberToObject(o, "warmup", (double)s->warmup) &&
            cJSON_AddStringToObject(o, "warmup_style", s->style == WARMUP_HF ? "hf" : "llmc") &&
            cJSON_AddNumberToObject(o, "min_lr", s->min_lr) &&
@@ -125,14 +139,14 @@ static int find_source(struct trainer *t, char **ret_dir, struct err *err) {
     const char *from = t->opts->resume_from;
     char *manifest = path_join(from, "manifest.json");
     if (!manifest) return err_nomem(err, strlen(from));
-    uint64_t step = 0;
+    uint64_t step = CHECKPOINT_NONE;
     int rc = 0;
     if (file_kind(manifest) != FILE_NONE) {
         rc = checkpoint_verify(from, err);
         *ret_dir = strdup(from);
     } else {
         rc = checkpoint_newest(from, &step, t->log, err);
-        if (rc == 0 && step == 0)
+        if (rc == 0 && step == CHECKPOINT_NONE)
             rc = err_set(err, ERR_USAGE, "--resume %s: holds no checkpoint", from);
         *ret_dir = checkpoint_path(from, step);
     }
@@ -143,19 +157,20 @@ static int find_source(struct trainer *t, char **ret_dir, struct err *err) {
 /* Finds what to go on from: *ret_dir is its folder, or NULL for a run from its beginning. */
 static int find_checkpoint(struct trainer *t, char **ret_dir, struct err *err) {
     const struct trainer_opts *p = t->opts;
-    uint64_t step = 0;
+    uint64_t step = CHECKPOINT_NONE;
     int rc = checkpoint_newest(p->run, &step, t->log, err);
+    bool found = step != CHECKPOINT_NONE;
     if (rc < 0) return rc;
-    if (step && p->resume_never) {
+    if (found && p->resume_never) {
         err_set(err, ERR_USAGE, "%s: holds checkpoint-%" PRIu64, p->run, step);
         return err_hint(err, "with --resume never choose another folder with -o");
     }
     t->saved_step = step;
-    if (step) *ret_dir = checkpoint_path(p->run, step);
-    if (step && !*ret_dir) return err_nomem(err, strlen(p->run));
-    if (step && p->resume_from)
+    if (found) *ret_dir = checkpoint_path(p->run, step);
+    if (found && !*ret_dir) return err_nomem(err, strlen(p->run));
+    if (found && p->resume_from)
         log_info(t->log, "%s has checkpoints of its own: going on from the newest", p->run);
-    if (!step && p->resume_from) rc = find_source(t, ret_dir, err);
+    if (!found && p->resume_from) rc = find_source(t, ret_dir, err);
     if (rc == 0 && *ret_dir) rc = take_state(t, *ret_dir, err);
     return rc;
 }
@@ -179,12 +194,32 @@ static int copy_metrics(const struct trainer *t, const char *checkpoint, struct 
 
 /* ------------------------------------------------------------------ records and weights */
 
+/* What tells this run from others, as TensorBoard's hparams. */
+static int show_settings(struct trainer *t, struct err *err) {
+    size_t n = (size_t)(cJSON_GetArraySize(t->id.options) + cJSON_GetArraySize(t->id.order)),
+           used = 0;
+    struct tf_hparam *v = mem_array(n + 1, sizeof *v);
+    const cJSON *lists[] = {t->id.options, t->id.order};
+    int rc = v ? 0 : err_nomem(err, n * sizeof *v);
+    for (int k = 0; rc == 0 && k < 2; k++)
+        for (const cJSON *x = lists[k]->child; x; x = x->next) {
+            struct tf_hparam h = {.name = x->string, .number = x->valuedouble};
+            if (cJSON_IsString(x)) h.text = x->valuestring;
+            if (cJSON_IsBool(x)) h.text = cJSON_IsTrue(x) ? "true" : "false";
+            if (h.text || cJSON_IsNumber(x)) v[used++] = h;
+        }
+    if (rc == 0) rc = tfevents_hparams(t->events, v, used, trainer_wall_time(), err);
+    free(v);
+    return rc;
+}
+
 static int open_records(struct trainer *t, bool branch, struct err *err) {
     char *path = path_join(t->opts->run, "metrics.jsonl");
     uint64_t step = t->state.step;
     int rc = path ? metrics_open(&t->metrics, path, step, t->log, err) : err_nomem(err, 1);
     if (rc == 0) /* a branch has no event files yet: all its past is told anew */
         rc = tfevents_open(&t->events, t->opts->run, branch ? 0 : step, trainer_wall_time(), err);
+    if (rc == 0 && (branch || step == 0)) rc = show_settings(t, err);
     const struct metrics_steps *s = rc == 0 ? metrics_get_steps(t->metrics) : NULL;
     const struct metrics_evals *e = rc == 0 ? metrics_get_evals(t->metrics) : NULL;
     for (size_t i = 0; rc == 0 && branch && i < s->n; i++) rc = trainer_show_step(t, &s->v[i], err);
@@ -241,25 +276,27 @@ static int mend_links(struct trainer *t, struct err *err) {
     trainer_consider_best(t);
     snprintf(last, sizeof last, "checkpoint-%" PRIu64, t->saved_step);
     snprintf(best, sizeof best, "checkpoint-%" PRIu64, s->best_step);
-    int rc = run_link(t->opts->run, "last", t->saved_step ? last : NULL, err);
+    bool saved = t->saved_step != CHECKPOINT_NONE;
+    int rc = run_link(t->opts->run, "last", saved ? last : NULL, err);
     return rc < 0 ? rc : run_link(t->opts->run, "best", s->best_step ? best : NULL, err);
 }
 
 int trainer_begin(struct trainer *t, struct err *err) {
     char *from = NULL;
     t->state.best_loss = INFINITY;
-    int rc = run_open(&t->run, t->opts->run, t->log, err);
+    int rc = run_open(&t->run, t->opts->run, 0, t->log, err);
     if (rc < 0) return rc;
     t->log = &t->run.log;
     rc = make_identity(t, err);
     if (rc == 0) rc = find_checkpoint(t, &from, err);
-    bool branch = rc == 0 && from && !t->saved_step;
+    bool branch = rc == 0 && from && t->saved_step == CHECKPOINT_NONE;
     t->resumed = t->state.step;
     t->seconds_before = t->state.seconds;
-    t->was_complete = rc == 0 && t->state.step >= t->opts->steps && !branch;
+    t->was_complete = rc == 0 && from && t->state.step >= t->opts->steps && !branch;
     if (rc == 0 && branch) rc = copy_metrics(t, from, err);
     if (rc == 0) rc = open_records(t, branch, err);
     if (rc == 0) rc = write_config(t, err);
+    if (rc == 0) rc = trainer_choose_params(t, err);
     if (rc == 0) rc = optimizer_new(&t->optimizer, t->model, t->backend, t->device, err);
     if (rc == 0) rc = load_weights(t, from, err);
     if (rc == 0 && branch) rc = begin_branch(t, err);

@@ -10,7 +10,7 @@
 #include "train/tfevents.h"
 #include "train/trainer.h"
 
-enum { SKIPS_ALLOWED = 5 };              /* in a row; then the run has diverged */
+enum { SKIPS_ALLOWED = 5, SPIKE_STEPS = 128 };
 static const double SAVE_SECONDS = 1800; /* a save at least so often */
 
 struct trainer {
@@ -29,10 +29,10 @@ struct trainer {
     int32_t *tokens, *labels; /* (samples of a step, T)                                 */
     uint64_t samples;         /* of a step: B * accumulate                               */
     uint64_t params, body_params;
-    uint64_t saved_step; /* the newest checkpoint; 0: none                          */
+    uint64_t saved_step; /* the newest checkpoint; or CHECKPOINT_NONE               */
     uint64_t skipped_in_row;
     uint64_t resumed;
-    bool was_complete;
+    bool was_complete, early;
     double begun, seconds_before; /* clock at the start; seconds of earlier processes     */
     double last_save, last_eval;  /* clock                                                */
 };
@@ -44,12 +44,26 @@ double trainer_wall_time(void); /* seconds since 1970, for the records */
 int trainer_begin(struct trainer *t, struct err *err);
 void trainer_end(struct trainer *t);
 
+/* What a step's loss and gradient norm must stay below; INFINITY: anything will do. From the last
+ * SPIKE_STEPS lines of the metrics, so that a resumed run guards as if it had never stopped. */
+struct guard {
+    double loss, norm;
+};
+struct guard trainer_guard(const struct trainer *t);
+/* Why the step was skipped, in words. */
+void trainer_why_skipped(const struct metrics_step *s, const struct guard *g, char *out, size_t n);
+/* True when the evaluations have not become better for as long as the patience allows. */
+bool trainer_out_of_patience(const struct trainer *t);
+/* Marks parameters by --freeze and --decay. ERR_USAGE: a pattern that is no parameter's, or none
+ * are left. */
+int trainer_choose_params(struct trainer *t, struct err *err);
+
 /* The last evaluation's step is the present one: no need to evaluate again. */
 bool trainer_evaluated(const struct trainer *t);
 /* Makes the present step the best checkpoint if its evaluation says so. */
 void trainer_consider_best(struct trainer *t);
-/* ERR_IO when the disk has no room for another checkpoint. */
-int trainer_check_room(const struct trainer *t, struct err *err);
+/* ERR_IO when the disk has no room for another checkpoint; with `all`, for those still to come. */
+int trainer_check_room(const struct trainer *t, bool all, struct err *err);
 int trainer_save(struct trainer *t, struct err *err);
 /* Results, and links that make the folder a model. Can be done any number of times. */
 int trainer_finish(struct trainer *t, struct err *err);

@@ -32,8 +32,11 @@ int trainer_show_step(struct trainer *t, const struct metrics_step *s, struct er
 }
 
 int trainer_show_eval(struct trainer *t, const struct metrics_eval *e, struct err *err) {
-    const struct tf_value v[] = {{"eval/loss", e->loss}, {"eval/perplexity", exp(e->loss)}};
-    return tfevents_add(t->events, e->step, e->time, v, sizeof v / sizeof *v, err);
+    const struct tf_value v[] = {{"eval/loss", e->loss},
+                                 {"eval/perplexity", exp(e->loss)},
+                                 {"eval/bits_per_byte", e->bits_per_byte}};
+    size_t n = sizeof v / sizeof *v - !isfinite(e->bits_per_byte);
+    return tfevents_add(t->events, e->step, e->time, v, n, err);
 }
 
 /* ------------------------------------------------------------------ the best */
@@ -100,19 +103,40 @@ static int write_files(struct trainer *t, const char *dir, struct err *err) {
     return rc;
 }
 
-/* Better to know before half a checkpoint is written. */
-int trainer_check_room(const struct trainer *t, struct err *err) {
-    uint64_t need = t->params * 12 + (4 << 20), have = 0;
-    int rc = file_free_bytes(t->opts->run, &have, err);
-    if (rc == 0 && have < need) {
-        err_set(err, ERR_IO, "%s: a checkpoint needs %.1f MB, the disk has %.1f MB free",
-                t->opts->run, (double)need / 1e6, (double)have / 1e6);
-        if (t->saved_step)
-            err_hint(err, "checkpoint-%" PRIu64 " is whole; free some space and start again",
-                     t->saved_step);
-        rc = ERR_IO;
-    }
+/* Checkpoints that the run will hold at its fullest, and has not yet: the kept ones, the best, and
+ * the one being written. */
+static int count_to_come(const struct trainer *t, uint64_t *ret, struct err *err) {
+    const struct trainer_opts *p = t->opts;
+    struct u64s there = {0};
+    uint64_t left = p->steps - t->state.step, each = p->save_every.steps;
+    uint64_t saves = each ? left / each + 1 : 1,
+             most = p->keep ? p->keep + 1 + (t->eval != NULL) : saves;
+    int rc = checkpoint_list(p->run, &there, err);
+    *ret = most > there.n ? most - there.n : 1;
+    if (*ret > saves) *ret = saves;
+    u64s_release(&there);
     return rc;
+}
+
+/* Better to know before half a checkpoint is written. */
+int trainer_check_room(const struct trainer *t, bool all, struct err *err) {
+    uint64_t each = t->params * 12 + (4 << 20), n = 1, have = 0;
+    int rc = file_free_bytes(t->opts->run, &have, err);
+    if (rc == 0 && all) rc = count_to_come(t, &n, err);
+    if (rc < 0 || (double)have >= (double)each * (double)n) return rc;
+    if (n == 1)
+        err_set(err, ERR_IO, "%s: a checkpoint needs %.1f MB, the disk has %.1f MB free",
+                t->opts->run, (double)each / 1e6, (double)have / 1e6);
+    else
+        err_set(err, ERR_IO,
+                "%s: the %" PRIu64 " checkpoints to come need %.1f MB, the disk has %.1f MB free",
+                t->opts->run, n, (double)each * (double)n / 1e6, (double)have / 1e6);
+    if (have >= each)
+        err_hint(err, "--keep fewer of them, save less often, or go on all the same with --force");
+    else if (t->saved_step != CHECKPOINT_NONE)
+        err_hint(err, "checkpoint-%" PRIu64 " is whole; free some space and start again",
+                 t->saved_step);
+    return ERR_IO;
 }
 
 static int link_checkpoint(struct trainer *t, const char *name, uint64_t step, struct err *err) {
@@ -125,10 +149,10 @@ int trainer_save(struct trainer *t, struct err *err) {
     double start = trainer_clock();
     char *dir = NULL;
     uint64_t step = t->state.step;
-    if (t->skipped_in_row || step == 0) return 0; /* nothing good to save */
+    if (t->skipped_in_row) return 0; /* nothing good to save */
     t->state.seconds = t->seconds_before + start - t->begun;
     trainer_consider_best(t);
-    int rc = trainer_check_room(t, err);
+    int rc = trainer_check_room(t, false, err);
     /* What the checkpoint counts on is on the disk before it. */
     if (rc == 0) rc = metrics_sync(t->metrics, err);
     if (rc == 0) rc = tfevents_sync(t->events, err);
@@ -173,5 +197,7 @@ int trainer_finish(struct trainer *t, struct err *err) {
     for (int i = 0; rc == 0 && i < TOKENIZER_FILES; i++)
         rc = link_file(t, folder, tokenizer_files[i], err);
     if (rc == 0) rc = link_file(t, "last", "trainer_state.json", err);
+    if (rc == 0 && !t->was_complete) rc = tfevents_end(t->events, trainer_wall_time(), err);
+    if (rc == 0) rc = tfevents_sync(t->events, err);
     return rc < 0 ? rc : file_sync_dir(t->opts->run, err);
 }

@@ -16,7 +16,7 @@ static void add(struct metrics *m, uint64_t step, double loss) {
     struct metrics_eval e = {.step = step, .loss = loss, .part_loss = loss / 2, .targets = 9};
     struct err err = {0};
     s.skipped = isnan(loss);
-    assert_ok(metrics_add_step(m, &s, &err), err);
+    assert_ok(metrics_add_step(m, &s, "", &err), err);
     if (step % 3 == 0) assert_ok(metrics_add_eval(m, &e, &err), err);
 }
 
