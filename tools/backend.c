@@ -15,15 +15,39 @@ static bool has_bf16_products(void) {
 #endif
 }
 
+static int parse_dtype(const char *text, bool *ret_auto, enum dtype *ret, struct err *err) {
+    static const char *const f32[] = {"fp32", "float32", "f32", "float", "torch.float32"};
+    static const char *const bf16[] = {"bf16", "bfloat16", "torch.bfloat16"};
+    static const char *const f16[] = {"fp16", "float16", "f16", "half", "torch.float16"};
+    *ret_auto = !strcmp(text, "auto");
+    if (*ret_auto) return 0;
+    for (size_t i = 0; i < sizeof f32 / sizeof *f32; i++)
+        if (!strcmp(text, f32[i])) return *ret = DTYPE_F32, 0;
+    for (size_t i = 0; i < sizeof bf16 / sizeof *bf16; i++)
+        if (!strcmp(text, bf16[i])) return *ret = DTYPE_BF16, 0;
+    for (size_t i = 0; i < sizeof f16 / sizeof *f16; i++)
+        if (!strcmp(text, f16[i])) {
+            err_set(err, ERR_USAGE, "--dtype %s: half precision has too small a range to train in",
+                    text);
+            return err_hint(err, "take bf16, which has fp32's");
+        }
+    return err_set(err, ERR_USAGE, "--dtype: \"%.32s\" is none of auto, fp32, bf16", text);
+}
+
+void backend_take_dtype(struct backend_choice *c, enum dtype stored) {
+    if (stored == DTYPE_F32 || has_bf16_products()) c->opts.dtype = stored;
+}
+
 int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,
                    struct err *err) {
     struct backend_choice c = {.opts = {.dtype = DTYPE_F32, .threads = threads}};
-    bool ref = !strcmp(device, "ref");
+    bool ref = !strcmp(device, "ref"), any = true;
+    int rc = parse_dtype(dtype, &any, &c.opts.dtype, err);
+    if (rc < 0) return rc;
     if (!strcmp(device, "cuda"))
         return err_set(err, ERR_USAGE, "--device cuda: this build has no CUDA; use --device cpu");
     c.backend = ref ? backend_ref() : backend_cpu();
-    if (!strcmp(dtype, "bf16") || (!strcmp(dtype, "auto") && !ref && has_bf16_products()))
-        c.opts.dtype = DTYPE_BF16;
+    if (any && !ref && has_bf16_products()) c.opts.dtype = DTYPE_BF16;
     *ret = c;
     return 0;
 }

@@ -11,9 +11,13 @@ struct backend_choice {
 };
 
 /* `device`: auto, cpu, cuda, ref. `dtype`: auto (bf16 where the processor multiplies it), fp32,
- * bf16. ERR_USAGE for what this build or machine does not have. */
+ * bf16, or PyTorch's and transformers' names of the two. ERR_USAGE for what this build or machine
+ * does not have. */
 int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,
                    struct err *err);
+
+/* --dtype auto where weights are given: theirs, but bf16 only where the processor multiplies it. */
+void backend_take_dtype(struct backend_choice *c, enum dtype stored);
 
 /* For main, before anything else. OpenMP's threads by default spin for milliseconds at every
  * barrier, which on a machine shared with others costs several times what it gains; how long is

@@ -13,14 +13,19 @@ struct options {
     struct strs train, valid;
     const char *output, *tokenizer, *resume;
     const char *model, *recipe;
-    bool from_scratch, dry_run;
-    uint64_t layers, width, heads, vocab, seq_len;
+    bool from_scratch, dry_run, force;
+    uint64_t layers, width, heads, inner, positions, vocab, seq_len;
+    bool tied, by_layer, upcast;
+    const char *activation;
     const char *window, *order;
     uint64_t batch, accumulate, batch_tokens, steps, tokens;
     double epochs;
     double lr, min_lr, beta1, beta2, eps, weight_decay, clip, dropout, init_range;
-    uint64_t warmup;
-    const char *schedule, *warmup_style;
+    uint64_t warmup, decay_steps;
+    const char *schedule, *warmup_style, *decay_shape, *decay;
+    double cycles, power, spike, patience_threshold;
+    struct strs freeze;
+    uint64_t skips, patience;
     struct opt_steps eval_every, save_every;
     uint64_t keep, eval_tokens, eval_steps;
     const char *dtype, *device;
@@ -35,7 +40,8 @@ struct plan {
     struct loader train, valid;
     bool has_valid;
     struct model_config config;
-    const char *init_dir; /* NULL: new weights */
+    char *model_dir;      /* where --model is: NULL if it names a shape, or nothing */
+    const char *init_dir; /* its weights are taken; NULL: new ones                  */
     char *tokenizer_dir;
     int T, B;
     uint64_t accumulate, steps;
@@ -53,9 +59,14 @@ int apply_recipe(struct plan *p, struct err *err);
 int make_plan(struct plan *p, struct err *err);
 void release_plan(struct plan *p);
 
-/* Bytes of weights, gradients, moments, copies and activations. */
-uint64_t memory_bytes(const struct plan *p, uint64_t params);
-void say_plan(const struct plan *p, uint64_t params, uint64_t bytes);
-cJSON *plan_json(const struct plan *p, uint64_t params, uint64_t bytes);
+/* What the run is going to hold in memory. */
+struct memory_plan {
+    uint64_t params;
+    uint64_t weights, gradients, moments, copies, activations; /* bytes */
+    uint64_t total, available;                                 /* available 0: unknown */
+};
+struct memory_plan plan_memory(const struct plan *p);
+void say_plan(const struct plan *p, const struct memory_plan *m);
+cJSON *plan_json(const struct plan *p, const struct memory_plan *m);
 
 #endif

@@ -4,8 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
+#include "base/json.h"
 #include "base/signals.h"
+#include "tools/fetch_model.h"
 #include "tools/lmtrain_parts.h"
+#include "tools/special_ids.h"
+#include "train/checkpoint.h"
+#include "train/state.h"
 
 /* ------------------------------------------------------------------ shards */
 
@@ -53,25 +58,50 @@ static int find_tokenizer(struct plan *p, struct err *err) {
 
 /* ------------------------------------------------------------------ the model's shape */
 
-static bool shaped(const struct plan *p) {
-    return given(p, "layers") || given(p, "width") || given(p, "heads");
+/* The first option that shapes a new model, or NULL. */
+static const char *shaped(const struct plan *p) {
+    static const char *const names[] = {
+        "layers",    "width", "heads",      "inner",
+        "positions", "tied",  "activation", "scale-attn-by-inverse-layer-idx"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (given(p, names[i])) return names[i];
+    return NULL;
+}
+
+/* A folder, llm.c's file, or a repository of the Hub, which is fetched; else it must be a shape. */
+static int find_model(struct plan *p, struct err *err) {
+    const char *model = p->o->model;
+    enum file_kind kind = model ? file_kind(model) : FILE_NONE;
+    if (!model) return 0;
+    if (model_is_remote(model))
+        return model_fetch(&p->model_dir, model, tool_threads(p->tool), &p->tool->log, err);
+    if (kind == FILE_FOLDER || (kind == FILE_REGULAR && path_ends(model, ".bin")))
+        p->model_dir = strdup(model);
+    else if (strchr(model, '/') || kind != FILE_NONE)
+        return err_set(err, ERR_IO, "--model %s: no folder, and no .bin of llm.c", model);
+    return 0;
 }
 
 /* config of --model, or GPT-2's; and where its weights are. */
 static int base_config(struct plan *p, struct err *err) {
     const struct options *o = p->o;
-    bool folder = o->model && file_kind(o->model) == FILE_FOLDER;
+    const char *own = shaped(p);
     p->config = model_config_gpt2;
-    if (!o->model) return 0;
-    int rc = folder ? model_config_load(&p->config, o->model, err)
-                    : model_config_preset(&p->config, o->model, err);
-    if (rc < 0 || o->from_scratch || shaped(p)) return rc;
-    if (!folder) {
+    int rc = find_model(p, err);
+    if (rc == 0 && o->model)
+        rc = p->model_dir ? model_config_load(&p->config, p->model_dir, err)
+                          : model_config_preset(&p->config, o->model, err);
+    if (rc < 0 || !o->model || o->from_scratch || (own && !p->model_dir)) return rc;
+    if (own) {
+        err_set(err, ERR_USAGE, "--%s is for a new model; %s has its shape", own, o->model);
+        return err_hint(err, "add --from-scratch to take only the rest of that shape");
+    }
+    if (!p->model_dir && given(p, "model")) {
         err_set(err, ERR_USAGE, "--model %s names a shape, not weights", o->model);
         return err_hint(err, "add --from-scratch, or give a folder with model.safetensors");
     }
-    p->init_dir = o->model;
-    return 0;
+    p->init_dir = p->model_dir;
+    return rc == 0 && p->init_dir ? model_check_files(&p->config, p->init_dir, err) : rc;
 }
 
 /* A shape of one's own: layers, width, heads (64 wide unless told). */
@@ -88,6 +118,12 @@ static void reshape(struct plan *p) {
             c->NH = c->C / 64;
     }
     if (given(p, "heads")) c->NH = (int)o->heads;
+    if (given(p, "inner")) c->inner = (int)o->inner;
+    if (given(p, "tied")) c->tied = o->tied;
+    if (given(p, "activation"))
+        c->act = strcmp(o->activation, "gelu") ? ACT_GELU_TANH : ACT_GELU_ERF;
+    c->scale_by_layer |= o->by_layer;
+    c->reorder_upcast |= o->upcast;
 }
 
 /* V: --vocab, else the shards', else the model's. */
@@ -104,13 +140,30 @@ static int choose_vocab(struct plan *p, struct err *err) {
                        "the shards have a vocabulary of %" PRIu32 ", the model one of %" PRIu64,
                        shards, V);
     p->config.V = (int)V;
-    if (p->init_dir) return 0;
-    int64_t *ids[2] = {&p->config.bos, &p->config.eos};
-    for (int i = 0; i < 2; i++) {
-        if (p->train_set.eot_id != UINT32_MAX) *ids[i] = p->train_set.eot_id;
-        if (*ids[i] >= (int64_t)V) *ids[i] = -1;
-    }
     return 0;
+}
+
+/* A new model's bos, eos and pad: what its tokenizer says, else the token that the shards end their
+ * documents with. GPT-2's own 50256 only with a vocabulary of GPT-2's own size. */
+static int choose_ids(struct plan *p, struct err *err) {
+    struct model_config *c = &p->config;
+    uint32_t eot = p->train_set.eot_id;
+    if (p->init_dir) return 0;
+    bool own = c->V == model_config_gpt2.V && eot == UINT32_MAX;
+    c->bos = c->eos = own ? model_config_gpt2.eos : eot == UINT32_MAX ? -1 : (int64_t)eot;
+    c->pad = -1;
+    int64_t *ids[3] = {&c->bos, &c->eos, &c->pad};
+    char digest[SHA256_HEX] = "", *shards = p->train_set.tokenizer_digest;
+    int rc = 0;
+    if (p->tokenizer_dir)
+        rc = special_ids(p->tokenizer_dir, &c->bos, &c->eos, &c->pad, digest, err);
+    if (rc == 0 && *digest && *shards && strcmp(digest, shards)) {
+        err_set(err, ERR_USAGE, "%s is not the tokenizer that made the shards", p->tokenizer_dir);
+        rc = err_hint(err, "theirs lies beside them; leave --tokenizer away");
+    }
+    for (int i = 0; rc == 0 && i < 3; i++)
+        if (*ids[i] >= c->V) *ids[i] = -1;
+    return rc;
 }
 
 /* T: --seq-len, else the shards', else the model's context. */
@@ -121,7 +174,14 @@ static int choose_length(struct plan *p, struct err *err) {
         return err_set(err, ERR_USAGE, "--seq-len %" PRIu64 " is more than the %d of %s", T,
                        p->config.P, p->init_dir);
     /* Positions that are never trained would only be there to go wrong. */
-    if (!p->init_dir && (!p->o->model || T > (uint64_t)p->config.P)) p->config.P = (int)T;
+    if (given(p, "positions")) {
+        if (T > p->o->positions)
+            return err_set(err, ERR_USAGE,
+                           "--seq-len %" PRIu64 " is more than --positions %" PRIu64, T,
+                           p->o->positions);
+        p->config.P = (int)p->o->positions;
+    } else if (!p->init_dir && (!p->o->model || T > (uint64_t)p->config.P))
+        p->config.P = (int)T;
     p->T = (int)T;
     return 0;
 }
@@ -140,6 +200,38 @@ static int choose_shape(struct plan *p, struct err *err) {
         p->config.init_range = (float)p->o->init_range;
     }
     return rc < 0 ? rc : model_config_check(&p->config, ERR_USAGE, "the model", err);
+}
+
+/* The type that a run's newest checkpoint, or the checkpoint `dir` itself, was computed in. What
+ * cannot be read is none: the trainer will say what is wrong with it. */
+static int run_dtype(const char *dir, bool *ret_found, enum dtype *ret, struct err *err) {
+    struct u64s steps = {0};
+    struct run_state state;
+    struct run_identity id = {0};
+    int rc = checkpoint_list(dir, &steps, err);
+    char *newest = steps.n ? checkpoint_path(dir, steps.v[steps.n - 1]) : strdup(dir);
+    if (rc == 0 && newest && state_load(newest, &state, &id, NULL) == 0) {
+        const cJSON *name = json_get(id.options, "dtype");
+        *ret_found = cJSON_IsString(name);
+        if (*ret_found) *ret = strcmp(name->valuestring, "bf16") ? DTYPE_F32 : DTYPE_BF16;
+    }
+    run_identity_free(&id);
+    u64s_release(&steps);
+    free(newest);
+    return rc;
+}
+
+/* --dtype auto: that of the run being continued, else of the weights given; a new model's is what
+ * the processor multiplies. */
+static int choose_dtype(struct plan *p, struct err *err) {
+    const struct options *o = p->o;
+    bool go_on = strcmp(o->resume, "never") != 0, found = false;
+    if (strcmp(o->dtype, "auto")) return 0;
+    int rc = go_on ? run_dtype(o->output, &found, &p->choice.opts.dtype, err) : 0;
+    if (rc == 0 && go_on && !found && strcmp(o->resume, "auto"))
+        rc = run_dtype(o->resume, &found, &p->choice.opts.dtype, err);
+    if (rc == 0 && !found && p->init_dir) backend_take_dtype(&p->choice, p->config.dtype);
+    return rc;
 }
 
 /* ------------------------------------------------------------------ the length of the run */
@@ -178,6 +270,12 @@ static int choose_steps(struct plan *p, struct err *err) {
     return 0;
 }
 
+static size_t index_of(const char *const *names, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(names[i], name)) return i;
+    return 0;
+}
+
 /* Warmup as told; the default, made for long runs, takes at most a tenth of a short one. */
 static uint64_t warmup(const struct plan *p) {
     uint64_t tenth = p->steps / 10;
@@ -187,11 +285,20 @@ static uint64_t warmup(const struct plan *p) {
 
 static struct schedule choose_schedule(const struct plan *p) {
     const struct options *o = p->o;
-    struct schedule s = {.lr = o->lr, .min_lr = o->min_lr, .steps = p->steps, .warmup = warmup(p)};
-    s.kind = !strcmp(o->schedule, "linear")     ? SCHEDULE_LINEAR
-             : !strcmp(o->schedule, "constant") ? SCHEDULE_CONSTANT
-             : !strcmp(o->schedule, "wsd")      ? SCHEDULE_WSD
-                                                : SCHEDULE_COSINE;
+    struct schedule s = {.lr = o->lr,
+                         .min_lr = o->min_lr,
+                         .steps = p->steps,
+                         .warmup = warmup(p),
+                         .cycles = o->cycles,
+                         .power = o->power,
+                         .decay_steps = o->decay_steps};
+    const char *name = o->schedule;
+    if (!strcmp(name, "constant_with_warmup")) name = "constant"; /* as it is here anyway */
+    if (!strcmp(name, "cosine_with_min_lr")) name = "cosine";
+    s.kind = (enum schedule_kind)index_of(schedule_names, SCHEDULE_KINDS, name);
+    s.shape = (enum decay_shape)index_of(decay_shape_names, DECAY_SHAPES, o->decay_shape);
+    if (s.kind == SCHEDULE_WSD && !given(p, "decay-shape")) s.shape = DECAY_SQRT;
+    if (s.kind == SCHEDULE_POLYNOMIAL && !given(p, "min-lr")) s.min_lr = 1e-7; /* HF's lr_end */
     s.style = !strcmp(o->warmup_style, "llmc") ? WARMUP_LLMC : WARMUP_HF;
     return s;
 }
@@ -237,6 +344,16 @@ static void fill_trainer(struct plan *p) {
                                  .eps = o->eps,
                                  .weight_decay = o->weight_decay,
                                  .clip = o->clip,
+                                 .decay = !strcmp(o->decay, "hf")     ? DECAY_HF
+                                          : !strcmp(o->decay, "llmc") ? DECAY_LLMC
+                                                                      : DECAY_ALL,
+                                 .freeze = (const char *const *)o->freeze.v,
+                                 .n_freeze = o->freeze.n,
+                                 .patience = o->patience,
+                                 .patience_threshold = o->patience_threshold,
+                                 .spike = o->spike,
+                                 .skips = o->skips,
+                                 .force = o->force,
                                  .seed = p->tool->seed,
                                  .dtype = p->choice.opts.dtype,
                                  .eval_every = o->eval_every,
@@ -255,7 +372,9 @@ int make_plan(struct plan *p, struct err *err) {
         rc = backend_choose(&p->choice, p->o->device, p->o->dtype, tool_threads(p->tool), err);
     if (rc == 0) rc = open_shards(p, err);
     if (rc == 0) rc = choose_shape(p, err);
+    if (rc == 0) rc = choose_dtype(p, err);
     if (rc == 0) rc = find_tokenizer(p, err);
+    if (rc == 0) rc = choose_ids(p, err);
     if (rc == 0) rc = open_loaders(p, err);
     if (rc == 0) rc = choose_batch(p, err);
     if (rc == 0) rc = choose_steps(p, err);
@@ -269,4 +388,5 @@ void release_plan(struct plan *p) {
     shard_set_close(&p->train_set);
     shard_set_close(&p->valid_set);
     free(p->tokenizer_dir);
+    free(p->model_dir);
 }

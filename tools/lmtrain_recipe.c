@@ -20,6 +20,27 @@ static const struct recipe {
         const char *option, *value;
     } set[20];
 } recipes[] = {
+    {"codeparrot",
+     {{"model", "gpt2-xl"},
+      {"batch", "2"},
+      {"accumulate", "16"},
+      {"lr", "2e-4"},
+      {"schedule", "cosine"},
+      {"warmup", "750"},
+      {"warmup-style", "hf"},
+      {"min-lr", "0"},
+      {"beta1", "0.9"},
+      {"beta2", "0.999"},
+      {"eps", "1e-8"},
+      {"weight-decay", "0.1"},
+      {"clip", "1"},
+      {"steps", "50000"},
+      {"eval-every", "1000"},
+      {"save-every", "1000"},
+      {"scale-attn-by-inverse-layer-idx", "true"},
+      {"reorder-and-upcast-attn", "true"},
+      {"recompute", "block"},
+      {"window", "hf"}}},
     {"codeparrot-small",
      {{"batch", "12"},
       {"accumulate", "1"},
@@ -36,6 +57,8 @@ static const struct recipe {
       {"steps", "150000"},
       {"eval-every", "15000"},
       {"save-every", "15000"},
+      {"scale-attn-by-inverse-layer-idx", "true"},
+      {"reorder-and-upcast-attn", "true"},
       {"window", "hf"}}},
     {"hf-trainer",
      {{"batch", "8"},
@@ -97,6 +120,8 @@ static int set_option(struct opt *o, const char *value, struct err *err) {
     case OPT_U64: return parse_u64(value, o->to, err);
     case OPT_F64: return parse_f64(value, o->to, err);
     case OPT_CHOICE: *(const char **)o->to = value; return 0;
+    case OPT_STR: *(const char **)o->to = value; return 0;
+    case OPT_FLAG: *(bool *)o->to = !strcmp(value, "true"); return 0;
     case OPT_STEPS: return parse_u64(value, &((struct opt_steps *)o->to)->steps, err);
     default: return err_set(err, ERR_OTHER, "a recipe cannot set --%s", o->name);
     }

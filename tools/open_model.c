@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/file.h"
+#include "tools/fetch_model.h"
 #include "train/checkpoint.h"
 
 static bool is_model(const char *dir) {
@@ -24,7 +25,7 @@ static char *model_in(const char *dir, const char *name) {
 
 /* A finished run is a model itself, so the links are looked at first. */
 static int find_model(char **ret, const char *dir, const struct log *log, struct err *err) {
-    char *found = model_in(dir, "best");
+    char *found = file_kind(dir) == FILE_REGULAR ? strdup(dir) : model_in(dir, "best");
     uint64_t step = CHECKPOINT_NONE;
     int rc;
     if (!found) found = model_in(dir, "last");
@@ -46,8 +47,12 @@ int open_model(struct open_model *ret, const char *dir, const char *device, cons
                int threads, const struct log *log, struct err *err) {
     struct open_model m = {0};
     int rc = backend_choose(&m.choice, device, dtype, threads, err);
-    if (rc == 0) rc = find_model(&m.dir, dir, log, err);
+    if (rc == 0 && model_is_remote(dir))
+        rc = model_fetch(&m.dir, dir, threads, log, err);
+    else if (rc == 0)
+        rc = find_model(&m.dir, dir, log, err);
     if (rc == 0) rc = model_config_load(&m.config, m.dir, err);
+    if (rc == 0) rc = model_check_files(&m.config, m.dir, err);
     if (rc == 0) rc = m.choice.backend->open(&m.device, &m.choice.opts, err);
     if (rc == 0)
         rc = model_new(&m.model, &m.config, m.choice.backend, m.device, m.choice.opts.dtype, false,

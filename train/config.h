@@ -29,8 +29,8 @@ extern const struct model_config model_config_gpt2;
 /* "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "d6" … "d48" (llm.c's depth rule). ERR_USAGE
  * lists them. */
 int model_config_preset(struct model_config *ret, const char *name, struct err *err);
-/* Reads DIR/config.json; everything is range-checked before anything is allocated by it.
- * ERR_CORRUPT. */
+/* Reads DIR/config.json, or the header of llm.c's model file `dir`; everything is range-checked
+ * before anything is allocated by it. ERR_CORRUPT. */
 int model_config_load(struct model_config *ret, const char *dir, struct err *err);
 /* Writes DIR/config.json as transformers does (and generation_config.json). */
 int model_config_save(const struct model_config *c, const char *dir, struct err *err);

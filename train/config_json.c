@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "train/config.h"
+#include "train/llmc_model.h"
 
 /* The layout of the files is this version's; transformers reads it as a note only. */
 #define LAYOUT_VERSION "5.23.0"
@@ -112,6 +113,7 @@ static int read_config(struct model_config *c, const cJSON *o, const char *what,
 }
 
 int model_config_load(struct model_config *ret, const char *dir, struct err *err) {
+    if (file_kind(dir) == FILE_REGULAR) return llmc_config(ret, dir, err);
     struct model_config c;
     cJSON *tree = NULL;
     char *path = path_join(dir, "config.json");

@@ -89,6 +89,15 @@ static int allocate(struct model *m, struct err *err) {
     return 0;
 }
 
+int model_table(struct model *m, struct err *err) {
+    size_t n = table_size(&m->config);
+    m->params = mem_array(n, sizeof *m->params);
+    m->layer = mem_array((size_t)m->config.L, sizeof *m->layer);
+    if (!m->params || !m->layer) return err_nomem(err, n * sizeof *m->params);
+    build_table(m);
+    return 0;
+}
+
 int model_new(struct model **ret, const struct model_config *config, const struct backend *backend,
               struct device *device, enum dtype dtype, bool train, struct err *err) {
     struct model *m;
@@ -101,14 +110,8 @@ int model_new(struct model **ret, const struct model_config *config, const struc
     m->device = device;
     m->dtype = dtype;
     m->train = train;
-    m->params = mem_array(table_size(config), sizeof *m->params);
-    m->layer = mem_array((size_t)config->L, sizeof *m->layer);
-    if (m->params && m->layer) {
-        build_table(m);
-        rc = allocate(m, err);
-    } else {
-        rc = err_nomem(err, table_size(config) * sizeof *m->params);
-    }
+    rc = model_table(m, err);
+    if (rc == 0) rc = allocate(m, err);
     if (rc < 0)
         model_free(m);
     else

@@ -46,10 +46,13 @@ size_t model_params(const struct model *m, struct param **ret); /* borrowed */
 /* HF's initialisation: normal(0, init_range), c_proj weights with init_range / sqrt(2 L), biases 0,
  * LayerNorm 1 and 0. Tensor i draws from stream i of `seed`: the same for any backend. */
 int model_init(struct model *m, uint64_t seed, struct err *err);
-/* Weights from DIR/model.safetensors (or its shards by model.safetensors.index.json). Names with
- * or without "transformer."; buffers of old files (attn.bias) are ignored. ERR_CORRUPT: missing,
- * extra, wrong shape. */
+/* Weights from DIR/model.safetensors (or its shards by model.safetensors.index.json), or from
+ * llm.c's model file `dir`. Names with or without "transformer."; buffers of old files (attn.bias)
+ * are ignored. ERR_CORRUPT: missing, extra, wrong shape. */
 int model_load(struct model *m, const char *dir, struct err *err);
+/* The same checks without a model: what model_load() would refuse is refused before anything is
+ * allocated by what a configuration says. */
+int model_check_files(const struct model_config *c, const char *dir, struct err *err);
 /* DIR/model.safetensors as transformers' save_pretrained (tied lm_head left out), fp32 masters, or
  * bf16. */
 int model_save(struct model *m, const char *dir, enum dtype stored, struct err *err);

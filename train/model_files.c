@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/file.h"
+#include "train/llmc_model.h"
 #include "train/model_inside.h"
 #include "train/safetensors.h"
 
@@ -74,18 +75,35 @@ static int upload(struct model *m, const struct param *p, const struct st_tensor
     return rc;
 }
 
+static int check_type(const struct st_tensor *t, const char *path, struct err *err) {
+    if (t->dtype == ST_F32 || t->dtype == ST_BF16 || t->dtype == ST_F16) return 0;
+    return err_set(err, ERR_CORRUPT, "%s: %s is %s; F32, BF16 and F16 can be read", path, t->name,
+                   st_dtype_name(t->dtype));
+}
+
 static int load_params(struct model *m, const struct safetensors *s, const char *path,
                        struct err *err) {
     float *host = mem_array(CHUNK, sizeof *host);
     int rc = host ? 0 : err_nomem(err, CHUNK * sizeof *host);
     for (size_t i = 0; rc == 0 && i < m->n_params; i++) {
         const struct param *p = &m->params[i];
+        if ((rc = upload(m, p, find(s, p->name), host, err)) < 0) err_prefix(err, "%s", path);
+    }
+    free(host);
+    return rc;
+}
+
+/* Every parameter has its tensor, of the right shape and a type that can be read. */
+static int check_params(const struct model *m, const struct safetensors *s, const char *path,
+                        struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < m->n_params; i++) {
+        const struct param *p = &m->params[i];
         const struct st_tensor *t = find(s, p->name);
         rc = t ? check_shape(t, p, path, err)
                : err_set(err, ERR_CORRUPT, "%s: no tensor %s", path, p->name);
-        if (rc == 0 && (rc = upload(m, p, t, host, err)) < 0) err_prefix(err, "%s", path);
+        if (rc == 0) rc = check_type(t, path, err);
     }
-    free(host);
     return rc;
 }
 
@@ -102,9 +120,9 @@ static int check_extra(const struct model *m, const struct safetensors *s, const
     return 0;
 }
 
-int model_load(struct model *m, const char *dir, struct err *err) {
-    struct safetensors s = {0};
-    const struct st_tensor *head, *wte;
+/* Opens the files of `dir` and checks them against the table of m; *ret_path is for messages. */
+static int open_weights(const struct model *m, const char *dir, struct safetensors *s,
+                        char **ret_path, struct err *err) {
     char *path = path_join(dir, "model.safetensors");
     int rc = path ? 0 : err_nomem(err, 0);
     if (rc == 0 && file_kind(path) == FILE_NONE) { /* shards, if there are any */
@@ -116,12 +134,36 @@ int model_load(struct model *m, const char *dir, struct err *err) {
             free(index);
         }
     }
-    if (rc == 0) rc = safetensors_open(&s, path, err);
-    if (rc == 0) rc = load_params(m, &s, path, err);
-    if (rc == 0) rc = check_extra(m, &s, path, err);
-    head = safetensors_find(&s, "lm_head.weight");
-    wte = find(&s, m->top.wte->name);
+    *ret_path = path;
+    if (rc == 0) rc = safetensors_open(s, path, err);
+    if (rc == 0) rc = check_params(m, s, path, err);
+    if (rc == 0) rc = check_extra(m, s, path, err);
+    const struct st_tensor *head = safetensors_find(s, "lm_head.weight");
+    const struct st_tensor *wte = find(s, m->top.wte->name);
     if (rc == 0 && m->config.tied && head && wte) rc = check_tied(head, wte, path, err);
+    return rc;
+}
+
+int model_check_files(const struct model_config *c, const char *dir, struct err *err) {
+    struct model m = {.config = *c};
+    struct safetensors s = {0};
+    char *path = NULL;
+    if (file_kind(dir) == FILE_REGULAR) return 0; /* its length was checked with its header */
+    int rc = model_table(&m, err);
+    if (rc == 0) rc = open_weights(&m, dir, &s, &path, err);
+    safetensors_close(&s);
+    free(path);
+    free(m.params);
+    free(m.layer);
+    return rc;
+}
+
+int model_load(struct model *m, const char *dir, struct err *err) {
+    struct safetensors s = {0};
+    char *path = NULL;
+    bool llmc = file_kind(dir) == FILE_REGULAR;
+    int rc = llmc ? llmc_load(m, dir, err) : open_weights(m, dir, &s, &path, err);
+    if (rc == 0 && !llmc) rc = load_params(m, &s, path, err);
     safetensors_close(&s);
     free(path);
     if (rc < 0) return rc;

@@ -60,6 +60,10 @@ struct model {
     struct acts acts;
 };
 
+/* Makes the table of parameters for m->config, without memory for them; freed with m->params,
+ * m->layer. */
+int model_table(struct model *m, struct err *err);
+
 /* The places where dropout acts, numbered for its counters: embedding, then three a layer. */
 enum { SITE_EMBED = 0, SITE_ATTENTION = 1, SITE_ATTENTION_OUT = 2, SITE_MLP_OUT = 3 };
 struct dropout model_dropout(const struct model *m, const struct model_batch *b, int layer,
