@@ -13,6 +13,15 @@ static size_t columns(const char *s, size_t n) {
     return c;
 }
 
+/* The part of a word that stands in a line: all of it, or of a list too long for one, what fits up to
+ * a '|'. */
+static size_t fitting(const char *word, size_t n, size_t room) {
+    if (columns(word, n) <= room) return n;
+    for (size_t i = room < n ? room : n; i > 1; i--)
+        if (word[i - 1] == '|') return i;
+    return n;
+}
+
 /* Prints words from column `at` on, later lines indented to `indent`, and a newline. */
 static void wrap(const char *text, size_t at, size_t indent, FILE *to) {
     bool first = true;
@@ -29,7 +38,7 @@ static void wrap(const char *text, size_t at, size_t indent, FILE *to) {
             text++;
             continue;
         }
-        size_t n = strcspn(text, " \n"), width = columns(text, n);
+        size_t n = fitting(text, strcspn(text, " \n"), COLUMNS - indent), width = columns(text, n);
         if (!first && at + 1 + width > COLUMNS) {
             fprintf(to, "\n%*s", (int)indent, "");
             at = indent;

@@ -30,8 +30,8 @@ int checkpoint_verify(const char *dir, struct err *err);
 int checkpoint_list(const char *run, struct u64s *out, struct err *err);
 /* No checkpoint at all. */
 #define CHECKPOINT_NONE UINT64_MAX
-/* The newest checkpoint that verifies (*ret_step; CHECKPOINT_NONE: there is none at all). Each damaged one is
- * named in a warning. ERR_CORRUPT when there are some and none verifies. */
+/* The newest checkpoint that verifies (*ret_step; CHECKPOINT_NONE: there is none at all). Each
+ * damaged one is named in a warning. ERR_CORRUPT when there are some and none verifies. */
 int checkpoint_newest(const char *run, uint64_t *ret_step, const struct log *log, struct err *err);
 /* Removes all but the newest `keep` (at least 1; 0: all stay) and `best` (0: none is special). */
 int checkpoint_prune(const char *run, uint64_t keep, uint64_t best, struct err *err);

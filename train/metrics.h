@@ -5,7 +5,8 @@
  *    "epoch":…,"samples":…}                                                 (on one line)
  *   {"step":8,"eval_loss":3.3,"perplexity":27.1,"eval_tokens":…,"time":…,"seconds":…,
  *    "bits_per_byte":…}
- *   {"step":9,"loss":null,…,"skipped":true,"why":"the loss is nan","windows":["train-00000.bin:512"]}
+ *   {"step":9,"loss":null,…,"skipped":true,"why":"the loss is nan",
+ *    "windows":["train-00000.bin:512"]}
  *
  * Opening with a step cuts off everything behind it (atomically), so that however often a run is
  * killed and resumed, each step stands once. Lines are also kept in memory, 80 bytes a step. */

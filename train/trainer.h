@@ -20,8 +20,8 @@
 #include "train/model.h"
 #include "train/schedule.h"
 
-/* Which tensors AdamW's decay takes: for a GPT-2 the first two are the same, as HF's names of biases
- * and LayerNorms are llm.c's tensors of one dimension. */
+/* Which tensors AdamW's decay takes: for a GPT-2 the first two are the same, as HF's names of
+ * biases and LayerNorms are llm.c's tensors of one dimension. */
 enum decay_rule { DECAY_HF, DECAY_LLMC, DECAY_ALL };
 
 struct trainer_opts {
