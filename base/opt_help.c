@@ -13,8 +13,8 @@ static size_t columns(const char *s, size_t n) {
     return c;
 }
 
-/* The part of a word that stands in a line: all of it, or of a list too long for one, what fits up to
- * a '|'. */
+/* The part of a word that stands in a line: all of it, or of a list too long for one, what fits up
+ * to a '|'. */
 static size_t fitting(const char *word, size_t n, size_t room) {
     if (columns(word, n) <= room) return n;
     for (size_t i = room < n ? room : n; i > 1; i--)
