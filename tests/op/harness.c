@@ -5,7 +5,9 @@
 #include <string.h>
 #include <time.h>
 #include "base/rng.h"
+#ifndef OP_DEVICE
 #include "train/cpu/cpu.h"
+#endif
 
 enum { MAX_OUT = 12 };
 
@@ -167,12 +169,19 @@ void dev_open_ref(struct dev *v) {
     snprintf(v->name, sizeof v->name, "ref");
 }
 
+#ifdef OP_DEVICE
+void dev_open_best(struct dev *v, enum dtype dtype, int threads) {
+    dev_open(v, op_device(), dtype, threads);
+    snprintf(v->name, sizeof v->name, "%s", dtype == DTYPE_BF16 ? "bf16" : "fp32");
+}
+#else
 void dev_open_best(struct dev *v, enum dtype dtype, int threads) {
     dev_open(v, backend_cpu(), dtype, threads);
     const char *onednn = getenv("OP_ONEDNN"); /* for timing: 0 or 1 */
     if (onednn && !cpu_use_onednn(v->d, *onednn == '1')) puts("there is no oneDNN");
     snprintf(v->name, sizeof v->name, "%s %dT", dtype == DTYPE_BF16 ? "bf16" : "fp32", threads);
 }
+#endif
 
 static void dev_forget(struct dev *v) {
     struct err err = {0};
@@ -213,9 +222,27 @@ static void same_bits(const char *op, size_t k, const struct dev *v, const struc
                       const struct out *many) {
     for (int i = 0; i < one->n; i++)
         expect(memcmp(one->r[i].v, many->r[i].v, one->r[i].n * sizeof(float)) == 0,
-               "%s case %zu on %s: %s differs from one thread's", op, k, v->name, one->r[i].name);
+               "%s case %zu on %s: %s differs from the first run's", op, k, v->name,
+               one->r[i].name);
 }
 
+#ifdef OP_DEVICE
+static void check_device(const char *op, op_run run, const void *one_case, size_t k,
+                         enum dtype dtype, const struct out *want) {
+    struct out got[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        struct dev v;
+        dev_open_best(&v, dtype, 0);
+        run(&v, one_case, &got[i]);
+        for (int r = 0; i == 0 && r < got[i].n; r++)
+            compare(op, k, &v, &want->r[r], &got[i].r[r], want->r[r].tol[dtype == DTYPE_BF16]);
+        if (i == 1) same_bits(op, k, &v, &got[0], &got[1]);
+        dev_close(&v);
+    }
+    out_free(&got[0]);
+    out_free(&got[1]);
+}
+#else
 static void check_table(const char *op, op_run run, const void *one_case, size_t k, int isa,
                         bool onednn, enum dtype dtype, const struct out *want) {
     struct out one = {0};
@@ -243,6 +270,14 @@ static void check_table(const char *op, op_run run, const void *one_case, size_t
     out_free(&one);
 }
 
+static void check_device(const char *op, op_run run, const void *one_case, size_t k,
+                         enum dtype dtype, const struct out *want) {
+    for (int isa = 0; isa < CPU_ISAS; isa++)
+        for (int onednn = 0; cpu_backend(isa) && onednn < 2; onednn++)
+            check_table(op, run, one_case, k, isa, onednn, dtype, want);
+}
+#endif
+
 void op_check(const char *op, op_run run, const void *cases, size_t n_cases, size_t case_bytes) {
     for (size_t k = 0; k < n_cases; k++)
         for (int bf16 = 0; bf16 < 2; bf16++) {
@@ -253,10 +288,7 @@ void op_check(const char *op, op_run run, const void *cases, size_t n_cases, siz
             ref.round = bf16;
             run(&ref, one_case, &want);
             dev_close(&ref);
-            for (int isa = 0; isa < CPU_ISAS; isa++)
-                for (int onednn = 0; cpu_backend(isa) && onednn < 2; onednn++)
-                    check_table(op, run, one_case, k, isa, onednn, bf16 ? DTYPE_BF16 : DTYPE_F32,
-                                &want);
+            check_device(op, run, one_case, k, bf16 ? DTYPE_BF16 : DTYPE_F32, &want);
             out_free(&want);
         }
 }
@@ -326,7 +358,9 @@ int op_main(int argc, char **argv, const struct op_program *p) {
     if (strcmp(mode, "--full") == 0) {
         if (p->full) p->full();
     } else {
-        if (p->slopes) p->slopes();
+#ifndef OP_DEVICE
+        if (p->slopes) p->slopes(); /* the reference's own */
+#endif
         p->quick();
     }
     printf("%d checks, %d failed\n", checks, failures);

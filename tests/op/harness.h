@@ -6,6 +6,9 @@
  *   bf16, with 1, 2 and 3 threads: results are within the tolerance stated at out_…(), and the same
  *   bits for any number of threads. For bf16 the reference sees inputs rounded to bf16.
  *
+ *   Built with OP_DEVICE, the harness takes op_device() in place of the CPU's tables: the
+ *   emulator's (tests/simt) or a GPU's. Two runs must give the same bits.
+ *
  * Gradients of the reference are checked against differences of its forward with op_slope(). */
 #ifndef LORY_TESTS_OP_HARNESS_H
 #define LORY_TESTS_OP_HARNESS_H
@@ -64,6 +67,9 @@ static inline double tol_sum(size_t K) {
 static inline double tol_bf16(int stages) {
     return 2 * 0.35 * 0x1p-8 * sqrt((double)stages);
 }
+
+/* The device under test where the harness was built with OP_DEVICE; exits with 77 without one. */
+const struct backend *op_device(void);
 
 typedef void (*op_run)(struct dev *v, const void *one_case, struct out *o);
 void op_check(const char *op, op_run run, const void *cases, size_t n_cases, size_t case_bytes);

@@ -1,0 +1,168 @@
+/* The CUDA device: opening and its errors, memory, one stream, the workspace of operations. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "cuda/kernel.cuh"
+#include "cuda/table.h"
+
+struct device {
+    struct err first; /* the first failure; code 0 if none */
+    bool bf16;
+    cudaDeviceProp prop;
+    cudaStream_t stream;
+    void *work;
+    size_t work_bytes;
+    char text[384];
+};
+
+/* ------------------------------------------------------------------ failures */
+
+void cuda_fail(struct device *d, int code, const char *fmt, ...) {
+    char what[512];
+    va_list args;
+    if (d->first.code) return;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    d->first.code = code;
+    snprintf(d->first.msg, sizeof d->first.msg, "cuda: %s", what);
+}
+
+static void check(struct device *d, cudaError_t e, const char *what) {
+    if (e == cudaSuccess) return;
+    cuda_fail(d, e == cudaErrorMemoryAllocation ? ERR_NOMEM : ERR_OTHER, "%s: %s", what,
+              cudaGetErrorString(e));
+}
+
+static int fail(struct err *err, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static int fail(struct err *err, int code, const char *fmt, ...) {
+    va_list args;
+    if (!err) return code;
+    err->code = code;
+    va_start(args, fmt);
+    vsnprintf(err->msg, sizeof err->msg, fmt, args);
+    va_end(args);
+    return code;
+}
+
+void cuda_launched(struct device *d, const char *name) {
+    check(d, cudaGetLastError(), name);
+}
+
+bool cuda_may_launch(struct device *d) {
+    return d->first.code == 0;
+}
+
+cudaStream_t cuda_stream(struct device *d) {
+    return d->stream;
+}
+
+bool cuda_is_bf16(const struct device *d) {
+    return d->bf16;
+}
+
+int cuda_multiprocessors(const struct device *d) {
+    return d->prop.multiProcessorCount;
+}
+
+/* ------------------------------------------------------------------ memory */
+
+int cuda_alloc(struct device *d, void **ret, size_t bytes, struct err *err) {
+    size_t free_now = 0, total = 0;
+    void *p = NULL;
+    cudaError_t e = cudaMalloc(&p, bytes ? bytes : 1);
+    if (e == cudaSuccess) e = cudaMemsetAsync(p, 0, bytes ? bytes : 1, d->stream);
+    if (e == cudaSuccess) {
+        *ret = p;
+        return 0;
+    }
+    cudaGetLastError();
+    cudaMemGetInfo(&free_now, &total);
+    if (e == cudaErrorMemoryAllocation)
+        return fail(err, ERR_NOMEM, "out of GPU memory: %zu MiB wanted, %zu of %zu MiB are free",
+                    bytes >> 20, free_now >> 20, total >> 20);
+    return fail(err, ERR_OTHER, "cuda: allocation: %s", cudaGetErrorString(e));
+}
+
+void cuda_free(struct device *d, void *p) {
+    if (p) check(d, cudaFree(p), "free");
+}
+
+void *cuda_work(struct device *d, size_t bytes) {
+    if (d->first.code) return NULL;
+    if (d->work_bytes >= bytes) return d->work;
+    check(d, cudaStreamSynchronize(d->stream), "workspace");
+    check(d, cudaFree(d->work), "workspace");
+    d->work = NULL;
+    d->work_bytes = 0;
+    check(d, cudaMalloc(&d->work, bytes), "workspace");
+    if (d->first.code) return NULL;
+    d->work_bytes = bytes;
+    return d->work;
+}
+
+static void transfer(struct device *d, void *to, const void *from, size_t bytes,
+                     cudaMemcpyKind kind, const char *what) {
+    if (bytes && !d->first.code) check(d, cudaMemcpyAsync(to, from, bytes, kind, d->stream), what);
+}
+
+void cuda_upload(struct device *d, void *to, const void *from_host, size_t bytes) {
+    transfer(d, to, from_host, bytes, cudaMemcpyHostToDevice, "upload");
+}
+
+void cuda_download(struct device *d, void *to_host, const void *from, size_t bytes) {
+    transfer(d, to_host, from, bytes, cudaMemcpyDeviceToHost, "download");
+    if (!d->first.code) check(d, cudaStreamSynchronize(d->stream), "download");
+}
+
+void cuda_copy(struct device *d, void *to, const void *from, size_t bytes) {
+    transfer(d, to, from, bytes, cudaMemcpyDeviceToDevice, "copy");
+}
+
+void cuda_zero(struct device *d, void *p, size_t bytes) {
+    if (bytes && !d->first.code) check(d, cudaMemsetAsync(p, 0, bytes, d->stream), "zero");
+}
+
+int cuda_sync(struct device *d, struct err *err) {
+    if (!d->first.code) check(d, cudaStreamSynchronize(d->stream), "sync");
+    if (d->first.code && err) *err = d->first;
+    return d->first.code;
+}
+
+/* ------------------------------------------------------------------ opening */
+
+static int start(struct device *d, int ordinal, struct err *err) {
+    cudaError_t e = cudaSetDevice(ordinal);
+    if (e == cudaSuccess) e = cudaGetDeviceProperties(&d->prop, ordinal);
+    if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);
+    if (e != cudaSuccess)
+        return fail(err, ERR_USAGE, "cuda: device %d: %s", ordinal, cudaGetErrorString(e));
+    snprintf(d->text, sizeof d->text, "cuda: %s, %zu MiB, sm_%d%d, %s", d->prop.name,
+             d->prop.totalGlobalMem >> 20, d->prop.major, d->prop.minor, d->bf16 ? "bf16" : "fp32");
+    return 0;
+}
+
+int cuda_open(struct device **ret, const struct device_opts *opts, struct err *err) {
+    struct device *d = (struct device *)calloc(1, sizeof *d);
+    if (!d) return fail(err, ERR_NOMEM, "out of memory");
+    d->bf16 = opts->dtype == DTYPE_BF16;
+    int rc = start(d, opts->ordinal, err);
+    if (rc < 0)
+        cuda_close(d);
+    else
+        *ret = d;
+    return rc;
+}
+
+void cuda_close(struct device *d) {
+    if (!d) return;
+    if (d->stream) cudaStreamSynchronize(d->stream);
+    cudaFree(d->work);
+    if (d->stream) cudaStreamDestroy(d->stream);
+    free(d);
+}
+
+const char *cuda_describe(const struct device *d) {
+    return d->text;
+}

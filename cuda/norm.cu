@@ -1,0 +1,223 @@
+/* Residual addition and LayerNorm; the mathematics is in train/ref/norm.c.
+ *
+ * A warp takes a row. Forward keeps the row in shared memory as fp32 between its passes; backward
+ * reads it twice (the second time from the cache) and sums dg and db into accumulators of the
+ * warp's own, which are added up in fixed order: warps of a block, then blocks by a second kernel.
+ *
+ * N is the number of elements a lane takes at a time: 16 bytes' worth where C allows, else 1. */
+#include "cuda/kernel.cuh"
+
+namespace {
+
+enum { FORWARD_WARPS = 4, BACKWARD_WARPS = 8 };
+
+/* N elements at p as floats, and back. */
+template <class A, int N>
+struct piece {
+    float v[N];
+    __device__ __forceinline__ void load(const A *p) {
+        if constexpr (N == 1) {
+            v[0] = to_float(*p);
+        } else {
+            pack16<A> x = load_pack(p);
+#pragma unroll
+            for (int i = 0; i < N; i++) v[i] = x.v[i];
+        }
+    }
+    __device__ __forceinline__ void store(A *p) const {
+        if constexpr (N == 1) {
+            *p = from_float<A>(v[0]);
+        } else {
+            pack16<A> x;
+#pragma unroll
+            for (int i = 0; i < N; i++) x.v[i] = v[i];
+            store_pack(p, x);
+        }
+    }
+    /* Times dropout's factors of elements e …; e is a multiple of N, so one Philox block does. */
+    __device__ __forceinline__ void drop(const drop_rule &rule, int b, uint64_t e) {
+        if (rule.threshold == 0) return;
+        uint4 bits = drop_block(rule, b, e / 8);
+#pragma unroll
+        for (int i = 0; i < N; i++) v[i] *= drop_lane(rule, bits, (int)(e % 8) + i);
+    }
+};
+
+template <class A, int N>
+__global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, const A *x,
+                                    const A *add, const A *g, const A *b, size_t rows, int T,
+                                    int C, float eps, drop_rule rule) {
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    size_t r = (size_t)blockIdx.x * (blockDim.x / 32) + warp;
+    float *row = shared_memory<float>() + (size_t)warp * C; /* (C) of this warp */
+    if (r >= rows) return;
+    const A *xr = x + r * C;
+    float m = 0, var = 0;
+    for (int c = lane * N; c < C; c += 32 * N) {
+        piece<A, N> s;
+        s.load(xr + c);
+        if (add) {
+            piece<A, N> a;
+            a.load(add + r * C + c);
+            a.drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
+#pragma unroll
+            for (int i = 0; i < N; i++) s.v[i] = to_float(from_float<A>(s.v[i] + a.v[i]));
+            s.store(sum + r * C + c);
+        }
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            m += s.v[i];
+            row[c + i] = s.v[i];
+        }
+    }
+    m = warp_sum(m) / (float)C;
+    for (int c = lane * N; c < C; c += 32 * N)
+#pragma unroll
+        for (int i = 0; i < N; i++) var += (row[c + i] - m) * (row[c + i] - m);
+    float rs = rsqrtf(warp_sum(var) / (float)C + eps);
+    for (int c = lane * N; c < C; c += 32 * N) {
+        piece<A, N> gs, bs, out;
+        gs.load(g + c);
+        bs.load(b + c);
+#pragma unroll
+        for (int i = 0; i < N; i++) out.v[i] = gs.v[i] * ((row[c + i] - m) * rs) + bs.v[i];
+        out.store(y + r * C + c);
+    }
+    if (lane == 0) {
+        mean[r] = m;
+        rstd[r] = rs;
+    }
+}
+
+/* Where column c's accumulator lies: lanes side by side, so that no two share a bank. */
+template <int N>
+__device__ __forceinline__ int place(int c) {
+    if constexpr (N == 1) return c;
+    int p = c / N, i = c % N; /* pack and element in it */
+    return (p / 32 * N + i) * 32 + p % 32;
+}
+
+/* partial: (gridDim.x, 2, C) */
+template <class A, int N>
+__global__ void norm_backward_kernel(A *dsum, A *dadd, float *partial, const A *dy, const A *sum,
+                                     const float *mean, const float *rstd, const A *g, size_t rows,
+                                     int T, int C, int padded, drop_rule rule) {
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    float *all = shared_memory<float>(); /* (warps, 2, padded) */
+    float *dg = all + (size_t)warp * 2 * padded, *db = dg + padded;
+    for (int c = lane; c < 2 * padded; c += 32) dg[c] = 0;
+    __syncwarp();
+    for (size_t r = (size_t)blockIdx.x * warps + warp; r < rows; r += (size_t)gridDim.x * warps) {
+        float m = mean[r], rs = rstd[r], avg = 0, avg_n = 0;
+        for (int c = lane * N; c < C; c += 32 * N) {
+            piece<A, N> d, s, w;
+            d.load(dy + r * C + c);
+            s.load(sum + r * C + c);
+            w.load(g + c);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float n = (s.v[i] - m) * rs, dn = d.v[i] * w.v[i];
+                avg += dn;
+                avg_n += dn * n;
+                dg[place<N>(c + i)] += d.v[i] * n;
+                db[place<N>(c + i)] += d.v[i];
+            }
+        }
+        avg = warp_sum(avg) / (float)C;
+        avg_n = warp_sum(avg_n) / (float)C;
+        for (int c = lane * N; c < C; c += 32 * N) {
+            piece<A, N> d, s, w, out;
+            d.load(dy + r * C + c);
+            s.load(sum + r * C + c);
+            w.load(g + c);
+            out.load(dsum + r * C + c);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float n = (s.v[i] - m) * rs, dn = d.v[i] * w.v[i];
+                out.v[i] = to_float(from_float<A>(out.v[i] + rs * (dn - avg - n * avg_n)));
+            }
+            out.store(dsum + r * C + c);
+            if (dadd) {
+                out.drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
+                out.store(dadd + r * C + c);
+            }
+        }
+    }
+    __syncthreads();
+    for (int c = threadIdx.x; c < C; c += blockDim.x) {
+        float sg = 0, sb = 0;
+        for (int w = 0; w < warps; w++) {
+            sg += all[(size_t)w * 2 * padded + place<N>(c)];
+            sb += all[((size_t)w * 2 + 1) * padded + place<N>(c)];
+        }
+        partial[(size_t)blockIdx.x * 2 * C + c] = sg;
+        partial[((size_t)blockIdx.x * 2 + 1) * C + c] = sb;
+    }
+}
+
+/* dg, db += the sums over `n` blocks. Warps take every 8th block of 32 columns. */
+__global__ void norm_reduce_kernel(float *dg, float *db, const float *partial, int n, int C) {
+    float(*part)[32] = shared_memory<float[32]>(); /* (8,32) */
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, c = blockIdx.x * 32 + lane;
+    float s = 0;
+    if (c < 2 * C)
+        for (int i = warp; i < n; i += 8) s += partial[(size_t)i * 2 * C + c];
+    part[warp][lane] = s;
+    __syncthreads();
+    if (warp != 0 || c >= 2 * C) return;
+    for (int w = 1; w < 8; w++) s += part[w][lane];
+    if (c < C)
+        dg[c] += s;
+    else
+        db[c - C] += s;
+}
+
+template <class A, int N>
+void forward(struct device *d, void *y, void *sum, float *mean, float *rstd, const void *x,
+             const void *add, const void *g, const void *b, size_t rows, int T, int C, float eps,
+             struct dropout drop) {
+    int warps = FORWARD_WARPS;
+    while (warps > 1 && (size_t)warps * C * sizeof(float) > 96 * 1024) warps /= 2;
+    launch(d, "norm_forward", norm_forward_kernel<A, N>, blocks_for(rows, warps), 32 * warps,
+           (size_t)warps * C * sizeof(float), (A *)y, (A *)sum, mean, rstd, (const A *)x,
+           (const A *)add, (const A *)g, (const A *)b, rows, T, C, eps, drop_rule_of(drop));
+}
+
+template <class A, int N>
+void backward(struct device *d, void *dsum, void *dadd, float *dg, float *db, const void *dy,
+              const void *sum, const float *mean, const float *rstd, const void *g, size_t rows,
+              int T, int C, struct dropout drop) {
+    int warps = BACKWARD_WARPS, padded = (C + 32 * N - 1) / (32 * N) * (32 * N);
+    while (warps > 1 && (size_t)warps * 2 * padded * sizeof(float) > 110 * 1024) warps /= 2;
+    unsigned blocks = blocks_for(rows, warps), most = (unsigned)cuda_multiprocessors(d) * 2;
+    if (blocks > most) blocks = most;
+    float *partial = (float *)cuda_work(d, (size_t)blocks * 2 * C * sizeof(float));
+    launch(d, "norm_backward", norm_backward_kernel<A, N>, blocks, 32 * warps,
+           (size_t)warps * 2 * padded * sizeof(float), (A *)dsum, (A *)dadd, partial,
+           (const A *)dy, (const A *)sum, mean, rstd, (const A *)g, rows, T, C, padded,
+           drop_rule_of(drop));
+    launch(d, "norm_reduce", norm_reduce_kernel, blocks_for(2 * (size_t)C, 32), 256,
+           8 * 32 * sizeof(float), dg, db, (const float *)partial, (int)blocks, C);
+}
+
+}
+
+void cuda_norm_forward(struct device *d, void *y, void *sum, float *mean, float *rstd,
+                       const void *x, const void *add, const void *g, const void *b, int B, int T,
+                       int C, float eps, struct dropout drop) {
+    size_t rows = (size_t)B * T;
+    auto *f = cuda_is_bf16(d) ? C % 8 == 0 ? forward<bf16, 8> : forward<bf16, 1>
+              : C % 4 == 0    ? forward<float, 4>
+                              : forward<float, 1>;
+    f(d, y, sum, mean, rstd, x, add, g, b, rows, T, C, eps, drop);
+}
+
+void cuda_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, float *db,
+                        const void *dy, const void *sum, const float *mean, const float *rstd,
+                        const void *g, int B, int T, int C, struct dropout drop) {
+    size_t rows = (size_t)B * T;
+    auto *f = cuda_is_bf16(d) ? C % 8 == 0 ? backward<bf16, 8> : backward<bf16, 1>
+              : C % 4 == 0    ? backward<float, 4>
+                              : backward<float, 1>;
+    f(d, dsum, dadd, dg, db, dy, sum, mean, rstd, g, rows, T, C, drop);
+}
