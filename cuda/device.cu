@@ -2,6 +2,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include "cuda/gemm.h"
 #include "cuda/kernel.cuh"
 #include "cuda/table.h"
 
@@ -10,8 +12,11 @@ struct device {
     bool bf16;
     cudaDeviceProp prop;
     cudaStream_t stream;
-    void *work;
+    struct gemm_plans *gemms;
+    void *work; /* of the running operation */
     size_t work_bytes;
+    void *kept, *kept_host; /* what cuda_keep() has sent */
+    size_t kept_bytes;
     char text[384];
 };
 
@@ -66,6 +71,22 @@ int cuda_multiprocessors(const struct device *d) {
     return d->prop.multiProcessorCount;
 }
 
+int cuda_compute_capability(const struct device *d) {
+    return d->prop.major * 10 + d->prop.minor;
+}
+
+size_t cuda_total_memory(const struct device *d) {
+    return d->prop.totalGlobalMem;
+}
+
+size_t cuda_shared_limit(const struct device *d) {
+    return d->prop.sharedMemPerBlockOptin;
+}
+
+struct gemm_plans *cuda_gemms(struct device *d) {
+    return d->gemms;
+}
+
 /* ------------------------------------------------------------------ memory */
 
 int cuda_alloc(struct device *d, void **ret, size_t bytes, struct err *err) {
@@ -100,6 +121,32 @@ void *cuda_work(struct device *d, size_t bytes) {
     if (d->first.code) return NULL;
     d->work_bytes = bytes;
     return d->work;
+}
+
+static void forget_kept(struct device *d) {
+    cudaFree(d->kept);
+    free(d->kept_host);
+    d->kept = d->kept_host = NULL;
+    d->kept_bytes = 0;
+}
+
+void *cuda_keep(struct device *d, const void *host, size_t bytes) {
+    if (d->first.code || bytes == 0) return NULL;
+    if (d->kept_bytes == bytes && memcmp(d->kept_host, host, bytes) == 0) return d->kept;
+    check(d, cudaStreamSynchronize(d->stream), "parameters");
+    forget_kept(d);
+    d->kept_host = malloc(bytes);
+    if (!d->kept_host) {
+        cuda_fail(d, ERR_NOMEM, "out of memory");
+        return NULL;
+    }
+    memcpy(d->kept_host, host, bytes);
+    check(d, cudaMalloc(&d->kept, bytes), "parameters");
+    if (!d->first.code)
+        check(d, cudaMemcpyAsync(d->kept, d->kept_host, bytes, cudaMemcpyHostToDevice, d->stream),
+              "parameters");
+    d->kept_bytes = d->first.code ? 0 : bytes;
+    return d->first.code ? NULL : d->kept;
 }
 
 static void transfer(struct device *d, void *to, const void *from, size_t bytes,
@@ -140,7 +187,9 @@ static int start(struct device *d, int ordinal, struct err *err) {
         return fail(err, ERR_USAGE, "cuda: device %d: %s", ordinal, cudaGetErrorString(e));
     snprintf(d->text, sizeof d->text, "cuda: %s, %zu MiB, sm_%d%d, %s", d->prop.name,
              d->prop.totalGlobalMem >> 20, d->prop.major, d->prop.minor, d->bf16 ? "bf16" : "fp32");
-    return 0;
+    d->gemms = gemm_open(d);
+    if (d->first.code && err) *err = d->first;
+    return d->first.code;
 }
 
 int cuda_open(struct device **ret, const struct device_opts *opts, struct err *err) {
@@ -158,6 +207,8 @@ int cuda_open(struct device **ret, const struct device_opts *opts, struct err *e
 void cuda_close(struct device *d) {
     if (!d) return;
     if (d->stream) cudaStreamSynchronize(d->stream);
+    gemm_close(d->gemms);
+    forget_kept(d);
     cudaFree(d->work);
     if (d->stream) cudaStreamDestroy(d->stream);
     free(d);

@@ -195,4 +195,43 @@ __device__ __forceinline__ float drop_one(const drop_rule &r, int b, uint64_t e)
     return drop_lane(r, drop_block(r, b, e / 8), (int)(e % 8));
 }
 
+/* ------------------------------------------------------------------ pieces of rows */
+
+/* N elements at p as floats, and back. */
+template <class A, int N>
+struct piece {
+    float v[N];
+    __device__ __forceinline__ void load(const A *p) {
+        if constexpr (N == 1) {
+            v[0] = to_float(*p);
+        } else {
+            pack16<A> x = load_pack(p);
+#pragma unroll
+            for (int i = 0; i < N; i++) v[i] = x.v[i];
+        }
+    }
+    __device__ __forceinline__ void store(A *p) const {
+        if constexpr (N == 1) {
+            *p = from_float<A>(v[0]);
+        } else {
+            pack16<A> x;
+#pragma unroll
+            for (int i = 0; i < N; i++) x.v[i] = v[i];
+            store_pack(p, x);
+        }
+    }
+    /* Times dropout's factors of elements e …; e is a multiple of N, so one Philox block does. */
+    __device__ __forceinline__ void drop(const drop_rule &rule, int b, uint64_t e) {
+        if (rule.threshold == 0) return;
+        uint4 bits = drop_block(rule, b, e / 8);
+#pragma unroll
+        for (int i = 0; i < N; i++) v[i] *= drop_lane(rule, bits, (int)(e % 8) + i);
+    }
+};
+
+/* How many elements a thread takes at a time: 16 bytes' worth if rows of C allow. */
+#define PIECES(d, C, function)                                                                     \
+    (cuda_is_bf16(d) ? ((C) % 8 == 0 ? function<bf16, 8> : function<bf16, 1>)                      \
+                     : ((C) % 4 == 0 ? function<float, 4> : function<float, 1>))
+
 #endif

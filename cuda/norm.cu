@@ -11,38 +11,6 @@ namespace {
 
 enum { FORWARD_WARPS = 4, BACKWARD_WARPS = 8 };
 
-/* N elements at p as floats, and back. */
-template <class A, int N>
-struct piece {
-    float v[N];
-    __device__ __forceinline__ void load(const A *p) {
-        if constexpr (N == 1) {
-            v[0] = to_float(*p);
-        } else {
-            pack16<A> x = load_pack(p);
-#pragma unroll
-            for (int i = 0; i < N; i++) v[i] = x.v[i];
-        }
-    }
-    __device__ __forceinline__ void store(A *p) const {
-        if constexpr (N == 1) {
-            *p = from_float<A>(v[0]);
-        } else {
-            pack16<A> x;
-#pragma unroll
-            for (int i = 0; i < N; i++) x.v[i] = v[i];
-            store_pack(p, x);
-        }
-    }
-    /* Times dropout's factors of elements e …; e is a multiple of N, so one Philox block does. */
-    __device__ __forceinline__ void drop(const drop_rule &rule, int b, uint64_t e) {
-        if (rule.threshold == 0) return;
-        uint4 bits = drop_block(rule, b, e / 8);
-#pragma unroll
-        for (int i = 0; i < N; i++) v[i] *= drop_lane(rule, bits, (int)(e % 8) + i);
-    }
-};
-
 template <class A, int N>
 __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, const A *x,
                                     const A *add, const A *g, const A *b, size_t rows, int T,
@@ -206,9 +174,7 @@ void cuda_norm_forward(struct device *d, void *y, void *sum, float *mean, float 
                        const void *x, const void *add, const void *g, const void *b, int B, int T,
                        int C, float eps, struct dropout drop) {
     size_t rows = (size_t)B * T;
-    auto *f = cuda_is_bf16(d) ? C % 8 == 0 ? forward<bf16, 8> : forward<bf16, 1>
-              : C % 4 == 0    ? forward<float, 4>
-                              : forward<float, 1>;
+    auto *f = PIECES(d, C, forward);
     f(d, y, sum, mean, rstd, x, add, g, b, rows, T, C, eps, drop);
 }
 
@@ -216,8 +182,6 @@ void cuda_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, flo
                         const void *dy, const void *sum, const float *mean, const float *rstd,
                         const void *g, int B, int T, int C, struct dropout drop) {
     size_t rows = (size_t)B * T;
-    auto *f = cuda_is_bf16(d) ? C % 8 == 0 ? backward<bf16, 8> : backward<bf16, 1>
-              : C % 4 == 0    ? backward<float, 4>
-                              : backward<float, 1>;
+    auto *f = PIECES(d, C, backward);
     f(d, dsum, dadd, dg, db, dy, sum, mean, rstd, g, rows, T, C, drop);
 }

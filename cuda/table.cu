@@ -16,8 +16,18 @@ static constexpr struct backend make_table(void) {
     t.copy = cuda_copy;
     t.zero = cuda_zero;
     t.sync = cuda_sync;
+    t.embed_forward = cuda_embed_forward;
+    t.embed_backward = cuda_embed_backward;
     t.norm_forward = cuda_norm_forward;
     t.norm_backward = cuda_norm_backward;
+    t.linear_forward = cuda_linear_forward;
+    t.linear_backward = cuda_linear_backward;
+    t.classifier = cuda_classifier;
+    t.grad_norm = cuda_grad_norm;
+    t.adamw = cuda_adamw;
+    t.cast = cuda_cast;
+    t.attention_decode = cuda_attention_decode;
+    t.logits = cuda_logits;
     return t;
 }
 

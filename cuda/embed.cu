@@ -1,0 +1,128 @@
+/* Token and position embedding; the mathematics is in train/ref/embed.c.
+ *
+ * Backward adds each place's gradient to the row of its token. Rows of one table are dealt out to
+ * groups by their number modulo the number of groups, a block each: it reads all keys, gathers the
+ * places of its group in order, and adds them in that order. No sort, no atomics, and the order of
+ * every sum is that of the places. */
+#include "cuda/kernel.cuh"
+
+namespace {
+
+enum { THREADS = 256, LIST = 1024 };
+
+template <class A, int N>
+__global__ void embed_forward_kernel(A *x, const int32_t *tokens, const int32_t *pos, const A *wte,
+                                     const A *wpe, size_t rows, int T, int C, drop_rule rule) {
+    int per_row = C / N;
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= rows * per_row) return;
+    size_t r = i / per_row, t = r % T;
+    int c = (int)(i % per_row) * N;
+    piece<A, N> token, place;
+    token.load(wte + (size_t)tokens[r] * C + c);
+    place.load(wpe + (pos ? (size_t)pos[r] : t) * C + c);
+#pragma unroll
+    for (int k = 0; k < N; k++) token.v[k] += place.v[k];
+    token.drop(rule, (int)(r / T), (uint64_t)t * C + c);
+    token.store(x + r * C + c);
+}
+
+struct scatter {
+    int n;                    /* in the list */
+    int before[THREADS / 32]; /* of each warp, in the round under way */
+    int32_t key[LIST], place[LIST];
+};
+
+/* Adds the listed places to their rows: a thread has columns of its own. A row's sum stays in
+ * registers while the key stays. */
+template <class A, int N>
+__device__ void scatter_add(const scatter &s, float *dw, const A *dx, int T, int C,
+                            drop_rule rule) {
+    for (int c = threadIdx.x * N; c < C; c += THREADS * N) {
+        float sum[N] = {};
+        int32_t key = -1;
+        for (int i = 0; i < s.n; i++) {
+            size_t r = (size_t)s.place[i];
+            piece<A, N> d;
+            d.load(dx + r * C + c);
+            d.drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
+            if (s.key[i] != key) {
+                for (int k = 0; key >= 0 && k < N; k++) dw[(size_t)key * C + c + k] = sum[k];
+                key = s.key[i];
+#pragma unroll
+                for (int k = 0; k < N; k++) sum[k] = dw[(size_t)key * C + c + k];
+            }
+#pragma unroll
+            for (int k = 0; k < N; k++) sum[k] += d.v[k];
+        }
+        for (int k = 0; key >= 0 && k < N; k++) dw[(size_t)key * C + c + k] = sum[k];
+    }
+}
+
+/* dw[keys[r]] += dx[r] for the keys of this block's group; keys NULL: keys[r] = r % T. */
+template <class A, int N>
+__global__ void embed_scatter_kernel(float *dw, const A *dx, const int32_t *keys, size_t rows,
+                                     int T, int C, drop_rule rule) {
+    scatter &s = *shared_memory<scatter>();
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (threadIdx.x == 0) s.n = 0;
+    for (size_t from = 0; from < rows; from += THREADS) {
+        size_t r = from + threadIdx.x;
+        int32_t key = r >= rows ? -1 : keys ? keys[r] : (int32_t)(r % T);
+        bool mine = key >= 0 && (unsigned)key % gridDim.x == blockIdx.x;
+        unsigned who = __ballot_sync(ALL_LANES, mine);
+        if (lane == 0) s.before[warp] = __popc(who);
+        __syncthreads();
+        int at = s.n + __popc(who & ((1u << lane) - 1)), all = s.n;
+        for (int w = 0; w < THREADS / 32; w++) {
+            at += w < warp ? s.before[w] : 0;
+            all += s.before[w];
+        }
+        __syncthreads(); /* all have read n and before */
+        if (mine) {
+            s.key[at] = key;
+            s.place[at] = (int32_t)r;
+        }
+        if (threadIdx.x == 0) s.n = all;
+        __syncthreads();
+        if (all > LIST - THREADS || from + THREADS >= rows) {
+            scatter_add<A, N>(s, dw, dx, T, C, rule);
+            __syncthreads();
+            if (threadIdx.x == 0) s.n = 0;
+        }
+    }
+}
+
+template <class A, int N>
+void forward(struct device *d, void *x, const int32_t *tokens, const int32_t *pos, const void *wte,
+             const void *wpe, size_t rows, int T, int C, struct dropout drop) {
+    launch(d, "embed_forward", embed_forward_kernel<A, N>, blocks_for(rows * (C / N), THREADS),
+           THREADS, 0, (A *)x, tokens, pos, (const A *)wte, (const A *)wpe, rows, T, C,
+           drop_rule_of(drop));
+}
+
+template <class A, int N>
+void backward(struct device *d, float *dw, const void *dx, const int32_t *keys, unsigned groups,
+              size_t rows, int T, int C, struct dropout drop) {
+    launch(d, "embed_scatter", embed_scatter_kernel<A, N>, groups, THREADS, sizeof(scatter), dw,
+           (const A *)dx, keys, rows, T, C, drop_rule_of(drop));
+}
+
+}
+
+void cuda_embed_forward(struct device *d, void *x, const int32_t *tokens, const int32_t *pos,
+                        const void *wte, const void *wpe, int B, int T, int C,
+                        struct dropout drop) {
+    PIECES(d, C, forward)(d, x, tokens, pos, wte, wpe, (size_t)B * T, T, C, drop);
+}
+
+void cuda_embed_backward(struct device *d, float *dwte, float *dwpe, const void *dx,
+                         const int32_t *tokens, const int32_t *pos, int B, int T, int C, int V,
+                         struct dropout drop) {
+    /* More groups balance better and read the keys more often; they come from the cache. */
+    unsigned most = (unsigned)cuda_multiprocessors(d) * 16, groups = (unsigned)V;
+    if (groups > most) groups = most;
+    auto *f = PIECES(d, C, backward);
+    f(d, dwte, dx, tokens, groups, (size_t)B * T, T, C, drop);
+    f(d, dwpe, dx, pos, (unsigned)T < most ? (unsigned)T : most, (size_t)B * T, T, C, drop);
+}

@@ -1,0 +1,40 @@
+/* Matrix products, as the operations ask for them: gemm_lt.cu answers with cuBLASLt, the emulator
+ * with plain loops. Everything is row-major; act-typed inputs, sums in fp32.
+ *
+ *   out (m,n) = a (m,k) b (k,n)         ta: a is stored (k,m); tb: b is stored (n,k)
+ *
+ * Each shape has a plan: descriptors and an algorithm, chosen once by measuring those that cuBLASLt
+ * proposes and that do not split k with atomics. */
+#ifndef LORY_CUDA_GEMM_H
+#define LORY_CUDA_GEMM_H
+
+#include "cuda/device.h"
+
+enum gemm_extra {
+    GEMM_PLAIN,
+    GEMM_BIAS,     /* out += bias of each column                                        */
+    GEMM_DGELU,    /* out *= the slope of gelu_new at aux, before it is rounded         */
+    GEMM_BIAS_GRAD /* also bias_grad (n) = column sums of b, for ta and not tb          */
+};
+
+struct gemm {
+    int m, n, k;
+    bool ta, tb;
+    int lda, ldb, ldc; /* elements between rows as stored              */
+    bool out_f32;      /* out is fp32 whatever the device's type       */
+    bool add;          /* out += …                                     */
+    enum gemm_extra extra;
+    const void *bias; /* (n) act                                      */
+    const void *aux;  /* (m,n) act, as far between rows as out        */
+    float *bias_grad; /* (n)                                          */
+};
+
+/* Whether the extra can be had in one go for this shape (else the caller does it by itself). */
+bool gemm_can(struct device *d, const struct gemm *g);
+void gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b);
+
+/* What a device keeps for products. NULL after noting the failure. */
+struct gemm_plans *gemm_open(struct device *d);
+void gemm_close(struct gemm_plans *p); /* NULL is fine */
+
+#endif

@@ -1,0 +1,291 @@
+/* Products by cuBLASLt. See gemm.h.
+ *
+ * A row-major (m,n) matrix is a column-major (n,m) one, so out = a b is asked for as out' = b' a'.
+ * A plan is made at the first product of a shape: up to 8 algorithms are proposed, each is timed on
+ * the operands there are, into memory of its own, and the fastest stays. Algorithms that split k by
+ * atomics are not asked for: the same plan gives the same bits. */
+#include <cublasLt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cuda/gemm.h"
+#include "cuda/kernel.cuh"
+
+namespace {
+
+enum { WORKSPACE = 32 << 20, PROPOSED = 8, TIMED = 5 };
+
+/* What makes two products the same plan. */
+struct key {
+    int m, n, k, lda, ldb, ldc;
+    int ta, tb, out_f32, add, extra, align;
+};
+
+struct plan {
+    struct key key;
+    bool possible;
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulAlgo_t algo;
+};
+
+}
+
+struct gemm_plans {
+    cublasLtHandle_t lt;
+    void *workspace;
+    struct plan *plan;
+    int n, room;
+};
+
+static bool ok(struct device *d, cublasStatus_t s, const char *what) {
+    if (s == CUBLAS_STATUS_SUCCESS) return true;
+    cuda_fail(d, s == CUBLAS_STATUS_ALLOC_FAILED ? ERR_NOMEM : ERR_OTHER, "%s: %s", what,
+              cublasLtGetStatusString(s));
+    return false;
+}
+
+static void plan_free(struct plan *p) {
+    if (p->desc) cublasLtMatmulDescDestroy(p->desc);
+    if (p->a) cublasLtMatrixLayoutDestroy(p->a);
+    if (p->b) cublasLtMatrixLayoutDestroy(p->b);
+    if (p->c) cublasLtMatrixLayoutDestroy(p->c);
+}
+
+struct gemm_plans *gemm_open(struct device *d) {
+    struct gemm_plans *p = (struct gemm_plans *)calloc(1, sizeof *p);
+    if (!p) {
+        cuda_fail(d, ERR_NOMEM, "out of memory");
+        return NULL;
+    }
+    if (!ok(d, cublasLtCreate(&p->lt), "cuBLASLt")) {
+        free(p);
+        return NULL;
+    }
+    if (cudaMalloc(&p->workspace, WORKSPACE) != cudaSuccess) {
+        cudaGetLastError();
+        cuda_fail(d, ERR_NOMEM, "out of GPU memory for the products' workspace, %d MiB",
+                  WORKSPACE >> 20);
+        gemm_close(p);
+        return NULL;
+    }
+    return p;
+}
+
+void gemm_close(struct gemm_plans *p) {
+    if (!p) return;
+    for (int i = 0; i < p->n; i++) plan_free(&p->plan[i]);
+    free(p->plan);
+    cudaFree(p->workspace);
+    cublasLtDestroy(p->lt);
+    free(p);
+}
+
+/* ------------------------------------------------------------------ descriptors */
+
+static cudaDataType_t act_type(struct device *d) {
+    return cuda_is_bf16(d) ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+/* A stored row-major matrix of `rows` rows of `cols`. */
+static cublasStatus_t layout(cublasLtMatrixLayout_t *ret, cudaDataType_t type, int rows, int cols,
+                             int ld) {
+    return cublasLtMatrixLayoutCreate(ret, type, (uint64_t)cols, (uint64_t)rows, ld);
+}
+
+static cublasStatus_t set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t what,
+                          const void *value, size_t bytes) {
+    return cublasLtMatmulDescSetAttribute(desc, what, value, bytes);
+}
+
+static cublasStatus_t set_extra(struct device *d, cublasLtMatmulDesc_t desc, const struct gemm *g) {
+    static const cublasLtEpilogue_t kinds[] = {
+        CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_DGELU,
+        CUBLASLT_EPILOGUE_BGRADA};
+    cublasLtEpilogue_t kind = kinds[g->extra];
+    cublasStatus_t s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &kind, sizeof kind);
+    cudaDataType_t bias_type = g->extra == GEMM_BIAS_GRAD ? CUDA_R_32F : act_type(d);
+    int64_t ld = g->ldc;
+    cudaDataType_t aux_type = act_type(d);
+    if (s == CUBLAS_STATUS_SUCCESS && (g->extra == GEMM_BIAS || g->extra == GEMM_BIAS_GRAD))
+        s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias_type, sizeof bias_type);
+    if (s == CUBLAS_STATUS_SUCCESS && g->extra == GEMM_DGELU)
+        s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &ld, sizeof ld);
+    if (s == CUBLAS_STATUS_SUCCESS && g->extra == GEMM_DGELU)
+        s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, &aux_type, sizeof aux_type);
+    return s;
+}
+
+/* The pointers of this call. */
+static cublasStatus_t set_pointers(cublasLtMatmulDesc_t desc, const struct gemm *g) {
+    const void *bias = g->extra == GEMM_BIAS ? g->bias : g->bias_grad;
+    if (g->extra == GEMM_BIAS || g->extra == GEMM_BIAS_GRAD)
+        return set(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    if (g->extra == GEMM_DGELU)
+        return set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &g->aux, sizeof g->aux);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t describe(struct device *d, struct plan *p, const struct gemm *g) {
+    cudaDataType_t in = act_type(d), out = g->out_f32 ? CUDA_R_32F : in;
+    cublasOperation_t first = g->tb ? CUBLAS_OP_T : CUBLAS_OP_N,
+                      second = g->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasStatus_t s = cublasLtMatmulDescCreate(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = set(p->desc, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second);
+    if (s == CUBLAS_STATUS_SUCCESS) s = set_extra(d, p->desc, g);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = layout(&p->b, in, g->tb ? g->n : g->k, g->tb ? g->k : g->n, g->ldb);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = layout(&p->a, in, g->ta ? g->k : g->m, g->ta ? g->m : g->k, g->lda);
+    if (s == CUBLAS_STATUS_SUCCESS) s = layout(&p->c, out, g->m, g->n, g->ldc);
+    return s;
+}
+
+/* ------------------------------------------------------------------ choosing */
+
+static int propose(struct gemm_plans *all, struct plan *p, cublasLtMatmulHeuristicResult_t *found) {
+    cublasLtMatmulPreference_t pref;
+    uint64_t workspace = WORKSPACE;
+    uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    uint32_t align = (uint32_t)p->key.align;
+    int n = 0;
+    if (cublasLtMatmulPreferenceCreate(&pref) != CUBLAS_STATUS_SUCCESS) return 0;
+    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+                                         sizeof workspace);
+    cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes,
+                                         sizeof schemes);
+    const cublasLtMatmulPreferenceAttributes_t each[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+    for (int i = 0; i < 4; i++)
+        cublasLtMatmulPreferenceSetAttribute(pref, each[i], &align, sizeof align);
+    cublasStatus_t s = cublasLtMatmulAlgoGetHeuristic(all->lt, p->desc, p->b, p->a, p->c, p->c,
+                                                      pref, PROPOSED, found, &n);
+    cublasLtMatmulPreferenceDestroy(pref);
+    return s == CUBLAS_STATUS_SUCCESS ? n : 0;
+}
+
+static cublasStatus_t multiply(struct device *d, struct gemm_plans *all, const struct plan *p,
+                               const cublasLtMatmulAlgo_t *algo, void *out, const void *a,
+                               const void *b) {
+    float one = 1, beta = p->key.add ? 1 : 0;
+    return cublasLtMatmul(all->lt, p->desc, &one, b, p->b, a, p->a, &beta, out, p->c, out, p->c,
+                          algo, all->workspace, WORKSPACE, cuda_stream(d));
+}
+
+/* Milliseconds of TIMED products after one to warm up; negative: it does not run. */
+static float time_one(struct device *d, struct gemm_plans *all, const struct plan *p,
+                      const cublasLtMatmulAlgo_t *algo, void *out, const void *a, const void *b,
+                      cudaEvent_t from, cudaEvent_t to) {
+    float ms = -1;
+    if (multiply(d, all, p, algo, out, a, b) != CUBLAS_STATUS_SUCCESS) return -1;
+    cudaEventRecord(from, cuda_stream(d));
+    for (int i = 0; i < TIMED; i++) multiply(d, all, p, algo, out, a, b);
+    cudaEventRecord(to, cuda_stream(d));
+    if (cudaEventSynchronize(to) != cudaSuccess) return -1;
+    cudaEventElapsedTime(&ms, from, to);
+    return ms;
+}
+
+/* The fastest of those proposed; the first where there is no memory to try them in. */
+static void choose(struct device *d, struct gemm_plans *all, struct plan *p,
+                   const cublasLtMatmulHeuristicResult_t *found, int n, const void *a,
+                   const void *b) {
+    size_t bytes = (size_t)p->key.m * p->key.ldc * (p->key.out_f32 ? 4 : cuda_is_bf16(d) ? 2 : 4);
+    cudaEvent_t from = NULL, to = NULL;
+    void *out = NULL;
+    float best = -1;
+    p->algo = found[0].algo;
+    if (n < 2 || cudaMalloc(&out, bytes) != cudaSuccess) {
+        cudaGetLastError();
+        return;
+    }
+    cudaMemsetAsync(out, 0, bytes, cuda_stream(d));
+    cudaEventCreateWithFlags(&from, 0);
+    cudaEventCreateWithFlags(&to, 0);
+    for (int i = 0; i < n; i++) {
+        float ms = time_one(d, all, p, &found[i].algo, out, a, b, from, to);
+        if (ms < 0 || (best >= 0 && ms >= best)) continue;
+        best = ms;
+        p->algo = found[i].algo;
+    }
+    cudaEventDestroy(from);
+    cudaEventDestroy(to);
+    cudaFree(out);
+}
+
+static int align_of(const void *p) {
+    int n = 16;
+    while ((uintptr_t)p % (unsigned)n) n /= 2;
+    return n;
+}
+
+static struct key key_of(const struct gemm *g, int align) {
+    struct key k = {g->m,  g->n,  g->k,       g->lda, g->ldb,   g->ldc,
+                    g->ta, g->tb, g->out_f32, g->add, g->extra, align};
+    return k;
+}
+
+/* The plan of a shape, made if there is none. a NULL: only described and proposed, to be measured
+ * when it is first used. NULL after noting the failure. */
+static struct plan *plan_of(struct device *d, const struct gemm *g, int align) {
+    struct gemm_plans *all = cuda_gemms(d);
+    struct key key = key_of(g, align);
+    for (int i = 0; i < all->n; i++)
+        if (memcmp(&all->plan[i].key, &key, sizeof key) == 0) return &all->plan[i];
+    if (all->n == all->room) {
+        int room = all->room ? 2 * all->room : 32;
+        struct plan *more = (struct plan *)realloc(all->plan, (size_t)room * sizeof *more);
+        if (!more) {
+            cuda_fail(d, ERR_NOMEM, "out of memory");
+            return NULL;
+        }
+        all->plan = more;
+        all->room = room;
+    }
+    struct plan *p = &all->plan[all->n];
+    memset(p, 0, sizeof *p);
+    p->key = key;
+    if (!ok(d, describe(d, p, g), "product")) {
+        plan_free(p);
+        return NULL;
+    }
+    all->n++;
+    return p;
+}
+
+/* Measures a plan that has not been used. False: cuBLASLt cannot do it. */
+static bool make_possible(struct device *d, struct plan *p, const struct gemm *g, const void *a,
+                          const void *b) {
+    cublasLtMatmulHeuristicResult_t found[PROPOSED];
+    if (p->possible) return true;
+    int n = propose(cuda_gemms(d), p, found);
+    if (n == 0) return false;
+    if (set_pointers(p->desc, g) != CUBLAS_STATUS_SUCCESS) return false;
+    choose(d, cuda_gemms(d), p, found, n, a, b);
+    return p->possible = true;
+}
+
+bool gemm_can(struct device *d, const struct gemm *g) {
+    cublasLtMatmulHeuristicResult_t found[PROPOSED];
+    struct plan *p = cuda_may_launch(d) ? plan_of(d, g, 16) : NULL;
+    return p && (p->possible || propose(cuda_gemms(d), p, found) > 0);
+}
+
+void gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b) {
+    if (!cuda_may_launch(d)) return;
+    int align = align_of(out), aa = align_of(a), ab = align_of(b);
+    if (aa < align) align = aa;
+    if (ab < align) align = ab;
+    struct plan *p = plan_of(d, g, align);
+    if (!p) return;
+    if (!make_possible(d, p, g, a, b)) {
+        cuda_fail(d, ERR_OTHER, "cuBLASLt has no product of %d x %d x %d", g->m, g->n, g->k);
+        return;
+    }
+    if (ok(d, set_pointers(p->desc, g), "product"))
+        ok(d, multiply(d, cuda_gemms(d), p, &p->algo, out, a, b), "product");
+}

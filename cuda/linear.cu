@@ -1,0 +1,150 @@
+/* Affine maps and their activation; the mathematics is in train/ref/linear.c and gelu.c.
+ *
+ * The products are gemm.h's. The activation is a pass of its own, of `pre` as it is stored, so that
+ * computing it again gives the same bits; its slope and the bias's gradient ride on the products
+ * where those can carry them. */
+#include "cuda/gemm.h"
+#include "cuda/kernel.cuh"
+
+namespace {
+
+enum { THREADS = 256, COLUMNS = 32, ROWS = 8 };
+
+__device__ __forceinline__ float act_of(float x, int act) {
+    if (act == ACT_GELU_TANH)
+        return 0.5f * x * (1 + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+    if (act == ACT_GELU_ERF) return 0.5f * x * (1 + erff(x * 0.7071067811865475f));
+    return x;
+}
+__device__ __forceinline__ float act_slope(float x, int act) {
+    if (act == ACT_GELU_TANH) {
+        float t = tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x));
+        return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.7978845608028654f *
+                                    (1 + 3 * 0.044715f * x * x);
+    }
+    if (act == ACT_GELU_ERF)
+        return 0.5f * (1 + erff(x * 0.7071067811865475f)) +
+               x * 0.3989422804014327f * expf(-0.5f * x * x);
+    return 1;
+}
+
+/* y = act(pre), or y *= act'(pre) */
+template <class A, int N>
+__global__ void act_kernel(A *y, const A *pre, size_t pieces, int act, bool slope) {
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= pieces) return;
+    piece<A, N> x, out;
+    x.load(pre + i * N);
+    if (slope) out.load(y + i * N);
+#pragma unroll
+    for (int k = 0; k < N; k++)
+        out.v[k] = slope ? out.v[k] * act_slope(x.v[k], act) : act_of(x.v[k], act);
+    out.store(y + i * N);
+}
+
+template <class A, int N>
+void act_pass(struct device *d, void *y, const void *pre, size_t n, enum act act, bool slope) {
+    launch(d, slope ? "act_backward" : "act_forward", act_kernel<A, N>,
+           blocks_for(n / N, THREADS), THREADS, 0, (A *)y, (const A *)pre, n / N, (int)act, slope);
+}
+
+/* partial (gridDim.y, n) = sums of this block's rows of dy (rows, n). */
+template <class A>
+__global__ void bias_sum_kernel(float *partial, const A *dy, size_t rows, int n, size_t per_block) {
+    float(*part)[COLUMNS] = shared_memory<float[COLUMNS]>();
+    int lane = threadIdx.x % COLUMNS, warp = threadIdx.x / COLUMNS, c = blockIdx.x * COLUMNS + lane;
+    size_t from = blockIdx.y * per_block, to = from + per_block < rows ? from + per_block : rows;
+    float s = 0;
+    if (c < n)
+        for (size_t r = from + warp; r < to; r += ROWS) s += to_float(dy[r * n + c]);
+    part[warp][lane] = s;
+    __syncthreads();
+    if (warp != 0 || c >= n) return;
+    for (int w = 1; w < ROWS; w++) s += part[w][lane];
+    partial[(size_t)blockIdx.y * n + c] = s;
+}
+
+/* db += the sums of `parts` rows of partial. */
+__global__ void bias_add_kernel(float *db, const float *partial, int parts, int n) {
+    int c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= n) return;
+    float s = 0;
+    for (int i = 0; i < parts; i++) s += partial[(size_t)i * n + c];
+    db[c] += s;
+}
+
+template <class A>
+void bias_sum(struct device *d, float *db, const void *dy, size_t rows, int n) {
+    size_t parts = blocks_for(rows, 512);
+    if (parts > 64) parts = 64;
+    size_t per_block = (rows + parts - 1) / parts;
+    float *partial = (float *)cuda_work(d, parts * n * sizeof(float));
+    launch(d, "bias_sum", bias_sum_kernel<A>, dim3(blocks_for(n, COLUMNS), (unsigned)parts),
+           ROWS * COLUMNS, ROWS * COLUMNS * sizeof(float), partial, (const A *)dy, rows, n,
+           per_block);
+    launch(d, "bias_add", bias_add_kernel, blocks_for(n, THREADS), THREADS, 0, db,
+           (const float *)partial, (int)parts, n);
+}
+
+}
+
+void cuda_act_forward(struct device *d, void *y, const void *pre, size_t n, enum act act) {
+    PIECES(d, n, act_pass)(d, y, pre, n, act, false);
+}
+
+void cuda_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
+                         const void *b, int rows, int K, int N, enum act act) {
+    struct gemm g = {};
+    g.m = rows, g.n = N, g.k = K;
+    g.lda = K, g.ldb = N, g.ldc = N;
+    g.extra = b ? GEMM_BIAS : GEMM_PLAIN;
+    g.bias = b;
+    gemm_run(d, &g, act == ACT_NONE ? y : pre, x, w);
+    if (act != ACT_NONE) cuda_act_forward(d, y, pre, (size_t)rows * N, act);
+}
+
+static void linear_dx(struct device *d, void *dx, const void *dy, const void *w,
+                      const void *prev_pre, enum act prev_act, int rows, int K, int N) {
+    struct gemm g = {};
+    g.m = rows, g.n = K, g.k = N;
+    g.tb = true;
+    g.lda = N, g.ldb = N, g.ldc = K;
+    g.aux = prev_pre;
+    g.extra = GEMM_DGELU;
+    bool fused = prev_act == ACT_GELU_TANH && gemm_can(d, &g);
+    if (!fused) g.extra = GEMM_PLAIN;
+    gemm_run(d, &g, dx, dy, w);
+    if (prev_act != ACT_NONE && !fused)
+        PIECES(d, K, act_pass)(d, dx, prev_pre, (size_t)rows * K, prev_act, true);
+}
+
+static void linear_dw(struct device *d, float *dw, float *db, const void *dy, const void *x,
+                      int rows, int K, int N) {
+    struct gemm g = {};
+    g.m = K, g.n = N, g.k = rows;
+    g.ta = true;
+    g.lda = K, g.ldb = N, g.ldc = N;
+    g.out_f32 = g.add = true;
+    g.extra = GEMM_BIAS_GRAD;
+    bool fused = db && gemm_can(d, &g);
+    if (fused)
+        g.bias_grad = (float *)cuda_work(d, (size_t)N * sizeof(float));
+    else
+        g.extra = GEMM_PLAIN;
+    gemm_run(d, &g, dw, x, dy);
+    if (fused)
+        launch(d, "bias_add", bias_add_kernel, blocks_for(N, THREADS), THREADS, 0, db,
+               (const float *)g.bias_grad, 1, N);
+    else if (db)
+        (cuda_is_bf16(d) ? bias_sum<bf16> : bias_sum<float>)(d, db, dy, (size_t)rows, N);
+}
+
+void cuda_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
+                          const void *x, const void *w, const void *prev_pre, enum act prev_act,
+                          int rows, int K, int N) {
+    if (dx) linear_dx(d, dx, dy, w, prev_pre, prev_act, rows, K, N);
+    if (dw)
+        linear_dw(d, dw, db, dy, x, rows, K, N);
+    else if (db)
+        (cuda_is_bf16(d) ? bias_sum<bf16> : bias_sum<float>)(d, db, dy, (size_t)rows, N);
+}
