@@ -1,8 +1,9 @@
 /* Softmax cross-entropy over the vocabulary; the mathematics is in train/ref/classifier.c.
  *
- * Rows go in chunks: a product gives the logits in fp32 (rounded ones would show in the loss), one
- * block a row reads them for the loss and then overwrites them with their gradient in act type,
- * which two products turn into dx and dw. A row of gradients lies in the front half of its row of logits. */
+ * Rows go in chunks: a product gives the logits in fp32 (rounded ones would show in the loss),
+ * one block a row reads them for the loss and then overwrites them with their gradient in act type,
+ * which two products turn into dx and dw. A row of gradients lies in the front half of
+ * its row of logits. */
 #include "cuda/gemm.h"
 #include "cuda/kernel.cuh"
 
@@ -74,8 +75,8 @@ void classifier(struct device *d, float *loss, A *dx, float *dw, const A *x, con
         g.lda = g.ldb = C, g.ldc = (int)stride;
         g.out_f32 = true;
         gemm_run(d, &g, z, x + (size_t)r * C, w);
-        launch(d, "classifier", classifier_kernel<A>, (unsigned)n, V < 4096 ? 64 : 512, sizeof(row_sums),
-               loss + r, z, labels + r, V, stride, scale, dx || dw);
+        launch(d, "classifier", classifier_kernel<A>, (unsigned)n, V < 4096 ? 64 : 512,
+               sizeof(row_sums), loss + r, z, labels + r, V, stride, scale, dx || dw);
         if (dx) {
             g = {};
             g.m = n, g.n = C, g.k = V; /* dx = dz w */
@@ -93,7 +94,7 @@ void classifier(struct device *d, float *loss, A *dx, float *dw, const A *x, con
     }
 }
 
-}
+} // namespace
 
 void cuda_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
                      const void *w, const int32_t *labels, int rows, int C, int V, float scale) {

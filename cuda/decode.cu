@@ -10,14 +10,13 @@ namespace {
 
 enum { THREADS = 256 };
 
-template <class A>
-__device__ __forceinline__ float dot(const float *q, const A *k, int HS) {
+template <class A> __device__ __forceinline__ float dot(const float *q, const A *k, int HS) {
     float s = 0;
     for (int c = 0; c < HS; c++) s += q[c] * to_float(k[c]);
     return s;
 }
 
-/* Shared: q (HS), two rows of sums for reductions (64), scores (P), partial outputs (groups, HS). */
+/* Shared: q (HS), two rows of sums for reductions (64), scores (P), partial outputs (groups,HS). */
 template <class A>
 __global__ void attention_decode_kernel(A *y, A *k_cache, A *v_cache, const A *qkv,
                                         const int32_t *n_past, const int32_t *start, int P, int C,
@@ -74,11 +73,11 @@ void decode(struct device *d, void *y, void *k_cache, void *v_cache, const void 
            HS, scale);
 }
 
-}
+} // namespace
 
-void cuda_attention_decode(struct device *d, void *y, void *k_cache, void *v_cache,
-                           const void *qkv, const int32_t *n_past, const int32_t *start, int B,
-                           int P, int C, int NH, float scale) {
+void cuda_attention_decode(struct device *d, void *y, void *k_cache, void *v_cache, const void *qkv,
+                           const int32_t *n_past, const int32_t *start, int B, int P, int C, int NH,
+                           float scale) {
     (cuda_is_bf16(d) ? decode<bf16> : decode<float>)(d, y, k_cache, v_cache, qkv, n_past, start, B,
                                                      P, C, NH, scale);
 }

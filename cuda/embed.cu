@@ -108,7 +108,7 @@ void backward(struct device *d, float *dw, const void *dx, const int32_t *keys, 
            (const A *)dx, keys, rows, T, C, drop_rule_of(drop));
 }
 
-}
+} // namespace
 
 void cuda_embed_forward(struct device *d, void *x, const int32_t *tokens, const int32_t *pos,
                         const void *wte, const void *wpe, int B, int T, int C,

@@ -29,7 +29,7 @@ struct plan {
     cublasLtMatmulAlgo_t algo;
 };
 
-}
+} // namespace
 
 struct gemm_plans {
     cublasLtHandle_t lt;
@@ -99,9 +99,8 @@ static cublasStatus_t set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttribute
 }
 
 static cublasStatus_t set_extra(struct device *d, cublasLtMatmulDesc_t desc, const struct gemm *g) {
-    static const cublasLtEpilogue_t kinds[] = {
-        CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_DGELU,
-        CUBLASLT_EPILOGUE_BGRADA};
+    static const cublasLtEpilogue_t kinds[] = {CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS,
+                                               CUBLASLT_EPILOGUE_DGELU, CUBLASLT_EPILOGUE_BGRADA};
     cublasLtEpilogue_t kind = kinds[g->extra];
     cublasStatus_t s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &kind, sizeof kind);
     cudaDataType_t bias_type = g->extra == GEMM_BIAS_GRAD ? CUDA_R_32F : act_type(d);

@@ -47,8 +47,7 @@ void launch(struct device *d, const char *name, void (*kernel)(P...), dim3 grid,
     cuda_launched(d, name);
 }
 
-template <class T>
-__device__ __forceinline__ T *shared_memory() {
+template <class T> __device__ __forceinline__ T *shared_memory() {
 #ifdef SIMT
     return static_cast<T *>(simt_shared());
 #else
@@ -69,14 +68,11 @@ __device__ __forceinline__ float to_float(float x) {
 __device__ __forceinline__ float to_float(bf16 x) {
     return __bfloat162float(x);
 }
-template <class A>
-__device__ __forceinline__ A from_float(float x);
-template <>
-__device__ __forceinline__ float from_float<float>(float x) {
+template <class A> __device__ __forceinline__ A from_float(float x);
+template <> __device__ __forceinline__ float from_float<float>(float x) {
     return x;
 }
-template <>
-__device__ __forceinline__ bf16 from_float<bf16>(float x) {
+template <> __device__ __forceinline__ bf16 from_float<bf16>(float x) {
     return __float2bfloat16_rn(x);
 }
 
@@ -98,8 +94,7 @@ __device__ __forceinline__ uint4 load16(const void *p) {
 __device__ __forceinline__ void store16(void *p, uint4 v) {
     *static_cast<uint4 *>(p) = v;
 }
-template <class A>
-struct pack16 { /* the values of 16 bytes as floats */
+template <class A> struct pack16 { /* the values of 16 bytes as floats */
     enum { N = 16 / sizeof(A) };
     float v[N];
 };
@@ -198,8 +193,7 @@ __device__ __forceinline__ float drop_one(const drop_rule &r, int b, uint64_t e)
 /* ------------------------------------------------------------------ pieces of rows */
 
 /* N elements at p as floats, and back. */
-template <class A, int N>
-struct piece {
+template <class A, int N> struct piece {
     float v[N];
     __device__ __forceinline__ void load(const A *p) {
         if constexpr (N == 1) {

@@ -19,8 +19,8 @@ __device__ __forceinline__ float act_of(float x, int act) {
 __device__ __forceinline__ float act_slope(float x, int act) {
     if (act == ACT_GELU_TANH) {
         float t = tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x));
-        return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.7978845608028654f *
-                                    (1 + 3 * 0.044715f * x * x);
+        return 0.5f * (1 + t) +
+               0.5f * x * (1 - t * t) * 0.7978845608028654f * (1 + 3 * 0.044715f * x * x);
     }
     if (act == ACT_GELU_ERF)
         return 0.5f * (1 + erff(x * 0.7071067811865475f)) +
@@ -44,8 +44,8 @@ __global__ void act_kernel(A *y, const A *pre, size_t pieces, int act, bool slop
 
 template <class A, int N>
 void act_pass(struct device *d, void *y, const void *pre, size_t n, enum act act, bool slope) {
-    launch(d, slope ? "act_backward" : "act_forward", act_kernel<A, N>,
-           blocks_for(n / N, THREADS), THREADS, 0, (A *)y, (const A *)pre, n / N, (int)act, slope);
+    launch(d, slope ? "act_backward" : "act_forward", act_kernel<A, N>, blocks_for(n / N, THREADS),
+           THREADS, 0, (A *)y, (const A *)pre, n / N, (int)act, slope);
 }
 
 /* partial (gridDim.y, n) = sums of this block's rows of dy (rows, n). */
@@ -73,8 +73,7 @@ __global__ void bias_add_kernel(float *db, const float *partial, int parts, int 
     db[c] += s;
 }
 
-template <class A>
-void bias_sum(struct device *d, float *db, const void *dy, size_t rows, int n) {
+template <class A> void bias_sum(struct device *d, float *db, const void *dy, size_t rows, int n) {
     size_t parts = blocks_for(rows, 512);
     if (parts > 64) parts = 64;
     size_t per_block = (rows + parts - 1) / parts;
@@ -86,7 +85,7 @@ void bias_sum(struct device *d, float *db, const void *dy, size_t rows, int n) {
            (const float *)partial, (int)parts, n);
 }
 
-}
+} // namespace
 
 void cuda_act_forward(struct device *d, void *y, const void *pre, size_t n, enum act act) {
     PIECES(d, n, act_pass)(d, y, pre, n, act, false);

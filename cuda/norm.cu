@@ -13,8 +13,8 @@ enum { FORWARD_WARPS = 4, BACKWARD_WARPS = 8 };
 
 template <class A, int N>
 __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, const A *x,
-                                    const A *add, const A *g, const A *b, size_t rows, int T,
-                                    int C, float eps, drop_rule rule) {
+                                    const A *add, const A *g, const A *b, size_t rows, int T, int C,
+                                    float eps, drop_rule rule) {
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     size_t r = (size_t)blockIdx.x * (blockDim.x / 32) + warp;
     float *row = shared_memory<float>() + (size_t)warp * C; /* (C) of this warp */
@@ -58,8 +58,7 @@ __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, cons
 }
 
 /* Where column c's accumulator lies: lanes side by side, so that no two share a bank. */
-template <int N>
-__device__ __forceinline__ int place(int c) {
+template <int N> __device__ __forceinline__ int place(int c) {
     if constexpr (N == 1) return c;
     int p = c / N, i = c % N; /* pack and element in it */
     return (p / 32 * N + i) * 32 + p % 32;
@@ -161,14 +160,13 @@ void backward(struct device *d, void *dsum, void *dadd, float *dg, float *db, co
     if (blocks > most) blocks = most;
     float *partial = (float *)cuda_work(d, (size_t)blocks * 2 * C * sizeof(float));
     launch(d, "norm_backward", norm_backward_kernel<A, N>, blocks, 32 * warps,
-           (size_t)warps * 2 * padded * sizeof(float), (A *)dsum, (A *)dadd, partial,
-           (const A *)dy, (const A *)sum, mean, rstd, (const A *)g, rows, T, C, padded,
-           drop_rule_of(drop));
+           (size_t)warps * 2 * padded * sizeof(float), (A *)dsum, (A *)dadd, partial, (const A *)dy,
+           (const A *)sum, mean, rstd, (const A *)g, rows, T, C, padded, drop_rule_of(drop));
     launch(d, "norm_reduce", norm_reduce_kernel, blocks_for(2 * (size_t)C, 32), 256,
            8 * 32 * sizeof(float), dg, db, (const float *)partial, (int)blocks, C);
 }
 
-}
+} // namespace
 
 void cuda_norm_forward(struct device *d, void *y, void *sum, float *mean, float *rstd,
                        const void *x, const void *add, const void *g, const void *b, int B, int T,

@@ -170,8 +170,7 @@ __device__ __forceinline__ void cp_async_commit() {
 }
 /* Waits until at most N of this thread's groups are under way. Others see the bytes after a barrier
  * behind it. */
-template <int N>
-__device__ __forceinline__ void cp_async_wait() {
+template <int N> __device__ __forceinline__ void cp_async_wait() {
 #ifdef SIMT
     simt_copy_wait(N);
 #else

@@ -1,9 +1,9 @@
 /* The optimizer's step over all parameters at once; the mathematics is in train/ref/step.c.
  *
- * Parameters are cut into chunks of a fixed size, a block each; the list of chunks lies on the device
- * and is sent again only when the parameters are others. The norm is a sum in double per chunk, the
- * chunks added in a fixed order. All scalars are read from device memory, so a captured step can be
- * replayed. */
+ * Parameters are cut into chunks of a fixed size, a block each; the list of chunks lies on the
+ * device and is sent again only when the parameters are others. The norm is a sum in double per
+ * chunk, the chunks added in a fixed order. All scalars are read from device memory, so a captured
+ * step can be replayed. */
 #include <stdlib.h>
 #include <string.h>
 #include "cuda/kernel.cuh"
@@ -86,13 +86,12 @@ __global__ void adamw_kernel(const struct step_scalars *s, const chunk *chunks) 
     }
 }
 
-template <class A>
-__global__ void cast_kernel(A *to, const float *from, size_t n) {
+template <class A> __global__ void cast_kernel(A *to, const float *from, size_t n) {
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) to[i] = from_float<A>(from[i]);
 }
 
-}
+} // namespace
 
 /* The list of chunks on the device, made again if the parameters are not those of the last call.
  * NULL after noting the failure. */
@@ -140,8 +139,7 @@ void cuda_adamw(struct device *d, const struct step_scalars *s, const struct par
                 size_t n_params) {
     int n = 0;
     const chunk *list = chunks_of(d, p, n_params, &n);
-    if (n > 0)
-        launch(d, "adamw", adamw_kernel, (unsigned)n, THREADS, sizeof(factors), s, list);
+    if (n > 0) launch(d, "adamw", adamw_kernel, (unsigned)n, THREADS, sizeof(factors), s, list);
 }
 
 void cuda_cast(struct device *d, void *to, const float *from, size_t n) {

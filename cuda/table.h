@@ -15,6 +15,6 @@ void cuda_copy(struct device *d, void *to, const void *from, size_t bytes);
 void cuda_zero(struct device *d, void *p, size_t bytes);
 int cuda_sync(struct device *d, struct err *err);
 
-extern "C" const struct backend *lory_cuda_backend(void);
+extern "C" __attribute__((visibility("default"))) const struct backend *lory_cuda_backend(void);
 
 #endif
