@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,13 +17,25 @@ struct sha256 {
     EVP_MD_CTX *md;
 };
 
-struct sha256 *sha256_new(void) {
+static struct sha256 *digest_new(const EVP_MD *kind) {
     struct sha256 *s = malloc(sizeof *s);
     if (!s) return NULL;
     s->md = EVP_MD_CTX_new();
-    if (s->md && EVP_DigestInit_ex(s->md, EVP_sha256(), NULL) == 1) return s;
+    if (s->md && EVP_DigestInit_ex(s->md, kind, NULL) == 1) return s;
     sha256_free(s);
     return NULL;
+}
+
+struct sha256 *sha256_new(void) {
+    return digest_new(EVP_sha256());
+}
+
+struct sha256 *git_blob_new(uint64_t bytes) {
+    char head[32];
+    struct sha256 *s = digest_new(EVP_sha1());
+    int n = snprintf(head, sizeof head, "blob %llu", (unsigned long long)bytes);
+    if (s) sha256_add(s, head, (size_t)n + 1); /* with the NUL */
+    return s;
 }
 
 void sha256_add(struct sha256 *s, const void *bytes, size_t n) {
@@ -39,8 +52,9 @@ static void hex(const unsigned char *v, size_t n, char *ret) {
 
 void sha256_end(struct sha256 *s, char ret_hex[SHA256_HEX]) {
     unsigned char v[EVP_MAX_MD_SIZE] = {0};
-    EVP_DigestFinal_ex(s->md, v, NULL);
-    hex(v, SHA256_BYTES, ret_hex);
+    unsigned n = SHA256_BYTES;
+    EVP_DigestFinal_ex(s->md, v, &n);
+    hex(v, n, ret_hex);
     sha256_free(s);
 }
 

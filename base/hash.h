@@ -15,6 +15,11 @@ void sha256_add(struct sha256 *s, const void *bytes, size_t n);
 void sha256_end(struct sha256 *s, char ret_hex[SHA256_HEX]); /* frees s */
 void sha256_free(struct sha256 *s);                          /* without a result; NULL is fine */
 
+/* The name that git gives to contents of `bytes` bytes: sha1("blob N\0" + contents). Goes on with
+ * sha256_add; sha256_end then writes 40 digits. NULL: no memory. */
+enum { GIT_HEX = 41 };
+struct sha256 *git_blob_new(uint64_t bytes);
+
 /* Digest of a whole file, read in blocks. */
 int sha256_file(const char *path, char ret_hex[SHA256_HEX], struct err *err);
 int xxh128_file(const char *path, char ret_hex[XXH128_HEX], struct err *err);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_TRIES = 6, DEFAULT_STALL_SECONDS = 30 };
+enum { DEFAULT_TRIES = 6, DEFAULT_STALL_SECONDS = 30, DEFAULT_TOTAL_SECONDS = 1800 };
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_ready;
@@ -36,6 +36,8 @@ int http_new(struct http **ret, const struct http_opts *opts, struct err *err) {
     h->ca_file = copy(opts->ca_file, &ok);
     h->tries = opts->tries > 0 ? opts->tries : DEFAULT_TRIES;
     h->stall_seconds = opts->stall_seconds > 0 ? opts->stall_seconds : DEFAULT_STALL_SECONDS;
+    h->total_seconds = opts->total_seconds > 0 ? opts->total_seconds : DEFAULT_TOTAL_SECONDS;
+    h->backoff_seconds = opts->backoff_seconds > 0 ? opts->backoff_seconds : 0.5;
     h->log = opts->log;
     if (ok) {
         *ret = h;
@@ -77,8 +79,8 @@ static int read_body(struct conn *c, uint64_t max_bytes, struct buf *out, struct
     }
 }
 
-int http_get(struct http *h, const char *url, uint64_t max_bytes, struct http_reply *ret,
-             struct err *err) {
+int http_send(struct http *h, const struct http_request *q, uint64_t max_bytes,
+              struct http_reply *ret, struct err *err) {
     struct err local = {0};
     struct conn *c;
     struct patience p = {0};
@@ -87,13 +89,18 @@ int http_get(struct http *h, const char *url, uint64_t max_bytes, struct http_re
     int rc = conn_take(h, &c, err);
     if (rc < 0) return rc;
     for (;;) {
-        rc = http_ask(h, c, &(struct ask){.url = url}, &p, ret, err);
+        rc = http_ask(h, c, &(struct ask){.url = q->url, .q = q}, &p, ret, err);
         if (rc < 0) break;
         rc = read_body(c, max_bytes, &ret->body, err);
-        if (rc == 0 || !c->transient) break;
-        rc = http_wait(h, url, &p, -1, err);
+        if (rc == 0 || !c->transient || q->once) break;
+        rc = http_wait(h, q->url, &p, -1, err);
         if (rc < 0) break;
     }
     conn_give(h, c);
     return rc;
+}
+
+int http_get(struct http *h, const char *url, uint64_t max_bytes, struct http_reply *ret,
+             struct err *err) {
+    return http_send(h, &(struct http_request){.url = url}, max_bytes, ret, err);
 }

@@ -8,6 +8,7 @@
 #ifndef LORY_STREAM_HTTP_H
 #define LORY_STREAM_HTTP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/err.h"
@@ -21,7 +22,11 @@ struct http_opts {
     const char *token;        /* sent as a bearer token, to `token_origin` only; or NULL */
     const char *token_origin; /* "https://huggingface.co"                                */
     int tries;                /* per request (default 6)                                 */
-    double stall_seconds;     /* no bytes for so long ends a try (default 30)            */
+    double stall_seconds;     /* no bytes for so long ends a try (default 30), and so does
+                                 less than 1 KiB/s over that time                        */
+    double total_seconds;     /* a whole question, waits and tries included (default 1800); a
+                                 feed's clock starts anew with every 64 KiB               */
+    double backoff_seconds;   /* the first wait between tries (default 0.5), doubled 4 times */
     const char *ca_file;      /* certificates to trust instead of the system's, or NULL  */
     const struct log *log;    /* hears about retries                                     */
 };
@@ -37,6 +42,26 @@ struct http_reply {
     char *url; /* of the last hop                                          */
 };
 
+/* A question that is more than a GET. */
+struct http_request {
+    const char *method; /* "HEAD", "POST", "PUT" …; NULL: GET                           */
+    const char *url;
+    const char *const *headers; /* whole lines, the last NULL; or NULL. Sent to every hop       */
+    const void *body;           /* body_bytes of memory, or …                                   */
+    const char *file;           /* … of a file, from byte file_from; both NULL: no body         */
+    uint64_t file_from, body_bytes;
+    bool anonymous; /* without the token, wherever it goes */
+    bool once;      /* what was received must not be asked again: no retry once the body was sent */
+    void (*moved)(void *ctx, uint64_t bytes); /* so many bytes of the body more were sent; or NULL;
+                                                 negative (as two's complement): sent again      */
+    void *ctx;
+};
+/* Asks with the policy of http_get. A redirect of a request with a body is followed only if it
+ * keeps the method (307, 308). With `once`, a failure after the body was sent is ERR_NET with
+ * ret->status 0 if no answer came: the caller finds out what became of it. */
+int http_send(struct http *h, const struct http_request *q, uint64_t max_bytes,
+              struct http_reply *ret, struct err *err);
+
 /* GET with the whole body in memory (at most `max_bytes`). 2xx is 0; any other final status is
  * ERR_NET with the reply still filled in. Caller: http_reply_release(). */
 int http_get(struct http *h, const char *url, uint64_t max_bytes, struct http_reply *ret,
@@ -50,5 +75,9 @@ void http_reply_release(struct http_reply *r);
  * bytes have another sha256 (both are named). */
 int http_feed(struct http *h, const char *url, const char *sha256, struct feed *ret,
               struct err *err);
+/* The same from byte `from` on, for a reader that has the bytes before. No digest is checked: it
+ * would need them. A file that ends before `from` is ERR_NET. */
+int http_feed_from(struct http *h, const char *url, uint64_t from, struct feed *ret,
+                   struct err *err);
 
 #endif

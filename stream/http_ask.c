@@ -11,13 +11,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "base/json.h"
-#include "base/signals.h"
 
-enum { WAIT_MAX_SECONDS = 330, ERROR_BODY_BYTES = 8192, DRAIN_BYTES = 64 << 10 };
-#define BACKOFF_SECONDS     0.5
-#define BACKOFF_MAX_SECONDS 8.0
+enum { ERROR_BODY_BYTES = 8192, DRAIN_BYTES = 64 << 10, BACKOFF_DOUBLINGS = 4 };
 
 /* ------------------------------------------------------------------ headers of an answer */
 
@@ -76,8 +72,15 @@ bool http_content_range(const struct buf *headers, uint64_t *ret_from, uint64_t 
     return true;
 }
 
-/* Seconds until the window of `RateLimit: "api";r=0;t=55` ends; negative if it is not used up. */
-static double rate_limit(const struct buf *headers) {
+bool http_unsatisfied_range(const struct buf *headers, uint64_t *ret_total) {
+    size_t n;
+    const char *v = find_header(headers, "content-range", &n), *end = v ? v + n : NULL;
+    if (!v || n < 9 || strncasecmp(v, "bytes */", 8)) return false;
+    v += 8;
+    return take_u64(&v, end, ret_total);
+}
+
+double http_rate_limit(const struct buf *headers) {
     size_t n;
     uint64_t left, seconds;
     const char *v = find_header(headers, "ratelimit", &n), *end = v ? v + n : NULL;
@@ -99,33 +102,26 @@ void http_reply_release(struct http_reply *r) {
 
 /* ------------------------------------------------------------------ waiting */
 
-static int sleep_seconds(double seconds, struct err *err) {
-    double until = conn_now() + seconds;
-    for (double left; (left = until - conn_now()) > 0;) {
-        if (signals_stop()) return err_set(err, ERR_STOPPED, "interrupted");
-        double slice = left < 0.1 ? left : 0.1;
-        nanosleep(&(struct timespec){0, (long)(slice * 1e9)}, NULL);
-    }
-    return 0;
-}
-
 int http_wait(struct http *h, const char *url, struct patience *p, double seconds,
               struct err *err) {
     char *shown = url_shown(url);
     int rc = 0;
     if (!shown) return err_nomem(err, strlen(url));
-    if (seconds < 0) seconds = fmin(BACKOFF_SECONDS * exp2(p->failures), BACKOFF_MAX_SECONDS);
+    if (seconds < 0) seconds = h->backoff_seconds * exp2(fmin(p->failures, BACKOFF_DOUBLINGS));
     p->failures++;
-    if (p->failures >= h->tries || seconds > WAIT_MAX_SECONDS) {
+    bool late = p->deadline > 0 && conn_now() + seconds > p->deadline;
+    if (p->failures >= h->tries || seconds > HTTP_WAIT_MAX_SECONDS || late) {
         rc = err_prefix(err, "%s", shown);
-        if (seconds > WAIT_MAX_SECONDS)
+        if (seconds > HTTP_WAIT_MAX_SECONDS)
             err_hint(err, "asks to wait %.0f s", seconds);
+        else if (p->failures < h->tries)
+            err_hint(err, "given up after %.0f s", h->total_seconds);
         else if (h->tries > 1)
             err_hint(err, "given up after %d tries", p->failures);
     } else {
         log_printf(h->log, seconds >= 5 ? LOG_WARN : LOG_INFO, "%s: %s; again in %.1f s", shown,
                    err->msg, seconds);
-        rc = sleep_seconds(seconds, err);
+        rc = http_sleep(seconds, err);
     }
     free(shown);
     return rc;
@@ -136,9 +132,14 @@ int http_wait(struct http *h, const char *url, struct patience *p, double second
 static int request_headers(struct http *h, const struct ask *ask, const char *url,
                            struct strs *lines, struct err *err) {
     struct buf b = {0};
+    const char *const *more = ask->q ? ask->q->headers : NULL;
     /* A CDN that compressed on the way would break lengths, ranges and digests. */
     int rc = strs_push(lines, "Accept-Encoding: identity", err);
-    if (rc == 0 && h->token && h->token_origin && url_same_origin(url, h->token_origin)) {
+    for (; rc == 0 && more && *more; more++) rc = strs_push(lines, *more, err);
+    /* libcurl would wait a second for a "100 Continue" that few servers send. */
+    if (rc == 0 && ask->q && ask->q->body_bytes) rc = strs_push(lines, "Expect:", err);
+    bool known = !(ask->q && ask->q->anonymous);
+    if (rc == 0 && known && h->token && h->token_origin && url_same_origin(url, h->token_origin)) {
         rc = buf_printf(&b, err, "Authorization: Bearer %s", h->token);
         if (rc == 0) rc = buf_cstr(&b) ? strs_push(lines, b.v, err) : err_nomem(err, b.n);
         if (b.v) explicit_bzero(b.v, b.cap);
@@ -174,8 +175,9 @@ static int hop(struct http *h, struct conn *c, const struct ask *ask, struct htt
     struct strs lines = {0};
     char *next = NULL, *location = NULL;
     *again = false;
-    int rc = request_headers(h, ask, ret->url, &lines, err);
-    if (rc == 0) rc = conn_begin(h, c, ret->url, &lines, err);
+    int rc = http_limit_wait(h, ret->url, err);
+    if (rc == 0) rc = request_headers(h, ask, ret->url, &lines, err);
+    if (rc == 0) rc = conn_begin(h, c, ret->url, &lines, ask->q, err);
     for (size_t i = 0; i < lines.n; i++) explicit_bzero(lines.v[i], strlen(lines.v[i]));
     strs_release(&lines);
     if (rc < 0) return rc;
@@ -183,6 +185,13 @@ static int hop(struct http *h, struct conn *c, const struct ask *ask, struct htt
     ret->headers.n = 0;
     rc = buf_append(&ret->headers, c->head.v, c->head.n, err);
     if (rc == 0 && is_redirect(c->status)) location = http_header(&c->head, "location");
+    if (rc == 0) http_limit_heard(h, ret->url, &c->head, -1);
+    if (location && ask->q && ask->q->body_bytes && c->status != 307 && c->status != 308) {
+        free(location);
+        c->transient = false;
+        return err_set(err, ERR_NET, "%ld: redirects what was sent to it, which is not followed",
+                       c->status);
+    }
     if (location) {
         drain(c);
         c->transient = false;
@@ -277,24 +286,33 @@ static bool may_retry(struct conn *c, const struct http_reply *r, int count, dou
     if (status == 403 && count > 0) return true;
     if (status != 408 && status != 429 && status != 500 && (status < 502 || status > 504))
         return false;
-    if (status == 429) *seconds = rate_limit(&r->headers);
+    if (status == 429) *seconds = http_rate_limit(&r->headers);
     curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &after);
     if (*seconds < 0 && after > 0) *seconds = (double)after;
     return true;
+}
+
+/* A request that is not to be repeated may be, if it was turned away before it was done. */
+static bool may_repeat(const struct conn *c, const struct ask *ask, long status) {
+    if (!ask->q || !ask->q->once || status == 429) return true;
+    return status == 0 && !conn_reached(c);
 }
 
 int http_ask(struct http *h, struct conn *c, const struct ask *ask, struct patience *p,
              struct http_reply *ret, struct err *err) {
     struct err local = {0};
     if (!err) err = &local;
+    if (p->deadline <= 0) p->deadline = conn_now() + h->total_seconds;
     for (;;) {
         int count = 0;
         double seconds = -1;
         int rc = hops(h, c, ask, ret, &count, err);
+        if (rc < 0) ret->status = 0;
         if (rc == 0 && (ret->status / 100 == 2 || (ret->status == 416 && ask->from))) return 0;
         bool again = rc < 0 ? c->transient : may_retry(c, ret, count, &seconds);
+        if (rc == 0 && seconds > 0) http_limit_heard(h, ret->url, &ret->headers, seconds);
         if (rc == 0) rc = refused(c, ret, err);
-        if (again) {
+        if (again && may_repeat(c, ask, ret->status)) {
             rc = http_wait(h, ask->url, p, seconds, err);
             if (rc < 0) return rc;
             continue;

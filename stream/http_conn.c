@@ -1,18 +1,23 @@
-/* One request on one connection, pulled by its reader.
+/* One request on one connection, its answer pulled by the reader.
  *
  *   conn_begin ──▶ headers ──▶ conn_read, conn_read … 0
  *        libcurl's multi interface runs only inside these calls: no thread of its own
  *
  * The body waits in a buffer of 256 KiB; when it is full the transfer is paused, and TCP holds the
- * sender back. A stall is time without a byte while somebody waits for one. */
+ * sender back. A stall is time without a byte while somebody waits for one; a line is too slow if
+ * it brings less than 1 KiB/s over the same time of waiting. What is sent comes from memory or a
+ * file. */
 #include "stream/http_parts.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "base/signals.h"
 
-enum { POLL_MS = 200, CONNECT_SECONDS = 10 };
+enum { POLL_MS = 200, CONNECT_SECONDS = 10, LOW_SPEED_BYTES = 1024 };
 
 double conn_now(void) {
     struct timespec t;
@@ -50,7 +55,40 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *ctx) {
     }
     memcpy(c->v + c->n, bytes, n);
     c->n += n;
+    c->slow_bytes += n;
     return n;
+}
+
+static void count_sent(struct conn *c, uint64_t to) {
+    if (c->q->moved) c->q->moved(c->q->ctx, to - c->sent);
+    c->sent = to;
+}
+
+/* The next bytes of what is sent. */
+static size_t on_send(char *bytes, size_t one, size_t n, void *ctx) {
+    struct conn *c = ctx;
+    uint64_t left = c->q->body_bytes - c->sent;
+    n *= one;
+    if (n > left) n = (size_t)left;
+    c->last = conn_now();
+    if (c->q->body)
+        memcpy(bytes, (const char *)c->q->body + c->sent, n);
+    else if (n) {
+        ssize_t got = pread(c->fd, bytes, n, (off_t)(c->q->file_from + c->sent));
+        if (got <= 0) return CURL_READFUNC_ABORT; /* it became shorter */
+        n = (size_t)got;
+    }
+    c->slow_bytes += n;
+    count_sent(c, c->sent + n);
+    return n;
+}
+
+static int on_rewind(void *ctx, curl_off_t to, int from) {
+    struct conn *c = ctx;
+    if (from != SEEK_SET || to < 0 || (uint64_t)to > c->q->body_bytes)
+        return CURL_SEEKFUNC_CANTSEEK;
+    count_sent(c, (uint64_t)to);
+    return CURL_SEEKFUNC_OK;
 }
 
 /* ------------------------------------------------------------------ making and keeping */
@@ -58,6 +96,7 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *ctx) {
 static struct conn *conn_new(void) {
     struct conn *c = calloc(1, sizeof *c);
     if (!c) return NULL;
+    c->fd = -1;
     c->multi = curl_multi_init();
     c->easy = curl_easy_init();
     c->v = malloc(HTTP_BODY_BYTES);
@@ -67,6 +106,7 @@ static struct conn *conn_new(void) {
 }
 
 void conn_free(struct conn *c) {
+    if (c->fd >= 0) close(c->fd);
     curl_easy_cleanup(c->easy);
     curl_multi_cleanup(c->multi);
     curl_slist_free_all(c->lines);
@@ -78,6 +118,9 @@ void conn_free(struct conn *c) {
 static void conn_end(struct conn *c) {
     if (c->added) curl_multi_remove_handle(c->multi, c->easy);
     c->added = false;
+    if (c->fd >= 0) close(c->fd);
+    c->fd = -1;
+    c->q = NULL;
     curl_slist_free_all(c->lines);
     c->lines = NULL;
 }
@@ -114,6 +157,8 @@ static bool is_transient(CURLcode code) {
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_OUT_OF_MEMORY:
+    case CURLE_READ_ERROR:
+    case CURLE_ABORTED_BY_CALLBACK:
     case CURLE_WRITE_ERROR: return false;
     default: return true;
     }
@@ -122,11 +167,31 @@ static bool is_transient(CURLcode code) {
 static int failed(struct conn *c, struct err *err) {
     c->transient = is_transient(c->result);
     if (c->result == CURLE_OUT_OF_MEMORY) return err_nomem(err, HTTP_BODY_BYTES);
+    if (c->result == CURLE_ABORTED_BY_CALLBACK && c->q && c->q->file)
+        return err_set(err, ERR_IO, "%s: became shorter while it was sent", c->q->file);
     const char *why = *c->why ? c->why : curl_easy_strerror(c->result);
     err_set(err, ERR_NET, "%s", why);
     if (c->result == CURLE_PEER_FAILED_VERIFICATION || c->result == CURLE_SSL_CACERT_BADFILE)
         err_hint(err, "if a proxy here signs with its own certificate, name it in SSL_CERT_FILE");
     return ERR_NET;
+}
+
+/* Time of waiting only: a reader who takes his time does not make the line slow. */
+static int too_slow(struct conn *c, double waited, struct err *err) {
+    c->slow_since += waited;
+    if (conn_now() - c->last > c->stall) {
+        c->transient = true;
+        return err_set(err, ERR_NET, "no byte for %.0f s", c->stall);
+    }
+    if (c->slow_since < c->stall) return 0;
+    bool slow = (double)c->slow_bytes < LOW_SPEED_BYTES * c->slow_since;
+    c->transient = slow;
+    if (slow)
+        err_set(err, ERR_NET, "only %llu bytes in %.0f s", (unsigned long long)c->slow_bytes,
+                c->slow_since);
+    c->slow_since = 0;
+    c->slow_bytes = 0;
+    return slow ? ERR_NET : 0;
 }
 
 /* Lets libcurl work until there is a byte, the headers, or the end. */
@@ -151,11 +216,10 @@ static int work(struct conn *c, bool for_head, struct err *err) {
             c->transient = false;
             return err_set(err, ERR_STOPPED, "interrupted");
         }
-        if (conn_now() - c->last > c->stall) {
-            c->transient = true;
-            return err_set(err, ERR_NET, "no byte for %.0f s", c->stall);
-        }
+        double before = conn_now();
         curl_multi_poll(c->multi, NULL, 0, POLL_MS, NULL);
+        int rc = too_slow(c, conn_now() - before, err);
+        if (rc < 0) return rc;
     }
     return 0;
 }
@@ -189,9 +253,45 @@ static int set_options(struct http *h, struct conn *c, const char *url, struct e
     return ok ? 0 : err_set(err, ERR_NET, "libcurl does not take the request");
 }
 
+/* What kind of request it is, and what it sends. */
+static int set_body(struct conn *c, struct err *err) {
+    const struct http_request *q = c->q;
+    CURL *e = c->easy;
+    CURLcode rc = CURLE_OK;
+    if (!q) return 0;
+    if (q->method && !strcmp(q->method, "HEAD")) {
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+    } else if (q->body || q->file) {
+        curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)q->body_bytes);
+        curl_easy_setopt(e, CURLOPT_READFUNCTION, on_send);
+        curl_easy_setopt(e, CURLOPT_READDATA, c);
+        curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_rewind);
+        curl_easy_setopt(e, CURLOPT_SEEKDATA, c);
+        curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
+    }
+    if (q->method) rc = curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method);
+    /* libcurl repeats by itself what it sent on a connection that had gone away. */
+    if (q->once) curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+    if (rc != CURLE_OK) return err_nomem(err, 0);
+    if (!q->file) return 0;
+    c->fd = open(q->file, O_RDONLY | O_CLOEXEC);
+    return c->fd < 0 ? err_errno(err, "%s", q->file) : 0;
+}
+
+bool conn_reached(const struct conn *c) {
+    long sent = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &sent);
+    return sent > 0;
+}
+
 int conn_begin(struct http *h, struct conn *c, const char *url, const struct strs *headers,
-               struct err *err) {
+               const struct http_request *q, struct err *err) {
+    if (c->q == q && q && q->moved && c->sent) q->moved(q->ctx, 0 - c->sent); /* once more */
     conn_end(c);
+    c->q = q;
+    c->sent = c->slow_bytes = 0;
+    c->slow_since = 0;
     c->head.n = c->at = c->n = 0;
     c->head_done = c->paused = c->done = c->transient = false;
     c->status = 0;
@@ -204,6 +304,7 @@ int conn_begin(struct http *h, struct conn *c, const char *url, const struct str
         c->lines = more;
     }
     int rc = set_options(h, c, url, err);
+    if (rc == 0) rc = set_body(c, err);
     if (rc < 0) return rc;
     if (curl_multi_add_handle(c->multi, c->easy) != CURLM_OK) return err_nomem(err, 0);
     c->added = true;

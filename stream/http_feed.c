@@ -12,6 +12,8 @@
 #include <string.h>
 #include "base/hash.h"
 
+enum { EARNED_BYTES = 64 << 10 };
+
 struct http_feed {
     struct http *h;
     struct conn *c;
@@ -23,6 +25,7 @@ struct http_feed {
     uint64_t total; /* 0: unknown                               */
     bool started, done;
     struct patience patience;
+    uint64_t earned;    /* bytes since the last failure: enough of them make patience new */
     struct sha256 *sha; /* NULL if no digest is known               */
     char want[SHA256_HEX];
 };
@@ -67,6 +70,7 @@ static int changed(struct http_feed *f, struct err *err) {
 static int judge(struct http_feed *f, const struct http_reply *r, struct err *err) {
     uint64_t from = 0, total = 0;
     if (r->status == 416) {
+        if (!f->total) http_unsatisfied_range(&r->headers, &f->total);
         f->done = f->total ? f->at == f->total : true;
         return f->done ? 0 : changed(f, err);
     }
@@ -137,7 +141,8 @@ static long feed_read(void *ctx, void *bytes, size_t n, struct err *err) {
         if (got > 0) {
             if (f->sha) sha256_add(f->sha, bytes, (size_t)got);
             f->at += (uint64_t)got;
-            f->patience.failures = 0;
+            f->earned += (uint64_t)got;
+            if (f->earned >= EARNED_BYTES) f->patience = (struct patience){0};
             return got;
         }
         bool whole = f->total ? f->at >= f->total : got == 0 && !f->skip;
@@ -146,6 +151,7 @@ static long feed_read(void *ctx, void *bytes, size_t n, struct err *err) {
         if (got == 0)
             err_set(err, ERR_NET, "the body ended at byte %llu of %llu", (unsigned long long)f->at,
                     (unsigned long long)f->total);
+        f->earned = 0;
         int rc = http_wait(f->h, f->url, &f->patience, -1, err);
         if (rc == 0) rc = connect_feed(f, err);
         if (rc < 0) return rc;
@@ -158,11 +164,12 @@ static void feed_close(void *ctx) {
     feed_free(ctx);
 }
 
-int http_feed(struct http *h, const char *url, const char *sha256, struct feed *ret,
-              struct err *err) {
+static int open_feed(struct http *h, const char *url, const char *sha256, uint64_t from,
+                     struct feed *ret, struct err *err) {
     struct http_feed *f = calloc(1, sizeof *f);
     if (!f) return err_nomem(err, sizeof *f);
     f->h = h;
+    f->at = from;
     f->url = strdup(url);
     f->shown = url_shown(url);
     int rc = f->url && f->shown ? conn_take(h, &f->c, err) : err_nomem(err, strlen(url));
@@ -177,4 +184,14 @@ int http_feed(struct http *h, const char *url, const char *sha256, struct feed *
     else
         *ret = (struct feed){feed_read, feed_close, f};
     return rc;
+}
+
+int http_feed(struct http *h, const char *url, const char *sha256, struct feed *ret,
+              struct err *err) {
+    return open_feed(h, url, sha256, 0, ret, err);
+}
+
+int http_feed_from(struct http *h, const char *url, uint64_t from, struct feed *ret,
+                   struct err *err) {
+    return open_feed(h, url, NULL, from, ret, err);
 }

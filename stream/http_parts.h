@@ -14,17 +14,26 @@
 #include <stdbool.h>
 #include "stream/http.h"
 
-enum { HTTP_BODY_BYTES = 256 << 10, HTTP_HEAD_BYTES = 256 << 10, HTTP_HOPS = 10 };
+enum { HTTP_BODY_BYTES = 256 << 10, HTTP_HEAD_BYTES = 256 << 10, HTTP_HOPS = 10, HTTP_LANES = 16 };
+enum { HTTP_WAIT_MAX_SECONDS = 330 }; /* the Hub's windows are of 300 s */
 
 struct conn;
+
+/* What one origin counts together: the Hub has a budget for /api/, one for files and one for the
+ * rest. */
+struct lane {
+    uint64_t key; /* of origin and budget; 0: unused                   */
+    double until; /* on conn_now()'s clock: nothing is asked before    */
+};
 
 struct http {
     char *user_agent, *token, *token_origin, *ca_file;
     int tries;
-    double stall_seconds;
+    double stall_seconds, total_seconds, backoff_seconds;
     const struct log *log;
-    pthread_mutex_t lock; /* of the list of idle connections */
+    pthread_mutex_t lock; /* of what follows */
     struct conn *idle;
+    struct lane lanes[HTTP_LANES];
 };
 
 /* ------------------------------------------------------------------ http_conn.c */
@@ -41,8 +50,13 @@ struct conn {
     bool transient; /* a failure that another try may not have        */
     CURLcode result;
     char why[CURL_ERROR_SIZE];
-    double stall, last; /* seconds; when the last byte came               */
-    char *v;            /* body received and not yet read: v[at .. n)     */
+    const struct http_request *q; /* what is sent; NULL: a plain GET       */
+    int fd;                       /* of q->file, or -1                     */
+    uint64_t sent;                /* bytes of its body                     */
+    double stall, last;           /* seconds; when the last byte came      */
+    double slow_since;            /* the low-speed window: waited so long, */
+    uint64_t slow_bytes;          /* for so many bytes                     */
+    char *v;                      /* body received and not yet read: v[at .. n)     */
     size_t at, n;
     struct conn *next; /* idle list                                      */
 };
@@ -50,10 +64,12 @@ struct conn {
 int conn_take(struct http *h, struct conn **ret, struct err *err);
 void conn_give(struct http *h, struct conn *c); /* ends the request; NULL is fine */
 void conn_free(struct conn *c);
-/* Sends GET with `headers` and waits for the answer's headers: c->status, c->head. On failure
- * c->transient says whether another try makes sense. */
+/* Sends the request (`q` NULL: GET) with `headers` and waits for the answer's headers: c->status,
+ * c->head. On failure c->transient says whether another try makes sense. */
 int conn_begin(struct http *h, struct conn *c, const char *url, const struct strs *headers,
-               struct err *err);
+               const struct http_request *q, struct err *err);
+/* Whether any part of the request may have reached a server. */
+bool conn_reached(const struct conn *c);
 /* 1..n bytes of the body, 0 at its end. */
 long conn_read(struct conn *c, void *bytes, size_t n, struct err *err);
 /* Seconds of a clock that only goes forward. */
@@ -77,13 +93,15 @@ int text_shown(struct buf *out, const char *text, size_t n, size_t max, struct e
 
 struct ask {
     const char *url;
-    uint64_t from;        /* first byte wanted: a Range header if > 0 */
-    const char *if_range; /* an ETag, or NULL                         */
+    uint64_t from;                /* first byte wanted: a Range header if > 0 */
+    const char *if_range;         /* an ETag, or NULL                         */
+    const struct http_request *q; /* NULL: a plain GET                 */
 };
 
 /* Tries of one question. A feed that got new bytes starts afresh. */
 struct patience {
     int failures;
+    double deadline; /* on conn_now()'s clock; 0: starts with the first question */
 };
 
 /* Asks until there is an answer: follows redirects, retries what may be retried. 0: the reply's
@@ -95,9 +113,24 @@ int http_ask(struct http *h, struct conn *c, const struct ask *ask, struct patie
  * if negative, as long as the count suggests). 0, or the failure once patience is at its end. */
 int http_wait(struct http *h, const char *url, struct patience *p, double seconds, struct err *err);
 
+/* Seconds until the window of `RateLimit: "api";r=0;t=55` ends; negative if it is not used up. */
+double http_rate_limit(const struct buf *headers);
+
+/* ------------------------------------------------------------------ http_limit.c */
+
+/* Remembers what an answer said about its budget: RateLimit used up, or `asked` seconds of a 429 or
+ * 503 (negative: none). */
+void http_limit_heard(struct http *h, const char *url, const struct buf *headers, double asked);
+/* Waits until that budget may be asked again. ERR_STOPPED. */
+int http_limit_wait(struct http *h, const char *url, struct err *err);
+/* Sleeps, but not through a signal to stop: ERR_STOPPED. */
+int http_sleep(double seconds, struct err *err);
+
 /* The "total" of "bytes 5-9/10" in Content-Range and its first byte; false if it is not of that
  * form. */
 bool http_content_range(const struct buf *headers, uint64_t *ret_from, uint64_t *ret_total);
+/* The total of a 416's "bytes * / 10" (without blanks). */
+bool http_unsatisfied_range(const struct buf *headers, uint64_t *ret_total);
 /* A header that is a number; false if it is missing or not one. */
 bool http_header_u64(const struct buf *headers, const char *name, uint64_t *ret);
 

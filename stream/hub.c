@@ -35,23 +35,35 @@ static char *trimmed(const char *text, size_t n) {
     return n ? strndup(text, n) : NULL;
 }
 
-/* Where the token lies when it is not in the environment; malloc'd or NULL. */
-static char *token_path(void) {
-    const char *named = env("HF_TOKEN_PATH", NULL), *home = env("HF_HOME", NULL);
-    if (named) return strdup(named);
-    if (home) return path_join(home, "token");
-    const char *cache = env("XDG_CACHE_HOME", NULL), *user = env("HOME", NULL);
-    if (cache) return path_join(cache, "huggingface/token");
-    return user ? path_join(user, ".cache/huggingface/token") : NULL;
+/* A path of the environment: a leading "~" is the home folder. malloc'd; NULL if unset. */
+static char *env_path(const char *name, const char *older) {
+    const char *v = env(name, older), *user = env("HOME", NULL);
+    if (!v) return NULL;
+    if (v[0] == '~' && (v[1] == '/' || !v[1]) && user) return path_join(user, v[1] ? v + 2 : "");
+    return strdup(v);
+}
+
+/* $HF_HOME, or huggingface/ in the user's cache; malloc'd or NULL. */
+static char *find_home(void) {
+    char *home = env_path("HF_HOME", NULL), *cache = home ? NULL : env_path("XDG_CACHE_HOME", NULL);
+    const char *user = env("HOME", NULL);
+    if (!home && cache) home = path_join(cache, "huggingface");
+    if (!home && user) home = path_join(user, ".cache/huggingface");
+    free(cache);
+    return home;
+}
+
+char *hub_token_path(const struct hub *h) {
+    char *named = env_path("HF_TOKEN_PATH", NULL);
+    return named || !h->home ? named : path_join(h->home, "token");
 }
 
 /* A token file that cannot be read is no error: public data needs none. */
-static char *find_token(void) {
-    const char *v = getenv("HF_TOKEN");
+static char *find_token(const struct hub *h) {
+    const char *v = env("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN");
     if (env_is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN")) return NULL;
-    if (!v) v = getenv("HUGGING_FACE_HUB_TOKEN");
-    if (v && *v) return trimmed(v, strlen(v));
-    char *path = token_path(), *token = NULL;
+    if (v) return trimmed(v, strlen(v));
+    char *path = hub_token_path(h), *token = NULL;
     struct buf b = {0};
     if (path && file_read(path, TOKEN_BYTES, &b, NULL) == 0) token = trimmed(b.v, b.n);
     if (b.v) explicit_bzero(b.v, b.cap);
@@ -60,7 +72,23 @@ static char *find_token(void) {
     return token;
 }
 
-int hub_env(struct hub *ret, const char *user_agent, const struct log *log, struct err *err) {
+bool hub_token_is_from_environment(void) {
+    return env("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") != NULL;
+}
+
+/* Seconds without a byte that end a try. */
+static double download_timeout(void) {
+    const char *v = env("HF_HUB_DOWNLOAD_TIMEOUT", NULL);
+    double seconds = v ? strtod(v, NULL) : 0;
+    return seconds > 0 && seconds < 86400 ? seconds : 0;
+}
+
+int hub_env(struct hub *ret, const char *ca_file, const struct log *log, struct err *err) {
+    return hub_env_token(ret, NULL, ca_file, log, err);
+}
+
+int hub_env_token(struct hub *ret, const char *token, const char *ca_file, const struct log *log,
+                  struct err *err) {
     const char *endpoint = env("HF_ENDPOINT", NULL);
     memset(ret, 0, sizeof *ret);
     if (!endpoint) endpoint = "https://huggingface.co";
@@ -69,12 +97,19 @@ int hub_env(struct hub *ret, const char *user_agent, const struct log *log, stru
     if (strncmp(endpoint, "https://", 8) && strncmp(endpoint, "http://", 7))
         return err_set(err, ERR_USAGE, "HF_ENDPOINT: %s is no http(s) address", endpoint);
     ret->endpoint = strndup(endpoint, n);
-    ret->token = find_token();
+    ret->log = log;
+    ret->home = find_home();
+    ret->cache = env_path("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE");
+    if (!ret->cache && ret->home) ret->cache = path_join(ret->home, "hub");
+    ret->no_symlinks = env_is_true("HF_HUB_DISABLE_SYMLINKS");
+    ret->token = token ? strdup(token) : find_token(ret);
+    if (!ca_file) ca_file = env("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE");
     ret->offline = env_is_true("HF_HUB_OFFLINE") || env_is_true("TRANSFORMERS_OFFLINE");
-    const struct http_opts opts = {.user_agent = user_agent ? user_agent : "lory/" LORY_VERSION,
+    const struct http_opts opts = {.user_agent = "lory/" LORY_VERSION,
                                    .token = ret->token,
                                    .token_origin = ret->endpoint,
-                                   .ca_file = env("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+                                   .ca_file = ca_file,
+                                   .stall_seconds = download_timeout(),
                                    .log = log};
     int rc = ret->endpoint ? http_new(&ret->http, &opts, err) : err_nomem(err, n);
     if (rc < 0) hub_release(ret);
@@ -86,6 +121,8 @@ void hub_release(struct hub *h) {
     if (h->token) explicit_bzero(h->token, strlen(h->token));
     free(h->token);
     free(h->endpoint);
+    free(h->home);
+    free(h->cache);
     memset(h, 0, sizeof *h);
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "stream/http.h"
 #include "stream/source.h"
@@ -18,12 +19,23 @@ struct hub {
     char *endpoint; /* "https://huggingface.co", without a slash at the end */
     char *token;    /* or NULL; goes to the endpoint's origin only          */
     bool offline;
+    char *home;  /* $HF_HOME: token, stored_tokens */
+    char *cache; /* huggingface_hub's cache of repositories ($HF_HOME/hub) */
+    bool no_symlinks;
     struct http *http;
+    const struct log *log;
 };
 
-/* From the environment: HF_ENDPOINT; HF_TOKEN, HF_TOKEN_PATH, $HF_HOME/token; HF_HUB_OFFLINE. */
-int hub_env(struct hub *ret, const char *user_agent, const struct log *log, struct err *err);
+/* From the environment: HF_ENDPOINT; HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH,
+ * $HF_HOME/token; HF_HUB_CACHE, HF_HUB_OFFLINE, HF_HUB_DISABLE_SYMLINKS, HF_HUB_DOWNLOAD_TIMEOUT;
+ * SSL_CERT_FILE, unless `ca_file` (NULL: none) names certificates. */
+int hub_env(struct hub *ret, const char *ca_file, const struct log *log, struct err *err);
+/* The same with a token that is given, not looked for. */
+int hub_env_token(struct hub *ret, const char *token, const char *ca_file, const struct log *log,
+                  struct err *err);
 void hub_release(struct hub *h);
+/* Whether HF_TOKEN (or its older name) is set: it wins over the files that login writes. */
+bool hub_token_is_from_environment(void);
 
 /* "hf://datasets/me/set@rev/data/…" taken apart; strings malloc'd. ERR_USAGE if it is not that. */
 struct hub_ref {
@@ -38,7 +50,8 @@ void hub_ref_release(struct hub_ref *r);
 struct hub_entry {
     char *path;
     uint64_t bytes;
-    char *sha256; /* of a large file; else NULL */
+    char *sha256;       /* of a large file; else NULL                                  */
+    char blob[GIT_HEX]; /* git's name of it (of a large file: of its pointer), or ""   */
 };
 struct hub_list {
     char commit[64];
@@ -46,8 +59,8 @@ struct hub_list {
     size_t n, cap;
 };
 /* All files of the repository at the revision whose path matches ref->path, in byte order; follows
- * every page. A missing, private or gated repository, a missing revision and a bad token each have
- * their own message (ERR_NET). */
+ * every page. Offline: those in the cache. A missing, private or gated repository, a missing
+ * revision and a bad token each have their own message (ERR_NET). */
 int hub_list(struct hub_list *ret, const struct hub *h, const struct hub_ref *ref, struct err *err);
 void hub_list_release(struct hub_list *l);
 /* The address a file is fetched from: endpoint/…/resolve/COMMIT/path, escaped; malloc'd. */
@@ -62,11 +75,23 @@ struct hub_got {
     uint64_t files, bytes; /* fetched                                    */
     uint64_t kept;         /* files that were there already, by sha256   */
 };
-/* Fetches the files of `l` into `dir`, each atomically and checked against its sha256, `threads` at
- * a time. A file that is there already with that sha256 is kept, so a second call goes on where the
- * first was stopped. ERR_DATA for an unsafe path, before anything is fetched. */
+/* Fetches the files of `l` into `dir`, each checked against its digest, `threads` at a time. A file
+ * that is there already with its digest is kept, and one that was fetched in part goes on where it
+ * stopped (dir/.cache/huggingface/download, as huggingface_hub's local_dir). ERR_DATA for an unsafe
+ * path, before anything is fetched; ERR_CORRUPT with both digests. */
 int hub_get(const struct hub *h, const struct hub_ref *ref, const struct hub_list *l,
             const char *dir, int threads, const struct log *log, struct hub_got *ret,
             struct err *err);
+/* The same into huggingface_hub's cache; *ret_snapshot (malloc'd) is the folder with links to the
+ * files. */
+int hub_cache_get(const struct hub *h, const struct hub_ref *ref, const struct hub_list *l,
+                  int threads, const struct log *log, struct hub_got *ret, char **ret_snapshot,
+                  struct err *err);
+/* The path of a file that is in the cache at that commit; malloc'd, NULL if it is not. */
+char *hub_cached(const struct hub *h, const struct hub_ref *ref, const char *commit,
+                 const char *path);
+/* The bytes of a file: from the cache, else from the Hub (checked, http_feed). */
+int hub_open(const struct hub *h, const struct hub_ref *ref, const char *commit,
+             const struct hub_entry *e, struct feed *ret, struct err *err);
 
 #endif

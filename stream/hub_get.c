@@ -1,15 +1,16 @@
 /* Files of a repository into a folder: see hub.h. */
-#include "stream/hub.h"
+#include "stream/hub_parts.h"
 
 #include <ctype.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/pool.h"
-
-enum { BLOCK_BYTES = 256 << 10 };
+#include "stream/feed.h"
 
 struct get {
     const struct hub *h;
@@ -59,41 +60,82 @@ static bool is_there(const struct hub_entry *e, const char *path) {
            bytes == e->bytes && sha256_file(path, sha, NULL) == 0 && !strcmp(sha, e->sha256);
 }
 
-static int copy_body(struct get *g, struct feed *from, struct outfile *to, struct err *err) {
-    char *block = malloc(BLOCK_BYTES);
-    if (!block) return err_nomem(err, BLOCK_BYTES);
-    long n;
-    while ((n = from->read(from->ctx, block, BLOCK_BYTES, err)) > 0) {
-        int rc = outfile_write(to, block, (size_t)n, err);
+/* dir/.cache/huggingface/download/PATH.END; malloc'd. */
+static char *beside(const struct get *g, const struct hub_entry *e, const char *end) {
+    struct buf b = {0};
+    int rc = buf_printf(&b, NULL, "%s/.cache/huggingface/download/%s.%s", g->dir, e->path, end);
+    if (rc == 0 && buf_cstr(&b)) return b.v;
+    buf_release(&b);
+    return NULL;
+}
+
+static void moved(void *ctx, uint64_t bytes) {
+    count(ctx, bytes, 0, 0);
+}
+
+/* What huggingface_hub's local_dir looks at: commit, etag, time. */
+static void write_metadata(const struct get *g, const struct hub_entry *e) {
+    struct buf text = {0};
+    char *path = beside(g, e, "metadata");
+    const char *etag = hub_etag(e);
+    if (path && etag &&
+        buf_printf(&text, NULL, "%s\n%s\n%.6f\n", g->l->commit, etag, (double)time(NULL) + 1) == 0)
+        file_write(path, text.v, text.n, NULL);
+    buf_release(&text);
+    free(path);
+}
+
+/* From the cache, if it is there: no byte is asked for twice. */
+static int copy_cached(struct get *g, const char *cached, const char *path, struct err *err) {
+    struct outfile *to;
+    char block[64 << 10];
+    FILE *f = fopen(cached, "re");
+    if (!f) return err_errno(err, "%s", cached);
+    int rc = outfile_open(&to, path, err);
+    for (size_t n; rc == 0 && (n = fread(block, 1, sizeof block, f)) > 0;) {
+        rc = outfile_write(to, block, n, err);
         if (rc < 0) {
-            n = rc;
-            break;
-        }
-        count(g, (uint64_t)n, 0, 0);
+            outfile_abort(to);
+            to = NULL;
+        } else
+            count(g, n, 0, 0);
     }
-    free(block);
-    return (int)n;
+    if (rc == 0 && ferror(f)) {
+        rc = err_errno(err, "%s", cached);
+        outfile_abort(to);
+    } else if (rc == 0)
+        rc = outfile_commit(to, err);
+    fclose(f);
+    return rc;
 }
 
 static int fetch(struct get *g, const struct hub_entry *e, const char *path, struct err *err) {
-    struct feed from;
-    struct outfile *to;
-    char *url = hub_file_url(g->h, g->ref, g->l->commit, e->path), *dir = path_dir(path);
-    int rc = url && dir ? file_mkdirs(dir, err) : err_nomem(err, strlen(path));
-    if (rc == 0) rc = http_feed(g->h->http, url, e->sha256, &from, err);
-    free(url);
-    free(dir);
-    if (rc < 0) return rc;
-    rc = outfile_open(&to, path, err);
-    if (rc == 0) {
-        rc = copy_body(g, &from, to, err);
-        if (rc == 0)
-            rc = outfile_commit(to, err);
-        else
-            outfile_abort(to);
-    }
-    from.close(from.ctx);
+    struct buf end = {0};
+    char *cached = hub_cached(g->h, g->ref, g->l->commit, e->path), *dir = path_dir(path);
+    const char *etag = hub_etag(e);
+    int rc = dir ? file_mkdirs(dir, err) : err_nomem(err, strlen(path));
+    if (rc == 0) rc = buf_printf(&end, err, "%s.incomplete", etag ? etag : "new");
+    char *partial = rc == 0 && buf_cstr(&end) ? beside(g, e, end.v) : NULL;
+    const struct hub_fetch f = {.h = g->h,
+                                .ref = g->ref,
+                                .commit = g->l->commit,
+                                .e = e,
+                                .partial = partial,
+                                .to = path,
+                                .moved = moved,
+                                .ctx = g};
+    if (rc == 0 && cached)
+        rc = copy_cached(g, cached, path, err);
+    else if (rc == 0 && g->h->offline)
+        rc = err_set(err, ERR_NET, "%s: is not in the cache, and HF_HUB_OFFLINE is set", e->path);
+    else if (rc == 0)
+        rc = partial ? hub_fetch(&f, err) : err_nomem(err, 0);
+    if (rc == 0) write_metadata(g, e);
     if (rc == 0) count(g, 0, 1, 0);
+    free(partial);
+    free(cached);
+    free(dir);
+    buf_release(&end);
     return rc;
 }
 
@@ -123,12 +165,34 @@ int hub_get(const struct hub *h, const struct hub_ref *ref, const struct hub_lis
                            ref->repo);
         g.total += l->v[i].bytes;
     }
-    int rc = pool_new(&pool, threads, err);
+    char *ignore = path_join(dir, ".cache/huggingface/.gitignore"),
+         *home = ignore ? path_dir(ignore) : NULL;
+    int rc = home ? file_mkdirs(home, err) : err_nomem(err, strlen(dir));
+    if (rc == 0 && file_kind(ignore) == FILE_NONE) rc = file_write(ignore, "*", 1, err);
+    free(ignore);
+    free(home);
+    if (rc == 0) rc = pool_new(&pool, threads, err);
     if (rc < 0) return rc;
     pthread_mutex_init(&g.lock, NULL);
     rc = pool_run(pool, l->n, get_one, &g, err);
     pthread_mutex_destroy(&g.lock);
     pool_free(pool);
     *ret = g.got;
+    return rc;
+}
+
+int hub_open(const struct hub *h, const struct hub_ref *ref, const char *commit,
+             const struct hub_entry *e, struct feed *ret, struct err *err) {
+    char *cached = hub_cached(h, ref, commit, e->path);
+    char *url = cached ? NULL : hub_file_url(h, ref, commit, e->path);
+    int rc = cached || url ? 0 : err_nomem(err, strlen(e->path));
+    if (cached)
+        rc = feed_file(cached, ret, err);
+    else if (rc == 0 && h->offline)
+        rc = err_set(err, ERR_NET, "%s: is not in the cache, and HF_HUB_OFFLINE is set", e->path);
+    else if (rc == 0)
+        rc = http_feed(h->http, url, e->sha256, ret, err);
+    free(cached);
+    free(url);
     return rc;
 }

@@ -1,14 +1,14 @@
 /* What a repository holds: the revision is pinned to a commit, then the tree of that commit is
- * read, page by page (Link: rel="next"). Failures are told apart by what the Hub calls them. */
+ * read, page by page (Link: rel="next"). */
 #include "stream/hub.h"
 #include "stream/hub_parts.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
+#include "stream/http_parts.h"
 
-enum { PAGE_BYTES = 64 << 20, PAGES_MAX = 100000 };
+enum { PAGES_MAX = 100000 };
 
 /* ------------------------------------------------------------------ which paths */
 
@@ -59,7 +59,7 @@ bool hub_glob(const char *p, const char *path) {
     return !*path;
 }
 
-static bool wanted(const char *pattern, const char *path) {
+bool hub_wanted(const char *pattern, const char *path) {
     size_t n = strlen(pattern);
     while (n && pattern[n - 1] == '/') n--;
     if (!n) return true;
@@ -75,63 +75,15 @@ static size_t fixed_folder(const char *pattern) {
     return n ? n - 1 : 0;
 }
 
-/* ------------------------------------------------------------------ failures */
-
-static bool says(const char *text, const char *word) {
-    return text && strstr(text, word);
-}
-
-/* Rewrites the transport's message into the Hub's terms; other failures stay as they are. */
-static int explain(const struct hub *h, const struct hub_ref *ref, const struct http_reply *r,
-                   int rc, struct err *err) {
-    const char *kind = ref->dataset ? "dataset" : "model";
-    char *code = http_header(&r->headers, "x-error-code");
-    char *text = http_header(&r->headers, "x-error-message");
-    if (rc != ERR_NET || r->status < 400 || r->status >= 500 || r->status == 429) goto out;
-    if (says(code, "RevisionNotFound"))
-        err_set(err, rc, "%s: there is no revision \"%s\"", ref->repo, ref->revision);
-    else if (says(code, "GatedRepo"))
-        err_set(err, rc, "%s is gated: ask for access at %s/%s%s, then set HF_TOKEN", ref->repo,
-                h->endpoint, ref->dataset ? "datasets/" : "", ref->repo);
-    else if (says(code, "EntryNotFound"))
-        err_set(err, rc, "%s: there is nothing at \"%s\" in revision \"%s\"", ref->repo, ref->path,
-                ref->revision);
-    else if (says(text, "disabled"))
-        err_set(err, rc, "%s: access to this %s is disabled by the Hub", ref->repo, kind);
-    else if (r->status == 401 && (says(text, "Invalid credentials") || says(text, "expired")))
-        err_set(err, rc, "%s: the access token is not valid; check HF_TOKEN", h->endpoint);
-    else if (r->status == 401 || says(code, "RepoNotFound"))
-        err_set(err, rc, "%s: no such %s at %s, or it is private; %s", ref->repo, kind, h->endpoint,
-                h->token ? "then this HF_TOKEN may not see it" : "then set HF_TOKEN");
-    else if (r->status == 403)
-        err_set(err, rc, "%s: the access token does not permit this%s%.200s", ref->repo,
-                text ? ": " : "", text ? text : "");
-out:
-    free(code);
-    free(text);
-    return rc;
-}
-
-/* GET of an API address, parsed. */
 static int get_json(const struct hub *h, const struct hub_ref *ref, const char *url, cJSON **ret,
                     struct http_reply *reply, struct err *err) {
-    int rc = http_get(h->http, url, PAGE_BYTES, reply, err);
-    if (rc < 0) return explain(h, ref, reply, rc, err);
-    rc = json_parse(ret, reply->body.v, reply->body.n, url, err);
-    if (rc == ERR_CORRUPT)
+    int rc = hub_question(h, &(struct hub_question){.url = url, .ref = ref}, ret, reply, err);
+    if (rc == 0 && !*ret)
         rc = err_set(err, ERR_NET, "%s: does not answer as a Hub does", h->endpoint);
     return rc;
 }
 
 /* ------------------------------------------------------------------ commit and tree */
-
-/* endpoint/api/datasets/NS/NAME/WHAT/REVISION */
-static int api_url(struct buf *out, const struct hub *h, const struct hub_ref *ref,
-                   const char *what, const char *revision, struct err *err) {
-    int rc = buf_printf(out, err, "%s/api/%s/%s/%s/", h->endpoint,
-                        ref->dataset ? "datasets" : "models", ref->repo, what);
-    return rc < 0 ? rc : hub_escape(out, revision, false, err);
-}
 
 static int pin(struct hub_list *l, const struct hub *h, const struct hub_ref *ref,
                struct err *err) {
@@ -139,8 +91,7 @@ static int pin(struct hub_list *l, const struct hub *h, const struct hub_ref *re
     struct http_reply reply = {0};
     cJSON *tree = NULL;
     const char *sha = NULL;
-    int rc = api_url(&url, h, ref, "revision", ref->revision, err);
-    if (rc == 0) rc = buf_cstr(&url) ? 0 : err_nomem(err, url.n);
+    int rc = hub_api_url(&url, h, ref, "revision", ref->revision, err);
     if (rc == 0) rc = get_json(h, ref, url.v, &tree, &reply, err);
     if (rc == 0 &&
         (json_str(tree, "sha", &sha, "", NULL) < 0 || !sha || strlen(sha) >= sizeof l->commit ||
@@ -155,11 +106,12 @@ static int pin(struct hub_list *l, const struct hub *h, const struct hub_ref *re
 }
 
 static int add_entry(struct hub_list *l, const cJSON *o, const char *path, struct err *err) {
-    const char *oid = NULL, *where = "the Hub's listing";
+    const char *oid = NULL, *blob = NULL, *where = "the Hub's listing";
     struct hub_entry e = {0};
     int rc = json_u64(o, "size", UINT64_C(1) << 53, &e.bytes, where, err);
     const cJSON *lfs = rc == 0 ? json_get(o, "lfs") : NULL;
     if (cJSON_IsObject(lfs)) rc = json_str(lfs, "oid", &oid, where, err);
+    if (rc == 0) rc = json_str(o, "oid", &blob, where, err);
     if (rc < 0) return ERR_NET;
     struct hub_entry *v = l->v;
     if (l->n == l->cap) {
@@ -170,13 +122,11 @@ static int add_entry(struct hub_list *l, const cJSON *o, const char *path, struc
         l->cap = cap;
     }
     e.path = strdup(path);
-    if (oid && strlen(oid) == 64 && strspn(oid, "0123456789abcdef") == 64) e.sha256 = strdup(oid);
-    if (!e.path || (oid && !e.sha256 && strlen(oid) == 64)) {
-        free(e.path);
-        return err_nomem(err, strlen(path));
-    }
-    v[l->n++] = e;
-    return 0;
+    if (hub_is_hex(oid, SHA256_HEX - 1)) e.sha256 = strdup(oid);
+    if (hub_is_hex(blob, GIT_HEX - 1)) memcpy(e.blob, blob, GIT_HEX);
+    v[l->n++] = e; /* from here on it is the list's, also on failure */
+    return e.path && (e.sha256 || !hub_is_hex(oid, SHA256_HEX - 1)) ? 0
+                                                                    : err_nomem(err, strlen(path));
 }
 
 static int add_page(struct hub_list *l, const cJSON *page, const char *pattern, struct err *err) {
@@ -187,7 +137,7 @@ static int add_page(struct hub_list *l, const cJSON *page, const char *pattern, 
         if (!cJSON_IsObject(o) || json_str(o, "type", &type, "", NULL) < 0 ||
             json_str(o, "path", &path, "", NULL) < 0 || !type || !path)
             return err_set(err, ERR_NET, "the Hub's listing has an entry without type or path");
-        if (strcmp(type, "file") || !wanted(pattern, path)) continue;
+        if (strcmp(type, "file") || !hub_wanted(pattern, path)) continue;
         int rc = add_entry(l, o, path, err);
         if (rc < 0) return rc;
     }
@@ -210,17 +160,33 @@ char *hub_next_link(const struct buf *headers) {
     return found;
 }
 
+/* The next page's address. On another host it is read without the token, and said once. */
+static char *next_page(const struct hub *h, const struct hub_ref *ref, const struct buf *headers,
+                       bool *told) {
+    char *link = hub_next_link(headers), *own = link ? hub_own_url(h, link) : NULL;
+    char *shown = own && !*told && !url_same_origin(own, h->endpoint) ? url_shown(own) : NULL;
+    if (shown) {
+        log_warn(h->log, "%s: its listing goes on at another host, which gets no token: %s",
+                 ref->repo, shown);
+        *told = true;
+    }
+    free(shown);
+    free(link);
+    return own;
+}
+
 /* All pages from `url` on, which is taken over. */
 static int read_pages(struct hub_list *l, const struct hub *h, const struct hub_ref *ref, char *url,
                       struct err *err) {
     int rc = 0;
+    bool told = false;
     for (int pages = 0; rc == 0 && url; pages++) {
         struct http_reply reply = {0};
         cJSON *page = NULL;
         rc = pages < PAGES_MAX ? get_json(h, ref, url, &page, &reply, err)
                                : err_set(err, ERR_NET, "%s: its listing has no end", h->endpoint);
         if (rc == 0) rc = add_page(l, page, ref->path, err);
-        char *next = rc == 0 ? hub_next_link(&reply.headers) : NULL;
+        char *next = rc == 0 ? next_page(h, ref, &reply.headers, &told) : NULL;
         if (next && !strcmp(next, url))
             rc = err_set(err, ERR_NET, "%s: its listing goes in a circle", h->endpoint);
         cJSON_Delete(page);
@@ -240,10 +206,16 @@ int hub_list(struct hub_list *ret, const struct hub *h, const struct hub_ref *re
              struct err *err) {
     struct buf url = {0};
     memset(ret, 0, sizeof *ret);
-    if (h->offline)
-        return err_set(err, ERR_NET, "%s: HF_HUB_OFFLINE is set, the Hub is not asked", ref->repo);
+    if (h->offline) {
+        int off = hub_cache_list(ret, h, ref, err);
+        if (off < 0)
+            hub_list_release(ret);
+        else if (ret->n)
+            qsort(ret->v, ret->n, sizeof *ret->v, by_path);
+        return off;
+    }
     int rc = pin(ret, h, ref, err);
-    if (rc == 0) rc = api_url(&url, h, ref, "tree", ret->commit, err);
+    if (rc == 0) rc = hub_api_url(&url, h, ref, "tree", ret->commit, err);
     size_t folder = fixed_folder(ref->path);
     char *dir = folder ? strndup(ref->path, folder) : NULL;
     if (rc == 0 && dir) rc = buf_char(&url, '/', err);
@@ -255,6 +227,8 @@ int hub_list(struct hub_list *ret, const struct hub *h, const struct hub_ref *re
         rc = read_pages(ret, h, ref, url.v, err);
     else
         buf_release(&url);
+    if (rc == 0 && !ret->n && *ref->path && !strpbrk(ref->path, "*?["))
+        hub_cache_no_exist(h, ref, ret->commit);
     if (rc < 0)
         hub_list_release(ret);
     else if (ret->n)

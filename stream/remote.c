@@ -33,7 +33,8 @@ static bool is_data(const char *path) {
 static int add_entry(struct source_list *to, const struct hub *hub, const struct hub_ref *ref,
                      const char *commit, const struct hub_entry *e, struct err *err) {
     struct buf name = {0};
-    char *url = hub_file_url(hub, ref, commit, e->path);
+    char *url = hub_cached(hub, ref, commit, e->path); /* what is here need not be fetched */
+    if (!url) url = hub_file_url(hub, ref, commit, e->path);
     int rc = url ? buf_printf(&name, err, "hf://%s%s/%s", ref->dataset ? "datasets/" : "",
                               ref->repo, e->path)
                  : err_nomem(err, strlen(e->path));

@@ -1,192 +1,11 @@
-"""HTTP and the Hub against server.py: every fault of the protocol that has bitten somebody.
+"""Reading from the Hub: listings, failures with their own words, files with faults, the cache.
 
 usage: test_hub.py HTTP_PROBE LMHUB
 """
-import hashlib
-import json
-import os
-import random
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import server
-
-PROBE, LMHUB = sys.argv[1:3]
-BIG = random.Random(1).randbytes(3_000_000)
-FILES = {f"data/file-{i:02d}.bin": random.Random(i).randbytes(20_000 + i) for i in range(5)}
-FILES |= {"README.md": b"# toy\n", "big.bin": BIG, "odd name +%é.bin": b"odd", "data/empty.bin": b""}
-SHA = {n: hashlib.sha256(b).hexdigest() for n, b in FILES.items()}
-RATE = {"code": 429, "do": "status"}
-
-
-class Case(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.hub = server.Hub(FILES)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.hub.close()
-
-    def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix="lory-hub-")
-        self.addCleanup(shutil.rmtree, self.dir, True)
-        self.hub.reset()
-
-    def run_(self, cmd, **env):
-        base = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
-        base |= {"HF_ENDPOINT": self.hub.url("hub"), "HF_TOKEN": server.TOKEN, "HF_HOME": self.dir} | env
-        self.began = time.monotonic()
-        r = subprocess.run(cmd, capture_output=True, env=base, timeout=120)
-        self.took = time.monotonic() - self.began
-        self.assertFalse(server.TOKEN.encode() in r.stdout + r.stderr, "a token was printed")
-        self.assertNotIn(b"sig=", r.stderr, "a signed address was printed")
-        for origin, path, auth, _ in self.hub.log:
-            if origin == "cdn":
-                self.assertIsNone(auth, f"the token reached another origin: {path}")
-        return r
-
-    def probe(self, path, *args, origin="hub"):
-        return self.run_([PROBE, self.hub.url(origin) + path, *args])
-
-    def lmhub(self, *args, **env):
-        return self.run_([LMHUB, *args], **env)
-
-    def ok(self, r, body):
-        self.assertEqual(r.returncode, 0, r.stderr)
-        self.assertEqual(hashlib.sha256(r.stdout).digest(), hashlib.sha256(body).digest())
-
-    def fails(self, r, code, *words):
-        self.assertEqual(r.returncode, code, r.stderr)
-        for w in words:
-            self.assertIn(w.encode(), r.stderr)
-
-    def ranges(self):
-        return [x[3] for x in self.hub.log if x[3]]
-
-
-class Transport(Case):
-    def test_whole(self):
-        self.ok(self.probe("/plain/big.bin"), BIG)
-        self.ok(self.probe("/plain/data/empty.bin"), b"")
-        self.ok(self.probe("/plain/big.bin", SHA["big.bin"]), BIG)
-
-    def test_dropped_in_the_middle(self):
-        self.hub.reset(*[{"do": "drop", "byte": 500_000}] * 3)
-        self.ok(self.probe("/plain/big.bin"), BIG)
-        self.assertEqual(self.ranges(), ["bytes=500000-", "bytes=1000000-", "bytes=1500000-"])
-
-    def test_dropped_at_the_first_and_last_byte(self):
-        for byte in (0, 1, len(BIG) - 1):
-            self.hub.reset({"do": "drop", "byte": byte})
-            self.ok(self.probe("/plain/big.bin", SHA["big.bin"]), BIG)
-
-    def test_more_drops_than_tries_while_bytes_come(self):
-        """Patience is for questions without an answer, not for long files."""
-        self.hub.reset(*[{"do": "drop", "byte": 400_000}] * 7)
-        self.ok(self.probe("/plain/big.bin"), BIG)
-
-    def test_server_without_ranges(self):
-        self.hub.reset({"do": "drop", "byte": 700_000}, {"do": "norange"})
-        self.ok(self.probe("/plain/big.bin"), BIG)
-        self.hub.reset({"do": "drop", "byte": 700_000}, {"do": "norange", "byte": 900_000}, {"do": "norange"})
-        self.ok(self.probe("/plain/big.bin", SHA["big.bin"]), BIG)
-
-    def test_reset_before_the_answer(self):
-        self.hub.reset({"do": "reset"})
-        self.ok(self.probe("/plain/big.bin"), BIG)
-
-    def test_stall(self):
-        self.hub.reset({"do": "stall", "byte": 100_000, "seconds": 20})
-        self.ok(self.probe("/plain/big.bin", "-", "", "", "1"), BIG)
-        self.assertLess(self.took, 10)
-
-    def test_chunked_and_without_length(self):
-        for kind in ("chunked", "nolength"):
-            self.hub.reset({"do": kind})
-            self.ok(self.probe("/plain/big.bin", SHA["big.bin"]), BIG)
-
-    def test_changed_in_the_middle(self):
-        """Another ETag under the same address: half of one file and half of another is no file."""
-        self.hub.reset({"do": "drop", "byte": 1000}, {"do": "none", "etag": '"new"'})
-        r = self.probe("/plain/big.bin")
-        self.fails(r, 5, "changed")
-
-    def test_range_that_starts_elsewhere(self):
-        self.hub.reset({"do": "drop", "byte": 1000}, {"do": "wrongrange"})
-        self.fails(self.probe("/plain/big.bin", SHA["big.bin"]), 5, "1000")
-
-    def test_flipped_byte(self):
-        self.hub.reset({"do": "flip"})
-        self.fails(self.probe("/plain/big.bin", SHA["big.bin"]), 6, SHA["big.bin"], "sha256 is")
-
-    def test_waits_as_asked(self):
-        self.hub.reset(RATE | {"headers": {"RateLimit": '"api";r=0;t=1'}})
-        self.ok(self.probe("/plain/README.md"), FILES["README.md"])
-        self.assertGreaterEqual(self.took, 1)
-        self.hub.reset(RATE | {"headers": {"Retry-After": "2", "RateLimit": '"api";r=7;t=55'}})
-        self.ok(self.probe("/plain/README.md"), FILES["README.md"])
-        self.assertTrue(2 <= self.took < 10)
-
-    def test_asked_to_wait_too_long(self):
-        self.hub.reset(RATE | {"headers": {"Retry-After": "4000"}})
-        self.fails(self.probe("/plain/README.md"), 5, "429", "4000")
-        self.assertLess(self.took, 5)
-
-    def test_server_errors(self):
-        for code in (500, 502, 503, 504, 408):
-            self.hub.reset({"do": "status", "code": code})
-            self.ok(self.probe("/plain/README.md"), FILES["README.md"])
-        self.hub.reset(*[{"do": "status", "code": 503}] * 9)
-        self.fails(self.probe("/plain/README.md"), 5, "503", "tries")
-        self.assertEqual(len(self.hub.log), 4)
-
-    def test_missing_is_not_retried(self):
-        self.hub.reset({"do": "status", "code": 404})
-        self.fails(self.probe("/plain/README.md?secret=sig=1"), 5, "404 Not Found", "/plain/README.md")
-        self.assertEqual(len(self.hub.log), 1)
-
-    def test_nobody_listens(self):
-        r = self.run_([PROBE, "http://127.0.0.1:9/x"])
-        self.fails(r, 5, "127.0.0.1:9")
-        self.assertLess(self.took, 60)
-
-
-class Redirects(Case):
-    def to(self, where):
-        args = ("-", server.TOKEN, self.hub.url("hub"))
-        return self.probe("/to/?" + where, *args)
-
-    def test_same_origin_keeps_the_token(self):
-        self.ok(self.to("/plain/README.md"), FILES["README.md"])
-        self.assertEqual([x[2] for x in self.hub.log], ["Bearer " + server.TOKEN] * 2)
-
-    def test_other_port_does_not_get_it(self):
-        self.ok(self.to(self.hub.url("cdn") + "/README.md"), FILES["README.md"])
-        self.assertEqual([x[2] for x in self.hub.log], ["Bearer " + server.TOKEN, None])
-
-    def test_and_back_again(self):
-        """Origin, not history, decides: a hop back home has the token again."""
-        self.ok(self.to("/to/?" + self.hub.url("cdn") + "/README.md"), FILES["README.md"])
-        self.assertEqual([x[2] is not None for x in self.hub.log], [True, True, False])
-
-    def test_not_followed(self):
-        for where in ("ftp://127.0.0.1/x", "file:///etc/passwd", "gopher://127.0.0.1/",
-                      self.hub.url("cdn").replace("//", "//user:pass@") + "/README.md"):
-            r = self.to(where)
-            self.fails(r, 5, "redirects")
-            self.assertNotIn(b"pass", r.stderr)
-            self.assertEqual(len(self.hub.log), 1, where)
-            self.hub.reset()
-
-    def test_loop(self):
-        self.fails(self.probe("/loop"), 5, "redirects more than")
-        self.assertLess(len(self.hub.log), 20)
+from case import *
 
 
 class TheHub(Case):
@@ -248,7 +67,8 @@ class TheHub(Case):
         for n, b in FILES.items():
             with open(os.path.join(out, n), "rb") as f:
                 self.assertEqual(f.read(), b, n)
-        self.assertEqual(sum(len(f) for _, _, f in os.walk(out)), len(FILES), "a temporary file was left")
+        left = {n for n in read_folder(out) if not n.startswith(".cache/") or n.endswith(".incomplete")}
+        self.assertEqual(left, set(FILES))
 
     def test_get_goes_on(self):
         out = self.dir + "/out"
@@ -276,7 +96,7 @@ class TheHub(Case):
         self.assertEqual(r.returncode, 0, r.stderr)
         with open(out + "/big.bin", "rb") as f:
             self.assertEqual(f.read(), BIG)
-        asked = [p for o, p, _, _ in self.hub.log if "resolve" in p and "big" in p]
+        asked = [p for o, p, *_ in self.hub.log if "resolve" in p and "big" in p]
         self.assertGreaterEqual(len(asked), 3, "an address that ran out is resolved anew")
 
     def test_get_refuses_a_flipped_byte(self):
@@ -299,6 +119,113 @@ class TheHub(Case):
             self.assertNotIn(b"\x1b", r.stdout)
             hub.close()
 
+    def test_get_goes_on_in_the_middle_of_a_file(self):
+        """What an earlier process fetched of a file is on disk; the rest is asked for."""
+        for where in ("cache", "folder"):
+            out = ["-o", self.dir + "/out"] if where == "folder" else []
+            self.hub.reset({"at": "cdn", "path": "big", "do": "drop", "byte": 1_000_000},
+                           {"at": "cdn", "path": "big", "do": "status", "code": 404})
+            home = {"HF_HOME": self.dir + "/" + where}
+            self.fails(self.lmhub("get", "hf://datasets/me/toy/big.bin", *out, **home), 5, "404")
+            left = [n for n in read_folder(self.dir) if n.endswith(".incomplete")]
+            self.assertEqual(len(left), 1, left)
+            self.hub.reset()
+            r = self.lmhub("get", "hf://datasets/me/toy/big.bin", *out, **home)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            self.assertEqual(self.ranges(), ["bytes=1000000-"] * 2, "one hop each to the Hub and to the CDN")
+            with open(os.path.join(r.stdout.decode().strip(), "big.bin"), "rb") as f:
+                self.assertEqual(f.read(), BIG)
+
+    def test_a_damaged_part_is_fetched_anew(self):
+        out = self.dir + "/out"
+        part = f"{out}/.cache/huggingface/download/big.bin.{SHA['big.bin']}.incomplete"
+        os.makedirs(os.path.dirname(part))
+        for junk in (b"x" * 1000, BIG + b"more", BIG[:-1] + b"x"):
+            with open(part, "wb") as f:
+                f.write(junk)
+            r = self.lmhub("get", "hf://datasets/me/toy/big.bin", "-o", out)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            with open(out + "/big.bin", "rb") as f:
+                self.assertEqual(f.read(), BIG)
+            os.remove(out + "/big.bin")
+
+    def test_small_files_are_checked_too(self):
+        self.hub.reset({"path": "resolve-cache", "do": "flip"})
+        self.fails(self.lmhub("get", "hf://datasets/me/toy/README.md"), 6, "README.md", "sha1 is",
+                   server.git_blob(FILES["README.md"]))
+
+    def test_the_cache(self):
+        r = self.lmhub("get", "-q", "hf://datasets/me/toy")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        snapshot = r.stdout.decode().strip()
+        top = self.dir + "/hub/datasets--me--toy"
+        self.assertEqual(snapshot, f"{top}/snapshots/{server.COMMIT}")
+        self.assertEqual(read_folder(snapshot), FILES)
+        self.assertEqual(os.readlink(snapshot + "/data/file-00.bin"), "../../../blobs/" + SHA["data/file-00.bin"])
+        self.assertEqual(os.readlink(snapshot + "/README.md"), "../../blobs/" + server.git_blob(FILES["README.md"]))
+        with open(top + "/refs/main") as f:
+            self.assertEqual(f.read(), server.COMMIT)
+        self.assertFalse([n for n in os.listdir(top + "/blobs") if "." in n])
+        self.hub.reset()
+        r = self.lmhub("get", "--json", "hf://datasets/me/toy")
+        self.assertEqual((json.loads(r.stdout)["files"], json.loads(r.stdout)["kept"]), (0, len(FILES)))
+        self.assertFalse([x for x in self.hub.log if "resolve" in x[1] or x[0] == "cdn"])
+        # without a network, and without a listing
+        self.hub.log.clear()
+        for ref in ("", "@main", "@" + server.COMMIT):
+            r, names = self.ls("hf://datasets/me/toy" + ref, HF_HUB_OFFLINE="1")
+            self.assertEqual(names, sorted(FILES, key=str.encode), r.stderr)
+        self.ok(self.lmhub("cat", "-q", "hf://datasets/me/toy/big.bin", HF_HUB_OFFLINE="1"), BIG)
+        r = self.lmhub("get", "-q", "hf://datasets/me/toy", "-o", self.dir + "/out", HF_HUB_OFFLINE="yes")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        shutil.rmtree(top + "/trees")
+        r, names = self.ls("hf://datasets/me/toy/data", HF_HUB_OFFLINE="1")
+        self.assertEqual(len(names or []), 6, r.stderr)
+        self.assertEqual(self.hub.log, [])
+        self.fails(self.lmhub("ls", "hf://datasets/me/toy@other", HF_HUB_OFFLINE="1"), 5, "other", "cache")
+
+    def test_offline_tells_what_is_missing(self):
+        self.lmhub("get", "-q", "hf://datasets/me/toy")
+        os.remove(f"{self.dir}/hub/datasets--me--toy/snapshots/{server.COMMIT}/big.bin")
+        self.fails(self.lmhub("get", "hf://datasets/me/toy", HF_HUB_OFFLINE="1"), 5, "big.bin", "never fetched")
+        self.assertEqual(self.lmhub("get", "hf://datasets/me/toy/data", HF_HUB_OFFLINE="1").returncode, 0)
+
+    def test_cache_without_links(self):
+        r = self.lmhub("get", "-q", "hf://datasets/me/toy/data", HF_HUB_DISABLE_SYMLINKS="1", HF_HUB_CACHE=self.dir + "/c")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        path = r.stdout.decode().strip() + "/data/file-01.bin"
+        self.assertTrue(path.startswith(self.dir + "/c/") and not os.path.islink(path))
+
+    def test_two_at_the_same_time(self):
+        env = {**os.environ, "HF_ENDPOINT": self.hub.url("hub"), "HF_TOKEN": server.TOKEN, "HF_HOME": self.dir}
+        two = [subprocess.Popen([LMHUB, "get", "-q", "hf://datasets/me/toy"], env=env, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE) for _ in range(3)]
+        for p in two:
+            out, err = p.communicate()
+            self.assertEqual(p.returncode, 0, err)
+        self.assertEqual(read_folder(out.decode().strip()), FILES)
+        self.assertEqual(len([x for x in self.hub.log if x[0] == "cdn" and "big" in x[1]]), 1, "fetched once")
+
+    def test_renamed(self):
+        self.hub.add("dataset", "me/old", {}).moved = "me/toy"
+        self.ok(self.lmhub("cat", "-q", "hf://datasets/me/old/big.bin"), BIG)
+
+    def test_where_the_listing_leads_is_said(self):
+        self.hub.foreign_pages = True
+        self.hub.private = False
+        r = self.lmhub("ls", "hf://datasets/me/toy")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn(self.hub.url("cdn").encode(), r.stderr)
+        self.assertEqual(r.stderr.count(b"another host"), 1)
+
+    def test_one_budget_for_all(self):
+        """The first answer says that nothing is left of the window: nobody asks before it ends."""
+        self.hub.reset({"path": "/revision/", "do": "status", "code": 200,
+                        "body": json.dumps({"sha": server.COMMIT}).encode(), "headers": {"RateLimit": '"api";r=0;t=1'}})
+        r, names = self.ls("hf://datasets/me/toy")
+        self.assertEqual(len(names or []), len(FILES), r.stderr)
+        self.assertGreaterEqual(self.took, 2)
+
     def test_server_down(self):
         r = self.lmhub("ls", "hf://datasets/me/toy", HF_ENDPOINT="http://127.0.0.1:9")
         self.fails(r, 5, "127.0.0.1:9")
@@ -310,4 +237,4 @@ class TheHub(Case):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
+    unittest.main()
