@@ -63,6 +63,13 @@ void mapping_close(struct mapping *m);
  * left. */
 struct outfile;
 int outfile_open(struct outfile **ret, const char *path, struct err *err);
+/* An artefact made over several runs: `.NAME.partial` in its folder, which stays behind when it is
+ * aborted. *at is how many bytes of it count, 0 for a new one; what follows them is cut off.
+ * ERR_CORRUPT if it is shorter; ERR_IO if another process writes it, or `path` is no regular
+ * file. */
+int outfile_resume(struct outfile **ret, const char *path, uint64_t at, struct err *err);
+/* Flushes, and has the disk hold it. */
+int outfile_sync(struct outfile *f, struct err *err);
 int outfile_write(struct outfile *f, const void *bytes, size_t n, struct err *err);
 int outfile_printf(struct outfile *f, struct err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -22,6 +22,7 @@ struct outfile {
     int fd;
     char *path; /* the final name; "stdout" in messages                       */
     char *tmp;  /* the temporary name; NULL when written directly             */
+    bool keep;  /* it stays when aborted: outfile_resume()                    */
     uint64_t flushed;
     size_t n; /* bytes waiting in `v`                                       */
     char v[BUFFER_BYTES];
@@ -122,12 +123,67 @@ int outfile_open(struct outfile **ret, const char *path, struct err *err) {
     if (!f) return err_nomem(err, sizeof *f);
     f->fd = -1;
     f->path = f->tmp = NULL;
+    f->keep = false;
     f->flushed = f->n = 0;
     int rc = *path ? open_target(f, path, err) : err_set(err, ERR_USAGE, "empty name for a file");
     if (rc < 0)
         outfile_free(f);
     else
         *ret = f;
+    return rc;
+}
+
+/* dir/.NAME.partial */
+static char *partial_name(const char *path) {
+    char *dir = path_dir(path), *partial = NULL;
+    char name[TMP_NAME_MAX + 32];
+    snprintf(name, sizeof name, ".%.*s.partial", TMP_NAME_MAX, path_base(path));
+    if (dir) partial = path_join(dir, name);
+    free(dir);
+    return partial;
+}
+
+static int open_partial(struct outfile *f, uint64_t at, struct err *err) {
+    struct stat is;
+    f->tmp = partial_name(f->path);
+    if (!f->tmp) return err_nomem(err, strlen(f->path));
+    f->fd = open(f->tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (f->fd < 0 || fstat(f->fd, &is) < 0) return err_errno(err, "%s", f->tmp);
+    if (flock(f->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        return err_set(err, ERR_IO, "%s: is being written already (%s)", f->path, f->tmp);
+    if (!is.st_size && at) unlink(f->tmp); /* made just now: there was none */
+    if ((uint64_t)is.st_size < at)
+        return err_set(err, ERR_CORRUPT, "%s: holds %llu bytes, should hold %llu", f->tmp,
+                       (unsigned long long)is.st_size, (unsigned long long)at);
+    if (ftruncate(f->fd, (off_t)at) < 0 || lseek(f->fd, (off_t)at, SEEK_SET) < 0)
+        return err_errno(err, "%s", f->tmp);
+    f->flushed = at;
+    return 0;
+}
+
+int outfile_resume(struct outfile **ret, const char *path, uint64_t at, struct err *err) {
+    enum file_kind kind = file_kind(path);
+    if (!*path || !strcmp(path, "-") || names_descriptor(path) ||
+        (kind != FILE_NONE && kind != FILE_REGULAR))
+        return err_set(err, ERR_IO, "%s: only a file can be gone on with", path);
+    struct outfile *f = malloc(sizeof *f);
+    if (!f) return err_nomem(err, sizeof *f);
+    f->fd = -1;
+    f->tmp = NULL;
+    f->keep = true;
+    f->flushed = f->n = 0;
+    f->path = kind == FILE_REGULAR ? realpath(path, NULL) : strdup(path);
+    int rc = f->path ? open_partial(f, at, err) : err_errno(err, "%s", path);
+    if (rc < 0)
+        outfile_free(f);
+    else
+        *ret = f;
+    return rc;
+}
+
+int outfile_sync(struct outfile *f, struct err *err) {
+    int rc = outfile_flush(f, err);
+    if (rc == 0 && fdatasync(f->fd) < 0 && errno != EINVAL) return err_errno(err, "%s", f->path);
     return rc;
 }
 
@@ -221,7 +277,7 @@ int outfile_commit(struct outfile *f, struct err *err) {
 
 void outfile_abort(struct outfile *f) {
     if (!f) return;
-    if (f->tmp) unlink(f->tmp);
+    if (f->tmp && !f->keep) unlink(f->tmp);
     outfile_free(f);
 }
 

@@ -78,7 +78,18 @@ static void plain_close(struct codec *c) {
     (void)c;
 }
 
-const struct decoder codec_plain = {plain_open, plain_read, plain_close};
+static int plain_save(struct codec *c, struct buf *to, struct err *err) {
+    (void)c, (void)to, (void)err;
+    return 1;
+}
+
+static int plain_resume(struct codec *c, struct cursor *from) {
+    (void)c, (void)from;
+    return 1;
+}
+
+const struct decoder codec_plain = {plain_open, plain_read,   plain_close,
+                                    plain_save, plain_resume, 'p'};
 
 /* ------------------------------------------------------------------ which one */
 
@@ -164,12 +175,67 @@ long codec_read(struct codec *c, void *bytes, size_t n, struct err *err) {
     if (got < 0) {
         c->rc = (int)got;
         if (err) *err = c->failed;
-    }
+    } else
+        c->plain += (uint64_t)got;
     return got;
 }
 
 uint64_t codec_stored(const struct codec *c) {
     return input_tell(&c->in);
+}
+
+uint64_t codec_tell(const struct codec *c) {
+    return c->plain;
+}
+
+/* ------------------------------------------------------------------ places */
+
+/* kind u8, plain u64, stored u64, members u64, then the decoder's. */
+int codec_save(struct codec *c, struct buf *to, struct err *err) {
+    size_t before = to->n;
+    if (c->rc < 0) return 0;
+    int rc = buf_char(to, c->decoder->kind, err);
+    if (rc == 0) rc = put_u64(to, c->plain, err);
+    if (rc == 0) rc = put_u64(to, input_tell(&c->in), err);
+    if (rc == 0) rc = put_u64(to, c->members, err);
+    if (rc == 0) rc = c->decoder->save(c, to, err);
+    if (rc <= 0) to->n = before;
+    return rc;
+}
+
+/* Makes the stored byte `to` the next one: by a seek, or by reading up to it. The margin before it
+ * is read in any case: a decoder may step back behind the place it goes on from. */
+static int input_go(struct input *in, uint64_t to, struct err *err) {
+    uint64_t margin = to > INPUT_MARGIN ? to - INPUT_MARGIN : 0;
+    if (in->feed.seek && margin > in->fed) {
+        int rc = in->feed.seek(in->feed.ctx, margin, err);
+        if (rc < 0) return rc;
+        in->at = in->end = in->v + INPUT_MARGIN;
+        in->fed = margin;
+        in->ended = false;
+    }
+    while (input_tell(in) < to) {
+        int rc = input_fill(in, 1, err);
+        if (rc < 0) return rc;
+        if (!input_left(in)) return err_set(err, ERR_DATA, "the file has become shorter");
+        uint64_t more = to - input_tell(in);
+        in->at += more < input_left(in) ? (size_t)more : input_left(in);
+    }
+    return 0;
+}
+
+int codec_resume(struct codec *c, const void *place, size_t n, struct err *err) {
+    struct cursor from = {place, n, false};
+    char kind = (char)cursor_u8(&from);
+    uint64_t plain = cursor_u64(&from), stored = cursor_u64(&from), members = cursor_u64(&from);
+    if (from.bad || kind != c->decoder->kind) return 0;
+    int rc = c->decoder->resume(c, &from);
+    if (rc <= 0) return rc;
+    rc = input_go(&c->in, stored, err);
+    if (rc < 0) return err_prefix(err, "%s", c->name);
+    c->plain = plain;
+    c->members = members;
+    return 1;
 }
 
 void codec_close(struct codec *c) {

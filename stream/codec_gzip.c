@@ -156,4 +156,23 @@ static void gzip_close(struct codec *c) {
     free(g);
 }
 
-const struct decoder codec_gzip = {gzip_open, gzip_read, gzip_close};
+static int gzip_save(struct codec *c, struct buf *to, struct err *err) {
+    struct gzip *g = c->state;
+    int rc = put_u64(to, g->state, err);
+    if (rc == 0) rc = put_u64(to, (uint64_t)g->size << 32 | g->crc, err);
+    if (rc < 0) return rc;
+    return g->state == BODY ? inflate_save(g->inflate, &c->in, to, err) : 1;
+}
+
+static int gzip_resume(struct codec *c, struct cursor *from) {
+    struct gzip *g = c->state;
+    uint64_t state = cursor_u64(from), sums = cursor_u64(from);
+    if (from->bad || state > TRAILER) return 0;
+    if (state == BODY && !inflate_resume(g->inflate, from)) return 0;
+    g->state = state;
+    g->crc = (uint32_t)sums;
+    g->size = (uint32_t)(sums >> 32);
+    return 1;
+}
+
+const struct decoder codec_gzip = {gzip_open, gzip_read, gzip_close, gzip_save, gzip_resume, 'g'};

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "stream/codec.h"
+#include "stream/cursor_parts.h"
 
 enum { INPUT_BYTES = 256 << 10, INPUT_MARGIN = 64 };
 
@@ -27,6 +28,7 @@ struct codec {
     const struct decoder *decoder;
     void *state;      /* the decoder's */
     uint64_t members; /* gzip members or zstd frames that came to their end */
+    uint64_t plain;   /* bytes given */
     int rc;           /* the failure, kept for every later call */
     struct err failed;
 };
@@ -35,6 +37,11 @@ struct decoder {
     int (*open)(struct codec *c, struct err *err);
     long (*read)(struct codec *c, void *bytes, size_t n, struct err *err);
     void (*close)(struct codec *c);
+    /* Appends the decoder's own part of a place: 1, 0 if there is none here, or a negative code. */
+    int (*save)(struct codec *c, struct buf *to, struct err *err);
+    /* 1, or 0 if it is not one of ours (and the decoder is as it was when opened). */
+    int (*resume)(struct codec *c, struct cursor *from);
+    char kind; /* marks its places */
 };
 extern const struct decoder codec_plain, codec_gzip, codec_zstd;
 
@@ -64,6 +71,11 @@ void inflate_again(struct inflate *z);
  * right behind it; 0: more to come; -1: not deflate data. No progress with input left does not
  * happen. */
 int inflate_step(struct inflate *z, struct input *in, uint8_t *out, size_t *n);
+/* The whole state, appended to `to`: 1; 0 if the library cannot tell it at this byte; or a negative
+ * code. `in` is where inflate_step() read last. */
+int inflate_save(struct inflate *z, const struct input *in, struct buf *to, struct err *err);
+/* 1, or 0 if the state is not of this library and version. */
+int inflate_resume(struct inflate *z, struct cursor *from);
 uint32_t inflate_crc(uint32_t crc, const uint8_t *v, size_t n);
 
 #endif

@@ -13,6 +13,7 @@ enum { OUT_BYTES = 256 << 10, GZIP_LEVEL = 6, ZSTD_LEVEL = 3 };
 struct codec_writer {
     struct outfile *file;
     enum { PLAIN, GZIP, ZSTD } kind;
+    bool cut; /* nothing was written since codec_writer_cut() */
     z_stream gzip;
     ZSTD_CCtx *zstd;
     uint8_t v[OUT_BYTES];
@@ -39,11 +40,13 @@ static int encoder_open(struct codec_writer *w, struct err *err) {
     return 0;
 }
 
-int codec_writer_open(struct codec_writer **ret, const char *path, struct err *err) {
+static int writer_open(struct codec_writer **ret, const char *path, bool resume, uint64_t at,
+                       struct err *err) {
     struct codec_writer *w = calloc(1, sizeof *w);
     if (!w) return err_nomem(err, sizeof *w);
     w->kind = path_ends(path, ".gz") ? GZIP : path_ends(path, ".zst") ? ZSTD : PLAIN;
-    int rc = outfile_open(&w->file, path, err);
+    w->cut = resume && at; /* so a file that was whole gets no empty member */
+    int rc = resume ? outfile_resume(&w->file, path, at, err) : outfile_open(&w->file, path, err);
     if (rc == 0 && (rc = encoder_open(w, err)) < 0) {
         w->kind = PLAIN; /* there is no encoder to end */
         outfile_abort(w->file);
@@ -53,6 +56,14 @@ int codec_writer_open(struct codec_writer **ret, const char *path, struct err *e
     else
         *ret = w;
     return rc;
+}
+
+int codec_writer_open(struct codec_writer **ret, const char *path, struct err *err) {
+    return writer_open(ret, path, false, 0, err);
+}
+
+int codec_writer_resume(struct codec_writer **ret, const char *path, uint64_t at, struct err *err) {
+    return writer_open(ret, path, true, at, err);
 }
 
 /* Feeds n bytes to deflate; `end` completes the member. avail_in is 32 bits wide: in pieces. */
@@ -92,6 +103,7 @@ static int zstd_write(struct codec_writer *w, const void *bytes, size_t n, bool 
 }
 
 int codec_write(struct codec_writer *w, const void *bytes, size_t n, struct err *err) {
+    if (n) w->cut = false;
     switch (w->kind) {
     case GZIP: return gzip_write(w, bytes, n, false, err);
     case ZSTD: return zstd_write(w, bytes, n, false, err);
@@ -99,10 +111,25 @@ int codec_write(struct codec_writer *w, const void *bytes, size_t n, struct err 
     }
 }
 
+/* A cut and no byte since: no empty member follows. */
+static int end_stream(struct codec_writer *w, struct err *err) {
+    if (w->cut) return 0;
+    return w->kind == GZIP   ? gzip_write(w, NULL, 0, true, err)
+           : w->kind == ZSTD ? zstd_write(w, NULL, 0, true, err)
+                             : 0;
+}
+
+int codec_writer_cut(struct codec_writer *w, bool sync, uint64_t *ret_at, struct err *err) {
+    int rc = end_stream(w, err);
+    if (rc == 0 && w->kind == GZIP && !w->cut) deflateReset(&w->gzip);
+    w->cut = true;
+    if (rc == 0) rc = sync ? outfile_sync(w->file, err) : 0;
+    if (rc == 0) *ret_at = outfile_tell(w->file);
+    return rc;
+}
+
 int codec_writer_commit(struct codec_writer *w, struct err *err) {
-    int rc = w->kind == GZIP   ? gzip_write(w, NULL, 0, true, err)
-             : w->kind == ZSTD ? zstd_write(w, NULL, 0, true, err)
-                               : 0;
+    int rc = end_stream(w, err);
     if (rc < 0)
         outfile_abort(w->file);
     else

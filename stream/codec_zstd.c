@@ -90,4 +90,17 @@ static void zstd_close(struct codec *c) {
     free(z);
 }
 
-const struct decoder codec_zstd = {zstd_open, zstd_read, zstd_close};
+/* libzstd does not tell what it knows within a frame; what many frames are made of can be entered
+ * at each. */
+static int zstd_save(struct codec *c, struct buf *to, struct err *err) {
+    struct zstd *z = c->state;
+    (void)to, (void)err;
+    return !z->inside;
+}
+
+static int zstd_resume(struct codec *c, struct cursor *from) {
+    (void)c, (void)from;
+    return 1;
+}
+
+const struct decoder codec_zstd = {zstd_open, zstd_read, zstd_close, zstd_save, zstd_resume, 'z'};

@@ -14,6 +14,7 @@ const struct docs_opts docs_defaults = {
     .sample = 1,
     .seed = 1,
     .max_record = 256 << 20,
+    .shuffle_bytes = 256 << 20,
     .batch_bytes = 1 << 20,
     .threads = 1,
 };
@@ -41,6 +42,20 @@ size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o) {
          .to = &o->shuffle_buffer,
          .arg = "N",
          .help = "shuffle through a buffer of N records",
+         .max = 1e12},
+        {.name = "shuffle-bytes",
+         .type = OPT_U64,
+         .to = &o->shuffle_bytes,
+         .arg = "SIZE",
+         .help = "a buffer of fewer records, if they are so large",
+         .min = 1,
+         .max = 1e18},
+        {.name = "max-line",
+         .type = OPT_U64,
+         .to = &o->max_record,
+         .arg = "SIZE",
+         .help = "a longer record, or file of text, is a bad record",
+         .min = 1,
          .max = 1e12},
         {.name = "skip",
          .type = OPT_U64,
@@ -71,6 +86,11 @@ size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o) {
          .to = &o->where,
          .arg = "FIELD=VALUE",
          .help = "only records whose field is VALUE (repeatable: all hold)"},
+        {.name = "contains",
+         .type = OPT_STRS,
+         .to = &o->contains,
+         .arg = "TEXT",
+         .help = "only documents with this in their text (repeatable: all hold)"},
         {.name = "sample",
          .type = OPT_F64,
          .to = &o->sample,
@@ -95,6 +115,9 @@ static void part_clear(struct part *p) {
                         .origins_cap = p->origins_cap};
     kept.batch.v = p->batch.v;
     kept.data.n = kept.text.n = kept.bad.n = 0;
+    seek_drop(p->before);
+    seek_drop(p->behind);
+    buf_release(&p->saved);
     strs_release(&p->complaints);
     *p = kept;
 }
@@ -105,6 +128,9 @@ void part_free(struct part *p) {
     buf_release(&p->text);
     buf_release(&p->bad);
     strs_release(&p->complaints);
+    seek_drop(p->before);
+    seek_drop(p->behind);
+    buf_release(&p->saved);
     free(p->origins);
     free(p->batch.v);
     free(p);
@@ -209,6 +235,7 @@ int docs_settle(struct docs *d, struct part *p) {
     while (lowest_extracting(d) < p->seq) pthread_cond_wait(&d->settled, &d->lock);
     bool good = p->seq < d->stop_seq;
     if (good && p->n_bad) settle_bad(d, p);
+    p->bad_so_far = d->totals.bad_records;
     if (good && p->failed.code) {
         d->stop_seq = p->seq + 1;
         d->failed = p->failed;
@@ -303,7 +330,10 @@ static int read_order(struct docs *d, struct err *err) {
         d->kind = ORDER_HF4;
     else
         return err_set(err, ERR_USAGE, "unknown order '%s'; source, hf5 or hf4", order);
-    if (d->kind == ORDER_SOURCE) return 0;
+    if (d->kind == ORDER_SOURCE) {
+        if (d->opts.shuffle_buffer) d->kind = ORDER_OWN;
+        return 0;
+    }
     if (!d->opts.shuffle_buffer) d->opts.shuffle_buffer = ORDER_BUFFER;
     if (d->opts.shuffle_buffer > UINT32_MAX)
         return err_set(err, ERR_USAGE, "with this order a buffer has at most %u records",
@@ -349,7 +379,8 @@ static int make_lanes(struct docs *d, struct err *err) {
     d->n_lanes = order_groups(d->kind, n);
     for (size_t g = 0; g < d->n_lanes; g++) {
         uint32_t at = (uint32_t)order_group_at(n, d->n_lanes, g);
-        d->lanes[g] = (struct lane){d, at, at, (uint32_t)order_group_at(n, d->n_lanes, g + 1)};
+        d->lanes[g] = (struct lane){
+            d, at, at, (uint32_t)order_group_at(n, d->n_lanes, g + 1), {.at = at, .line = 1}};
     }
     /* Every lane has parts in the making and in use: smaller ones, for the same memory in all. */
     if (d->n_lanes > 1) d->opts.batch_bytes = d->opts.batch_bytes / 4 + 1;
@@ -372,7 +403,14 @@ static int open_files(struct docs *d, const struct source_list *list, struct err
     if (rc < 0) return rc;
     d->wake = eventfd(0, EFD_CLOEXEC);
     if (d->wake < 0) return err_errno(err, "eventfd");
-    return docs_open_file(d, d->sequence[0], &d->first, &d->first_live, err);
+    return 0;
+}
+
+/* So that a missing file is told at once. */
+static int open_first(struct docs *d, struct err *err) {
+    uint32_t at = d->lanes[0].start.at;
+    if (at >= d->lanes[0].end) return 0; /* a stream that goes on, and had come to its end */
+    return docs_open_file(d, d->sequence[at], &d->first, &d->first_live, err);
 }
 
 int docs_open(struct docs **ret, const struct source_list *list, const struct docs_opts *opts,
@@ -390,6 +428,9 @@ int docs_open(struct docs **ret, const struct source_list *list, const struct do
     int rc = read_options(d, err);
     if (rc == 0) rc = open_files(d, list, err);
     if (rc == 0 && (d->opts.shuffle_buffer || opts->skip || opts->take)) rc = order_new(d, err);
+    if (rc == 0 && (opts->state_every || opts->state)) rc = docs_state_check(d, err);
+    if (rc == 0 && opts->state) rc = docs_restore(d, err);
+    if (rc == 0) rc = open_first(d, err);
     if (rc == 0) rc = docs_readers_start(d, err);
     if (rc < 0) {
         outfile_abort(d->rejects);
@@ -428,6 +469,7 @@ int docs_close(struct docs *d, struct err *err) {
         part_free(p);
     }
     codec_close(d->first);
+    for (size_t i = 0; i < d->n_lanes; i++) seek_drop(d->lanes[i].start.seek);
     if (d->wake >= 0) close(d->wake);
     order_free(d->order);
     pthread_mutex_destroy(&d->lock);

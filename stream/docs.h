@@ -54,20 +54,27 @@ struct docs_opts {
     const char *on_error; /* "stop", "skip", or a file that collects the bad records         */
     const char *order;    /* "source", or as `datasets` shuffles: "hf5", "hf4" (stream/order.h) */
     uint64_t shuffle_buffer; /* 0: in order; with hf5 and hf4: 1000                             */
+    uint64_t shuffle_bytes;  /* order "source": the buffer holds fewer records if they are larger
+                                in all (256 MiB)                                                */
     struct strs where;       /* "FIELD=VALUE"; records for which one is not so are left out     */
+    struct strs contains;    /* so are documents whose text has not all of these                */
     double sample;           /* the share of documents to take, by a hash of seed and text      */
     uint64_t skip, take;     /* records, after shuffling; take 0: all                           */
     uint64_t seed, epoch;    /* of what is shuffled                                             */
     uint64_t max_record;     /* bytes; a longer record is a bad record (default 256 MiB)        */
     uint64_t batch_bytes;    /* default 1 MiB                                                   */
     int threads;             /* workers that will call docs_next(); sizes the read-ahead        */
+    uint64_t state_every;    /* docs_save() will be called, after so many bytes or later; 0: it
+                                will not                                                        */
+    const void *state;       /* what docs_save() gave, to go on from there; NULL: the beginning */
+    size_t state_bytes;
     const struct hub *hub;
     const struct log *log;
 };
 extern const struct docs_opts docs_defaults;
 
-/* The rows for a program's table of options: --format --field --on-error --shuffle-buffer --skip
- * --take --order --epoch --where --sample.
+/* The rows for a program's table of options: --format --field --on-error --shuffle-buffer
+ * --shuffle-bytes --max-line --skip --take --order --epoch --where --contains --sample.
  * Writes at most `max` rows that point into *o; returns how many. */
 size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o);
 
@@ -95,6 +102,12 @@ void docs_stop(struct docs *d);
 void docs_totals(const struct docs *d, struct docs_totals *ret);
 /* The same for one file. */
 void docs_totals_of(const struct docs *d, uint32_t file, struct docs_totals *ret);
+/* Where the stream stands behind batch b, appended to `to`: opened with it as opts.state, and the
+ * same sources and options, the stream goes on with what follows b, whatever the threads. Before
+ * docs_release(b), and in a stream opened with state_every. 1; 0: not behind this batch (of a
+ * shuffled stream there is a state every state_every bytes, or four times what the buffer holds);
+ * or a negative code. */
+int docs_save(struct docs *d, const struct batch *b, struct buf *to, struct err *err);
 /* The field in use; NULL before the first record. Borrowed. */
 const char *docs_field(const struct docs *d);
 /* Ends the readers, closes a --on-error file. NULL is fine. Its failure is that of writing that

@@ -42,7 +42,7 @@ static int text_doc(const struct docs *d, struct part *p, const struct piece *r,
         err_place(err, line, at - begin + 1, at);
         return ERR_DATA;
     }
-    if (!docs_sampled(d, r->v, r->n)) return 0;
+    if (!docs_chosen(d, r->v, r->n)) return 0;
     return add_doc(p, &(struct doc){.text = r->v, .n = r->n, .line_no = 1}, err);
 }
 
@@ -60,7 +60,7 @@ static int json_doc(const struct docs *d, struct part *p, const struct piece *r,
                       : jsonl_guess_field(r->v, r->n, &other, err);
     free(other);
     bool wanted = docs_where(d, r->v, r->n);
-    if (rc == 0) return wanted && docs_sampled(d, doc.text, doc.n) ? add_doc(p, &doc, err) : 0;
+    if (rc == 0) return wanted && docs_chosen(d, doc.text, doc.n) ? add_doc(p, &doc, err) : 0;
     if (rc == ERR_DATA && !wanted && lacks_text(err)) return 0;
     err->line = r->line_no;
     if (rc == ERR_DATA && !strncmp(err->msg, "no string field \"", 17)) {

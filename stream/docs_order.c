@@ -4,6 +4,8 @@
  *                        └──▶ out                     new one takes its slot; at the end the rest
  *                                                     is shuffled. hf5: see permute()
  *
+ * Our own order is full by bytes, too, and then gives more than it takes.
+ *
  * The draw is a function of seed, epoch and position alone, so the order does not depend on threads
  * or on the size of batches. Extraction of what leaves the buffer is done outside the
  * lock again. */
@@ -41,9 +43,12 @@ struct order {
     struct numpy_rng hf; /* instead, for hf4 and hf5                            */
     uint64_t drawn;      /* hf4: numbers drawn from `hf`, a thousand at a time  */
     struct record **slots;
-    size_t at, n, cap; /* slots[at..n) are filled                          */
-    size_t leaving;    /* slots[at..leaving) are in the order they leave in */
-    bool emptying;     /* no further records, and the rest is all leaving   */
+    size_t at, n, cap;   /* slots[at..n) are filled                          */
+    size_t leaving;      /* slots[at..leaving) are in the order they leave in */
+    bool emptying;       /* no further records, and the rest is all leaving   */
+    struct record *held; /* own order: taken, and waiting for bytes to leave */
+    uint64_t bytes;      /* of all slots' records                            */
+    uint64_t since;      /* bytes handed out since the last state            */
 };
 
 enum { RNG_SHUFFLE = 0x73687566 }; /* "shuf" */
@@ -65,6 +70,7 @@ void order_free(struct order *o) {
     if (!o) return;
     for (size_t i = o->at; i < o->n; i++) free(o->slots[i]);
     free(o->slots);
+    free(o->held);
     for (size_t i = 0; i < LANES_MAX; i++) part_free(o->walks[i].in);
     pthread_mutex_destroy(&o->lock);
     free(o);
@@ -121,6 +127,8 @@ static int next_trimmed(struct docs *d, struct order *o, struct part **ret, stru
         int rc = next_part(d, o, 0, err);
         if (rc <= 0) return rc;
         trim(o, &w->in->batch);
+        w->in->skip = o->skip;
+        w->in->take = o->take;
         if (!w->in->batch.n && !w->in->batch.last_of_file) continue;
         *ret = w->in;
         w->in = NULL;
@@ -166,20 +174,21 @@ static int add_slot(struct order *o, struct record *r, struct err *err) {
         o->slots = v;
         o->cap = cap;
     }
+    o->bytes += r->n;
     o->slots[o->n++] = r;
     return 0;
 }
 
 /* Which slot leaves for a new record. */
 static size_t draw_slot(struct docs *d, struct order *o) {
-    if (d->kind == ORDER_SOURCE) return (size_t)rng_below(&o->rng, o->n);
+    if (d->kind == ORDER_OWN) return (size_t)rng_below(&o->rng, o->n);
     o->drawn++;
     return numpy_below(&o->hf, o->n);
 }
 
 /* The last order of all slots. */
 static void last_order(struct docs *d, struct order *o) {
-    if (d->kind == ORDER_SOURCE)
+    if (d->kind == ORDER_OWN)
         for (size_t i = o->n; i > 1; i--) {
             size_t j = (size_t)rng_below(&o->rng, i);
             struct record *r = o->slots[i - 1];
@@ -194,19 +203,43 @@ static void last_order(struct docs *d, struct order *o) {
     o->emptying = true;
 }
 
+/* One record of each lane in turn; a lane that has ended is passed over. As next_record(). */
+static int next_in_turn(struct docs *d, struct order *o, struct record **ret, struct err *err) {
+    if (o->held) {
+        *ret = o->held;
+        o->held = NULL;
+        return 1;
+    }
+    for (size_t i = 0; i < d->n_lanes; i++) {
+        int rc = next_record(d, o, o->turn++ % d->n_lanes, ret, err);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
 /* Takes records in. 1 and the one that leaves for the last of them, 0 at the end of the input, when
  * all are leaving, or a negative code. */
 static int replace(struct docs *d, struct order *o, struct record **ret, struct err *err) {
+    uint64_t room = d->kind == ORDER_OWN ? d->opts.shuffle_bytes : UINT64_MAX;
     struct record *r = NULL;
     int rc;
-    while ((rc = next_record(d, o, 0, &r, err)) > 0) {
-        if (o->n == o->buffer) {
-            size_t i = draw_slot(d, o);
-            *ret = o->slots[i];
-            o->slots[i] = r;
-            return 1;
+    while ((rc = next_in_turn(d, o, &r, err)) > 0) {
+        bool fits = o->bytes < room && r->n <= room - o->bytes;
+        if (o->n < o->buffer && (fits || !o->n)) {
+            if ((rc = add_slot(o, r, err)) < 0) return rc;
+            continue;
         }
-        if ((rc = add_slot(o, r, err)) < 0) return rc;
+        size_t i = draw_slot(d, o);
+        *ret = o->slots[i];
+        o->bytes -= (*ret)->n;
+        if (o->n > 1 && (o->bytes >= room || r->n > room - o->bytes)) {
+            o->held = r;
+            o->slots[i] = o->slots[--o->n];
+        } else {
+            o->slots[i] = r;
+            o->bytes += r->n;
+        }
+        return 1;
     }
     if (rc == 0) last_order(d, o);
     return rc;
@@ -245,6 +278,7 @@ static int draw(struct docs *d, struct order *o, struct record **ret, struct err
     }
     if (o->at == o->leaving) return 0;
     *ret = o->slots[o->at++];
+    o->bytes -= (*ret)->n;
     return 1;
 }
 
@@ -260,6 +294,98 @@ static int put(struct part *p, const struct record *r, struct err *err) {
     p->origins[p->n_origins++] = (struct origin){r->file, r->is_text, r->line_no, p->data.n, r->n};
     return buf_append(&p->data, r->v, r->n, err);
 }
+
+/* ------------------------------------------------------------------ states */
+
+/* Where a lane's next record lies. Borrows the seek point. */
+static struct place lane_place(const struct docs *d, const struct order *o, size_t lane) {
+    const struct walk *w = &o->walks[lane];
+    if (w->ended) return (struct place){.at = d->lanes[lane].end, .line = 1};
+    if (!w->in) return d->lanes[lane].start;
+    if (w->at == w->in->batch.n) return part_end(w->in);
+    const struct doc *doc = &w->in->batch.v[w->at];
+    if (!doc->line) return (struct place){.at = w->in->at, .line = 1};
+    uint64_t byte = w->in->begin + (uint64_t)(doc->line - w->in->data.v);
+    return (struct place){w->in->at, byte, doc->line_no, w->in->before};
+}
+
+static int put_record(struct buf *to, const struct record *r, struct err *err) {
+    int rc = put_u64(to, (uint64_t)r->file << 1 | r->is_text, err);
+    if (rc == 0) rc = put_u64(to, r->line_no, err);
+    return rc < 0 ? rc : put_bytes(to, r->v, r->n, err);
+}
+
+static int order_save(struct docs *d, struct order *o, struct buf *to, struct err *err) {
+    size_t left = o->n - o->at;
+    pthread_mutex_lock(&d->lock);
+    uint64_t bad = d->totals.bad_records;
+    pthread_mutex_unlock(&d->lock);
+    int rc = docs_put_head(d, bad, docs_field(d), to, err);
+    for (size_t g = 0; rc == 0 && g < d->n_lanes; g++) {
+        struct place p = lane_place(d, o, g);
+        rc = put_place(to, &p, err);
+    }
+    const uint64_t numbers[] = {o->skip,
+                                o->take,
+                                o->turn,
+                                o->rng.at,
+                                o->drawn,
+                                o->hf.has_half,
+                                o->hf.half,
+                                (uint64_t)(o->hf.state >> 64),
+                                (uint64_t)o->hf.state,
+                                o->leaving - (o->leaving < o->at ? o->leaving : o->at),
+                                o->emptying,
+                                o->held != NULL,
+                                left};
+    for (size_t i = 0; rc == 0 && i < sizeof numbers / sizeof *numbers; i++)
+        rc = put_u64(to, numbers[i], err);
+    if (rc == 0 && o->held) rc = put_record(to, o->held, err);
+    for (size_t i = o->at; rc == 0 && i < o->n; i++) rc = put_record(to, o->slots[i], err);
+    return rc;
+}
+
+static int take_record(const struct docs *d, struct cursor *from, struct record **ret,
+                       struct err *err) {
+    uint64_t head = cursor_u64(from), line_no = cursor_u64(from);
+    size_t n;
+    const uint8_t *v = cursor_bytes(from, &n);
+    if (from->bad || head >> 1 >= d->list->n) return err_set(err, ERR_CORRUPT, "damaged state");
+    struct record *r = malloc(sizeof *r + n);
+    if (!r) return err_nomem(err, n);
+    *r = (struct record){(uint32_t)(head >> 1), head & 1, line_no, n};
+    memcpy(r->v, v, n);
+    *ret = r;
+    return 0;
+}
+
+int order_restore(struct docs *d, struct cursor *from, struct err *err) {
+    struct order *o = d->order;
+    struct record *r;
+    o->skip = cursor_u64(from);
+    o->take = cursor_u64(from);
+    if (!o->buffer) return 0;
+    o->turn = (size_t)cursor_u64(from);
+    o->rng.at = cursor_u64(from);
+    o->drawn = cursor_u64(from);
+    o->hf.has_half = cursor_u64(from);
+    o->hf.half = (uint32_t)cursor_u64(from);
+    uint64_t high = cursor_u64(from);
+    o->hf.state = (unsigned __int128)high << 64 | cursor_u64(from);
+    o->leaving = (size_t)cursor_u64(from);
+    o->emptying = cursor_u64(from);
+    bool held = cursor_u64(from);
+    uint64_t left = cursor_u64(from);
+    int rc = held ? take_record(d, from, &o->held, err) : 0;
+    for (uint64_t i = 0; rc == 0 && i < left; i++) {
+        rc = take_record(d, from, &r, err);
+        if (rc == 0) rc = add_slot(o, r, err);
+    }
+    if (rc == 0 && o->leaving > o->n) rc = err_set(err, ERR_CORRUPT, "damaged state");
+    return rc;
+}
+
+/* ------------------------------------------------------------------ batches of shuffled records */
 
 static int next_shuffled(struct docs *d, struct order *o, struct part **ret, struct err *err) {
     struct part *p = part_new(d);
@@ -278,7 +404,11 @@ static int next_shuffled(struct docs *d, struct order *o, struct part **ret, str
         if (rc < 0) o->rc = rc, o->failed = *err; /* after what came before it */
         p->batch.file = p->origins[0].file;
         *ret = p;
-        return 1;
+        o->since += p->data.n;
+        uint64_t every = d->opts.state_every;
+        if (rc < 0 || !every || o->since < every || o->since < 4 * o->bytes) return 1;
+        o->since = 0;
+        return order_save(d, o, &p->saved, err) < 0 ? ERR_NOMEM : 1;
     }
     if (p) docs_recycle(d, p);
     return rc < 0 ? rc : 0;

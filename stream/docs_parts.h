@@ -5,6 +5,7 @@
  *   docs_where.c    --where and --sample, for docs_extract.c
  *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
  *   docs_order.c    skip, take, shuffle: the same, one at a time
+ *   docs_state.c    where a stream stands, to be saved and gone on from
  *
  *   sequence of files ─▶ [ 7 2 9 | 4 0 | 3 1 ]   a lane reads its files in turn, all lanes at
  *                          lane 0  1     2       once; one lane, but for --order hf5
@@ -17,9 +18,11 @@
 #define LORY_STREAM_DOCS_PARTS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include "base/buf.h"
 #include "base/file.h"
 #include "stream/codec.h"
+#include "stream/cursor_parts.h"
 #include "stream/docs.h"
 #include "stream/order.h"
 
@@ -31,6 +34,21 @@ struct origin {
     size_t at, n;
 };
 
+/* A place in a file to go on from: what codec_save() gave. Shared, never changed. */
+struct seek {
+    atomic_uint users;
+    uint64_t plain; /* the first byte after it */
+    size_t n;
+    uint8_t v[];
+};
+
+/* Where a lane stands: before byte `byte` of a file of the sequence, which begins a record. */
+struct place {
+    uint32_t at;         /* in the sequence */
+    uint64_t byte, line; /* 0 and 1: the file's beginning */
+    struct seek *seek;   /* at or before `byte`; or NULL */
+};
+
 struct part {
     struct batch batch; /* first: what the caller sees and gives back       */
     struct part *next;  /* in a file's queue, the free list or `extracting` */
@@ -38,7 +56,11 @@ struct part {
     struct buf data;    /* whole records with their newlines; text: a file  */
     struct buf text;    /* unescaped texts                                  */
     size_t docs_cap;
-    uint64_t first_line; /* number of the first record in its file           */
+    uint64_t first_line;    /* number of the first record in its file           */
+    uint32_t at;            /* of its file in the sequence                      */
+    uint64_t begin;         /* its first byte in the file                       */
+    uint64_t end, end_line; /* where the next part begins, unless it is the last of its file */
+    struct seek *before, *behind; /* for any place in it, and for its end; or NULL */
     bool is_text;
     const char *field;      /* as it was when the part was taken; NULL: none found yet */
     bool too_long;          /* stands for one record above max_record, no data  */
@@ -48,6 +70,9 @@ struct part {
     uint64_t n_bad;         /* records left out                                 */
     struct buf bad;         /* their bytes, if they are collected               */
     struct strs complaints; /* the first few messages about them               */
+    uint64_t bad_so_far;    /* in the stream, up to its end */
+    uint64_t skip, take;    /* what was left of --skip and --take behind it     */
+    struct buf saved;       /* of a shuffled part, now and then: the state behind it */
 };
 
 struct docs_file {
@@ -62,6 +87,7 @@ struct lane {
     struct docs *docs;
     uint32_t next_open, head; /* places in docs.sequence: the next to read, the one taken from */
     uint32_t end;
+    struct place start; /* of a stream that goes on: where its first file is entered */
 };
 
 enum { LANES_MAX = ORDER_GROUPS_MAX, READERS_MAX = LANES_MAX };
@@ -79,6 +105,7 @@ struct docs {
     int wake;            /* eventfd: readable once the readers are to end */
     struct outfile *rejects;
     struct order *order; /* skip, take, shuffle; NULL: none      */
+    uint64_t digest[2];  /* of sources and options, if resumable */
 
     pthread_mutex_t lock;   /* all that follows                     */
     pthread_cond_t more;    /* a part came, a file ended, a stop    */
@@ -120,6 +147,22 @@ int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live,
 int docs_readers_start(struct docs *d, struct err *err);
 void docs_readers_end(struct docs *d);
 
+/* docs_state.c */
+int seek_save(struct seek **ret, struct codec *c, struct err *err); /* *ret stays NULL: not here */
+struct seek *seek_share(struct seek *s);                            /* NULL is fine */
+void seek_drop(struct seek *s);                                     /* NULL is fine */
+/* The place behind a part. Borrows its seek. */
+struct place part_end(const struct part *p);
+/* Whether the stream can be gone on from at all; computes d->digest. */
+int docs_state_check(struct docs *d, struct err *err);
+/* Sets lanes, counts and the order to what opts.state holds. */
+int docs_restore(struct docs *d, struct err *err);
+/* The beginning of a state, up to the number of lanes. */
+int docs_put_head(const struct docs *d, uint64_t bad, const char *field, struct buf *to,
+                  struct err *err);
+int put_place(struct buf *to, const struct place *p, struct err *err);
+int take_place(struct cursor *from, struct place *ret, struct err *err);
+
 /* docs_extract.c: fills p->batch, p->failed and what was bad. No lock. */
 void docs_extract(struct docs *d, struct part *p);
 /* Tries to choose the field by the records of p; true once there is one. Lock held. */
@@ -128,11 +171,13 @@ bool docs_choose_field(struct docs *d, const struct part *p);
 /* docs_where.c: whether a record is one of those wanted, by its fields and by its text. */
 int docs_where_check(const struct docs *d, struct err *err);
 bool docs_where(const struct docs *d, const char *line, size_t n);
-bool docs_sampled(const struct docs *d, const char *text, size_t n);
+bool docs_chosen(const struct docs *d, const char *text, size_t n);
 
 /* docs_order.c */
 int order_new(struct docs *d, struct err *err);
 int order_next(struct docs *d, struct batch **ret, struct err *err);
 void order_free(struct order *o);
+/* Takes the order's own part of a state. */
+int order_restore(struct docs *d, struct cursor *from, struct err *err);
 
 #endif

@@ -33,10 +33,13 @@ struct reading {
     struct lane *lane;
     uint32_t file;
     struct codec *codec;
-    struct part *p; /* being filled */
-    uint64_t line;  /* number of its first record */
-    int live;       /* a pipe's descriptor, else -1 */
-    size_t scanned; /* so many of the part's bytes hold no newline */
+    struct part *p;            /* being filled */
+    uint64_t line;             /* number of its first record */
+    int live;                  /* a pipe's descriptor, else -1 */
+    size_t scanned;            /* so many of the part's bytes hold no newline */
+    uint32_t at;               /* the file's place in the sequence */
+    uint64_t read;             /* plain bytes of the file so far, those in `p` included */
+    struct seek *seek, *fresh; /* for what begins at p, for a later part; or NULL */
 };
 
 /* Queues p, waiting for room. False: the readers are to end (p is gone). */
@@ -74,6 +77,9 @@ static bool push(struct reading *r, struct part *p) {
 static bool push_last(struct reading *r) {
     r->p->batch.last_of_file = true;
     r->p->first_line = r->line;
+    r->p->at = r->at;
+    r->p->begin = r->read - r->p->data.n;
+    r->p->before = seek_share(r->seek);
     bool on = push(r, r->p);
     r->p = NULL;
     return on;
@@ -104,8 +110,32 @@ static bool has_records(struct reading *r) {
     return false;
 }
 
-/* Reads until the part holds `want` bytes, or holds records and the pipe is silent. 1; 0 at the end
- * of the file. */
+/* A place in the file to go on from, every so often, if anybody is going to save it. One that lies
+ * behind the part in the making waits in `fresh` until parts begin behind it. */
+static int keep_seek(struct reading *r, struct err *err) {
+    const uint64_t often = 8 << 20, every = r->d->opts.state_every;
+    if (!every || r->fresh) return 0;
+    if (r->read < (r->seek ? r->seek->plain : 0) + (every < often ? every : often)) return 0;
+    return seek_save(&r->fresh, r->codec, err);
+}
+
+/* The part ends at byte `end` of the file, before line `line`. */
+static void end_part(struct reading *r, struct part *p, uint64_t end, uint64_t line) {
+    p->before = seek_share(r->seek);
+    p->begin = end - p->data.n;
+    if (r->fresh && r->fresh->plain <= end) {
+        seek_drop(r->seek);
+        r->seek = r->fresh;
+        r->fresh = NULL;
+    }
+    p->at = r->at;
+    p->end = end;
+    p->end_line = line;
+    p->behind = seek_share(r->seek);
+}
+
+/* Reads until the part holds exactly `want` bytes, or holds records and the pipe is silent. 1; 0 at
+ * the end of the file. */
 static int fill(struct reading *r, size_t want, struct err *err) {
     struct buf *b = &r->p->data;
     while (b->n < want) {
@@ -117,6 +147,9 @@ static int fill(struct reading *r, size_t want, struct err *err) {
         long got = codec_read(r->codec, b->v + b->n, want - b->n, err);
         if (got <= 0) return (int)got;
         b->n += (size_t)got;
+        r->read += (uint64_t)got;
+        int rc = keep_seek(r, err);
+        if (rc < 0) return rc;
     }
     return 1;
 }
@@ -143,6 +176,7 @@ static int cut(struct reading *r, size_t end, struct err *err) {
     p->data.n = end;
     p->first_line = r->line;
     r->line += count_lines(p->data.v, end);
+    end_part(r, p, r->read - left, r->line);
     r->p = next;
     r->scanned = 0;
     return push(r, p) ? 1 : 0;
@@ -169,29 +203,34 @@ static int drop_record(struct reading *r, struct err *err) {
     p->data.n = 0;
     p->too_long = true;
     p->first_line = r->line++;
+    end_part(r, p, r->read - left, r->line);
     r->p = next;
     r->scanned = 0;
     if (!push(r, p)) return 0;
     return end ? 1 : 2; /* 2: the file ended too; its last part is still to be queued */
 }
 
+/* A part is cut at the last newline within batch_bytes of its beginning, or twice that, or four
+ * times …: where parts begin and end follows from where the first one began, so that going on from
+ * any of these places meets the same parts again. */
 static int read_jsonl(struct reading *r, struct err *err) {
-    size_t batch = r->d->opts.batch_bytes, want = batch;
+    size_t batch = r->d->opts.batch_bytes, want = batch, max = r->d->opts.max_record;
     for (;;) {
         int rc = fill(r, want, err);
         if (rc < 0) return rc;
         struct buf *b = &r->p->data;
-        if (rc == 0 && b->n <= r->d->opts.max_record) return push_last(r), 0;
-        char *last = memrchr(b->v, '\n', b->n);
+        if (rc == 0 && b->n <= want && b->n <= max) return push_last(r), 0;
+        size_t n = b->n < want ? b->n : want;
+        char *last = memrchr(b->v, '\n', n);
         if (last) {
             rc = cut(r, (size_t)(last - b->v) + 1, err);
-            want = r->p && r->p->data.n >= batch ? 2 * r->p->data.n : batch;
-        } else if (b->n > r->d->opts.max_record) {
+            want = batch;
+        } else if (n > max) {
             rc = drop_record(r, err);
             if (rc == 2) return push_last(r), 0;
             want = batch;
         } else { /* one record so far: more of it, up to one byte above the bound */
-            want = 2 * b->n > r->d->opts.max_record ? r->d->opts.max_record + 1 : 2 * b->n;
+            want = 2 * n > max ? max + 1 : 2 * n;
             continue;
         }
         if (rc <= 0) return rc;
@@ -252,17 +291,47 @@ int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live,
     return rc < 0 ? rc : codec_open_feed(ret, src->name, feed, err);
 }
 
+/* Goes to where a saved stream stopped: by a saved place, and then by reading up to it. */
+static int go_to_start(struct reading *r, struct err *err) {
+    const struct place *to = &r->lane->start;
+    struct buf *b = &r->p->data;
+    if (to->seek) {
+        int rc = codec_resume(r->codec, to->seek->v, to->seek->n, err);
+        if (rc < 0) return rc;
+        if (rc == 0)
+            log_warn(r->d->opts.log, "%s: the place was saved by another library; reading up to it",
+                     r->d->list->v[r->file].name);
+    }
+    r->read = codec_tell(r->codec);
+    r->line = to->line;
+    r->seek = seek_share(to->seek);
+    while (r->read < to->byte) {
+        uint64_t more = to->byte - r->read, batch = r->d->opts.batch_bytes;
+        b->n = 0;
+        int rc = fill(r, more < batch ? more : batch, err);
+        if (rc < 0) return rc;
+        if (!b->n)
+            return err_set(err, ERR_DATA, "%s: has become shorter", r->d->list->v[r->file].name);
+    }
+    b->n = r->scanned = 0;
+    return 0;
+}
+
 static int read_file(struct reading *r, struct err *err) {
     struct docs *d = r->d;
     const struct source_file *src = &d->list->v[r->file];
     int rc = 0;
     r->p = part_new(d);
     if (!r->p) return err_nomem(err, sizeof *r->p);
-    if (r->file == d->sequence[0])
+    if (r->at == d->lanes[0].start.at && d->first)
         r->codec = d->first, r->live = d->first_live, d->first = NULL;
     else
         rc = docs_open_file(d, r->file, &r->codec, &r->live, err);
     if (rc < 0) return rc;
+    if (r->at == r->lane->start.at && r->lane->start.byte) {
+        rc = go_to_start(r, err);
+        return rc < 0 ? rc : read_jsonl(r, err);
+    }
     size_t head = 4096 < d->opts.batch_bytes ? 4096 : d->opts.batch_bytes;
     rc = fill(r, head, err);
     if (rc < 0) return rc;
@@ -279,10 +348,12 @@ static void *reader(void *ctx) {
         uint32_t at = quit ? 0 : lane->next_open++;
         pthread_mutex_unlock(&d->lock);
         if (quit) return NULL;
-        struct reading r = {.d = d, .lane = lane, .file = d->sequence[at], .line = 1};
+        struct reading r = {.d = d, .lane = lane, .file = d->sequence[at], .at = at, .line = 1};
         struct err err = {0};
         if (read_file(&r, &err) < 0) push_failure(&r, &err);
         if (r.p) part_free(r.p);
+        seek_drop(r.seek);
+        seek_drop(r.fresh);
         codec_close(r.codec);
     }
 }

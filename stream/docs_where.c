@@ -1,5 +1,5 @@
-/* --where and --sample: which records are wanted at all. Runs where extraction does, without a
- * lock. */
+/* --where, --contains and --sample: which records are wanted at all. Runs where extraction does,
+ * without a lock. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/hash.h"
@@ -89,7 +89,11 @@ bool docs_where(const struct docs *d, const char *line, size_t n) {
     return true;
 }
 
-bool docs_sampled(const struct docs *d, const char *text, size_t n) {
+bool docs_chosen(const struct docs *d, const char *text, size_t n) {
+    for (size_t i = 0; i < d->opts.contains.n; i++) {
+        const char *want = d->opts.contains.v[i];
+        if (!memmem(text, n, want, strlen(want))) return false;
+    }
     if (d->opts.sample >= 1) return true;
     uint64_t hash = xxh64_bytes(text, n, d->opts.seed ^ SAMPLE_KEY);
     return (double)(hash >> 11) * 0x1p-53 < d->opts.sample;

@@ -48,6 +48,11 @@ static void fd_close(void *ctx) {
     free(f);
 }
 
+static int fd_seek(void *ctx, uint64_t to, struct err *err) {
+    struct fd_feed *f = ctx;
+    return lseek(f->fd, (off_t)to, SEEK_SET) < 0 ? err_errno(err, "%s", f->name) : 0;
+}
+
 static int fd_feed(int fd, const char *name, struct feed *ret, struct err *err) {
     struct fd_feed *f = malloc(sizeof *f);
     char *copy = strdup(name);
@@ -57,7 +62,9 @@ static int fd_feed(int fd, const char *name, struct feed *ret, struct err *err) 
         return err_nomem(err, sizeof *f);
     }
     *f = (struct fd_feed){fd, -1, copy};
-    *ret = (struct feed){fd_read, fd_close, f};
+    struct stat is;
+    bool regular = fstat(fd, &is) == 0 && S_ISREG(is.st_mode);
+    *ret = (struct feed){fd_read, fd_close, f, regular ? fd_seek : NULL};
     return 0;
 }
 
@@ -191,6 +198,6 @@ int feed_ahead(struct feed from, struct feed *ret, struct err *err) {
         ahead_free(a);
         return err_errno(err, "cannot start a thread to read ahead");
     }
-    *ret = (struct feed){ahead_read, ahead_close, a};
+    *ret = (struct feed){ahead_read, ahead_close, a, NULL};
     return 0;
 }

@@ -182,7 +182,7 @@ static int open_feed(struct http *h, const char *url, const char *sha256, uint64
     if (rc < 0)
         feed_free(f);
     else
-        *ret = (struct feed){feed_read, feed_close, f};
+        *ret = (struct feed){feed_read, feed_close, f, NULL};
     return rc;
 }
 

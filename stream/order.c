@@ -1,6 +1,8 @@
 /* numpy's numbers, and what `datasets` makes of them: see order.h. */
 #include "stream/order.h"
 
+#include "base/rng.h"
+
 /* ------------------------------------------------------------------ SeedSequence and PCG64 */
 
 enum { POOL = 4 };
@@ -105,6 +107,18 @@ void numpy_shuffle_ptrs(struct numpy_rng *r, void **v, size_t n) {
 
 /* ------------------------------------------------------------------ datasets */
 
+enum { RNG_FILES = 0x66696c65 }; /* "file" */
+
+static void own_files(uint64_t seed, uint64_t epoch, uint32_t *files, size_t n) {
+    struct rng r = {.key = seed, .stream = epoch << 32 | RNG_FILES};
+    for (size_t i = n; i > 1; i--) {
+        size_t j = (size_t)rng_below(&r, i);
+        uint32_t x = files[i - 1];
+        files[i - 1] = files[j];
+        files[j] = x;
+    }
+}
+
 /* The epoch permutes the list that the seed has permuted, with a generator of its own: the number
  * of the epoch is its whole seed. */
 void order_files(enum order_kind kind, uint64_t seed, uint64_t epoch, bool frozen, uint32_t *files,
@@ -112,6 +126,10 @@ void order_files(enum order_kind kind, uint64_t seed, uint64_t epoch, bool froze
     struct numpy_rng r;
     for (size_t i = 0; i < n; i++) files[i] = (uint32_t)i;
     if (kind == ORDER_SOURCE) return;
+    if (kind == ORDER_OWN) {
+        own_files(seed, epoch, files, n);
+        return;
+    }
     numpy_seed(&r, seed);
     numpy_shuffle(&r, files, n);
     if (!epoch || frozen) return;
@@ -120,7 +138,8 @@ void order_files(enum order_kind kind, uint64_t seed, uint64_t epoch, bool froze
 }
 
 size_t order_groups(enum order_kind kind, size_t n) {
-    return kind != ORDER_HF5 || n < 2 ? 1 : n < ORDER_GROUPS_MAX ? n : ORDER_GROUPS_MAX;
+    bool in_turn = kind == ORDER_HF5 || kind == ORDER_OWN;
+    return !in_turn || n < 2 ? 1 : n < ORDER_GROUPS_MAX ? n : ORDER_GROUPS_MAX;
 }
 
 size_t order_group_at(size_t n, size_t groups, size_t g) {

@@ -36,7 +36,9 @@ void numpy_shuffle(struct numpy_rng *r, uint32_t *v, size_t n);
 /* The same for pointers. */
 void numpy_shuffle_ptrs(struct numpy_rng *r, void **v, size_t n);
 
-enum order_kind { ORDER_SOURCE, ORDER_HF5, ORDER_HF4 };
+/* ORDER_OWN, our own shuffle: files permuted, up to ten read in turn, one record each; a full
+ * buffer gives one at random for each that comes. Numbers by base/rng.h. */
+enum order_kind { ORDER_SOURCE, ORDER_HF5, ORDER_HF4, ORDER_OWN };
 
 enum { ORDER_GROUPS_MAX = 10, ORDER_BUFFER = 1000 }; /* defaults of shuffle() in `datasets` */
 

@@ -17,7 +17,7 @@
 #include "stream/source.h"
 #include "tools/common.h"
 
-enum { INPUT_ROWS = 10 };
+enum { INPUT_ROWS = 13 };
 
 struct input {
     struct docs_opts opts;

@@ -118,7 +118,7 @@ static inline int decode(const char *name, const void *v, size_t n, size_t piece
     struct memory_feed f = {v, n, 0, piece};
     struct codec *c;
     out->n = 0;
-    int rc = codec_open_feed(&c, name, (struct feed){memory_read, memory_close, &f}, err);
+    int rc = codec_open_feed(&c, name, (struct feed){memory_read, memory_close, &f, NULL}, err);
     if (rc < 0) return rc;
     for (;;) {
         assert_int_equal(buf_reserve(out, step, NULL), 0);
