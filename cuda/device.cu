@@ -179,7 +179,52 @@ int cuda_sync(struct device *d, struct err *err) {
 
 /* ------------------------------------------------------------------ opening */
 
+/* Does nothing; whether it can be loaded says whether the module has code for the device. */
+__global__ void nothing_kernel() {}
+
+static int driver_ready(struct err *err) {
+    int driver = 0, runtime = 0, n = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    cudaError_t e = cudaGetDeviceCount(&n);
+    if (driver == 0)
+        return fail(err, ERR_USAGE, "cuda: this machine has no NVIDIA driver; use --device cpu");
+    if (e == cudaErrorInsufficientDriver)
+        return fail(err, ERR_USAGE,
+                    "cuda: the NVIDIA driver is for CUDA %d.%d, and this build needs %d.%d; "
+                    "install a newer driver, or use --device cpu",
+                    driver / 1000, driver % 100 / 10, runtime / 1000, runtime % 100 / 10);
+    if (e == cudaErrorNoDevice || (e == cudaSuccess && n == 0))
+        return fail(err, ERR_USAGE,
+                    "cuda: no GPU to be seen; is CUDA_VISIBLE_DEVICES right? or use --device cpu");
+    if (e != cudaSuccess) return fail(err, ERR_OTHER, "cuda: %s", cudaGetErrorString(e));
+    return n;
+}
+
+int lory_cuda_ready(int ordinal, struct err *err) {
+    cudaDeviceProp prop;
+    cudaFuncAttributes code;
+    int n = driver_ready(err);
+    if (n < 0) return n;
+    if (ordinal < 0 || ordinal >= n)
+        return fail(err, ERR_USAGE, "cuda: GPU number %d; this machine has %d", ordinal, n);
+    cudaError_t e = cudaSetDevice(ordinal);
+    if (e == cudaSuccess) e = cudaGetDeviceProperties(&prop, ordinal);
+    if (e != cudaSuccess)
+        return fail(err, ERR_OTHER, "cuda: GPU %d: %s", ordinal, cudaGetErrorString(e));
+    e = cudaFuncGetAttributes(&code, nothing_kernel);
+    if (e != cudaSuccess)
+        return fail(err, ERR_USAGE,
+                    "cuda: %s is sm_%d%d, and this build has no machine code for it (%s); build "
+                    "with -Dgpu_arch=sm_%d%d,ptx",
+                    prop.name, prop.major, prop.minor, cudaGetErrorString(e), prop.major,
+                    prop.minor);
+    return 0;
+}
+
 static int start(struct device *d, int ordinal, struct err *err) {
+    int rc = lory_cuda_ready(ordinal, err);
+    if (rc < 0) return rc;
     cudaError_t e = cudaSetDevice(ordinal);
     if (e == cudaSuccess) e = cudaGetDeviceProperties(&d->prop, ordinal);
     if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);

@@ -1,5 +1,7 @@
 /* The backend's table, and the module's door. */
 #include "cuda/table.h"
+#include <string.h>
+#include "base/version.h"
 
 /* C++17 has no designated initialisers: filled by the compiler, by name, so that order does not
  * matter. */
@@ -31,7 +33,8 @@ static constexpr struct backend make_table(void) {
     return t;
 }
 
-const struct backend *lory_cuda_backend(void) {
+const struct backend *lory_cuda_backend(const char *version, size_t table_bytes) {
     static constexpr struct backend table = make_table();
-    return &table;
+    bool fits = strcmp(version, LORY_VERSION) == 0 && table_bytes == sizeof table;
+    return fits ? &table : NULL;
 }

@@ -15,6 +15,12 @@ void cuda_copy(struct device *d, void *to, const void *from, size_t bytes);
 void cuda_zero(struct device *d, void *p, size_t bytes);
 int cuda_sync(struct device *d, struct err *err);
 
-extern "C" __attribute__((visibility("default"))) const struct backend *lory_cuda_backend(void);
+#define MODULE_DOOR extern "C" __attribute__((visibility("default")))
+
+/* The table, for a program of this version whose struct backend has this size; NULL for another. */
+MODULE_DOOR const struct backend *lory_cuda_backend(const char *version, size_t table_bytes);
+/* Whether GPU number `ordinal` can be used. ERR_USAGE says what is missing: a driver, a newer one,
+ * a device, machine code for it. */
+MODULE_DOOR int lory_cuda_ready(int ordinal, struct err *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "tools/cuda_module.h"
 
 static bool has_bf16_products(void) {
 #if defined(__x86_64__)
@@ -35,7 +36,19 @@ static int parse_dtype(const char *text, bool *ret_auto, enum dtype *ret, struct
 }
 
 void backend_take_dtype(struct backend_choice *c, enum dtype stored) {
+    if (c->cuda) return; /* bf16: fp32 is for checking there */
     if (stored == DTYPE_F32 || has_bf16_products()) c->opts.dtype = stored;
+}
+
+/* Which GPU of this machine is ours where several processes share it: torchrun, Open MPI, Slurm. */
+static int local_rank(void) {
+    static const char *const names[] = {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
+                                        "SLURM_LOCALID"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = getenv(names[i]);
+        if (text && *text) return (int)strtol(text, NULL, 10);
+    }
+    return 0;
 }
 
 int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,
@@ -44,10 +57,15 @@ int backend_choose(struct backend_choice *ret, const char *device, const char *d
     bool ref = !strcmp(device, "ref"), any = true;
     int rc = parse_dtype(dtype, &any, &c.opts.dtype, err);
     if (rc < 0) return rc;
-    if (!strcmp(device, "cuda"))
-        return err_set(err, ERR_USAGE, "--device cuda: this build has no CUDA; use --device cpu");
-    c.backend = ref ? backend_ref() : backend_cpu();
-    if (any && !ref && has_bf16_products()) c.opts.dtype = DTYPE_BF16;
+    if (!strcmp(device, "cuda") || !strcmp(device, "auto")) {
+        c.opts.ordinal = local_rank();
+        rc = cuda_module(&c.backend, c.opts.ordinal, err);
+        if (rc < 0 && !strcmp(device, "cuda")) return err_prefix(err, "--device cuda");
+        c.cuda = rc == 0;
+        if (rc < 0) *err = (struct err){0}; /* auto: the CPU then */
+    }
+    if (!c.cuda) c.backend = ref ? backend_ref() : backend_cpu();
+    if (any && (c.cuda || (!ref && has_bf16_products()))) c.opts.dtype = DTYPE_BF16;
     *ret = c;
     return 0;
 }

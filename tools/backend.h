@@ -8,11 +8,12 @@
 struct backend_choice {
     const struct backend *backend;
     struct device_opts opts;
+    bool cuda;
 };
 
-/* `device`: auto, cpu, cuda, ref. `dtype`: auto (bf16 where the processor multiplies it), fp32,
- * bf16, or PyTorch's and transformers' names of the two. ERR_USAGE for what this build or machine
- * does not have. */
+/* `device`: auto (a GPU if there is one that can be used, else cpu), cpu, cuda, ref. `dtype`: auto
+ * (bf16 where the processor multiplies it, and on a GPU), fp32, bf16, or PyTorch's and
+ * transformers' names of the two. ERR_USAGE for what this build or machine does not have. */
 int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,
                    struct err *err);
 

@@ -166,8 +166,9 @@ static void check_cell(const access &a, cell *c) {
     if (c->pending) return complain(a, "a cp.async to it has not been waited for", c->writer);
     bool written = a.shared ? c->write_time >= A.block_time : c->write_time != 0;
     if (written && !(a.atomic && c->atomic) && !ordered(c->write_time, c->writer, a.me))
-        return complain(a, c->write_time < A.block_time ? "race with a write by another block"
-                                                        : "race with a write",
+        return complain(a,
+                        c->write_time < A.block_time ? "race with a write by another block"
+                                                     : "race with a write",
                         c->writer);
     if (!a.write || a.atomic) {
         if (!written) return complain(a, "nothing was written there", -1);
@@ -209,8 +210,7 @@ static void check(const void *p, size_t n, int me, bool write, bool atomic) {
 
 static void instrumented(const void *p, size_t n, bool write, bool aligned) {
     if (!simt_now || (!inside(&A.heap, p) && !inside(&A.shared, p))) return;
-    if (aligned && (uintptr_t)p % n != 0)
-        simt_fault("misaligned access of %zu bytes at %p", n, p);
+    if (aligned && (uintptr_t)p % n != 0) simt_fault("misaligned access of %zu bytes at %p", n, p);
     check(p, n, simt_now->number, write, false);
 }
 
@@ -322,10 +322,18 @@ size_t simt_heap_left(void) {
 /* ------------------------------------------------------------------ what gcc calls */
 
 #define HOOK(n)                                                                                    \
-    void __tsan_read##n(void *p) { instrumented(p, n, false, true); }                              \
-    void __tsan_write##n(void *p) { instrumented(p, n, true, true); }                              \
-    void __tsan_unaligned_read##n(void *p) { instrumented(p, n, false, false); }                   \
-    void __tsan_unaligned_write##n(void *p) { instrumented(p, n, true, false); }
+    void __tsan_read##n(void *p) {                                                                 \
+        instrumented(p, n, false, true);                                                           \
+    }                                                                                              \
+    void __tsan_write##n(void *p) {                                                                \
+        instrumented(p, n, true, true);                                                            \
+    }                                                                                              \
+    void __tsan_unaligned_read##n(void *p) {                                                       \
+        instrumented(p, n, false, false);                                                          \
+    }                                                                                              \
+    void __tsan_unaligned_write##n(void *p) {                                                      \
+        instrumented(p, n, true, false);                                                           \
+    }
 
 extern "C" {
 void __tsan_init(void);

@@ -250,7 +250,8 @@ void simt_together(unsigned mask, void *mine, void (*op)(void **lane, unsigned m
                    const char *what) {
     int lane = simt_now->number % 32;
     warp *w = &S.warps[simt_now->number / 32];
-    if (!(mask >> lane & 1)) simt_fault("%s: lane %d is not in its own mask %08x", what, lane, mask);
+    if (!(mask >> lane & 1))
+        simt_fault("%s: lane %d is not in its own mask %08x", what, lane, mask);
     if (!w->arrived) {
         w->mask = mask;
         w->what = what;

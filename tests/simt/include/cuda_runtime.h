@@ -294,6 +294,14 @@ template <class F> cudaError_t cudaFuncSetAttribute(F *, cudaFuncAttribute, int)
     return cudaSuccess;
 }
 
+struct cudaFuncAttributes {
+    int binaryVersion;
+};
+template <class F> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, F *) {
+    a->binaryVersion = 80;
+    return cudaSuccess;
+}
+
 /* What <<<grid, block, shared, stream>>> is to nvcc. */
 void simt_enqueue(cudaStream_t s, std::function<void()> work);
 template <class... P, class... A>

@@ -1,0 +1,329 @@
+/* The emulator's detectors: for each, a kernel that has the fault and must be caught, and next to it
+ * one that does the same thing right and must not. Also mma.sync, ldmatrix and cp.async against
+ * their definitions, and graphs. Compiled like the kernels of cuda/. */
+#include <stdio.h>
+#include <vector>
+#include "cuda/ptx.cuh"
+
+static int failures, checks;
+static cudaStream_t stream;
+
+static void expect(bool ok, const char *what, const char *got) {
+    checks++;
+    if (ok) return;
+    failures++;
+    fprintf(stderr, "FAILED: %s: %s\n", what, got ? got : "nothing was found");
+}
+
+/* Runs a kernel of 64 threads over 2 blocks with 1 KiB of shared memory; its fault must contain
+ * `words`, NULL: there must be none. */
+template <class... P, class... A>
+static void run(const char *name, const char *words, void (*kernel)(P...), A... args) {
+    simt_forget_faults();
+    simt_launch(name, kernel, dim3(2), dim3(64), 1024, stream, args...);
+    const char *fault = simt_first_fault();
+    expect(words ? fault && strstr(fault, words) : !fault, name, fault);
+    expect(!words || cudaGetLastError() == cudaErrorLaunchFailure, name, "no error of the runtime");
+}
+
+static float *shared(void) {
+    return (float *)simt_shared();
+}
+static int me(void) {
+    return (int)threadIdx.x;
+}
+
+/* ------------------------------------------------------------------ barriers */
+
+static void half_at_barrier(void) {
+    if (me() < 32) __syncthreads();
+}
+static void two_barriers(void) {
+    if (me() < 32)
+        __syncthreads();
+    else
+        __syncthreads();
+}
+static void all_at_barrier(void) {
+    for (int i = 0; i < 3; i++) __syncthreads();
+}
+static void lane_missing(void) {
+    if (me() % 32 != 5) __shfl_xor_sync(0xffffffffu, 1, 1);
+}
+static void masks_differ(void) {
+    if (me() % 32 < 16)
+        __shfl_sync(0x0000ffffu, 1, 0);
+    else
+        __shfl_sync(0xffffffffu, 1, 0);
+}
+static void operations_differ(void) {
+    if (me() % 32 < 16)
+        __shfl_sync(0xffffffffu, 1, 0);
+    else
+        __ballot_sync(0xffffffffu, 1);
+}
+static void half_warp(void) {
+    if (me() % 32 < 16) __shfl_sync(0x0000ffffu, 1, 3);
+}
+
+/* ------------------------------------------------------------------ shared memory */
+
+static void never_written(float *out) {
+    if (me() == 0) shared()[0] = 1;
+    __syncthreads();
+    if (me() < 2) out[blockIdx.x * 2 + me()] = shared()[me()];
+}
+static void other_blocks_shared(float *out) { /* what a block before left there is not ours */
+    if (blockIdx.x == 0) shared()[me()] = 1;
+    if (blockIdx.x == 1) out[me()] = shared()[me()];
+}
+static void past_shared(void) {
+    shared()[me() == 63 ? 256 : me()] = 1;
+}
+static void before_shared(void) {
+    shared()[me() - 1] = 1;
+}
+static void no_barrier(float *out) {
+    shared()[me()] = 0;
+    __syncthreads();
+    shared()[me()] = 1;
+    out[blockIdx.x * 64 + me()] = shared()[63 - me()];
+}
+static void with_barrier(float *out) {
+    shared()[me()] = (float)me();
+    __syncthreads();
+    out[blockIdx.x * 64 + me()] = shared()[63 - me()];
+}
+static void both_write(void) {
+    shared()[me() / 2] = 1;
+}
+static void write_after_read(float *out) {
+    shared()[me()] = 1;
+    __syncthreads();
+    out[blockIdx.x * 64 + me()] = shared()[0];
+    if (me() == 5) shared()[0] = 2;
+}
+static void within_warp(float *out) {
+    shared()[me()] = 1;
+    __syncwarp();
+    out[blockIdx.x * 64 + me()] = shared()[me() ^ 1];
+}
+static void shuffle_is_no_barrier(float *out) {
+    shared()[me()] = 1;
+    __shfl_xor_sync(0xffffffffu, 1, 1);
+    out[blockIdx.x * 64 + me()] = shared()[me() ^ 1];
+}
+static void across_warps(float *out) { /* __syncwarp orders one warp only */
+    shared()[me()] = 0;
+    __syncthreads();
+    shared()[me()] = 1;
+    __syncwarp();
+    out[blockIdx.x * 64 + me()] = shared()[me() ^ 32];
+}
+static void halves_of_a_word(void) {
+    ((uint16_t *)shared())[me()] = 1;
+}
+
+/* ------------------------------------------------------------------ device memory */
+
+static void past_the_end(float *out) {
+    out[blockIdx.x * 64 + me() + 1] = 1;
+}
+static void before_the_start(float *out) {
+    out[(int)blockIdx.x * 64 + me() - 1] = 1;
+}
+static void blocks_meet(float *out) {
+    out[me()] = 1;
+}
+static void block_reads_block(float *out) {
+    if (blockIdx.x == 0) out[me()] = 1;
+    if (blockIdx.x == 1) out[64 + me()] = out[me()];
+}
+static void block_overwrites_read(float *out) {
+    if (blockIdx.x == 0) out[64 + me()] = out[me()];
+    if (blockIdx.x == 1) out[me()] = 1;
+}
+static void fresh_memory(const float *in, float *out) {
+    out[blockIdx.x * 64 + me()] = in[me()];
+}
+static void misaligned(float *out) {
+    *(uint4 *)(out + 1) = make_uint4(1, 2, 3, 4);
+}
+static void counts(int *n) {
+    atomicAdd(n, 1);
+}
+static void atomic_and_plain(int *n) {
+    if (me() == 0) atomicAdd(n, 1);
+    if (me() == 40) *n = 3;
+}
+
+/* ------------------------------------------------------------------ cp.async */
+
+static void copy_not_waited(const float *in, float *out) {
+    cp_async16(shared() + 4 * me(), in + 4 * me());
+    cp_async_commit();
+    out[blockIdx.x * 64 + me()] = shared()[4 * me()];
+}
+static void copy_waited(const float *in, float *out) {
+    cp_async16(shared() + 4 * me(), in + 4 * me());
+    cp_async_commit();
+    cp_async_wait<0>();
+    __syncthreads();
+    out[blockIdx.x * 64 + me()] = shared()[255 - 4 * me()];
+}
+static void copy_wrong_group(const float *in, float *out) {
+    cp_async16(shared() + 4 * me(), in + 4 * me());
+    cp_async_commit();
+    cp_async_wait<1>();
+    __syncthreads();
+    out[blockIdx.x * 64 + me()] = shared()[255 - 4 * me()];
+}
+static void copy_no_barrier(const float *in, float *out) {
+    shared()[4 * me() + 3] = 0;
+    __syncthreads();
+    cp_async16(shared() + 4 * me(), in + 4 * me());
+    cp_async_commit();
+    cp_async_wait<0>();
+    out[blockIdx.x * 64 + me()] = shared()[255 - 4 * me()];
+}
+static void copy_zeros(const float *in, float *out) {
+    cp_async16(shared() + 4 * me(), in, me() < 32);
+    cp_async_commit();
+    cp_async_wait<0>();
+    __syncthreads();
+    out[blockIdx.x * 64 + me()] = shared()[4 * me()];
+}
+
+/* ------------------------------------------------------------------ tensor cores */
+
+/* out (16,8) = a (16,16) b (16,8), all in shared memory as bf16 bits, b stored (16,8). */
+static void tile_product(const uint16_t *a, const uint16_t *b, float *out) {
+    uint16_t *sa = (uint16_t *)shared(), *sb = sa + 256;
+    int lane = me() % 32;
+    for (int i = me(); i < 256; i += 64) sa[i] = a[i];
+    for (int i = me(); i < 128; i += 64) sb[i] = b[i];
+    __syncthreads();
+    if (me() >= 32 || blockIdx.x > 0) return;
+    uint32_t fa[4], fb[2];
+    float c[4] = {0, 0, 0, 0};
+    ldmatrix_x4(fa, sa + lane % 16 * 16 + lane / 16 * 8);
+    ldmatrix_x2_trans(fb, sb + lane % 16 * 8);
+    mma_bf16(c, fa, fb);
+    for (int e = 0; e < 4; e++) out[(lane / 4 + 8 * (e / 2)) * 8 + lane % 4 * 2 + e % 2] = c[e];
+}
+
+template <class T> static T *on_device(const std::vector<T> &v) {
+    void *p;
+    simt_forget_faults(); /* after one nothing is copied */
+    cudaMalloc(&p, v.size() * sizeof(T));
+    cudaMemcpyAsync(p, v.data(), v.size() * sizeof(T), cudaMemcpyHostToDevice, stream);
+    return (T *)p;
+}
+
+static void tensor_cores(void) {
+    std::vector<uint16_t> a(256), b(128);
+    std::vector<float> out(128, -1);
+    auto number = [](int i) { return (float)((i * 37 + 11) % 64 - 31) / 8; };
+    for (int i = 0; i < 256; i++) a[i] = (uint16_t)(__float_as_uint(number(i)) >> 16);
+    for (int i = 0; i < 128; i++) b[i] = (uint16_t)(__float_as_uint(number(i + 5)) >> 16);
+    uint16_t *da = on_device(a), *db = on_device(b);
+    float *dout = on_device(out);
+    run("tile product", NULL, tile_product, da, db, dout);
+    bool right = true;
+    for (int i = 0; i < 16; i++)
+        for (int j = 0; j < 8; j++) {
+            float s = 0; /* eighths of small integers: exact */
+            for (int k = 0; k < 16; k++) s += number(i * 16 + k) * number(k * 8 + j + 5);
+            right &= dout[i * 8 + j] == s;
+        }
+    expect(right, "mma.sync of what ldmatrix read", "another product");
+    cudaFree(da);
+    cudaFree(db);
+    cudaFree(dout);
+}
+
+static void graphs(int *n) {
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    simt_forget_faults();
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+    simt_launch("counts", counts, dim3(2), dim3(64), 0, stream, n);
+    cudaStreamEndCapture(stream, &graph);
+    cudaGraphInstantiate(&exec, graph, 0);
+    expect(*n == 0, "a captured launch", "ran while captured");
+    for (int i = 0; i < 3; i++) cudaGraphLaunch(exec, stream);
+    expect(*n == 3 * 128, "a graph launched three times", "counted otherwise");
+    cudaGraphExecDestroy(exec);
+    cudaGraphDestroy(graph);
+}
+
+static void barriers_and_shared(float *out) {
+    run("half at a barrier", "divergent barrier", half_at_barrier);
+    run("two barriers", "divergent barrier", two_barriers);
+    run("all at a barrier", NULL, all_at_barrier);
+    run("a lane missing", "which do not come", lane_missing);
+    run("masks that differ", "which do not come", masks_differ);
+    run("operations that differ", "meets", operations_differ);
+    run("half a warp", NULL, half_warp);
+    run("never written", "nothing was written there", never_written, out);
+    run("another block's shared memory", "nothing was written there", other_blocks_shared, out);
+    run("past shared memory", "outside of the shared memory", past_shared);
+    run("before shared memory", "outside of the shared memory", before_shared);
+    run("no barrier", "race with a", no_barrier, out);
+    run("with a barrier", NULL, with_barrier, out);
+    run("two writers", "race with a write", both_write);
+    run("write after read", "race with a read", write_after_read, out);
+    run("within a warp", NULL, within_warp, out);
+    run("a shuffle is no barrier", "race with a", shuffle_is_no_barrier, out);
+    run("across warps", "race with a", across_warps, out);
+    run("halves of a word", NULL, halves_of_a_word);
+}
+
+static void device_memory(float *out) {
+    float *fresh;
+    int *n = on_device(std::vector<int>(1, 0));
+    cudaMalloc((void **)&fresh, 64 * sizeof(float));
+    run("past the end", "outside of any allocation", past_the_end, out);
+    run("before the start", "outside of any allocation", before_the_start, out);
+    run("blocks meet", "race with a write by another block", blocks_meet, out);
+    run("a block reads a block", "race with a write by another block", block_reads_block, out);
+    run("a block overwrites", "race with a read", block_overwrites_read, out);
+    run("fresh memory", "nothing was written there", fresh_memory, (const float *)fresh, out);
+    run("misaligned", "misaligned", misaligned, out);
+    run("atomics", NULL, counts, n);
+    expect(*n == 128, "atomics", "a lost count");
+    run("atomic and plain", "race with a", atomic_and_plain, n);
+    *n = 0;
+    graphs(n);
+    cudaFree(fresh);
+    run("freed memory", "outside of any allocation", fresh_memory, (const float *)fresh, out);
+    cudaFree(n);
+}
+
+static void copies(float *out) {
+    std::vector<float> numbers(256);
+    for (int i = 0; i < 256; i++) numbers[i] = (float)i;
+    float *in = on_device(numbers);
+    run("a copy not waited for", "has not been waited for", copy_not_waited, (const float *)in,
+        out);
+    run("a copy waited for", NULL, copy_waited, (const float *)in, out);
+    expect(out[0] == 255 && out[63] == 3, "a copy waited for", "other bytes");
+    run("the wrong group", "has not been waited for", copy_wrong_group, (const float *)in, out);
+    run("a copy without a barrier", "race with a", copy_no_barrier, (const float *)in, out);
+    run("zeros", NULL, copy_zeros, (const float *)in, out);
+    expect(out[31] == 0 && out[32] == 0 && out[1] == 0, "zeros", "something else");
+    cudaFree(in);
+}
+
+int main(void) {
+    cudaStreamCreateWithFlags(&stream, 0);
+    float *out = on_device(std::vector<float>(128, 0));
+    barriers_and_shared(out);
+    device_memory(out);
+    copies(out);
+    tensor_cores();
+    cudaFree(out);
+    cudaStreamDestroy(stream);
+    printf("%d checks, %d failed\n", checks, failures);
+    return failures > 0;
+}
