@@ -83,12 +83,12 @@ static double download_timeout(void) {
     return seconds > 0 && seconds < 86400 ? seconds : 0;
 }
 
-int hub_env(struct hub *ret, const char *ca_file, const struct log *log, struct err *err) {
-    return hub_env_token(ret, NULL, ca_file, log, err);
+int hub_env(struct hub *ret, const struct log *log, struct err *err) {
+    return hub_env_with(ret, NULL, NULL, log, err);
 }
 
-int hub_env_token(struct hub *ret, const char *token, const char *ca_file, const struct log *log,
-                  struct err *err) {
+int hub_env_with(struct hub *ret, const char *token, const char *ca_file, const struct log *log,
+                 struct err *err) {
     const char *endpoint = env("HF_ENDPOINT", NULL);
     memset(ret, 0, sizeof *ret);
     if (!endpoint) endpoint = "https://huggingface.co";

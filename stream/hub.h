@@ -28,11 +28,12 @@ struct hub {
 
 /* From the environment: HF_ENDPOINT; HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH,
  * $HF_HOME/token; HF_HUB_CACHE, HF_HUB_OFFLINE, HF_HUB_DISABLE_SYMLINKS, HF_HUB_DOWNLOAD_TIMEOUT;
- * SSL_CERT_FILE, unless `ca_file` (NULL: none) names certificates. */
-int hub_env(struct hub *ret, const char *ca_file, const struct log *log, struct err *err);
-/* The same with a token that is given, not looked for. */
-int hub_env_token(struct hub *ret, const char *token, const char *ca_file, const struct log *log,
-                  struct err *err);
+ * SSL_CERT_FILE. */
+int hub_env(struct hub *ret, const struct log *log, struct err *err);
+/* The same with a token that is given, not looked for, and certificates to trust besides the
+ * environment's; each may be NULL. */
+int hub_env_with(struct hub *ret, const char *token, const char *ca_file, const struct log *log,
+                 struct err *err);
 void hub_release(struct hub *h);
 /* Whether HF_TOKEN (or its older name) is set: it wins over the files that login writes. */
 bool hub_token_is_from_environment(void);
@@ -55,6 +56,7 @@ struct hub_entry {
 };
 struct hub_list {
     char commit[64];
+    bool whole; /* all there is: no path was named, nothing was taken out */
     struct hub_entry *v;
     size_t n, cap;
 };

@@ -76,6 +76,11 @@ void hub_cache_no_exist(const struct hub *h, const struct hub_ref *ref, const ch
     free(known);
 }
 
+int hub_not_cached(const struct hub_ref *ref, const char *path, struct err *err) {
+    return err_set(err, ERR_NET, "%s: %.300s is not in the cache, and HF_HUB_OFFLINE is set",
+                   ref->repo, path);
+}
+
 /* ------------------------------------------------------------------ listing without the Hub */
 
 static int add(struct hub_list *l, const char *path, uint64_t bytes, const char *sha256,
@@ -116,11 +121,6 @@ static int list_tree(struct hub_list *l, const struct hub *h, const struct hub_r
         json_str(o, "lfs_sha256", &sha, "", NULL);
         json_str(o, "blob_id", &blob, "", NULL);
         rc = add(l, o->string, bytes, sha, blob, err);
-        char *there = rc == 0 ? hub_cached(h, ref, l->commit, o->string) : NULL;
-        if (rc == 0 && !there)
-            rc = err_set(err, ERR_NET, "%s: %.300s was never fetched, and HF_HUB_OFFLINE is set",
-                         ref->repo, o->string);
-        free(there);
     }
     cJSON_Delete(tree);
     free(path);
@@ -275,7 +275,8 @@ static int get_one(void *ctx, size_t i, int thread, struct err *err) {
                                 .to = blob,
                                 .moved = moved,
                                 .ctx = j};
-    if (rc == 0 && !there) rc = hub_fetch(&f, err);
+    if (rc == 0 && !there)
+        rc = j->h->offline ? hub_not_cached(j->ref, e->path, err) : hub_fetch(&f, err);
     if (rc == 0 && there) moved(j, e->bytes);
     if (rc == 0) rc = link_blob(j, blob, etag, file, e->path, err);
     if (fd >= 0) close(fd);
@@ -333,7 +334,7 @@ static void write_notes(const struct job *j) {
         free(path);
     if (strcmp(j->ref->revision, j->l->commit) && hub_safe_path(j->ref->revision))
         note(place(j->h, j->ref, "refs", j->ref->revision, NULL), j->l->commit);
-    if (!*j->ref->path) write_tree(j);
+    if (j->l->whole) write_tree(j);
 }
 
 int hub_cache_get(const struct hub *h, const struct hub_ref *ref, const struct hub_list *l,

@@ -127,7 +127,7 @@ static int fetch(struct get *g, const struct hub_entry *e, const char *path, str
     if (rc == 0 && cached)
         rc = copy_cached(g, cached, path, err);
     else if (rc == 0 && g->h->offline)
-        rc = err_set(err, ERR_NET, "%s: is not in the cache, and HF_HUB_OFFLINE is set", e->path);
+        rc = hub_not_cached(g->ref, e->path, err);
     else if (rc == 0)
         rc = partial ? hub_fetch(&f, err) : err_nomem(err, 0);
     if (rc == 0) write_metadata(g, e);
@@ -189,7 +189,7 @@ int hub_open(const struct hub *h, const struct hub_ref *ref, const char *commit,
     if (cached)
         rc = feed_file(cached, ret, err);
     else if (rc == 0 && h->offline)
-        rc = err_set(err, ERR_NET, "%s: is not in the cache, and HF_HUB_OFFLINE is set", e->path);
+        rc = hub_not_cached(ref, e->path, err);
     else if (rc == 0)
         rc = http_feed(h->http, url, e->sha256, ret, err);
     free(cached);

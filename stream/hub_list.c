@@ -214,6 +214,7 @@ int hub_list(struct hub_list *ret, const struct hub *h, const struct hub_ref *re
             qsort(ret->v, ret->n, sizeof *ret->v, by_path);
         return off;
     }
+    ret->whole = !*ref->path;
     int rc = pin(ret, h, ref, err);
     if (rc == 0) rc = hub_api_url(&url, h, ref, "tree", ret->commit, err);
     size_t folder = fixed_folder(ref->path);

@@ -79,6 +79,8 @@ int hub_lock(const char *path, const struct log *log, struct err *err);
 /* hub_list without asking anybody. */
 int hub_cache_list(struct hub_list *ret, const struct hub *h, const struct hub_ref *ref,
                    struct err *err);
+/* ERR_NET: offline, and the file is not there. */
+int hub_not_cached(const struct hub_ref *ref, const char *path, struct err *err);
 /* Notes that ref->path does not exist at the commit, if the cache knows that commit. */
 void hub_cache_no_exist(const struct hub *h, const struct hub_ref *ref, const char *commit);
 

@@ -73,6 +73,9 @@ int remote_feed(const struct source_file *file, const struct hub *hub, struct fe
     struct feed near = {0};
     if (!hub || !hub->http)
         return err_set(err, ERR_USAGE, "%s: this program does not reach the network", file->name);
+    if (hub->offline)
+        return err_set(err, ERR_NET, "%s: HF_HUB_OFFLINE is set, and it is not in the cache",
+                       file->name);
     int rc = http_feed(hub->http, file->path, file->sha256, &near, err);
     if (rc < 0) return rc;
     rc = feed_ahead(near, ret, err);

@@ -96,7 +96,7 @@ static int count_batches(void *ctx, size_t item, int thread, struct err *err) {
 
 static int resolve(struct run *r, struct err *err) {
     const struct strs *named = r->t->operands;
-    int rc = hub_env(&r->hub, NULL, &r->t->log, err);
+    int rc = hub_env(&r->hub, &r->t->log, err);
     if (rc == 0 && !named->n) rc = source_resolve(&r->files, "corpus", &r->hub, &r->t->log, err);
     for (size_t i = 0; rc == 0 && i < named->n; i++)
         rc = source_resolve(&r->files, named->v[i], &r->hub, &r->t->log, err);

@@ -1,9 +1,8 @@
 /* A model's folder of the Hub, fetched once and kept: hf://NS/NAME[@REVISION].
  *
- *   $XDG_CACHE_HOME/lory/models/NS--NAME/COMMIT/   (~/.cache/lory/… without it)
- *
- * What is there with the sha256 that the Hub names is not fetched again; without a network
- * (HF_HUB_OFFLINE) the commit last seen of that revision serves. */
+ * The place is huggingface_hub's cache ($HF_HOME/hub), so that transformers finds it there, and we
+ * find what transformers fetched. What is there is not fetched again; with HF_HUB_OFFLINE nothing
+ * else is read. */
 #ifndef LORY_TOOLS_FETCH_MODEL_H
 #define LORY_TOOLS_FETCH_MODEL_H
 

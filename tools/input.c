@@ -11,7 +11,7 @@ static bool is_remote(const char *source) {
 int input_resolve_one(struct input *in, struct tool *t, const char *source,
                       struct source_list *to) {
     if (is_remote(source) && !in->has_hub) {
-        int rc = hub_env(&in->hub, NULL, &t->log, &t->err);
+        int rc = hub_env(&in->hub, &t->log, &t->err);
         if (rc < 0) return rc;
         in->has_hub = true;
         in->opts.hub = &in->hub;

@@ -38,7 +38,7 @@ static int open_ref(struct tool *t, const char *named, const char *cacert, struc
         return err_set(&t->err, ERR_USAGE, "name one repository: hf://datasets/NAMESPACE/NAME");
     signals_install();
     int rc = hub_ref_parse(ref, named, &t->err);
-    return rc < 0 ? rc : hub_env(hub, cacert, &t->log, &t->err);
+    return rc < 0 ? rc : hub_env_with(hub, NULL, cacert, &t->log, &t->err);
 }
 
 static int open_listing(struct listing *l, struct tool *t, const char *cacert) {
@@ -256,7 +256,7 @@ static int whoami_main(int argc, char **argv) {
     int rc = tool_begin(&t, &p, argc, argv);
     if (rc == 0) {
         signals_install();
-        rc = hub_env(&hub, cacert, &t.log, &t.err);
+        rc = hub_env_with(&hub, NULL, cacert, &t.log, &t.err);
         if (rc == 0) rc = print_whoami(&t, &hub);
         hub_release(&hub);
     }
@@ -298,7 +298,7 @@ static int run_login(struct tool *t, struct hub *hub, const char *name, const ch
     const char *user = NULL;
     int rc = read_token(token, sizeof token, &t->err);
     /* Asked with the new token, whatever the environment has. */
-    if (rc == 0) rc = hub_env_token(hub, token, cacert, &t->log, &t->err);
+    if (rc == 0) rc = hub_env_with(hub, token, cacert, &t->log, &t->err);
     if (rc == 0) rc = hub_whoami(hub, &who, &t->err);
     if (rc == 0) rc = hub_login(hub, name ? name : token_name(who), token, &t->err);
     explicit_bzero(token, sizeof token);
@@ -348,7 +348,7 @@ static int logout_main(int argc, char **argv) {
                         .opts = opts};
     struct tool t;
     int removed = 0, rc = tool_begin(&t, &p, argc, argv);
-    if (rc == 0) rc = hub_env(&hub, NULL, &t.log, &t.err);
+    if (rc == 0) rc = hub_env(&hub, &t.log, &t.err);
     if (rc == 0) {
         rc = hub_logout(&hub, t.operands->n ? t.operands->v[0] : NULL, &removed, &t.err);
         if (rc == 0) log_info(&t.log, "%s", removed ? "logged out" : "nobody was logged in");
@@ -409,7 +409,7 @@ static int create_main(int argc, char **argv) {
     int rc = tool_begin(&t, &p, argc, argv);
     if (rc == 0) {
         signals_install();
-        rc = hub_env(&hub, cacert, &t.log, &t.err);
+        rc = hub_env_with(&hub, NULL, cacert, &t.log, &t.err);
         if (rc == 0) rc = run_create(&t, &hub, type, organization, secret, exist_ok);
         hub_release(&hub);
     }

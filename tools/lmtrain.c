@@ -41,9 +41,13 @@ static int train(struct plan *p, struct err *err) {
     struct model *model = NULL;
     struct buf yaml = {0};
     struct trainer_result r = {0};
+    struct pusher *pusher = NULL;
     const struct backend *b = p->choice.backend;
     int rc = opt_yaml(&p->tool->program, &yaml, err);
     p->t.config_yaml = rc == 0 ? buf_cstr(&yaml) : NULL;
+    p->o->push.run = p->o->output;
+    p->o->push.log = &p->tool->log;
+    if (rc == 0 && p->o->push.target) rc = pusher_start(&pusher, &p->o->push, err);
     if (rc == 0) rc = b->open(&device, &p->choice.opts, err);
     if (rc == 0) log_info(&p->tool->log, "%s", b->describe(device));
     if (rc == 0) rc = model_new(&model, &p->config, b, device, p->choice.opts.dtype, true, err);
@@ -51,6 +55,7 @@ static int train(struct plan *p, struct err *err) {
         rc = trainer_run(model, b, device, &p->train, p->has_valid ? &p->valid : NULL, &p->t, &r,
                          &p->tool->log, err);
     if (rc == 0) rc = say_result(p, &r);
+    pusher_finish(pusher, p->o->push_wait);
     model_free(model);
     b->close(device);
     buf_release(&yaml);
@@ -121,6 +126,7 @@ int main(int argc, char **argv) {
                         .eval_tokens = 1000000,
                         .dtype = "auto",
                         .device = "auto",
+                        .push_wait = 600,
                         .layers = 12,
                         .width = 768,
                         .heads = 12};
@@ -232,6 +238,13 @@ int main(int argc, char **argv) {
          .min = 0, .max = 1e9},
         {"force", 0, OPT_FLAG, &o.force, NULL,
          "begin even if the disk will not hold all the checkpoints"},
+        {"push-to", 0, OPT_STR, &o.push.target, "hf://NS/NAME",
+         "push what is saved to the Hub, in the background, to a branch of its own",
+         .sensitive = true},
+        {"run-name", 0, OPT_STR, &o.push.name, "NAME", "name of that branch (default: made up)"},
+        {"push-private", 0, OPT_FLAG, &o.push.secret, NULL, "a repository that is made is private"},
+        {"push-wait", 0, OPT_DURATION, &o.push_wait, "TIME",
+         "longest time for what is left to push at the end"},
         {"dry-run", 0, OPT_FLAG, &o.dry_run, NULL, "print the plan as JSON and stop"},
         {"device", 0, OPT_CHOICE, &o.device, "NAME", "where to compute", "auto|cpu|cuda|ref"},
         {"dtype", 0, OPT_STR, &o.dtype, "auto|fp32|bf16",

@@ -6,6 +6,7 @@
 #include "stream/shard.h"
 #include "tools/backend.h"
 #include "tools/common.h"
+#include "tools/push.h"
 #include "train/config.h"
 #include "train/trainer.h"
 
@@ -29,6 +30,8 @@ struct options {
     struct opt_steps eval_every, save_every;
     uint64_t keep, eval_tokens, eval_steps;
     const char *dtype, *device;
+    struct pusher_opts push; /* --push-to and what belongs to it; no target: nothing is pushed */
+    double push_wait;        /* seconds */
 };
 
 /* What is worked out from the options and the shards. */

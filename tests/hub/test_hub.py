@@ -186,8 +186,8 @@ class TheHub(Case):
 
     def test_offline_tells_what_is_missing(self):
         self.lmhub("get", "-q", "hf://datasets/me/toy")
-        os.remove(f"{self.dir}/hub/datasets--me--toy/snapshots/{server.COMMIT}/big.bin")
-        self.fails(self.lmhub("get", "hf://datasets/me/toy", HF_HUB_OFFLINE="1"), 5, "big.bin", "never fetched")
+        os.remove(f"{self.dir}/hub/datasets--me--toy/blobs/{SHA['big.bin']}")
+        self.fails(self.lmhub("get", "hf://datasets/me/toy", HF_HUB_OFFLINE="1"), 5, "big.bin", "not in the cache")
         self.assertEqual(self.lmhub("get", "hf://datasets/me/toy/data", HF_HUB_OFFLINE="1").returncode, 0)
 
     def test_cache_without_links(self):
