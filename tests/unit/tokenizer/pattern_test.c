@@ -9,44 +9,11 @@
 #include <string.h>
 #include <cmocka.h>
 #include "base/rng.h"
+#include "tests/published.h"
 #include "tokenizer/bytemap.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/scan.h"
 #include "tokenizer/scan_masks.h"
-
-static const char *const GPT2 =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-static const char *const GPT2_TIKTOKEN =
-    "'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s";
-static const char *const CL100K =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
-    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-static const char *const CL100K_TIKTOKEN =
-    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+|"
-    " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s";
-static const char *const QWEN2 =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
-    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-static const char *const O200K =
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-    "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
-static const struct {
-    const char *regex;
-    scan_fn fast;
-    struct scan_form form;
-} forms[] = {
-    {GPT2, scan_gpt2, {SCAN_GPT2, 0, false}},
-    {GPT2_TIKTOKEN, scan_gpt2, {SCAN_GPT2, 0, false}},
-    {CL100K, scan_cl100k, {SCAN_CL100K, 3, false}},
-    {CL100K_TIKTOKEN, scan_cl100k, {SCAN_CL100K, 3, true}},
-    {QWEN2, scan_cl100k, {SCAN_CL100K, 1, false}},
-    {O200K, scan_o200k, {SCAN_O200K, 3, false}},
-};
-enum { FORMS = sizeof forms / sizeof forms[0] };
 
 /* Bits of text in which the alternatives compete. */
 static const char *const bits[] = {
@@ -143,17 +110,17 @@ static void plain_equals_pcre(void **state) {
     struct buf t = {0};
     struct u32s a = {0}, b = {0};
     struct err err = {0};
-    for (size_t i = 0; i < FORMS; i++) {
+    for (size_t i = 0; i < PUBLISHED; i++) {
         struct scan_pcre *p;
         struct scan_matcher *m;
-        assert_int_equal(scan_pcre_new(&p, forms[i].regex, &err), 0);
+        assert_int_equal(scan_pcre_new(&p, published[i].regex, &err), 0);
         assert_int_equal(scan_matcher_new(&m, p, &err), 0);
         for (int round = 0; round < 6000; round++) {
             random_text(&r, &t, rng_below(&r, 60));
-            cut(scan_plain, &forms[i].form, &t, &b);
+            cut(scan_plain, &published[i].form, &t, &b);
             a.n = 0;
             assert_int_equal(scan_matcher_cut(m, (const uint8_t *)t.v, t.n, &a, &err), 0);
-            same_ends(forms[i].regex, &t, &a, &b);
+            same_ends(published[i].regex, &t, &a, &b);
         }
         scan_matcher_free(m);
         scan_pcre_free(p);
@@ -169,15 +136,15 @@ static void fast_equals_plain(void **state) {
     struct rng r = {.key = 2};
     struct buf t = {0};
     struct u32s a = {0}, b = {0};
-    for (size_t i = 0; i < FORMS; i++)
+    for (size_t i = 0; i < PUBLISHED; i++)
         for (int round = 0; round < 8000; round++) {
             random_text(&r, &t, rng_below(&r, round % 20 == 0 ? 20000 : 150));
             char *exact = malloc(t.n + 1); /* the address sanitizer sees a read behind the end */
             memcpy(exact, t.v, t.n);
             struct buf e = {exact, t.n, t.n};
-            cut(scan_plain, &forms[i].form, &t, &a);
-            cut(forms[i].fast, &forms[i].form, &e, &b);
-            same_ends(forms[i].regex, &t, &a, &b);
+            cut(scan_plain, &published[i].form, &t, &a);
+            cut(published[i].fast, &published[i].form, &e, &b);
+            same_ends(published[i].regex, &t, &a, &b);
             free(exact);
         }
     buf_release(&t);
@@ -198,8 +165,8 @@ static void borders_of_windows(void **state) {
                 memset(text, more == 2 ? ' ' : 'a', sizeof text);
                 memcpy(text + at, at_border[k], strlen(at_border[k]));
                 struct buf t = {text, at + strlen(at_border[k]) + 7 * more, sizeof text};
-                cut(scan_plain, &forms[0].form, &t, &a);
-                cut(scan_gpt2, &forms[0].form, &t, &b);
+                cut(scan_plain, &published[0].form, &t, &a);
+                cut(scan_gpt2, &published[0].form, &t, &b);
                 same_ends(at_border[k], &t, &a, &b);
             }
     u32s_release(&a);
