@@ -5,7 +5,7 @@
 #   setup_peers       a Python environment with the projects that tests compare with, if it can be had
 
 PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 python3-venv clang-format
-    zlib1g-dev libzstd-dev libcurl4-openssl-dev libcjson-dev libpcre2-dev libyaml-dev libssl-dev
+    zlib1g-dev libzstd-dev libcurl4-openssl-dev libcjson-dev libpcre2-dev libunistring-dev libyaml-dev libssl-dev
     libxxhash-dev libisal-dev libdnnl-dev libcmocka-dev"
 
 say() { printf '%s\n' "$*" >&2; }

@@ -14,11 +14,12 @@
 
 int input_fill(struct input *in, size_t want, struct err *err) {
     while (input_left(in) < want && !in->ended) {
-        size_t keep = INPUT_MARGIN + input_left(in);
-        memmove(in->v, in->end - keep, keep);
+        size_t left = input_left(in), margin = (size_t)(in->at - in->v);
+        if (margin > INPUT_MARGIN) margin = INPUT_MARGIN; /* less after inflate gave bytes back */
+        memmove(in->v + INPUT_MARGIN - margin, in->at - margin, margin + left);
         in->at = in->v + INPUT_MARGIN;
-        in->end = in->v + keep;
-        size_t room = INPUT_MARGIN + INPUT_BYTES - keep;
+        in->end = in->at + left;
+        size_t room = INPUT_BYTES - left;
         long got = in->feed.read(in->feed.ctx, in->end, room, err);
         if (got < 0) return (int)got;
         if (!got) in->ended = true;

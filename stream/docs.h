@@ -61,6 +61,7 @@ struct docs_opts {
     double sample;           /* the share of documents to take, by a hash of seed and text      */
     uint64_t skip, take;     /* records, after shuffling; take 0: all                           */
     uint64_t seed, epoch;    /* of what is shuffled                                             */
+    bool any_bytes;          /* text files need not be UTF-8                                    */
     uint64_t max_record;     /* bytes; a longer record is a bad record (default 256 MiB)        */
     uint64_t batch_bytes;    /* default 1 MiB                                                   */
     int threads;             /* workers that will call docs_next(); sizes the read-ahead        */

@@ -34,7 +34,7 @@ static int text_doc(const struct docs *d, struct part *p, const struct piece *r,
     if (d->opts.where.n)
         return err_set(err, ERR_USAGE, "%s: a text file has no fields for --where to look at",
                        d->list->v[r->file].name);
-    if (!scan_best()->utf8(r->v, r->n)) {
+    if (!d->opts.any_bytes && !scan_best()->utf8(r->v, r->n)) {
         size_t at = utf8_error(r->v, r->n), line = 1, begin = 0;
         for (size_t i = 0; i < at; i++)
             if (r->v[i] == '\n') line++, begin = i + 1;

@@ -40,6 +40,28 @@ int decode(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_s
     return 0;
 }
 
+int decode_step(const struct tokenizer *t, struct decode_stream *s, const uint32_t *ids, size_t n,
+                bool skip_special, struct buf *out, struct err *err) {
+    size_t first = out->n;
+    int rc = buf_append(out, s->held, s->n, err);
+    if (rc >= 0) rc = decode(t, ids, n, skip_special, out, err);
+    if (rc < 0) {
+        out->n = first;
+        return rc;
+    }
+    size_t whole = out->n == first ? 0 : decode_whole(out->v + first, out->n - first);
+    s->n = (uint8_t)(out->n - first - whole); /* at most 3 */
+    if (s->n) memcpy(s->held, out->v + first + whole, s->n);
+    out->n = first + whole;
+    return 0;
+}
+
+int decode_end(struct decode_stream *s, struct buf *out, struct err *err) {
+    int rc = buf_append(out, s->held, s->n, err);
+    if (rc >= 0) s->n = 0;
+    return rc;
+}
+
 /* Bytes that a lead byte announces; 1 for what cannot lead. */
 static size_t announced(uint8_t c) {
     return c < 0xC2 || c > 0xF4 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;

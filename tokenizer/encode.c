@@ -11,6 +11,7 @@
  * Both have a fixed size: an encoder never grows beyond it, whatever the text. */
 #include <stdlib.h>
 #include "tokenizer/bpe.h"
+#include "tokenizer/places.h"
 
 enum {
     SHORT_BYTES = 15,
@@ -42,10 +43,12 @@ struct encoder {
     struct long_slot *slots;
     struct buf text; /* of the long cache */
     struct u32s ids;
-    struct u32s ends; /* of the pieces at hand */
-    struct segments segments;
+    struct u32s ends;               /* of the pieces at hand */
+    struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
-    struct buf prefixed;
+    bool refuse;                    /* special tokens that are not recognised */
+    struct buf prefixed, formed;    /* with a blank before it; in form C */
+    struct u32s formed_places;      /* (2 x formed.n) see nfc.h */
     struct bpe_scratch scratch;
 };
 
@@ -76,9 +79,11 @@ void encoder_free(struct encoder *e) {
     buf_release(&e->text);
     u32s_release(&e->ids);
     u32s_release(&e->ends);
-    free(e->segments.v);
+    for (int i = 0; i < 2; i++) free(e->segments[i].v);
     for (int i = 0; i < 2; i++) special_tree_release(&e->allowed[i]);
     buf_release(&e->prefixed);
+    buf_release(&e->formed);
+    u32s_release(&e->formed_places);
     bpe_scratch_release(&e->scratch);
     free(e);
 }
@@ -92,10 +97,14 @@ int encoder_allow(struct encoder *e, const char *const *texts, size_t n, struct 
         if (at == t->n_specials)
             return err_set(err, ERR_USAGE, "\"%.60s\" is no special token of this vocabulary",
                            texts[i]);
-        int rc = special_tree_add(&e->allowed[t->specials[at].normalized], texts[i], at, err);
+        int rc = special_plant(t, e->allowed, at, err);
         if (rc < 0) return rc;
     }
     return 0;
+}
+
+void encoder_refuse_special(struct encoder *e, bool refuse) {
+    e->refuse = refuse;
 }
 
 /* ------------------------------------------------------------------ pieces */
@@ -237,9 +246,13 @@ static int pieces(struct encoder *e, const uint8_t *text, size_t n, struct u32s 
 }
 
 /* Text without specials. */
-static int span(struct encoder *e, const char *text, size_t n, struct u32s *out, struct err *err) {
+static int span(struct encoder *e, const struct stretch *s, struct u32s *out, struct u32s *places,
+                struct err *err) {
+    const char *text = s->v;
+    size_t n = s->n, first = out->n;
+    bool prefixed = e->t->prefix_space && n && text[0] != ' ';
     int rc = 0;
-    if (e->t->prefix_space && text[0] != ' ') {
+    if (prefixed) {
         e->prefixed.n = 0;
         rc = buf_char(&e->prefixed, ' ', err);
         if (rc >= 0) rc = buf_append(&e->prefixed, text, n, err);
@@ -248,26 +261,70 @@ static int span(struct encoder *e, const char *text, size_t n, struct u32s *out,
         n++;
     }
     rc = scanner_cut(e->scanner, text, n, &e->ends, err);
-    return rc < 0 ? rc : pieces(e, (const uint8_t *)text, n, out, err);
+    if (rc >= 0) rc = pieces(e, (const uint8_t *)text, n, out, err);
+    if (rc < 0 || !places) return rc;
+    return places_of_ids(e->t, s, prefixed, out->v + first, out->n - first, places, err);
+}
+
+/* Cuts a stretch at the specials of one pass: ids go out, what is between goes to the next. */
+static int pass(struct encoder *e, const struct special_tree *tree, int number,
+                const struct stretch *s, struct u32s *out, struct u32s *places, struct err *err);
+
+/* What the first pass left: in the form that the normalizer gives it, to the second pass. */
+static int between(struct encoder *e, const struct special_tree *tree, struct stretch s,
+                   struct u32s *out, struct u32s *places, struct err *err) {
+    if (e->t->nfc && !nfc_is(e->t->nfc, s.v, s.n)) {
+        e->formed.n = e->formed_places.n = 0;
+        int rc = nfc_write(e->t->nfc, s.v, s.n, &e->formed, places ? &e->formed_places : NULL, err);
+        if (rc < 0) return rc;
+        s.v = e->formed.v;
+        s.n = e->formed.n;
+        s.places = e->formed_places.v;
+    }
+    return tree ? pass(e, &tree[1], 1, &s, out, places, err) : span(e, &s, out, places, err);
+}
+
+static int pass(struct encoder *e, const struct special_tree *tree, int number,
+                const struct stretch *s, struct u32s *out, struct u32s *places, struct err *err) {
+    struct segments *cut = &e->segments[number];
+    int rc = specials_cut(e->t, tree, s->v, s->n, cut, err);
+    for (size_t i = 0; i < cut->n && rc >= 0; i++) {
+        const struct segment *c = &cut->v[i];
+        struct stretch part = stretch_part(s, c->start, c->end);
+        if (c->id != TOKENIZER_NO_ID) {
+            rc = u32s_push(out, c->id, err);
+            if (rc >= 0 && places) rc = places_of_all(&part, places, err);
+        } else {
+            rc = number == 0 ? between(e, tree, part, out, places, err)
+                             : span(e, &part, out, places, err);
+        }
+    }
+    return rc;
+}
+
+int encode_places(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
+                  struct u32s *out, struct u32s *places, struct err *err) {
+    size_t first = out->n, first_place = places ? places->n : 0;
+    struct stretch whole = {.v = text, .n = n};
+    int rc = 0;
+    if (n >= UINT32_MAX) return err_set(err, ERR_DATA, "a text of %zu bytes; 4 GiB is the most", n);
+    if (n == 0) return 0;
+    if (e->refuse && allow != TOKENIZER_SPECIAL_ALL) {
+        rc = specials_refuse(e->t, allow == TOKENIZER_SPECIAL_LIST ? e->allowed : NULL, text, n,
+                             err);
+        if (rc < 0) return rc;
+    }
+    if (allow == TOKENIZER_SPECIAL_NONE || !e->t->n_specials)
+        rc = between(e, NULL, whole, out, places, err);
+    else
+        rc = pass(e, allow == TOKENIZER_SPECIAL_LIST ? e->allowed : e->t->tree, 0, &whole, out,
+                  places, err);
+    if (rc < 0) out->n = first;
+    if (rc < 0 && places) places->n = first_place;
+    return rc;
 }
 
 int encode(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
            struct u32s *out, struct err *err) {
-    size_t first = out->n;
-    int rc = 0;
-    if (n >= UINT32_MAX) return err_set(err, ERR_DATA, "a text of %zu bytes; 4 GiB is the most", n);
-    if (n == 0) return 0;
-    if (allow == TOKENIZER_SPECIAL_NONE || !e->t->n_specials) {
-        rc = span(e, text, n, out, err);
-    } else {
-        const struct special_tree *tree = allow == TOKENIZER_SPECIAL_LIST ? e->allowed : e->t->tree;
-        rc = specials_cut(e->t, tree, text, n, &e->segments, err);
-        for (size_t i = 0; i < e->segments.n && rc >= 0; i++) {
-            const struct segment *s = &e->segments.v[i];
-            rc = s->id != TOKENIZER_NO_ID ? u32s_push(out, s->id, err)
-                                          : span(e, text + s->start, s->end - s->start, out, err);
-        }
-    }
-    if (rc < 0) out->n = first;
-    return rc;
+    return encode_places(e, text, n, allow, out, NULL, err);
 }

@@ -42,10 +42,15 @@ int encode_ref(const struct tokenizer *t, const char *text, size_t n, struct u32
                struct err *err) {
     struct scanner *s;
     struct u32s ends = {0};
-    struct buf prefixed = {0};
+    struct buf prefixed = {0}, formed = {0};
     int rc = scanner_new(&s, t->pattern, err);
     if (rc < 0) return rc;
-    if (t->prefix_space && n && text[0] != ' ') {
+    if (t->nfc) {
+        rc = nfc_write(t->nfc, text, n, &formed, NULL, err);
+        text = formed.v;
+        n = formed.n;
+    }
+    if (rc >= 0 && t->prefix_space && n && text[0] != ' ') {
         rc = buf_char(&prefixed, ' ', err);
         if (rc >= 0) rc = buf_append(&prefixed, text, n, err);
         text = prefixed.v;
@@ -56,6 +61,7 @@ int encode_ref(const struct tokenizer *t, const char *text, size_t n, struct u32
         rc = piece_ref(t, (const uint8_t *)text + from, ends.v[i] - from, out, err);
     u32s_release(&ends);
     buf_release(&prefixed);
+    buf_release(&formed);
     scanner_free(s);
     return rc;
 }

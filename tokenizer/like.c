@@ -74,11 +74,23 @@ static int keep_post(struct tokenizer *t, const char *post, struct err *err) {
     return rc;
 }
 
+static int keep_text(char **ret, const char *text, struct err *err) {
+    *ret = text ? strdup(text) : NULL;
+    return *ret || !text ? 0 : err_nomem(err, strlen(text));
+}
+
 int merges_vocab_like(struct tokenizer *t, const struct tokenizer *like, struct err *err) {
     t->prefix_space = like->prefix_space;
     t->ignore_merges = like->ignore_merges && !like->by_rank; /* ranks: how the file means them */
     t->null_affixes = like->null_affixes;
     t->fuse_unk = like->fuse_unk;
-    if (like->unk && !(t->unk = strdup(like->unk))) return err_nomem(err, strlen(like->unk));
-    return like->post ? keep_post(t, like->post, err) : 0;
+    t->trim_offsets = like->trim_offsets;
+    t->trim_prefix = like->trim_prefix;
+    int rc = keep_text(&t->unk, like->unk, err);
+    if (rc == 0) rc = keep_text(&t->truncation, like->truncation, err);
+    if (rc == 0) rc = keep_text(&t->padding, like->padding, err);
+    if (rc == 0) rc = keep_text(&t->normalizer, like->normalizer, err);
+    if (rc == 0 && like->nfc) rc = vocab_set_nfc(t, err);
+    if (rc == 0) rc = config_like(t, &like->config, err);
+    return rc == 0 && like->post ? keep_post(t, like->post, err) : rc;
 }

@@ -17,10 +17,16 @@ static char *beside(const char *path, const char *name) {
 static int open_pair(struct tokenizer *t, const char *path, const char *vocab, const char *merges,
                      const char *pattern, struct err *err) {
     char *v = beside(path, vocab), *m = beside(path, merges);
-    int rc = m ? read_vocab_merges(t, v, m, pattern, err)
-               : err_set(err, ERR_CORRUPT, "%s: no %s beside it", path, merges);
+    char *added = beside(path, "added_tokens.json"), *dir = m ? path_dir(m) : NULL;
+    int rc = !m     ? err_set(err, ERR_CORRUPT, "%s: no %s beside it", path, merges)
+             : !dir ? err_nomem(err, strlen(m))
+                    : config_read(&t->config, dir, err);
+    if (rc >= 0) rc = read_vocab_merges(t, v, m, added, pattern, err);
+    if (rc >= 0) rc = config_check(t, dir, err);
     free(v);
     free(m);
+    free(added);
+    free(dir);
     return rc;
 }
 
@@ -67,7 +73,7 @@ static int open_unknown(struct tokenizer *t, const char *path, const char *patte
     bool merges = m.bytes >= 8 && memcmp(m.v, "#version", 8) == 0;
     mapping_close(&m);
     if (json) return read_tokenizer_json(t, path, err);
-    return merges ? read_vocab_merges(t, NULL, path, pattern, err)
+    return merges ? read_vocab_merges(t, NULL, path, NULL, pattern, err)
                   : read_tiktoken(t, path, pattern, err);
 }
 
@@ -95,6 +101,8 @@ int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokeni
     if (json) {
         t->folder = kind == FILE_FOLDER ? strdup(path) : path_dir(path);
         if (!t->folder) rc = err_nomem(err, strlen(path));
+        if (rc >= 0) rc = config_read(&t->config, t->folder, err);
+        if (rc >= 0) rc = config_check(t, t->folder, err);
         free(json);
     }
     if (rc < 0) {

@@ -3,9 +3,10 @@
  * vocabulary and the merges (megabytes) are pulled from the text; the rest (small) goes through
  * cJSON.
  *
- * Whatever would give other ids than HF's own is refused by its name: normalizers, other
+ * Whatever would give other ids than HF's own is refused by its name: normalizers but NFC, other
  * pre-tokenizers, byte_fallback, dropout, affixes. Truncation and padding belong to a call, not
- * to the vocabulary, and post-processors only add tokens around a text: both are read over. */
+ * to the vocabulary, and post-processors only add tokens around a text: they are kept and written
+ * again. */
 #include <stdlib.h>
 #include "base/file.h"
 #include "base/json.h"
@@ -52,28 +53,6 @@ static int flag(struct reading *r, const cJSON *o, const char *key, bool *ret) {
     return json_bool(o, key, ret, r->path, r->err);
 }
 
-/* One more token at the end, with the id n (or after a hole, which the caller has checked). */
-static int append_token(struct reading *r, uint32_t id, const char *text) {
-    struct tokenizer *t = r->t;
-    size_t n = strlen(text);
-    uint64_t total = t->start[t->n];
-    uint64_t *start = mem_resize(t->start, (size_t)id + 2, sizeof *start);
-    if (start) t->start = start;
-    uint8_t *kind = mem_resize(t->kind, (size_t)id + 1, 1);
-    if (kind) t->kind = kind;
-    uint8_t *bytes = mem_resize(t->bytes, total + n, 1);
-    if (bytes) t->bytes = bytes;
-    if (!start || !kind || !bytes) return err_nomem(r->err, total + n);
-    memcpy(bytes + total, text, n);
-    for (uint32_t i = t->n; i <= id; i++) {
-        kind[i] = i == id ? TOKEN_SPECIAL : 0;
-        start[i + 1] = total + (i == id ? n : 0);
-    }
-    t->n = id + 1;
-    finder_add(&r->raw, t, id);
-    return 0;
-}
-
 /* The id the text has in the vocabulary (as a string), or TOKENIZER_NO_ID. */
 static int find_text(struct reading *r, const char *text, uint32_t *ret) {
     size_t n = strlen(text);
@@ -118,7 +97,7 @@ static int read_added(struct reading *r, const cJSON *o, uint64_t model_size, ui
         return err_set(r->err, ERR_CORRUPT,
                        "%s: added token \"%.60s\" has the id %u of another token", r->path, s.text,
                        id);
-    rc = appended ? append_token(r, id, s.text) : 0;
+    rc = appended ? read_append(r, id, s.text) : 0;
     if (rc < 0) return rc;
     r->t->kind[id] |= TOKEN_SPECIAL;
     if ((uint64_t)id + 1 > *next) *next = (uint64_t)id + 1;
@@ -217,34 +196,58 @@ static int read_decoder(struct reading *r) {
     return !d || is_type(d, "ByteLevel") ? 0 : refuse_named(r, "decoder", type_of(d));
 }
 
+/* A part as compact JSON. */
+static int keep(struct reading *r, const cJSON *o, char **ret) {
+    struct buf text = {0};
+    int rc = o ? json_text(&text, o, false, r->err) : buf_str(&text, "null", r->err);
+    if (rc >= 0 && !buf_cstr(&text)) rc = err_nomem(r->err, text.n);
+    if (rc >= 0)
+        *ret = text.v;
+    else
+        buf_release(&text);
+    return rc;
+}
+
+/* NFC, alone or in sequences: form C of form C is form C. */
+static int read_nfc(struct reading *r, const cJSON *o) {
+    if (is_type(o, "NFC")) return vocab_set_nfc(r->t, r->err);
+    if (!is_type(o, "Sequence")) return refuse_named(r, "normalizer", type_of(o));
+    int rc = 0;
+    const cJSON *part; /* as deep as json_parse() lets it be */
+    cJSON_ArrayForEach(part, json_get(o, "normalizers")) if (rc >= 0) rc = read_nfc(r, part);
+    return rc;
+}
+
 static int read_normalizer(struct reading *r) {
-    const cJSON *o = r->normalizer;
-    if (!o || (is_type(o, "Sequence") && !cJSON_GetArraySize(json_get(o, "normalizers")))) return 0;
-    return refuse_named(r, "normalizer", type_of(o));
+    if (!r->normalizer) return 0;
+    int rc = read_nfc(r, r->normalizer);
+    return rc < 0 ? rc : keep(r, r->normalizer, &r->t->normalizer);
+}
+
+/* Whether the post-processor, or one of its parts, cuts blanks off the offsets. */
+static void read_trim(struct tokenizer *t, const cJSON *o) {
+    const cJSON *part, *trim = json_get(o, "trim_offsets"),
+                       *prefix = json_get(o, "add_prefix_space");
+    cJSON_ArrayForEach(part, json_get(o, "processors")) read_trim(t, part);
+    if (!(is_type(o, "ByteLevel") || is_type(o, "RobertaProcessing")) || cJSON_IsFalse(trim))
+        return;
+    t->trim_offsets = true;
+    t->trim_prefix = !cJSON_IsFalse(prefix);
 }
 
 /* Kept as it stands, unless it is what write.c would write anyway. */
 static int read_post_processor(struct reading *r) {
     const cJSON *o = r->post;
     bool prefix = true, trim = true, regex = true;
-    struct buf text = {0};
     int rc = 0;
+    if (o) read_trim(r->t, o);
     if (is_type(o, "ByteLevel")) {
         rc = flag(r, o, "add_prefix_space", &prefix);
         if (rc >= 0) rc = flag(r, o, "trim_offsets", &trim);
         if (rc >= 0) rc = flag(r, o, "use_regex", &regex);
         if (rc < 0 || (prefix && !trim && regex)) return rc;
     }
-    if (o)
-        rc = json_text(&text, o, false, r->err);
-    else
-        rc = buf_str(&text, "null", r->err);
-    if (rc >= 0 && !buf_cstr(&text)) rc = err_nomem(r->err, text.n);
-    if (rc < 0)
-        buf_release(&text);
-    else
-        r->t->post = text.v;
-    return rc;
+    return keep(r, o, &r->t->post);
 }
 
 enum {
@@ -317,10 +320,22 @@ static int read_model(struct reading *r, struct slice model) {
     return rc < 0 ? rc : read_model_settings(r, m);
 }
 
+/* truncation and padding, objects or null. */
+static int keep_part(struct reading *r, struct slice s, char **ret) {
+    cJSON *o = NULL;
+    int rc = parse(r, s, &o);
+    if (rc >= 0 && o && !cJSON_IsObject(o))
+        rc = read_refuse(r, "truncation or padding is no object");
+    if (rc >= 0 && o) rc = keep(r, o, ret);
+    cJSON_Delete(o);
+    return rc;
+}
+
 static int read_all(struct reading *r) {
-    static const char *const names[] = {
-        "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model", NULL};
-    struct slice top[6] = {{0}};
+    static const char *const names[] = {"added_tokens",   "normalizer", "pre_tokenizer",
+                                        "post_processor", "decoder",    "truncation",
+                                        "padding",        "model",      NULL};
+    struct slice top[8] = {{0}};
     int rc = file_read(r->path, READ_MAX_FILE, &r->file, r->err);
     if (rc >= 0) rc = pull_begin(&r->pull, r->file.v, r->file.n, r->path, r->err);
     if (rc >= 0) rc = members(&r->pull, names, top);
@@ -332,7 +347,9 @@ static int read_all(struct reading *r) {
     if (rc >= 0) rc = parse(r, top[2], &r->pre);
     if (rc >= 0) rc = parse(r, top[3], &r->post);
     if (rc >= 0) rc = parse(r, top[4], &r->decoder);
-    if (rc >= 0) rc = read_model(r, top[5]);
+    if (rc >= 0) rc = keep_part(r, top[5], &r->t->truncation);
+    if (rc >= 0) rc = keep_part(r, top[6], &r->t->padding);
+    if (rc >= 0) rc = read_model(r, top[7]);
     if (rc >= 0) rc = read_normalizer(r);
     if (rc >= 0) rc = read_pre_tokenizer(r);
     if (rc >= 0) rc = read_decoder(r);

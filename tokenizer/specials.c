@@ -3,10 +3,10 @@
  *   root ─▶ '<' ─▶ '|' ─▶ 'e' … '>' (endoftext)        siblings in a chain, the longest match wins
  *                   └▶ 's' ─▶ '>' (…)
  *
- * HF matches twice: tokens with normalized == false on the whole text, the others on what is
- * left between them. lstrip and rstrip swallow white space beside a match; single_word asks for
- * no word character at either side. The rules are those of its added_vocabulary.rs, its corner
- * cases included. */
+ * HF matches twice (encode.c): tokens with normalized == false on the whole text; the others, as
+ * the normalizer writes them, on what is left between, as it writes that. lstrip and rstrip swallow
+ * white space beside a match; single_word asks for no word character at either side. The rules are
+ * those of its added_vocabulary.rs, its corner cases included. */
 #include <stdlib.h>
 #include "tokenizer/unicode.h"
 #include "tokenizer/vocab.h"
@@ -49,6 +49,19 @@ int special_tree_add(struct special_tree *tree, const char *text, uint32_t speci
     tree->first[(uint8_t)text[0]] = true;
     if (tree->node[at].special == TOKENIZER_NO_ID) tree->node[at].special = special;
     return 0;
+}
+
+int special_plant(const struct tokenizer *t, struct special_tree tree[2], uint32_t special,
+                  struct err *err) {
+    const struct special *s = &t->specials[special];
+    struct buf form = {0};
+    if (!s->normalized || !t->nfc)
+        return special_tree_add(&tree[s->normalized], s->text, special, err);
+    int rc = nfc_write(t->nfc, s->text, strlen(s->text), &form, NULL, err);
+    if (rc >= 0 && !buf_cstr(&form)) rc = err_nomem(err, form.n);
+    if (rc >= 0) rc = special_tree_add(&tree[1], form.v, special, err);
+    buf_release(&form);
+    return rc;
 }
 
 void special_tree_release(struct special_tree *tree) {
@@ -140,44 +153,50 @@ static int push(struct segments *out, size_t start, size_t end, uint32_t id, str
     return 0;
 }
 
-/* One pass over text[start..end), a text of its own; `inner`, if not NULL, cuts what lies
- * between. */
-static int cut(const struct tokenizer *t, const struct special_tree *tree,
-               const struct special_tree *inner, const char *text, size_t start, size_t end,
-               struct segments *out, struct err *err) {
-    size_t done = start, at = start;
+int specials_cut(const struct tokenizer *t, const struct special_tree *tree, const char *text,
+                 size_t n, struct segments *out, struct err *err) {
+    size_t done = 0, at = 0;
     int rc = 0;
-    while (tree->n && at < end && rc >= 0) {
-        size_t n;
+    out->n = 0;
+    while (tree->n && at < n && rc >= 0) {
+        size_t len;
         uint32_t found = tree->first[(uint8_t)text[at]]
-                             ? special_tree_match(tree, text, at, end, &n)
+                             ? special_tree_match(tree, text, at, n, &len)
                              : TOKENIZER_NO_ID;
         if (found == TOKENIZER_NO_ID) {
             at++;
             continue;
         }
         const struct special *s = &t->specials[found];
-        size_t from = at, to = at + n;
+        size_t from = at, to = at + len;
         at = to;
-        if (s->single_word && word_around(text, start, from, to, end)) continue;
+        if (s->single_word && word_around(text, 0, from, to, n)) continue;
         if (s->lstrip) {
-            from = spaces_before(text, start, from);
+            from = spaces_before(text, 0, from);
             if (from < done) from = done;
         }
-        if (s->rstrip) to = spaces_after(text, to, end);
-        if (done < from)
-            rc = inner ? cut(t, inner, NULL, text, done, from, out, err)
-                       : push(out, done, from, TOKENIZER_NO_ID, err);
+        if (s->rstrip) to = spaces_after(text, to, n);
+        if (done < from) rc = push(out, done, from, TOKENIZER_NO_ID, err);
         if (rc >= 0) rc = push(out, from, to, s->id, err);
         done = to;
     }
-    if (rc < 0 || done >= end) return rc;
-    return inner ? cut(t, inner, NULL, text, done, end, out, err)
-                 : push(out, done, end, TOKENIZER_NO_ID, err);
+    return rc < 0 || done >= n ? rc : push(out, done, n, TOKENIZER_NO_ID, err);
 }
 
-int specials_cut(const struct tokenizer *t, const struct special_tree tree[2], const char *text,
-                 size_t n, struct segments *out, struct err *err) {
-    out->n = 0;
-    return cut(t, &tree[0], tree[1].n ? &tree[1] : NULL, text, 0, n, out, err);
+int specials_refuse(const struct tokenizer *t, const struct special_tree *allowed, const char *text,
+                    size_t n, struct err *err) {
+    for (size_t at = 0; at < n; at++)
+        for (int k = 0; k < 2; k++) {
+            size_t len, allowed_len;
+            if (!t->tree[k].first[(uint8_t)text[at]]) continue;
+            uint32_t found = special_tree_match(&t->tree[k], text, at, n, &len);
+            if (found == TOKENIZER_NO_ID || !t->specials[found].special) continue;
+            if (allowed && special_tree_match(&allowed[k], text, at, n, &allowed_len) == found)
+                continue;
+            err_set(err, ERR_DATA, "byte %zu: the text holds the special token %.60s", at,
+                    t->specials[found].text);
+            err_place(err, 0, 0, at);
+            return err_hint(err, "allow it, or take it as ordinary text");
+        }
+    return 0;
 }

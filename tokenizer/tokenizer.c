@@ -9,7 +9,9 @@ enum { AHEAD = 12 }; /* how far ahead a slot is asked for */
 
 struct tokenizer *vocab_new(void) {
     struct tokenizer *t = calloc(1, sizeof *t);
-    if (t) memset(t->byte_id, 0xFF, sizeof t->byte_id);
+    if (!t) return NULL;
+    memset(t->byte_id, 0xFF, sizeof t->byte_id);
+    t->config.said.model_max_length = UINT64_MAX;
     return t;
 }
 
@@ -27,7 +29,12 @@ void tokenizer_free(struct tokenizer *t) {
     pattern_free(t->pattern);
     free(t->unk);
     free(t->post);
+    free(t->truncation);
+    free(t->padding);
+    free(t->normalizer);
     free(t->folder);
+    nfc_free(t->nfc);
+    config_release(&t->config);
     free(t);
 }
 
@@ -175,7 +182,7 @@ int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n,
         const struct special *s = &t->specials[i];
         if (i && s->id == s[-1].id)
             return err_set(err, ERR_CORRUPT, "two special tokens have the id %u", s->id);
-        int rc = special_tree_add(&t->tree[s->normalized], s->text, i, err);
+        int rc = special_plant(t, t->tree, i, err);
         if (rc < 0) return rc;
     }
     return 0;
@@ -268,6 +275,13 @@ int vocab_merges_of_ranks(struct tokenizer *t, struct err *err) {
     }
     t->by_rank = true;
     return vocab_set_merges(t, v, n, err);
+}
+
+int vocab_set_nfc(struct tokenizer *t, struct err *err) {
+    int rc = t->nfc ? 0 : nfc_new(&t->nfc, err);
+    for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
+    for (uint32_t i = 0; i < t->n_specials && rc >= 0; i++) rc = special_plant(t, t->tree, i, err);
+    return rc;
 }
 
 int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err) {
@@ -379,6 +393,22 @@ const char *tokenizer_pattern(const struct tokenizer *t) {
     return pattern_name(t->pattern);
 }
 
+const struct tokenizer_settings *tokenizer_settings(const struct tokenizer *t) {
+    return &t->config.said;
+}
+
+const char *tokenizer_normalizer(const struct tokenizer *t) {
+    return t->nfc ? "NFC" : NULL;
+}
+
+int tokenizer_spell(const struct tokenizer *t, uint32_t id, struct buf *out, struct err *err) {
+    if (id >= t->n || !t->kind[id])
+        return err_set(err, ERR_DATA, "id %u has no token; the vocabulary has %u", id, t->n);
+    size_t n;
+    const uint8_t *p = vocab_token(t, id, &n);
+    return t->kind[id] & TOKEN_MODEL ? bytemap_write(out, p, n, err) : buf_append(out, p, n, err);
+}
+
 const uint8_t *tokenizer_bytes(const struct tokenizer *t, uint32_t id, size_t *ret_n) {
     *ret_n = 0;
     return id < t->n ? vocab_token(t, id, ret_n) : NULL;
@@ -421,7 +451,7 @@ void tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX]) {
         add_u64(s, (uint64_t)(p->special | p->lstrip << 1 | p->rstrip << 2 | p->single_word << 3 |
                               p->normalized << 4));
     }
-    add_u64(s, (uint64_t)(t->ignore_merges | t->prefix_space << 1));
+    add_u64(s, (uint64_t)(t->ignore_merges | t->prefix_space << 1 | (t->nfc != NULL) << 2));
     const char *name = pattern_name(t->pattern);
     sha256_add(s, name, strlen(name));
     sha256_end(s, ret_hex);

@@ -88,16 +88,61 @@ enum tokenizer_special {
     TOKENIZER_SPECIAL_LIST, /* those of encoder_allow()                               */
 };
 
+/* What tokenizer_config.json says of the use of a tokenizer (transformers 4 and 5; the beginning
+ * and end tokens may stand in special_tokens_map.json). Strings are borrowed, valid while t lives;
+ * NULL: not said. They are kept and written again, and change no ids. */
+struct tokenizer_settings {
+    uint64_t model_max_length; /* tokens a model can take; UINT64_MAX: not said, or no limit */
+    const char *padding_side, *truncation_side; /* "left", "right"                            */
+    const char *chat_template;                  /* Jinja; of several the one named "default"  */
+    const char *bos, *eos, *unk, *pad;          /* texts of special tokens                    */
+    const char *tokenizer_class;
+};
+const struct tokenizer_settings *tokenizer_settings(const struct tokenizer *t);
+/* The normalizer's name, "NFC", or NULL if texts are taken as they are. */
+const char *tokenizer_normalizer(const struct tokenizer *t);
+/* Appends how vocab.json spells a token: "Ġthe"; a special by its text. What HF calls a token. */
+int tokenizer_spell(const struct tokenizer *t, uint32_t id, struct buf *out, struct err *err);
+
+/* What to do with bytes that are not UTF-8. HF takes no such text; as they stand they become tokens
+ * of bytes and come back, replaced they become what Python's errors="replace" makes of them. */
+enum tokenizer_invalid {
+    TOKENIZER_INVALID_KEEP,
+    TOKENIZER_INVALID_REPLACE,
+    TOKENIZER_INVALID_REFUSE
+};
+/* *ret is text itself or, where something was replaced (a U+FFFD for each maximal part of a
+ * character), lies in `scratch`, whose contents are lost. ERR_DATA with the byte: refused. */
+int tokenizer_valid(const char *text, size_t n, enum tokenizer_invalid how, struct buf *scratch,
+                    const char **ret, size_t *ret_n, struct err *err);
+
 int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err);
 void encoder_free(struct encoder *e); /* NULL is fine */
 /* What TOKENIZER_SPECIAL_LIST recognises from now on. ERR_USAGE names a text that is no special
  * token. */
 int encoder_allow(struct encoder *e, const char *const *texts, size_t n, struct err *err);
 
-/* Appends the ids of text[0..n) to `out`. Any byte sequence is accepted; linear in n. Equal to HF
+/* From now on the text of a special token (not of an added one) that is not recognised is ERR_DATA
+ * with its place, as tiktoken has it, instead of ordinary text. */
+void encoder_refuse_special(struct encoder *e, bool refuse);
+
+/* Appends the ids of text[0..n) to `out`. Any byte sequence is accepted, a byte that is no part of
+ * a character as it stands (TOKENIZER_INVALID_KEEP); linear in n. Equal to HF
  * tokenizers and tiktoken id for id. n < 4 GiB, else ERR_DATA. */
 int encode(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
            struct u32s *out, struct err *err);
+/* The same, and where the tokens stand: for each id, places (unless NULL) gets its start and end in
+ * bytes of text. They are HF's offsets: a token that holds a part of a character spans all of it, a
+ * composed character (NFC) its first part, a special the blanks that it swallowed. */
+int encode_places(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
+                  struct u32s *out, struct u32s *places, struct err *err);
+/* What HF's post-processor makes of the (2 x n) places of ids[0..n): where it says trim_offsets,
+ * the blanks at both sides of a token are left out. */
+void places_trim(const struct tokenizer *t, const char *text, const uint32_t *ids, size_t n,
+                 uint32_t *places);
+/* Turns bytes into characters, as HF counts for Python. A byte that is no part of a character
+ * counts as one. */
+void places_in_chars(const char *text, size_t n, uint32_t *places, size_t n_places);
 /* As encode, without specials and without the pattern: one piece (a word of a fertility count). */
 int encode_piece(struct encoder *e, const char *piece, size_t n, struct u32s *out, struct err *err);
 
@@ -105,6 +150,21 @@ int encode_piece(struct encoder *e, const char *piece, size_t n, struct u32s *ou
  * out special tokens. Bytes may end inside a character. */
 int decode(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special,
            struct buf *out, struct err *err);
+/* Decoding as a stream that never ends inside a character:
+ *
+ *     struct decode_stream s = {0};
+ *     decode_step(t, &s, &id, 1, false, &out, err);     whole characters only; the rest is held
+ *     decode_end(&s, &out, err);                        what is held, as it is
+ *
+ * All steps together give the bytes of decode(). A byte that can no longer become a part of a
+ * character is not held back. */
+struct decode_stream {
+    char held[4];
+    uint8_t n;
+};
+int decode_step(const struct tokenizer *t, struct decode_stream *s, const uint32_t *ids, size_t n,
+                bool skip_special, struct buf *out, struct err *err);
+int decode_end(struct decode_stream *s, struct buf *out, struct err *err);
 /* Length of the longest prefix of bytes[0..n) that does not end inside a UTF-8 character: what a
  * stream may print now. */
 size_t decode_whole(const char *bytes, size_t n);

@@ -23,7 +23,7 @@ struct words_opts {
     const char *pattern; /* see pattern.h; NULL: that of `like`, or "gpt2"               */
     bool lines;          /* HF's file mode: each line, with its \n, is a text of its own */
     int threads;         /* texts are added by threads 0 … threads-1                     */
-    const struct tokenizer *like; /* gives its add_prefix_space too; or NULL */
+    const struct tokenizer *like; /* gives its add_prefix_space and normalizer too; or NULL */
     uint64_t memory;       /* about so many bytes for all words; more go to disk. 0: no bound */
     const char *spill_dir; /* there, in files without a name; NULL: the working folder        */
 };

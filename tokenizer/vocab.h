@@ -17,7 +17,9 @@
 #ifndef LORY_TOKENIZER_VOCAB_H
 #define LORY_TOKENIZER_VOCAB_H
 
+#include <cjson/cJSON.h>
 #include <string.h>
+#include "tokenizer/nfc.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/tokenizer.h"
 
@@ -79,13 +81,22 @@ struct tokenizer {
     bool ignore_merges; /* a piece that is a token is that token, whatever the merges say */
     bool by_rank;       /* merges[].rank is the result's id (tiktoken)                    */
     bool prefix_space;  /* HF's add_prefix_space                                          */
+    struct nfc *nfc;    /* texts are normalized to form C before all else, or NULL        */
+    bool trim_offsets;  /* offsets leave blanks out: the post-processor's trim_offsets …  */
+    bool trim_prefix;   /* … and its add_prefix_space; they have no meaning for the ids   */
 
     /* What tokenizer.json says besides and is written back; no meaning for the ids. */
     bool null_affixes; /* continuing_subword_prefix and end_of_word_suffix are null, not ""  */
     bool fuse_unk;
-    char *unk;    /* unk_token, or NULL               */
-    char *post;   /* post_processor as compact JSON, or NULL for ByteLevel's */
-    char *folder; /* opened from here, or NULL        */
+    char *unk;  /* unk_token, or NULL               */
+    char *post; /* post_processor as compact JSON, or NULL for ByteLevel's */
+    char *truncation, *padding, *normalizer; /* as compact JSON, or NULL for null */
+    char *folder;                            /* opened from here, or NULL        */
+    struct config {
+        struct tokenizer_settings said; /* strings borrowed from the two trees          */
+        cJSON *config, *map; /* tokenizer_config.json, special_tokens_map.json, or NULL */
+        char *chat;          /* chat_template.jinja, or NULL                            */
+    } config;
 };
 
 /* An empty tokenizer with GPT-2's settings, or NULL. */
@@ -101,6 +112,8 @@ int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n,
 int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, struct err *err);
 /* Lists every split of every token in two tokens, as tiktoken's ranks mean them. */
 int vocab_merges_of_ranks(struct tokenizer *t, struct err *err);
+/* From now on texts, and specials with `normalized`, are taken in form C. */
+int vocab_set_nfc(struct tokenizer *t, struct err *err);
 int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err);
 
 static inline const uint8_t *vocab_token(const struct tokenizer *t, uint32_t id, size_t *n) {
@@ -140,6 +153,9 @@ uint64_t vocab_hash(const uint8_t *p, size_t n);
 
 int special_tree_add(struct special_tree *tree, const char *text, uint32_t special,
                      struct err *err);
+/* Adds specials[special] to that of two trees in which HF looks for it: as it is, or normalized. */
+int special_plant(const struct tokenizer *t, struct special_tree tree[2], uint32_t special,
+                  struct err *err);
 void special_tree_release(struct special_tree *tree);
 /* Longest special of `tree` that text[at..n) begins with: its index and its length, or
  * TOKENIZER_NO_ID. */
@@ -155,15 +171,31 @@ struct segments {
     struct segment *v;
     size_t n, cap;
 };
-/* Cuts text[0..n) as HF's added vocabulary does; the pieces follow one another. */
-int specials_cut(const struct tokenizer *t, const struct special_tree tree[2], const char *text,
+/* Cuts text[0..n) as one pass of HF's added vocabulary does; the pieces follow one another. */
+int specials_cut(const struct tokenizer *t, const struct special_tree *tree, const char *text,
                  size_t n, struct segments *out, struct err *err);
+
+/* ERR_DATA if text[0..n) holds a special token that is not in the two trees `allowed` (NULL: none
+ * is), with its byte. */
+int specials_refuse(const struct tokenizer *t, const struct special_tree *allowed, const char *text,
+                    size_t n, struct err *err);
 
 /* ------------------------------------------------------------------ readers and writer */
 
+/* config.c: tokenizer_config.json, special_tokens_map.json and chat_template.jinja in `folder`, as
+ * far as they are there. ERR_CORRUPT: path, key and what is wrong. */
+int config_read(struct config *c, const char *folder, struct err *err);
+/* Added tokens that the configuration states must be those of the vocabulary. */
+int config_check(const struct tokenizer *t, const char *folder, struct err *err);
+/* For a tokenizer trained after another: what it says, without the tokens that are not in t. */
+int config_like(struct tokenizer *t, const struct config *like, struct err *err);
+/* Writes the three files, GPT-2's where nothing was read. */
+int config_write(const struct tokenizer *t, const char *dir, struct err *err);
+void config_release(struct config *c);
+
 /* Each opens one file, or a pair, into an empty tokenizer. Messages carry the path. */
 int read_tokenizer_json(struct tokenizer *t, const char *path, struct err *err);
-int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges,
+int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges, const char *added,
                       const char *pattern, struct err *err);
 int read_tiktoken(struct tokenizer *t, const char *path, const char *pattern, struct err *err);
 

@@ -57,6 +57,7 @@ struct counter { /* one thread's */
     struct scanner *scanner;
     struct u32s ends;
     struct buf prefixed;              /* a text with a blank before it */
+    struct buf formed;                /* a text in form C */
     uint64_t limit;                   /* bytes for table and arena     */
     const char *dir;                  /* for what is more              */
     struct spill *spill;              /* NULL: nothing yet             */
@@ -73,6 +74,7 @@ struct mapped {
 struct words {
     struct pattern *pattern;
     bool lines, prefix_space;
+    struct nfc *nfc; /* or NULL */
     int threads;
     struct counter **counter;   /* (threads) */
     struct slot *all;           /* after words_finish() */
@@ -286,9 +288,16 @@ static int count_text(struct counter *c, const char *text, size_t n, struct err 
     return rc;
 }
 
-/* HF's add_prefix_space: a blank before a text that begins with none. */
+/* HF's normalizer and add_prefix_space: form C, and a blank before a text that begins with none. */
 static int count_prefixed(const struct words *w, struct counter *c, const char *text, size_t n,
                           struct err *err) {
+    if (w->nfc && !nfc_is(w->nfc, text, n)) {
+        c->formed.n = 0;
+        int formed = nfc_write(w->nfc, text, n, &c->formed, NULL, err);
+        if (formed < 0) return formed;
+        text = c->formed.v;
+        n = c->formed.n;
+    }
     if (!w->prefix_space || n == 0 || text[0] == ' ') return n ? count_text(c, text, n, err) : 0;
     c->prefixed.n = 0;
     int rc = buf_char(&c->prefixed, ' ', err);
@@ -497,9 +506,10 @@ int words_new(struct words **ret, const struct words_opts *opts, struct err *err
     w->memory = opts->memory;
     w->dir = strdup(opts->spill_dir ? opts->spill_dir : ".");
     w->prefix_space = opts->like && opts->like->prefix_space;
+    int rc = opts->like && opts->like->nfc ? nfc_new(&w->nfc, err) : 0;
     const char *pattern = opts->pattern;
     if (!pattern) pattern = opts->like ? tokenizer_pattern(opts->like) : "gpt2";
-    int rc = pattern_open(&w->pattern, pattern, err);
+    if (rc == 0) rc = pattern_open(&w->pattern, pattern, err);
     if (rc == 0 && !w->dir) rc = err_nomem(err, 1);
     if (rc == 0 && !(w->counter = mem_array((size_t)threads, sizeof *w->counter)))
         rc = err_nomem(err, sizeof *w->counter);
@@ -561,6 +571,7 @@ void words_drop(struct words *w) {
         arena_release(&c->longs);
         u32s_release(&c->ends);
         buf_release(&c->prefixed);
+        buf_release(&c->formed);
         spill_free(c->spill);
         c->spill = NULL;
         scanner_free(c->scanner);
@@ -582,6 +593,7 @@ void words_free(struct words *w) {
     for (int i = 0; i < w->threads; i++) free(w->counter[i]);
     free(w->counter);
     pattern_free(w->pattern);
+    nfc_free(w->nfc);
     free(w->dir);
     free(w);
 }

@@ -156,13 +156,15 @@ static void put_pre_tokenizer(struct out *o, const struct tokenizer *t) {
     put(o, ",\n");
 }
 
-/* The post-processor the file was read with, indented anew. */
-static void put_post(struct out *o, const struct tokenizer *t) {
+/* A member as the file had it that was read, indented anew; NULL is null. */
+static void put_kept(struct out *o, const char *key, const char *json) {
     cJSON *tree = NULL;
     struct buf text = {0};
-    put(o, "  \"post_processor\": ");
-    if (!t->post) put_byte_level(o, "  ", true, false, true);
-    if (t->post && o->rc >= 0) o->rc = json_parse(&tree, t->post, strlen(t->post), "", o->err);
+    put(o, "  \"");
+    put(o, key);
+    put(o, "\": ");
+    if (!json) put(o, "null");
+    if (json && o->rc >= 0) o->rc = json_parse(&tree, json, strlen(json), "", o->err);
     if (tree && o->rc >= 0) o->rc = json_text(&text, tree, true, o->err);
     for (size_t i = 0; i < text.n && o->rc >= 0; i++) {
         if (text.v[i] == '\n' && i + 1 == text.n) break;
@@ -171,6 +173,16 @@ static void put_post(struct out *o, const struct tokenizer *t) {
     }
     cJSON_Delete(tree);
     buf_release(&text);
+    put(o, ",\n");
+}
+
+static void put_post(struct out *o, const struct tokenizer *t) {
+    if (t->post) {
+        put_kept(o, "post_processor", t->post);
+        return;
+    }
+    put(o, "  \"post_processor\": ");
+    put_byte_level(o, "  ", true, false, true);
     put(o, ",\n");
 }
 
@@ -211,9 +223,11 @@ static void put_model(struct out *o, const struct tokenizer *t) {
 
 static int write_tokenizer_json(const struct tokenizer *t, const char *dir, struct err *err) {
     struct out o = {.err = err};
-    put(&o, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
+    put(&o, "{\n  \"version\": \"1.0\",\n");
+    put_kept(&o, "truncation", t->truncation);
+    put_kept(&o, "padding", t->padding);
     put_added(&o, t);
-    put(&o, "  \"normalizer\": null,\n");
+    put_kept(&o, "normalizer", t->normalizer);
     put_pre_tokenizer(&o, t);
     put_post(&o, t);
     put(&o, "  \"decoder\": ");
@@ -289,50 +303,6 @@ static int write_tiktoken(const struct tokenizer *t, const char *dir, struct err
     return finish(&o, dir, "tokenizer.tiktoken");
 }
 
-/* ------------------------------------------------------------------ transformers' two files */
-
-static int put_member(cJSON *o, const char *key, const char *value) {
-    return cJSON_AddStringToObject(o, key, value) ? 0 : -1;
-}
-
-/* bos, eos and unk are <|endoftext|>, as for GPT-2; other specials are "additional". */
-static int write_configs(const struct tokenizer *t, const char *dir, struct err *err) {
-    cJSON *config = cJSON_CreateObject(), *map = cJSON_CreateObject(), *more = cJSON_CreateArray();
-    bool eot = tokenizer_eot(t) != TOKENIZER_NO_ID;
-    int bad = config && map && more ? 0 : -1;
-    bad |= put_member(config, "backend", "tokenizers");
-    if (eot) {
-        bad |= put_member(config, "bos_token", TOKENIZER_EOT) |
-               put_member(config, "eos_token", TOKENIZER_EOT);
-        bad |= put_member(map, "bos_token", TOKENIZER_EOT) |
-               put_member(map, "eos_token", TOKENIZER_EOT) |
-               put_member(map, "unk_token", TOKENIZER_EOT);
-    }
-    if (!bad && !cJSON_AddNumberToObject(config, "model_max_length", 1024)) bad = -1;
-    bad |= put_member(config, "tokenizer_class", "PreTrainedTokenizerFast");
-    if (eot) bad |= put_member(config, "unk_token", TOKENIZER_EOT);
-    for (uint32_t i = 0; i < t->n_specials && !bad; i++) {
-        const struct special *s = &t->specials[i];
-        if (s->special && strcmp(s->text, TOKENIZER_EOT) != 0 &&
-            !cJSON_AddItemToArray(more, cJSON_CreateString(s->text)))
-            bad = -1;
-    }
-    if (!bad && cJSON_GetArraySize(more)) {
-        bad = cJSON_AddItemToObject(map, "additional_special_tokens", more) ? 0 : -1;
-        if (!bad) more = NULL;
-    }
-    char *a = path_join(dir, "tokenizer_config.json"),
-         *b = path_join(dir, "special_tokens_map.json");
-    int rc = bad || !a || !b ? err_nomem(err, 1024) : json_save(a, config, true, err);
-    if (rc >= 0) rc = json_save(b, map, true, err);
-    free(a);
-    free(b);
-    cJSON_Delete(config);
-    cJSON_Delete(map);
-    cJSON_Delete(more);
-    return rc;
-}
-
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) {
     int rc = file_mkdirs(dir, err);
     if (rc >= 0) rc = write_vocab_json(t, dir, err);
@@ -344,7 +314,7 @@ int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) 
         rc = stale ? file_remove(stale, err) : err_nomem(err, strlen(dir));
         free(stale);
     }
-    if (rc >= 0) rc = write_configs(t, dir, err);
+    if (rc >= 0) rc = config_write(t, dir, err);
     return rc < 0 ? rc : write_tokenizer_json(t, dir, err);
 }
 

@@ -64,6 +64,44 @@ class Tokenize(unittest.TestCase):
                                   given=b"", rc=2))
         self.assertEqual(run("tokenize", "decode", "-t", TOK, "--skip-special", given=b"0 1\n"), b"")
 
+    def test_specials_are_refused(self):
+        given = b"x <|endoftext|> <pad>"
+        for more in ((), ("--allow-special", "<pad>")):
+            err = run("tokenize", "encode", "-t", TOK, "--refuse-special", *more, given=given, rc=3)
+            self.assertIn("byte 2: the text holds the special token <|endoftext|>", err)
+        run("tokenize", "encode", "-q", "-t", TOK, "--refuse-special", "--allow-special", "all",
+            given=given)
+        run("tokenize", "encode", "-q", "-t", TOK, "--refuse-special", "--allow-special",
+            "<pad>,<|endoftext|>", given=given)
+
+    def test_tokens_and_offsets(self):
+        out = json.loads(run("tokenize", "encode", "-q", "-t", TOK, "--ids", "tokens", "--offsets",
+                             "chars", given="self é <pad>".encode()))
+        self.assertEqual(out["tokens"][0], "self")
+        self.assertEqual((out["offsets"][0], out["offsets"][-1][1]), ([0, 4], 12))
+        bare = run("tokenize", "encode", "-q", "-t", TOK, "--ids", "tokens", given="self é <pad>".encode())
+        self.assertEqual(json.loads(bare), out["tokens"])
+        self.assertIn("--ids json", run("tokenize", "encode", "-t", TOK, "--offsets", "bytes", given=b"",
+                                        rc=2))
+
+    def test_bytes_that_are_no_text(self):
+        given = b"a\xff\xe2\x80b"
+        run("tokenize", "encode", "-q", "-t", TOK, "--format", "text", "-", given=given, rc=3)
+        for policy, want in (("keep", given), ("replace", given.decode(errors="replace").encode())):
+            ids = run("tokenize", "encode", "-q", "-t", TOK, "--format", "text", "--invalid-utf8",
+                      policy, "-", given=given)
+            self.assertEqual(run("tokenize", "decode", "-t", TOK, given=ids), want)
+
+    def test_pieces(self):
+        text = "I'm 42 é"
+        out = run("tokenize", "pieces", "-q", "--pattern", "gpt2", given=text.encode()).decode()
+        self.assertEqual(out, "0\t1\tI\n1\t3\t'm\n3\t6\t 42\n6\t8\t é\n\n")
+        out = json.loads(run("tokenize", "pieces", "-q", "-t", TOK, "--json", "--offsets", "bytes",
+                             given=text.encode()))
+        self.assertEqual([p["text"] for p in out["pieces"]], ["I", "'m", " 42", " é"])
+        self.assertEqual(out["pieces"][-1]["end"], 9)
+        self.assertIn("--pattern", run("tokenize", "pieces", "--pattern", "(", given=b"", rc=2))
+
     def test_bad_ids_are_located(self):
         for ids, line, words in (("text", "1 x", ":2: not an id"), ("text", "99999", "99999"),
                                  ("json", "1", "not a JSON array"), ("json", "[1 2]", "comma"),
@@ -82,6 +120,10 @@ class Tokenize(unittest.TestCase):
         self.assertEqual((info["size"], info["merges"], info["pattern"]), (365, 107, "gpt2"))
         self.assertEqual([s["text"] for s in info["specials"]], ["<|endoftext|>", "<pad>"])
         self.assertEqual(len(info["longest"]), 2)
+        self.assertEqual((info["normalizer"], info["model_max_length"]), (None, None))
+        self.assertEqual((info["byte_map"][32], info["byte_map"][10], len(info["byte_map"])),
+                         ("Ġ", "Ċ", 256))
+        self.assertIn("Ġ".encode(), run("tokenize", "info", "-t", TOK, "--bytes"))
         self.assertIn(b"365", run("tokenize", "info", "-t", TOK))
         run("tokenize", "info", "-t", "nowhere", rc=4)
 

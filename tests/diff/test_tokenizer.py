@@ -10,8 +10,8 @@ import tempfile
 import unittest
 
 try:
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-    from tokenizers import processors, trainers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+    from tokenizers import pre_tokenizers, processors, trainers
 except ImportError:
     other = os.environ.pop("LORY_PYTHON", None)
     if other:
@@ -26,7 +26,8 @@ CL100K = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
 BITS = ["def f(self):\n    return ", "    ", "\t", "\n", "\n\n", "\r\n", " ", "  ", "'s", "'LL", "don't",
         "1234567", "½Ⅻ٣", "été", "данные", "数据データ", "안녕", "e\u0301", "😀", "👩‍👩‍👧", "\u00a0", "\u3000",
         "\u2028", "\x85", "\x00", "\ufeff", "ſ", "İ", "==", "->", "-" * 70, "aaaa", "x" * 90, "_", EOT,
-        "<pad>", "<|endof", "<L>", "<R>", "WORD", "<b>"]
+        "<pad>", "<|endof", "<L>", "<R>", "WORD", "<b>", "e\u0323\u0301", "\u1100\u1161\u11a8", "가\u11a8", "\u0344",
+        "\u212b", "a\u0301\u0328\u0345", "\u0958", "\u09c7\u09be", "<e\u0301>", "<é>"]
 
 
 def texts(rng, n, longest):
@@ -35,8 +36,10 @@ def texts(rng, n, longest):
                     for _ in range(rng.randint(0, longest))) for _ in range(n)]
 
 
-def trained(rng, pre, vocab=700, **options):
+def trained(rng, pre, vocab=700, normalizer=None, **options):
     t = Tokenizer(models.BPE(**options))
+    if normalizer:
+        t.normalizer = normalizer
     t.pre_tokenizer = pre
     t.decoder = decoders.ByteLevel()
     t.train_from_iterator(texts(rng, 200, 60), trainers.BpeTrainer(
@@ -67,6 +70,21 @@ def kinds(rng):
     t.post_processor = processors.TemplateProcessing(
         single=f"{EOT} $A", pair=f"{EOT} $A $B", special_tokens=[(EOT, 0)])
     yield "added tokens", t
+    t = trained(rng, byte_level(add_prefix_space=True))
+    t.add_special_tokens([AddedToken("<L>", lstrip=True), AddedToken("<R>", rstrip=True)])
+    t.post_processor = processors.ByteLevel(trim_offsets=True)
+    yield "trimmed offsets", t
+    t = trained(rng, byte_level())
+    t.post_processor = processors.ByteLevel(trim_offsets=True, add_prefix_space=False)
+    yield "trimmed offsets, no prefix", t
+    t = trained(rng, split("isolated", False), normalizer=normalizers.NFC())
+    t.add_tokens([AddedToken("<é>", normalized=True), AddedToken("e\u0301", normalized=False),
+                  AddedToken("<L>", lstrip=True, normalized=True)])
+    yield "NFC", t
+    t = trained(rng, byte_level(add_prefix_space=True),
+                normalizer=normalizers.Sequence([normalizers.NFC()]))
+    t.post_processor = processors.ByteLevel(trim_offsets=True)
+    yield "NFC, prefix space", t
 
 
 def run(*args, given=None):
@@ -105,6 +123,51 @@ class Tokenizers(unittest.TestCase):
                 want = [t.encode(d, add_special_tokens=False).ids for d in docs]
                 self.compare(want, encoded("tokenizer.json", docs, "--allow-special", "all"), docs)
 
+    def test_tokens_and_places(self):
+        for name, t in kinds(self.rng):
+            with self.subTest(kind=name):
+                t.save("tokenizer.json")
+                docs = texts(self.rng, 300, 40) + ["", " ", "e\u0301", "\u0301", " <L> ", "数 <R>  x"]
+                want = [t.encode(d, add_special_tokens=False) for d in docs]
+                got = encoded("tokenizer.json", docs, "--allow-special", "all", "--offsets", "chars")
+                self.compare([{"ids": w.ids, "tokens": w.tokens,
+                               "offsets": [list(o) for o in w.offsets]} for w in want], got, docs)
+                self.compare([w.tokens for w in want],
+                             encoded("tokenizer.json", docs, "--allow-special", "all", "--ids",
+                                     "tokens"), docs)
+                for d, g in zip(docs, encoded("tokenizer.json", docs, "--allow-special", "all",
+                                              "--offsets", "bytes")):
+                    whole = t.encode(d, add_special_tokens=False).offsets
+                    at = [len(d[:i].encode()) for i in range(len(d) + 1)]
+                    self.assertEqual(g["offsets"], [[at[a], at[b]] for a, b in whole], repr(d))
+
+    def test_normal_form(self):
+        """NFC of every character, beside others, as HF's normalizer."""
+        t = trained(self.rng, byte_level(), normalizer=normalizers.NFC())
+        t.save("tokenizer.json")
+        chars = [chr(c) for c in range(0x30000) if not 0xd800 <= c < 0xe000 and
+                 (c < 0x3200 or c % 7 == 0 or 0xa000 <= c < 0xac00 or 0xf900 <= c < 0x1f000
+                  or c >= 0x2f800)]
+        docs = ["".join(pattern.format(c) for c in chars[i:i + 500]) for i in range(0, len(chars), 500)
+                for pattern in ("{} ", "a{}\u0323", "e\u0301{}\u0334", "\u1100{}\u11a8")]
+        self.compare([t.encode(d).ids for d in docs], encoded("tokenizer.json", docs), docs)
+
+    def test_training_after_a_normalizer(self):
+        t = trained(self.rng, byte_level(), normalizer=normalizers.NFC())
+        t.save("tokenizer.json")
+        docs = texts(self.rng, 150, 60)
+        with open("c.jsonl", "w") as f:
+            f.writelines(json.dumps({"text": d}) + "\n" for d in docs)
+        run("bpe-train", "c.jsonl", "--like", "tokenizer.json", "--vocab", 600, "-o", "tok", "-q")
+        t = Tokenizer(models.BPE()) # without the added tokens, as train_new_from_iterator() does
+        t.normalizer, t.pre_tokenizer = normalizers.NFC(), byte_level()
+        t.train_from_iterator(docs, trainers.BpeTrainer(
+            vocab_size=600, special_tokens=[EOT, "<pad>"], show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+        got = Tokenizer.from_file("tok/tokenizer.json")
+        self.assertEqual(got.get_vocab(), t.get_vocab())
+        self.assertEqual(json.loads(got.to_str())["normalizer"], {"type": "NFC"})
+
     def test_decoding(self):
         t = trained(self.rng, byte_level())
         t.save("tokenizer.json")
@@ -136,6 +199,37 @@ class Tokenizers(unittest.TestCase):
                 self.assertEqual(a.read(), b.read(), name)
         self.check_transformers(docs)
         self.check_tiktoken(docs)
+
+    def test_folders_of_transformers(self):
+        """What save_pretrained() writes opens with its settings; what comes out of Lory opens there."""
+        try:
+            import transformers
+        except ImportError:
+            return
+        t = trained(self.rng, byte_level())
+        fast = transformers.PreTrainedTokenizerFast(
+            tokenizer_object=t, eos_token=EOT, pad_token="<pad>", model_max_length=77,
+            padding_side="left", truncation_side="left")
+        fast.add_special_tokens({"additional_special_tokens": ["<L>"]})
+        fast.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+        fast.save_pretrained("hf")
+        info = json.loads(run("tokenize", "info", "--json", "-t", "hf"))
+        self.assertEqual(
+            [info[k] for k in ("model_max_length", "padding_side", "truncation_side", "eos_token",
+                               "pad_token", "chat_template")],
+            [77, "left", "left", EOT, "<pad>", fast.chat_template])
+        docs = texts(self.rng, 100, 40)
+        with open("c.jsonl", "w") as f:
+            f.writelines(json.dumps({"text": d}) + "\n" for d in docs)
+        run("shard", "c.jsonl", "-t", "hf", "--seq-len", 8, "-o", "shards", "-q")
+        run("bpe-train", "c.jsonl", "--like", "hf", "--vocab", 500, "-o", "new", "-q")
+        for folder in ("shards/tokenizer", "new"):
+            again = transformers.AutoTokenizer.from_pretrained(folder)
+            self.assertEqual((again.model_max_length, again.padding_side, again.truncation_side,
+                              again.pad_token, again.chat_template),
+                             (77, "left", "left", "<pad>", fast.chat_template), folder)
+            self.compare([again(d, add_special_tokens=False)["input_ids"] for d in docs],
+                         encoded(folder, docs, "--allow-special", "all"), docs)
 
     def check_transformers(self, docs):
         try:

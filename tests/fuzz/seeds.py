@@ -70,6 +70,12 @@ def tokenizers():
     lines = [base64.b64encode(r) + b" %d\n" % i for i, r in enumerate(ranks)]
     put("tiktoken", "bytes", b"".join(lines))
     put("tiktoken", "gap", b"YQ== 0\nYg== 1\n\nYWI= 7\r\n")
+    five = {"backend": "tokenizers", "bos_token": "<s>", "model_max_length": 77, "padding_side": "left"}
+    put("tokenizer_config", "five", json.dumps(five), "", "{{ messages }}")
+    four = {"added_tokens_decoder": {"3": {"content": "<s>", "special": True}}, "clean_up_tokenization_spaces": False,
+            "chat_template": [{"name": "default", "template": "x"}], "eos_token": {"content": "<s>"},
+            "model_max_length": 10 ** 30, "truncation_side": "right"}
+    put("tokenizer_config", "four", json.dumps(four), json.dumps({"pad_token": "<s>"}), "")
     put("counts", "plain", "3\tab\n5\t\\x20the\n1\t\\x0a\n")
     put("counts", "large", "3000000000\tabab\n4611686018427387903\tc\n2\tab\n2\tab\n")
 

@@ -276,7 +276,12 @@ static const struct {
     {MODEL("{\"a\":0}", "[7]"), "an array"},
     {MODEL("{\"a\":0}", "{}"), "an array"},
     /* what would give other ids than HF's */
-    {WITH("\"normalizer\":{\"type\":\"NFC\"}"), "normalizer \"NFC\""},
+    {WITH("\"normalizer\":{\"type\":\"NFD\"}"), "normalizer \"NFD\""},
+    {WITH("\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},"
+          "{\"type\":\"Lowercase\"}]}"),
+     "normalizer \"Lowercase\""},
+    {WITH("\"normalizer\":7"), "normalizer"},
+    {WITH("\"truncation\":7"), "truncation"},
     {WITH("\"decoder\":{\"type\":\"Metaspace\"}"), "decoder \"Metaspace\""},
     {OF_MODEL("\"dropout\":0.1"), "dropout"},
     {OF_MODEL("\"byte_fallback\":true"), "byte_fallback"},

@@ -1,0 +1,182 @@
+/* tokenizer_config.json, special_tokens_map.json and chat_template.jinja: as transformers 4 and 5
+ * write them they are read, kept and written again; what contradicts the vocabulary is refused. */
+#include "tests/unit/tokenizer/encode_help.h"
+
+#define HF GOLDEN "/tok-hf"
+
+static void copy(const char *dir, const char *name) {
+    struct buf b = {0};
+    struct err e = {0};
+    check_ok(file_mkdirs(dir, &e), &e);
+    check_ok(file_read(in(HF, name), 1 << 20, &b, &e), &e);
+    check_ok(file_write(in(dir, name), b.v, b.n, &e), &e);
+    buf_release(&b);
+}
+
+static void put(const char *dir, const char *name, const char *text) {
+    struct err e = {0};
+    check_ok(file_write(in(dir, name), text, strlen(text), &e), &e);
+}
+
+static struct tokenizer *opened(const char *path) {
+    struct tokenizer *t = NULL;
+    struct err e = {0};
+    check_ok(tokenizer_open(&t, path, NULL, &e), &e);
+    return t;
+}
+
+static void same_file(const char *a, const char *b) {
+    struct buf x = {0}, y = {0};
+    struct err e = {0};
+    check_ok(file_read(a, 1 << 24, &x, &e), &e);
+    check_ok(file_read(b, 1 << 24, &y, &e), &e);
+    assert_string_equal(buf_cstr(&x), buf_cstr(&y));
+    buf_release(&x);
+    buf_release(&y);
+}
+
+/* As transformers 4 writes them: 1e30 is no limit, tokens are objects in the map. */
+static const char v4[] = "{\n  \"added_tokens_decoder\": {\n    \"0\": {\n"
+                         "      \"content\": \"<|endoftext|>\",\n"
+                         "      \"normalized\": true,\n      \"special\": true\n    }\n  },\n"
+                         "  \"chat_template\": [\n    {\n      \"name\": \"tools\",\n"
+                         "      \"template\": \"{{ tools }}\"\n    },\n"
+                         "    {\n      \"name\": \"default\",\n"
+                         "      \"template\": \"{{ messages }}\"\n    }\n  ],\n"
+                         "  \"eos_token\": \"<|endoftext|>\",\n"
+                         "  \"model_max_length\": 1000000000000000019884624838656,\n"
+                         "  \"padding_side\": \"left\",\n"
+                         "  \"tokenizer_class\": \"GPT2Tokenizer\"\n}\n";
+#define MAP "{\n  \"pad_token\": {\n    \"content\": \"<pad>\",\n    \"lstrip\": false\n  }\n}\n"
+
+static void version_4_is_kept(void **state) {
+    copy(*state, "tokenizer.json");
+    put(*state, "tokenizer_config.json", v4);
+    put(*state, "special_tokens_map.json", MAP);
+    struct tokenizer *t = opened(*state);
+    const struct tokenizer_settings *s = tokenizer_settings(t);
+    struct err e = {0};
+    assert_true(s->model_max_length == UINT64_MAX);
+    assert_string_equal(s->padding_side, "left");
+    assert_null(s->truncation_side);
+    assert_string_equal(s->chat_template, "{{ messages }}");
+    assert_string_equal(s->eos, "<|endoftext|>");
+    assert_string_equal(s->pad, "<pad>");
+    assert_string_equal(s->tokenizer_class, "GPT2Tokenizer");
+    check_ok(tokenizer_save(t, in(*state, "saved"), &e), &e);
+    same_file(in(*state, "tokenizer_config.json"), in(*state, "saved/tokenizer_config.json"));
+    same_file(in(*state, "special_tokens_map.json"), in(*state, "saved/special_tokens_map.json"));
+    tokenizer_free(t);
+}
+
+/* Version 5: no map, the template in a file of its own. */
+static void version_5_is_kept(void **state) {
+    copy(*state, "tokenizer.json");
+    put(*state, "tokenizer_config.json",
+        "{\n  \"backend\": \"tokenizers\",\n  \"model_max_length\": 77,\n  \"truncation_side\": "
+        "\"right\"\n}\n");
+    put(*state, "chat_template.jinja", "{{ x }}\n");
+    struct tokenizer *t = opened(in(*state, "tokenizer.json"));
+    const struct tokenizer_settings *s = tokenizer_settings(t);
+    struct err e = {0};
+    assert_int_equal(s->model_max_length, 77);
+    assert_string_equal(s->chat_template, "{{ x }}\n");
+    check_ok(tokenizer_save(t, in(*state, "saved"), &e), &e);
+    same_file(in(*state, "chat_template.jinja"), in(*state, "saved/chat_template.jinja"));
+    same_file(in(*state, "tokenizer_config.json"), in(*state, "saved/tokenizer_config.json"));
+    assert_int_equal(file_kind(in(*state, "saved/special_tokens_map.json")), FILE_NONE);
+    tokenizer_free(t);
+}
+
+/* truncation and padding of tokenizer.json belong to a call; they come back as they were. */
+static void truncation_is_kept(void **state) {
+    struct buf text = {0};
+    struct err e = {0};
+    check_ok(file_read(HF "/tokenizer.json", 1 << 20, &text, &e), &e);
+    static const char from[] = "\"truncation\": null,\n  \"padding\": null",
+                      to[] = "\"truncation\": {\n    \"direction\": \"Left\",\n    "
+                             "\"max_length\": 5\n  },\n  \"padding\": null";
+    char *at = strstr(buf_cstr(&text), from);
+    assert_non_null(at);
+    struct buf changed = {0};
+    buf_append(&changed, text.v, (size_t)(at - text.v), NULL);
+    buf_str(&changed, to, NULL);
+    buf_str(&changed, at + strlen(from), NULL);
+    put(*state, "tokenizer.json", buf_cstr(&changed));
+    struct tokenizer *t = opened(*state);
+    check_ok(tokenizer_save(t, in(*state, "saved"), &e), &e);
+    same_file(in(*state, "tokenizer.json"), in(*state, "saved/tokenizer.json"));
+    tokenizer_free(t);
+    buf_release(&text);
+    buf_release(&changed);
+}
+
+/* GPT-2's slow tokenizer: flags and tokens beyond vocab.json stand in the configuration. */
+static void plain_files_take_their_specials_from_the_config(void **state) {
+    const struct special *s;
+    copy(*state, "vocab.json");
+    copy(*state, "merges.txt");
+    put(*state, "tokenizer_config.json",
+        "{\"add_prefix_space\":true,\"added_tokens_decoder\":{\"1\":{\"content\":\"<pad>\","
+        "\"lstrip\":true,\"special\":true},\"365\":{\"content\":\"<new>\",\"special\":false}}}");
+    struct tokenizer *t = opened(*state);
+    assert_int_equal(tokenizer_specials(t, &s), 3);
+    assert_true(s[1].lstrip && s[1].special && !s[1].normalized);
+    assert_string_equal(s[2].text, "<new>");
+    assert_true(s[2].id == 365 && !s[2].special && t->prefix_space);
+    tokenizer_free(t);
+    unlink(in(*state, "tokenizer_config.json"));
+    put(*state, "added_tokens.json", "{\"<old>\": 365}");
+    t = opened(in(*state, "vocab.json"));
+    assert_int_equal(tokenizer_find(t, "<old>", 5), 365);
+    tokenizer_free(t);
+}
+
+static const struct {
+    const char *name, *json, *words;
+} hostile[] = {
+    {"tokenizer_config.json", "", "too early"},
+    {"tokenizer_config.json", "[]", "no JSON object"},
+    {"tokenizer_config.json", "{\"model_max_length\":-1}", "model_max_length"},
+    {"tokenizer_config.json", "{\"model_max_length\":0.5}", "model_max_length"},
+    {"tokenizer_config.json", "{\"model_max_length\":\"8\"}", "model_max_length"},
+    {"tokenizer_config.json", "{\"padding_side\":\"up\"}", "padding_side"},
+    {"tokenizer_config.json", "{\"truncation_side\":7}", "truncation_side"},
+    {"tokenizer_config.json", "{\"eos_token\":7}", "eos_token"},
+    {"tokenizer_config.json", "{\"eos_token\":{\"content\":[]}}", "eos_token"},
+    {"tokenizer_config.json", "{\"chat_template\":7}", "chat_template"},
+    {"tokenizer_config.json", "{\"chat_template\":[{\"name\":\"x\"}]}", "chat_template"},
+    {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"x\":{\"content\":\"y\"}}}", "no id"},
+    {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"0\":7}}", "no id"},
+    {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"0\":{\"content\":\"<pad>\"}}}",
+     "has id 1 in the vocabulary, not 0"},
+    {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"9\":{\"content\":\"<no>\"}}}",
+     "no token \"<no>\""},
+    {"special_tokens_map.json", "{\"pad_token\":[]}", "pad_token"},
+    {"special_tokens_map.json", "{\"a\":1,\"a\":2}", "special_tokens_map.json"},
+};
+
+static void hostile_configs_are_refused(void **state) {
+    copy(*state, "tokenizer.json");
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+        struct tokenizer *t;
+        struct err e = {0};
+        put(*state, hostile[i].name, hostile[i].json);
+        check_fails(tokenizer_open(&t, *state, NULL, &e), ERR_CORRUPT, &e, hostile[i].words);
+        if (!strstr(e.msg, *state)) fail_msg("the path is missing: %s", e.msg);
+        unlink(in(*state, hostile[i].name));
+    }
+}
+
+#define FOLDER_TEST(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        FOLDER_TEST(version_4_is_kept),
+        FOLDER_TEST(version_5_is_kept),
+        FOLDER_TEST(truncation_is_kept),
+        FOLDER_TEST(plain_files_take_their_specials_from_the_config),
+        FOLDER_TEST(hostile_configs_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

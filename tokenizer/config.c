@@ -1,0 +1,272 @@
+/* What stands beside a tokenizer and says how it is used:
+ *
+ *   tokenizer_config.json      model_max_length, sides, chat_template, bos_token …; transformers 4
+ *                              also states every added token (added_tokens_decoder)
+ *   special_tokens_map.json    bos_token … once more (transformers 4; 5 has no such file)
+ *   chat_template.jinja        the template, where it is not in the first
+ *
+ * All of it is kept as it was and written again; nothing of it changes ids. A token is a string, or
+ * an object with the string as "content". */
+#include <stdlib.h>
+#include "base/file.h"
+#include "base/json.h"
+#include "tokenizer/vocab.h"
+
+#define CONFIG "tokenizer_config.json"
+#define MAP    "special_tokens_map.json"
+#define CHAT   "chat_template.jinja"
+
+enum { CONFIG_MAX = 1 << 26 };
+
+/* ------------------------------------------------------------------ reading */
+
+static int load(const char *folder, const char *name, cJSON **ret, struct err *err) {
+    struct buf text = {0};
+    char *path = path_join(folder, name);
+    int rc = path ? 0 : err_nomem(err, strlen(folder));
+    if (rc >= 0 && file_kind(path) == FILE_REGULAR) {
+        rc = file_read(path, CONFIG_MAX, &text, err);
+        if (rc >= 0) rc = json_parse(ret, text.v, text.n, path, err);
+        if (rc >= 0 && !cJSON_IsObject(*ret))
+            rc = err_set(err, ERR_CORRUPT, "%s: is no JSON object", path);
+    }
+    free(path);
+    buf_release(&text);
+    return rc;
+}
+
+static int load_chat(const char *folder, char **ret, struct err *err) {
+    struct buf text = {0};
+    char *path = path_join(folder, CHAT);
+    int rc = path ? 0 : err_nomem(err, strlen(folder));
+    if (rc >= 0 && file_kind(path) == FILE_REGULAR) {
+        rc = file_read(path, CONFIG_MAX, &text, err);
+        if (rc >= 0 && memchr(text.v ? text.v : "", 0, text.n))
+            rc = err_set(err, ERR_CORRUPT, "%s: holds a NUL byte", path);
+        if (rc >= 0 && !buf_cstr(&text)) rc = err_nomem(err, text.n);
+    }
+    if (rc >= 0)
+        *ret = text.v;
+    else
+        buf_release(&text);
+    free(path);
+    return rc;
+}
+
+static int wrong(const char *key, const char *what, struct err *err) {
+    return err_set(err, ERR_CORRUPT, "\"%s\" %s", key, what);
+}
+
+/* A special token by its role; *ret stays where there is none. */
+static int role(const cJSON *tree, const char *key, const char **ret, struct err *err) {
+    const cJSON *o = json_get(tree, key);
+    if (cJSON_IsObject(o))
+        o = json_get(o, "content");
+    else if (!o || cJSON_IsNull(o))
+        return 0;
+    if (!cJSON_IsString(o)) return wrong(key, "is neither a token nor an object with one", err);
+    *ret = o->valuestring;
+    return 0;
+}
+
+static int roles(const cJSON *tree, struct tokenizer_settings *s, struct err *err) {
+    int rc = role(tree, "bos_token", &s->bos, err);
+    if (rc >= 0) rc = role(tree, "eos_token", &s->eos, err);
+    if (rc >= 0) rc = role(tree, "unk_token", &s->unk, err);
+    return rc < 0 ? rc : role(tree, "pad_token", &s->pad, err);
+}
+
+static int side(const cJSON *tree, const char *key, const char **ret, struct err *err) {
+    int rc = json_str(tree, key, ret, CONFIG, err);
+    if (rc >= 0 && *ret && strcmp(*ret, "left") != 0 && strcmp(*ret, "right") != 0)
+        return wrong(key, "is neither \"left\" nor \"right\"", err);
+    return rc;
+}
+
+/* transformers writes 1e30 where there is no limit. */
+static int max_length(const cJSON *tree, uint64_t *ret, struct err *err) {
+    double x = -1;
+    int rc = json_f64(tree, "model_max_length", &x, CONFIG, err);
+    *ret = UINT64_MAX;
+    if (rc < 0 || !json_get(tree, "model_max_length") || x >= 1e18) return rc;
+    if (x < 0 || x != (double)(uint64_t)x)
+        return wrong("model_max_length", "is no number of tokens", err);
+    *ret = (uint64_t)x;
+    return 0;
+}
+
+/* A string, or [{"name": …, "template": …}, …]. */
+static int chat_template(const cJSON *tree, const char **ret, struct err *err) {
+    const cJSON *o = json_get(tree, "chat_template"), *one;
+    if (!o || cJSON_IsNull(o)) return 0;
+    if (cJSON_IsString(o)) *ret = o->valuestring;
+    if (cJSON_IsString(o)) return 0;
+    cJSON_ArrayForEach(one, o) {
+        const cJSON *name = json_get(one, "name"), *text = json_get(one, "template");
+        if (!cJSON_IsString(name) || !cJSON_IsString(text))
+            return wrong("chat_template", "holds one without a name or a template", err);
+        if (!*ret || strcmp(name->valuestring, "default") == 0) *ret = text->valuestring;
+    }
+    return cJSON_IsArray(o) ? 0 : wrong("chat_template", "is neither text nor a list", err);
+}
+
+/* The settings that the trees state; the first of the two files that speaks decides. */
+static int settle(struct config *c, struct err *err) {
+    struct tokenizer_settings *s = &c->said;
+    *s = (struct tokenizer_settings){.model_max_length = UINT64_MAX};
+    int rc = c->map ? roles(c->map, s, err) : 0;
+    if (rc < 0) return err_prefix(err, MAP);
+    if (c->config) {
+        rc = roles(c->config, s, err);
+        if (rc >= 0) rc = max_length(c->config, &s->model_max_length, err);
+        if (rc >= 0) rc = side(c->config, "padding_side", &s->padding_side, err);
+        if (rc >= 0) rc = side(c->config, "truncation_side", &s->truncation_side, err);
+        if (rc >= 0) rc = chat_template(c->config, &s->chat_template, err);
+        if (rc >= 0) rc = json_str(c->config, "tokenizer_class", &s->tokenizer_class, "", err);
+        if (rc < 0) return err_prefix(err, CONFIG);
+    }
+    if (c->chat) s->chat_template = c->chat;
+    return 0;
+}
+
+int config_read(struct config *c, const char *folder, struct err *err) {
+    int rc = load(folder, CONFIG, &c->config, err);
+    if (rc >= 0) rc = load(folder, MAP, &c->map, err);
+    if (rc >= 0) rc = load_chat(folder, &c->chat, err);
+    if (rc < 0) return rc;
+    rc = settle(c, err);
+    return rc < 0 ? err_prefix(err, "%s", folder) : 0;
+}
+
+void config_release(struct config *c) {
+    cJSON_Delete(c->config);
+    cJSON_Delete(c->map);
+    free(c->chat);
+    memset(c, 0, sizeof *c);
+}
+
+/* AutoTokenizer would add a token that the vocabulary lacks, or give a known text a second id: the
+ * two files would mean two tokenizers. */
+int config_check(const struct tokenizer *t, const char *folder, struct err *err) {
+    const cJSON *o, *added = json_get(t->config.config, "added_tokens_decoder");
+    cJSON_ArrayForEach(o, added) {
+        const cJSON *text = json_get(o, "content");
+        char *end;
+        unsigned long id = strtoul(o->string, &end, 10);
+        if (!cJSON_IsString(text) || *end || end == o->string)
+            return err_set(err, ERR_CORRUPT,
+                           "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" is no id with a token",
+                           folder, o->string);
+        uint32_t found = tokenizer_find(t, text->valuestring, strlen(text->valuestring));
+        if (found == id) continue;
+        return found == TOKENIZER_NO_ID
+                   ? err_set(err, ERR_CORRUPT,
+                             "%s/" CONFIG ": added_tokens_decoder: the vocabulary has no token "
+                             "\"%.60s\"",
+                             folder, text->valuestring)
+                   : err_set(err, ERR_CORRUPT,
+                             "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" has id %u in the "
+                             "vocabulary, not %lu",
+                             folder, text->valuestring, found, id);
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ after another tokenizer */
+
+/* Drops members whose token is not in t. */
+static void drop_strangers(const struct tokenizer *t, cJSON *tree) {
+    static const char *const keys[] = {"bos_token", "eos_token", "unk_token", "pad_token",
+                                       "sep_token", "cls_token", "mask_token"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *text = NULL;
+        if (role(tree, keys[i], &text, NULL) < 0 || !text) continue;
+        if (tokenizer_find(t, text, strlen(text)) == TOKENIZER_NO_ID)
+            cJSON_DeleteItemFromObjectCaseSensitive(tree, keys[i]);
+    }
+    static const char *const ids[] = {"added_tokens_decoder", "additional_special_tokens",
+                                      "extra_special_tokens", "name_or_path"};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        cJSON_DeleteItemFromObjectCaseSensitive(tree, ids[i]);
+}
+
+int config_like(struct tokenizer *t, const struct config *like, struct err *err) {
+    struct config *c = &t->config;
+    if (!like->config) return 0; /* the defaults are made for the new tokens */
+    c->config = cJSON_Duplicate(like->config, true);
+    if (like->map) c->map = cJSON_Duplicate(like->map, true);
+    if (like->chat) c->chat = strdup(like->chat);
+    if (!c->config || (like->map && !c->map) || (like->chat && !c->chat))
+        return err_nomem(err, 1024);
+    drop_strangers(t, c->config);
+    if (c->map) drop_strangers(t, c->map);
+    return settle(c, err);
+}
+
+/* ------------------------------------------------------------------ writing */
+
+static int member(cJSON *o, const char *key, const char *value) {
+    return cJSON_AddStringToObject(o, key, value) ? 0 : -1;
+}
+
+/* bos, eos and unk are <|endoftext|>, as for GPT-2. */
+static cJSON *default_config(const struct tokenizer *t) {
+    cJSON *o = cJSON_CreateObject();
+    bool eot = tokenizer_eot(t) != TOKENIZER_NO_ID;
+    int bad = o ? member(o, "backend", "tokenizers") : -1;
+    if (eot && !bad)
+        bad = member(o, "bos_token", TOKENIZER_EOT) | member(o, "eos_token", TOKENIZER_EOT);
+    if (!bad && !cJSON_AddNumberToObject(o, "model_max_length", 1024)) bad = -1;
+    if (!bad) bad = member(o, "tokenizer_class", "PreTrainedTokenizerFast");
+    if (eot && !bad) bad = member(o, "unk_token", TOKENIZER_EOT);
+    if (!bad) return o;
+    cJSON_Delete(o);
+    return NULL;
+}
+
+/* The specials without a role are "additional". */
+static cJSON *default_map(const struct tokenizer *t) {
+    cJSON *map = cJSON_CreateObject(), *more = cJSON_CreateArray();
+    int bad = map && more ? 0 : -1;
+    if (!bad && tokenizer_eot(t) != TOKENIZER_NO_ID)
+        bad = member(map, "bos_token", TOKENIZER_EOT) | member(map, "eos_token", TOKENIZER_EOT) |
+              member(map, "unk_token", TOKENIZER_EOT);
+    for (uint32_t i = 0; i < t->n_specials && !bad; i++) {
+        const struct special *s = &t->specials[i];
+        if (s->special && strcmp(s->text, TOKENIZER_EOT) != 0 &&
+            !cJSON_AddItemToArray(more, cJSON_CreateString(s->text)))
+            bad = -1;
+    }
+    if (!bad && cJSON_GetArraySize(more)) {
+        bad = cJSON_AddItemToObject(map, "additional_special_tokens", more) ? 0 : -1;
+        if (!bad) more = NULL;
+    }
+    cJSON_Delete(more);
+    if (!bad) return map;
+    cJSON_Delete(map);
+    return NULL;
+}
+
+/* `made` is owned here. */
+static int write_tree(const char *dir, const char *name, const cJSON *kept, cJSON *made,
+                      struct err *err) {
+    char *path = path_join(dir, name);
+    const cJSON *tree = kept ? kept : made;
+    int rc = path && tree ? json_save(path, tree, true, err) : err_nomem(err, 1024);
+    free(path);
+    cJSON_Delete(made);
+    return rc;
+}
+
+int config_write(const struct tokenizer *t, const char *dir, struct err *err) {
+    const struct config *c = &t->config;
+    int rc = write_tree(dir, CONFIG, c->config, c->config ? NULL : default_config(t), err);
+    /* transformers 5 writes no map: where it was so, bos_token … stand in the configuration. */
+    if (rc >= 0 && (c->map || !c->config))
+        rc = write_tree(dir, MAP, c->map, c->map ? NULL : default_map(t), err);
+    if (rc < 0 || !c->chat) return rc;
+    char *path = path_join(dir, CHAT);
+    rc = path ? file_write(path, c->chat, strlen(c->chat), err) : err_nomem(err, strlen(dir));
+    free(path);
+    return rc;
+}

@@ -1,0 +1,267 @@
+/* tokenize encode: text into ids, token strings, and where they stand. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/json.h"
+#include "base/signals.h"
+#include "tools/input.h"
+#include "tools/tokenize.h"
+
+struct worker { /* one per thread */
+    struct encoder *encoder;
+    struct u32s ids, places;
+    struct buf out; /* of the batch at hand */
+    struct buf spelt, valid;
+};
+
+struct encoding {
+    struct tokenizer *t;
+    enum tokenizer_special allow;
+    const char *ids, *offsets;
+    bool places; /* --offsets other than none */
+    enum tokenizer_invalid invalid;
+    bool refuse; /* special tokens that are not allowed */
+    struct docs *docs;
+    const struct source_list *list;
+    struct worker *workers;
+    struct outfile *file;
+    const struct log *log;
+};
+
+static int put_number(struct buf *out, uint32_t x, struct err *err) {
+    char digits[10];
+    size_t n = sizeof digits;
+    do digits[--n] = (char)('0' + x % 10);
+    while ((x /= 10) != 0);
+    return buf_append(out, digits + n, sizeof digits - n, err);
+}
+
+static int put_numbers(struct buf *out, const struct u32s *v, bool json, struct err *err) {
+    int rc = buf_reserve(out, v->n * 7 + 3, err);
+    if (json && rc >= 0) rc = buf_char(out, '[', err);
+    for (size_t i = 0; i < v->n && rc >= 0; i++) {
+        if (i) rc = buf_char(out, json ? ',' : ' ', err);
+        if (rc >= 0) rc = put_number(out, v->v[i], err);
+    }
+    return rc >= 0 && json ? buf_char(out, ']', err) : rc;
+}
+
+static int put_raw(struct buf *out, const struct u32s *ids, size_t bytes, struct err *err) {
+    int rc = buf_reserve(out, ids->n * bytes, err);
+    for (size_t i = 0; i < ids->n && rc >= 0; i++)
+        for (size_t b = 0; b < bytes; b++) out->v[out->n++] = (char)(ids->v[i] >> 8 * b);
+    return rc;
+}
+
+/* HF's token strings: as vocab.json spells them; a special as the text it was found as, with the
+ * blanks it swallowed. Places are still whole. */
+static int put_tokens(struct encoding *e, struct worker *w, const char *text, struct err *err) {
+    const struct special *s;
+    uint32_t n = tokenizer_specials(e->t, &s);
+    int rc = buf_char(&w->out, '[', err);
+    for (size_t i = 0; i < w->ids.n && rc >= 0; i++) {
+        uint32_t id = w->ids.v[i], k = 0;
+        while (k < n && s[k].id != id) k++;
+        w->spelt.n = 0;
+        bool wide = k < n && (s[k].lstrip || s[k].rstrip) && e->allow != TOKENIZER_SPECIAL_NONE;
+        rc = wide ? buf_append(&w->spelt, text + w->places.v[2 * i],
+                               w->places.v[2 * i + 1] - w->places.v[2 * i], err)
+                  : tokenizer_spell(e->t, id, &w->spelt, err);
+        if (rc >= 0 && i) rc = buf_char(&w->out, ',', err);
+        if (rc >= 0) rc = json_quote(&w->out, w->spelt.v, w->spelt.n, err);
+    }
+    return rc < 0 ? rc : buf_char(&w->out, ']', err);
+}
+
+static int put_places(struct worker *w, struct err *err) {
+    int rc = buf_char(&w->out, '[', err);
+    for (size_t i = 0; i < w->places.n && rc >= 0; i++) {
+        rc = buf_str(&w->out, i % 2 ? "," : i ? ",[" : "[", err);
+        if (rc >= 0) rc = put_number(&w->out, w->places.v[i], err);
+        if (rc >= 0 && i % 2) rc = buf_char(&w->out, ']', err);
+    }
+    return rc < 0 ? rc : buf_char(&w->out, ']', err);
+}
+
+/* {"ids": …, "tokens": …, "offsets": …} */
+static int put_all(struct encoding *e, struct worker *w, const char *text, size_t n,
+                   struct err *err) {
+    int rc = buf_str(&w->out, "{\"ids\":", err);
+    if (rc >= 0) rc = put_numbers(&w->out, &w->ids, true, err);
+    if (rc >= 0) rc = buf_str(&w->out, ",\"tokens\":", err);
+    if (rc >= 0) rc = put_tokens(e, w, text, err);
+    places_trim(e->t, text, w->ids.v, w->ids.n, w->places.v);
+    if (!strcmp(e->offsets, "chars")) places_in_chars(text, n, w->places.v, w->places.n);
+    if (rc >= 0) rc = buf_str(&w->out, ",\"offsets\":", err);
+    if (rc >= 0) rc = put_places(w, err);
+    return rc < 0 ? rc : buf_char(&w->out, '}', err);
+}
+
+/* One document as --ids says. */
+static int put_document(struct encoding *e, struct worker *w, const char *text, size_t n,
+                        struct err *err) {
+    bool json = !strcmp(e->ids, "json");
+    if (!strcmp(e->ids, "u16")) return put_raw(&w->out, &w->ids, 2, err);
+    if (!strcmp(e->ids, "u32")) return put_raw(&w->out, &w->ids, 4, err);
+    int rc = strcmp(e->offsets, "none")  ? put_all(e, w, text, n, err)
+             : !strcmp(e->ids, "tokens") ? put_tokens(e, w, text, err)
+                                         : put_numbers(&w->out, &w->ids, json, err);
+    return rc < 0 ? rc : buf_char(&w->out, '\n', err);
+}
+
+static int encode_document(struct encoding *e, struct worker *w, const struct doc *doc,
+                           struct err *err) {
+    const char *text;
+    size_t n;
+    w->ids.n = w->places.n = 0;
+    int rc = tokenizer_valid(doc->text, doc->n, e->invalid, &w->valid, &text, &n, err);
+    if (rc >= 0)
+        rc = encode_places(w->encoder, text, n, e->allow, &w->ids, e->places ? &w->places : NULL,
+                           err);
+    return rc < 0 ? rc : put_document(e, w, text, n, err);
+}
+
+static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct encoding *e = ctx;
+    struct worker *w = &e->workers[thread];
+    w->out.n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        int rc = encode_document(e, w, &b->v[i], err);
+        if (rc < 0)
+            return err_prefix(err, "%s:%llu", e->list->v[b->file].name,
+                              (unsigned long long)b->v[i].line_no);
+    }
+    return 0;
+}
+
+static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct encoding *e = ctx;
+    struct worker *w = &e->workers[thread];
+    struct docs_totals now;
+    (void)b;
+    docs_totals(e->docs, &now);
+    log_progress(e->log,
+                 &(struct progress){"encoding", now.stored_bytes, now.stored_total, "B", NULL});
+    if (signals_stop()) return err_set(err, ERR_STOPPED, "interrupted");
+    return outfile_write(e->file, w->out.v, w->out.n, err);
+}
+
+/* --allow-special: all, none, or texts separated by commas. */
+static int allow(struct encoding *e, const char *what, int threads, struct err *err) {
+    struct strs texts = {0};
+    char *copy = strdup(what), *save = NULL;
+    int rc = copy ? 0 : err_nomem(err, strlen(what));
+    e->allow = !strcmp(what, "all")    ? TOKENIZER_SPECIAL_ALL
+               : !strcmp(what, "none") ? TOKENIZER_SPECIAL_NONE
+                                       : TOKENIZER_SPECIAL_LIST;
+    for (char *s = rc < 0 ? NULL : strtok_r(copy, ",", &save); s && rc >= 0;
+         s = strtok_r(NULL, ",", &save))
+        rc = strs_push(&texts, s, err);
+    for (int i = 0; i < threads && rc >= 0 && e->allow == TOKENIZER_SPECIAL_LIST; i++)
+        rc = encoder_allow(e->workers[i].encoder, (const char *const *)texts.v, texts.n, err);
+    if (rc == ERR_USAGE) err_prefix(err, "--allow-special");
+    strs_release(&texts);
+    free(copy);
+    return rc;
+}
+
+static int make_workers(struct encoding *e, int threads, struct err *err) {
+    int rc = 0;
+    e->workers = mem_array((size_t)threads, sizeof *e->workers);
+    if (!e->workers) return err_nomem(err, (uint64_t)threads * sizeof *e->workers);
+    for (int i = 0; i < threads && rc >= 0; i++)
+        if ((rc = encoder_new(&e->workers[i].encoder, e->t, err)) >= 0)
+            encoder_refuse_special(e->workers[i].encoder, e->refuse);
+    return rc;
+}
+
+static void free_workers(struct encoding *e, int threads) {
+    for (int i = 0; i < threads && e->workers; i++) {
+        encoder_free(e->workers[i].encoder);
+        u32s_release(&e->workers[i].ids);
+        u32s_release(&e->workers[i].places);
+        buf_release(&e->workers[i].out);
+        buf_release(&e->workers[i].spelt);
+        buf_release(&e->workers[i].valid);
+    }
+    free(e->workers);
+}
+
+static int encode_all(struct encoding *e, struct input *in, const char *tok, const char *special,
+                      const char *output, struct tool *t) {
+    int threads = tool_threads(t);
+    bool offsets = strcmp(e->offsets, "none") != 0, tokens = !strcmp(e->ids, "tokens");
+    if (offsets && !tokens && strcmp(e->ids, "json") != 0)
+        return err_set(&t->err, ERR_USAGE, "--offsets needs --ids json or --ids tokens");
+    e->places = offsets || tokens;
+    int rc = tokenizer_open(&e->t, tok, NULL, &t->err);
+    if (rc >= 0 && !strcmp(e->ids, "u16") && tokenizer_size(e->t) > 65536)
+        rc = err_set(&t->err, ERR_USAGE, "%s has %u ids, too many for --ids u16; use u32", tok,
+                     tokenizer_size(e->t));
+    if (rc >= 0) rc = make_workers(e, threads, &t->err);
+    if (rc >= 0) rc = allow(e, special, threads, &t->err);
+    if (rc >= 0) rc = input_resolve(in, t, "-");
+    if (rc >= 0) rc = docs_open(&e->docs, &in->list, &in->opts, &t->err);
+    if (rc < 0) return rc;
+    e->list = &in->list;
+    rc = outfile_open(&e->file, output, &t->err);
+    bool opened = rc >= 0;
+    if (rc >= 0) rc = docs_run(e->docs, threads, encode_batch, write_batch, e, &t->err);
+    if (opened && rc >= 0)
+        rc = outfile_commit(e->file, &t->err);
+    else if (opened)
+        outfile_abort(e->file);
+    int closed = docs_close(e->docs, rc >= 0 ? &t->err : NULL);
+    return rc < 0 ? rc : closed;
+}
+
+int encode_main(int argc, char **argv) {
+    const char *tok = "tok", *output = "-", *special = "none", *invalid = "refuse";
+    struct encoding e = {.ids = "text", .offsets = "none"};
+    struct input in = {.opts = docs_defaults};
+    struct opt opts[INPUT_ROWS + 10] = {
+        {"Encoding", .type = OPT_GROUP},
+        TOK_OPTION(&tok),
+        {"ids", 0, OPT_CHOICE, &e.ids, "KIND",
+         "numbers; JSON arrays, one a record, of ids or of token strings; or raw little-endian",
+         .choices = "text|json|tokens|u16|u32"},
+        {"offsets", 0, OPT_CHOICE, &e.offsets, "UNIT",
+         "with JSON: an object a record with ids, tokens, and where each stands in the text",
+         .choices = "none|chars|bytes"},
+        {"allow-special", 0, OPT_STR, &special, "all|none|LIST",
+         "special tokens to recognise, separated by commas; else their text is text"},
+        {"refuse-special", 0, OPT_FLAG, &e.refuse, NULL,
+         "stop at the text of a special token that is not to be recognised"},
+        {"invalid-utf8", 0, OPT_CHOICE, &invalid, "POLICY",
+         "bytes of a text file that are no UTF-8: an error, tokens of their own, or U+FFFD",
+         .choices = "refuse|keep|replace"},
+        TOOL_OUTPUT(&output, "file to write"),
+        {"Reading", .type = OPT_GROUP}};
+    size_t n = 9;
+    n += docs_option_rows(opts + n, INPUT_ROWS, &in.opts);
+    opts[n] = (struct opt){0};
+    struct program p = {
+        .name = "tokenize encode",
+        .summary = "turn text into ids",
+        .usage = "-t TOK [SOURCE…|-]",
+        .text = "Reads standard input without a SOURCE. JSON lines are records; any other file is "
+                "one text. Ids are those of tokenizers and tiktoken.",
+        .examples =
+            "tokenize encode -t tok < hello.py\tnumbers on one line\n"
+            "tokenize encode -t tok data.jsonl.gz --ids json -o ids.jsonl\tan array a record\n"
+            "echo 'def f' | tokenize encode -t tok --ids tokens --offsets chars\ttokens and places",
+        .opts = opts};
+    struct tool t;
+    int rc = tool_begin(&t, &p, argc, argv);
+    signals_install();
+    e.log = &t.log;
+    e.invalid = !strcmp(invalid, "keep")      ? TOKENIZER_INVALID_KEEP
+                : !strcmp(invalid, "replace") ? TOKENIZER_INVALID_REPLACE
+                                              : TOKENIZER_INVALID_REFUSE;
+    in.opts.any_bytes = e.invalid != TOKENIZER_INVALID_REFUSE;
+    if (!in.opts.any_bytes) e.invalid = TOKENIZER_INVALID_KEEP; /* the reader has refused them */
+    if (rc == 0) rc = encode_all(&e, &in, tok, special, output, &t);
+    free_workers(&e, tool_threads(&t));
+    tokenizer_free(e.t);
+    input_release(&in);
+    return tool_end(&t, rc);
+}
