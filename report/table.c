@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "report/html.h"
 
 enum { GAP = 2 };
 
@@ -158,4 +159,20 @@ int table_text(const struct table *t, struct buf *out, struct err *err) {
     }
     free(width);
     return rc;
+}
+
+int table_html(const struct table *t, struct buf *out, struct err *err) {
+    int rc = buf_str(out, "<table>\n", err);
+    for (size_t i = 0; i < t->cells.n && rc >= 0; i++) {
+        const char *tag = i < t->cols ? "th" : "td", *cell = t->cells.v[i];
+        size_t col = i % t->cols;
+        if (col == 0) rc = buf_str(out, "<tr>", err);
+        if (rc >= 0)
+            rc = buf_printf(out, err, t->align[col] == 'r' ? "<%s class=\"r\">" : "<%s>", tag);
+        if (rc >= 0) rc = html_text(out, cell, strlen(cell), err);
+        if (rc >= 0) rc = buf_printf(out, err, "</%s>", tag);
+        if (rc >= 0 && (col + 1 == t->cols || i + 1 == t->cells.n))
+            rc = buf_str(out, "</tr>\n", err);
+    }
+    return rc < 0 ? rc : buf_str(out, "</table>\n", err);
 }

@@ -32,6 +32,9 @@ int table_share(struct table *t, uint64_t part, uint64_t all, struct err *err); 
 /* Appends the table; a row that is not full is filled up with empty cells. */
 int table_text(const struct table *t, struct buf *out, struct err *err);
 
+/* Appends it as an HTML table. */
+int table_html(const struct table *t, struct buf *out, struct err *err);
+
 /* Columns that s[0..n) takes on a terminal; control characters take none. */
 size_t text_columns(const char *s, size_t n);
 /* x with commas between its thousands. */

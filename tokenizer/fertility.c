@@ -4,6 +4,7 @@
  *   tokens  [d e f][  m a i n][( )][:][\n]       of words 1 + 3, of the text 5 */
 #include "tokenizer/fertility.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/unicode.h"
@@ -37,11 +38,13 @@ static bool next_word(const char *text, size_t n, size_t *at, size_t *ret_start,
     return true;
 }
 
-static void count_words(struct fertility *f, const char *text, size_t n) {
+static int count_words(struct fertility *f, const char *text, size_t n, struct err *err) {
     size_t at = 0, start, end, i = 0, len;
+    uint64_t words = f->words, word_tokens = f->word_tokens;
+    int rc = 0;
     /* Where token i starts; a prefixed space is a byte that the text does not have. */
     int64_t pos = f->t->prefix_space && n && text[0] != ' ' ? -1 : 0;
-    while (next_word(text, n, &at, &start, &end)) {
+    while (rc >= 0 && next_word(text, n, &at, &start, &end)) {
         uint64_t own = 0;
         for (; i < f->ids.n && pos < (int64_t)end; i++) {
             vocab_token(f->t, f->ids.v[i], &len);
@@ -51,15 +54,35 @@ static void count_words(struct fertility *f, const char *text, size_t n) {
         f->words++;
         f->word_tokens += own;
         f->continued += own >= 2;
+        f->by_length[own < FERTILITY_LENGTHS ? own : FERTILITY_LENGTHS - 1]++;
+        if (f->seen) rc = fertility_words_add(f->seen, text + start, end - start, own, err);
     }
+    words = f->words - words;
+    word_tokens = f->word_tokens - word_tokens;
+    if (words) f->rate_sum += (word_tokens << FERTILITY_RATE_BITS) / words;
+    f->rated += words > 0;
+    return rc;
+}
+
+/* Whether the ids give the text back; a prefixed space is no loss. */
+static int is_lossless(struct fertility *f, const char *text, size_t n, bool *ret,
+                       struct err *err) {
+    size_t skip = f->t->prefix_space && n && text[0] != ' ';
+    f->text.n = 0;
+    int rc = decode(f->t, f->ids.v, f->ids.n, false, &f->text, err);
+    *ret = f->text.n == n + skip && (!n || memcmp(f->text.v + skip, text, n) == 0);
+    return rc;
 }
 
 int fertility_count(struct fertility *f, struct encoder *e, const char *text, size_t n,
                     struct err *err) {
+    bool lossless = false;
     f->ids.n = 0;
     int rc = encode(e, text, n, TOKENIZER_SPECIAL_NONE, &f->ids, err);
+    if (rc >= 0) rc = is_lossless(f, text, n, &lossless, err);
     if (rc < 0) return rc;
     f->documents++;
+    f->lossless += lossless;
     f->bytes += n;
     f->tokens += f->ids.n;
     for (size_t i = 0; i < n; i++) {
@@ -73,11 +96,17 @@ int fertility_count(struct fertility *f, struct encoder *e, const char *text, si
         f->byte_tokens += len == 1;
         f->used[f->ids.v[i]]++;
     }
-    count_words(f, text, n);
-    return 0;
+    if (f->t->nfc && !nfc_is(f->t->nfc, text, n)) { /* the words of what was encoded */
+        f->text.n = 0;
+        rc = nfc_write(f->t->nfc, text, n, &f->text, NULL, err);
+        if (rc < 0) return rc;
+        text = f->text.v;
+        n = f->text.n;
+    }
+    return count_words(f, text, n, err);
 }
 
-void fertility_add(struct fertility *to, const struct fertility *from) {
+int fertility_add(struct fertility *to, const struct fertility *from, struct err *err) {
     to->documents += from->documents;
     to->bytes += from->bytes;
     to->chars += from->chars;
@@ -87,7 +116,12 @@ void fertility_add(struct fertility *to, const struct fertility *from) {
     to->word_tokens += from->word_tokens;
     to->continued += from->continued;
     to->byte_tokens += from->byte_tokens;
+    to->lossless += from->lossless;
+    to->rated += from->rated;
+    to->rate_sum += from->rate_sum;
+    for (size_t i = 0; i < FERTILITY_LENGTHS; i++) to->by_length[i] += from->by_length[i];
     for (uint32_t i = 0; i < to->n_used && i < from->n_used; i++) to->used[i] += from->used[i];
+    return to->seen && from->seen ? fertility_words_join(to->seen, from->seen, err) : 0;
 }
 
 uint32_t fertility_distinct(const struct fertility *f) {
@@ -96,8 +130,53 @@ uint32_t fertility_distinct(const struct fertility *f) {
     return n;
 }
 
+uint64_t fertility_not_utf8(const struct fertility *f) {
+    uint64_t sum = 0;
+    for (uint32_t id = 0; id < f->n_used; id++) {
+        size_t n;
+        const uint8_t *p = f->used[id] ? vocab_token(f->t, id, &n) : NULL, *end = p ? p + n : NULL;
+        uint32_t c = 0;
+        while (p < end && c != UNICODE_BAD) p += unicode_decode(p, end, &c);
+        if (c == UNICODE_BAD) sum += f->used[id];
+    }
+    return sum;
+}
+
+/* H_a = log2(sum p^a) / (1 - a);  a = 1: -sum p log2 p */
+double fertility_entropy(const struct fertility *f, double alpha) {
+    double sum = 0;
+    if (!f->tokens) return 0;
+    for (uint32_t id = 0; id < f->n_used; id++) {
+        double p = (double)f->used[id] / (double)f->tokens;
+        if (p > 0) sum += alpha == 1 ? -p * log2(p) : pow(p, alpha);
+    }
+    return alpha == 1 ? sum : log2(sum) / (1 - alpha);
+}
+
+int fertility_unreachable(const struct tokenizer *t, struct encoder *e, struct u32s *out,
+                          struct err *err) {
+    struct u32s ids = {0};
+    int rc = 0;
+    for (uint32_t id = 0; id < t->n && rc >= 0; id++) {
+        size_t n;
+        const uint8_t *p = vocab_token(t, id, &n);
+        if (!t->kind[id] || t->kind[id] & TOKEN_SPECIAL) continue;
+        ids.n = 0;
+        rc = encode_piece(e, (const char *)p, n, &ids, err);
+        if (rc >= 0 && (ids.n != 1 || ids.v[0] != id)) rc = u32s_push(out, id, err);
+    }
+    u32s_release(&ids);
+    return rc;
+}
+
+int fertility_keep_words(struct fertility *f, struct err *err) {
+    return f->seen ? 0 : fertility_words_new(&f->seen, err);
+}
+
 void fertility_release(struct fertility *f) {
     free(f->used);
     u32s_release(&f->ids);
+    buf_release(&f->text);
+    fertility_words_free(f->seen);
     memset(f, 0, sizeof *f);
 }

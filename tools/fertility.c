@@ -1,23 +1,18 @@
 /* fertility: how well vocabularies fit a text. The text is read once per vocabulary, so that the
- * counts of one do not cost the memory of the others. */
+ * counts of one do not cost the memory of the others. What was counted is shown by
+ * fertility_show.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/signals.h"
-#include "report/table.h"
-#include "tokenizer/fertility.h"
-#include "tools/common.h"
+#include "tools/fertility_parts.h"
 #include "tools/input.h"
 
-struct one { /* vocabulary */
-    const char *name;
-    struct tokenizer *t;
-    struct fertility sum;
-    char digest[SHA256_HEX];
-};
+enum { SAMPLES = 3, SAMPLE_BYTES = 500 };
 
 struct worker { /* one per thread */
     struct encoder *encoder;
     struct fertility f;
+    struct part *parts; /* (files) */
 };
 
 struct counting {
@@ -26,6 +21,7 @@ struct counting {
     struct worker *workers;
     const struct log *log;
     const char *name;
+    struct strs *samples; /* NULL: they are there already */
 };
 
 /* ------------------------------------------------------------------ counting */
@@ -33,11 +29,33 @@ struct counting {
 static int count_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct counting *c = ctx;
     struct worker *w = &c->workers[thread];
+    struct part *p = &w->parts[b->file];
+    struct fertility *f = &w->f;
     for (size_t i = 0; i < b->n; i++) {
-        int rc = fertility_count(&w->f, w->encoder, b->v[i].text, b->v[i].n, err);
+        struct part was = {f->documents, f->bytes, f->tokens, f->words, f->word_tokens};
+        int rc = fertility_count(f, w->encoder, b->v[i].text, b->v[i].n, err);
         if (rc < 0)
             return err_prefix(err, "%s:%llu", c->list->v[b->file].name,
                               (unsigned long long)b->v[i].line_no);
+        p->documents += f->documents - was.documents;
+        p->bytes += f->bytes - was.bytes;
+        p->tokens += f->tokens - was.tokens;
+        p->words += f->words - was.words;
+        p->word_tokens += f->word_tokens - was.word_tokens;
+    }
+    return 0;
+}
+
+/* Keeps the beginnings of the first documents, whole characters of them. */
+static int keep_samples(struct counting *c, const struct batch *b, struct err *err) {
+    for (size_t i = 0; i < b->n && c->samples->n < SAMPLES; i++) {
+        char text[SAMPLE_BYTES + 1];
+        size_t n = b->v[i].n < SAMPLE_BYTES ? b->v[i].n : SAMPLE_BYTES;
+        if (n < b->v[i].n) n = decode_whole(b->v[i].text, n);
+        memcpy(text, b->v[i].text, n);
+        text[n] = 0;
+        int rc = text[0] ? strs_push(c->samples, text, err) : 0;
+        if (rc < 0) return rc;
     }
     return 0;
 }
@@ -45,12 +63,12 @@ static int count_batch(void *ctx, struct batch *b, int thread, struct err *err) 
 static int batch_done(void *ctx, struct batch *b, int thread, struct err *err) {
     struct counting *c = ctx;
     struct docs_totals now;
-    (void)b;
     (void)thread;
     docs_totals(c->docs, &now);
     log_progress(c->log,
                  &(struct progress){"counting", now.stored_bytes, now.stored_total, "B", c->name});
-    return signals_stop() ? err_set(err, ERR_STOPPED, "interrupted") : 0;
+    if (signals_stop()) return err_set(err, ERR_STOPPED, "interrupted");
+    return c->samples ? keep_samples(c, b, err) : 0;
 }
 
 static int read_docs(struct counting *c, const struct input *in, int threads, struct err *err) {
@@ -61,160 +79,139 @@ static int read_docs(struct counting *c, const struct input *in, int threads, st
     return rc < 0 ? rc : closed;
 }
 
-static int count_one(struct one *v, const struct input *in, struct tool *t) {
+static void add_parts(struct part *to, const struct part *from, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        to[i].documents += from[i].documents;
+        to[i].bytes += from[i].bytes;
+        to[i].tokens += from[i].tokens;
+        to[i].words += from[i].words;
+        to[i].word_tokens += from[i].word_tokens;
+    }
+}
+
+static int make_worker(struct worker *w, const struct one *v, size_t files, bool words,
+                       struct err *err) {
+    w->parts = mem_array(files, sizeof *w->parts);
+    if (!w->parts) return err_nomem(err, files * sizeof *w->parts);
+    int rc = encoder_new(&w->encoder, v->t, err);
+    if (rc >= 0) rc = fertility_init(&w->f, v->t, err);
+    return rc >= 0 && words ? fertility_keep_words(&w->f, err) : rc;
+}
+
+static int count_one(struct one *v, const struct input *in, struct strs *samples, bool words,
+                     struct tool *t) {
     int threads = tool_threads(t), rc = 0;
-    struct counting c = {.list = &in->list, .log = &t->log, .name = v->name};
+    struct counting c = {.list = &in->list, .log = &t->log, .name = v->name, .samples = samples};
     c.workers = mem_array((size_t)threads, sizeof *c.workers);
     if (!c.workers) return err_nomem(&t->err, (uint64_t)threads * sizeof *c.workers);
-    for (int i = 0; i < threads && rc >= 0; i++) {
-        rc = encoder_new(&c.workers[i].encoder, v->t, &t->err);
-        if (rc >= 0) rc = fertility_init(&c.workers[i].f, v->t, &t->err);
-    }
+    for (int i = 0; i < threads && rc >= 0; i++)
+        rc = make_worker(&c.workers[i], v, in->list.n, words, &t->err);
+    v->parts = mem_array(in->list.n, sizeof *v->parts);
+    if (rc >= 0 && !v->parts) rc = err_nomem(&t->err, in->list.n * sizeof *v->parts);
     if (rc >= 0) rc = fertility_init(&v->sum, v->t, &t->err);
+    if (rc >= 0 && words) rc = fertility_keep_words(&v->sum, &t->err);
     if (rc >= 0) rc = read_docs(&c, in, threads, &t->err);
     for (int i = 0; i < threads; i++) {
-        if (rc >= 0) fertility_add(&v->sum, &c.workers[i].f);
+        if (rc >= 0) rc = fertility_add(&v->sum, &c.workers[i].f, &t->err);
+        if (rc >= 0) add_parts(v->parts, c.workers[i].parts, in->list.n);
         fertility_release(&c.workers[i].f);
         encoder_free(c.workers[i].encoder);
+        free(c.workers[i].parts);
     }
     free(c.workers);
     return rc;
 }
 
-/* ------------------------------------------------------------------ results */
-
-static double per(uint64_t a, uint64_t b) {
-    return b ? (double)a / (double)b : 0;
+/* What needs no text: keywords, indentation, ids that nothing yields. */
+static int examine(struct one *v, struct err *err) {
+    int rc = encoder_new(&v->encoder, v->t, err);
+    if (rc >= 0) rc = fertility_code(v->encoder, &v->code, err);
+    return rc < 0 ? rc : fertility_unreachable(v->t, v->encoder, &v->unreachable, err);
 }
 
-static cJSON *as_json(const struct one *v) {
-    const struct fertility *f = &v->sum;
-    const struct {
-        const char *key;
-        double value;
-    } members[] = {{"vocab", tokenizer_size(v->t)},
-                   {"documents", (double)f->documents},
-                   {"bytes", (double)f->bytes},
-                   {"chars", (double)f->chars},
-                   {"lines", (double)f->lines},
-                   {"tokens", (double)f->tokens},
-                   {"words", (double)f->words},
-                   {"word_tokens", (double)f->word_tokens},
-                   {"continued_words", (double)f->continued},
-                   {"byte_tokens", (double)f->byte_tokens},
-                   {"used", fertility_distinct(f)},
-                   {"bytes_per_token", per(f->bytes, f->tokens)},
-                   {"chars_per_token", per(f->chars, f->tokens)},
-                   {"tokens_per_word", per(f->word_tokens, f->words)},
-                   {"tokens_per_line", per(f->tokens, f->lines)},
-                   {"continued_share", per(f->continued, f->words)},
-                   {"used_share", per(fertility_distinct(f), tokenizer_size(v->t))}};
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "tokenizer", v->name);
-    cJSON_AddStringToObject(o, "digest", v->digest);
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        cJSON_AddNumberToObject(o, members[i].key, members[i].value);
-    return o;
-}
-
-/* One vocabulary: its numbers at the top. Several: an array besides, and the first at the top. */
-static int print_json(struct tool *t, const struct one *v, size_t n) {
-    cJSON *tree = as_json(&v[0]), *list = cJSON_CreateArray();
-    for (size_t i = 0; i < n; i++) cJSON_AddItemToArray(list, as_json(&v[i]));
-    cJSON_AddItemToObject(tree, "tokenizers", list);
-    return tool_print_json(t, tree);
-}
-
-static int add_row(struct table *table, const struct one *v, struct err *err) {
-    const struct fertility *f = &v->sum;
-    int rc = table_str(table, v->name, err);
-    if (rc >= 0) rc = table_u64(table, tokenizer_size(v->t), err);
-    if (rc >= 0) rc = table_u64(table, f->tokens, err);
-    if (rc >= 0) rc = table_f64(table, per(f->bytes, f->tokens), 3, err);
-    if (rc >= 0) rc = table_f64(table, per(f->chars, f->tokens), 3, err);
-    if (rc >= 0) rc = table_u64(table, f->word_tokens, err);
-    if (rc >= 0) rc = table_f64(table, per(f->word_tokens, f->words), 3, err);
-    if (rc >= 0) rc = table_share(table, f->continued, f->words, err);
-    return rc < 0 ? rc : table_share(table, fertility_distinct(f), tokenizer_size(v->t), err);
-}
-
-static int print_table(struct tool *t, const struct one *v, size_t n) {
-    const struct fertility *f = &v->sum;
-    struct table *table;
-    struct buf text = {0};
-    char documents[28], bytes[28], chars[28], words[28];
-    int rc = table_new(&table,
-                       "tokenizer|V|tokens|bytes/token|chars/token|tokens of words|tokens/word|"
-                       "continued|V used",
-                       "lrrrrrrrr", &t->err);
-    if (rc < 0) return rc;
-    for (size_t i = 0; i < n && rc >= 0; i++) rc = add_row(table, &v[i], &t->err);
-    if (rc >= 0) rc = table_text(table, &text, &t->err);
-    table_free(table);
-    text_thousands(f->documents, documents);
-    text_thousands(f->bytes, bytes);
-    text_thousands(f->chars, chars);
-    text_thousands(f->words, words);
-    FILE *out = tool_out(t);
-    if (rc >= 0)
-        fprintf(out, "%s documents, %s bytes, %s characters, %s words\n\n%.*s", documents, bytes,
-                chars, words, (int)text.n, text.v);
-    buf_release(&text);
+static int open_all(struct one *v, const struct strs *names, struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < names->n && rc >= 0; i++) {
+        v[i].name = names->v[i];
+        rc = tokenizer_open(&v[i].t, names->v[i], NULL, err);
+        if (rc >= 0) tokenizer_digest(v[i].t, v[i].digest);
+    }
     return rc;
 }
 
-static int run(struct input *in, const struct strs *names, struct tool *t) {
-    static char first[] = "tok";
-    char *otherwise[] = {first};
-    size_t n = names->n ? names->n : 1;
-    char **name = names->n ? names->v : otherwise;
-    struct one *v = mem_array(n, sizeof *v);
-    int rc = v ? 0 : err_nomem(&t->err, n * sizeof *v);
-    for (size_t i = 0; i < n && rc >= 0; i++) {
-        v[i].name = name[i];
-        rc = tokenizer_open(&v[i].t, name[i], NULL, &t->err);
-        if (rc >= 0) tokenizer_digest(v[i].t, v[i].digest);
-    }
-    if (rc >= 0) rc = input_resolve(in, t, "corpus");
-    for (size_t i = 0; i < in->list.n && rc >= 0; i++)
-        if (n > 1 && !strcmp(in->list.v[i].path, "-"))
-            rc = err_set(&t->err, ERR_USAGE,
-                         "standard input can be read for one vocabulary only; name a file");
-    for (size_t i = 0; i < n && rc >= 0; i++) rc = count_one(&v[i], in, t);
-    if (rc >= 0) rc = t->json ? print_json(t, v, n) : print_table(t, v, n);
+static void release_all(struct one *v, size_t n) {
     for (size_t i = 0; i < n && v; i++) {
         fertility_release(&v[i].sum);
+        encoder_free(v[i].encoder);
         tokenizer_free(v[i].t);
+        u32s_release(&v[i].unreachable);
+        free(v[i].parts);
     }
     free(v);
+}
+
+struct wanted {
+    const char *html;
+    uint64_t show;
+};
+
+static int run(struct input *in, struct strs *names, const struct wanted *want, struct tool *t) {
+    struct strs samples = {0};
+    bool words = want->html || t->json; /* who looks at single words */
+    int rc = names->n ? 0 : strs_push(names, "tok", &t->err);
+    struct one *v = mem_array(names->n, sizeof *v);
+    if (!v) rc = err_nomem(&t->err, names->n * sizeof *v);
+    if (rc >= 0) rc = open_all(v, names, &t->err);
+    if (rc >= 0) rc = input_resolve(in, t, "corpus");
+    for (size_t i = 0; i < in->list.n && rc >= 0; i++)
+        if (names->n > 1 && !strcmp(in->list.v[i].path, "-"))
+            rc = err_set(&t->err, ERR_USAGE,
+                         "standard input can be read for one vocabulary only; name a file");
+    for (size_t i = 0; i < names->n && rc >= 0; i++) {
+        rc = count_one(&v[i], in, i ? NULL : &samples, words, t);
+        if (rc >= 0 && words) rc = examine(&v[i], &t->err);
+    }
+    struct results r = {v, names->n, &in->list, &samples, (size_t)want->show};
+    if (rc >= 0 && want->html) rc = show_html(want->html, &r, &t->err);
+    if (rc >= 0) rc = t->json ? show_json(t, &r) : show_table(t, &r);
+    release_all(v, v ? names->n : 0);
+    strs_release(&samples);
     return rc;
 }
 
 int main(int argc, char **argv) {
     struct strs names = {0};
     struct input in = {.opts = docs_defaults};
-    struct opt opts[INPUT_ROWS + 4] = {
+    struct wanted want = {.show = 20};
+    struct opt opts[INPUT_ROWS + 7] = {
         {"Vocabularies", .type = OPT_GROUP},
         {"tokenizer", 't', OPT_STRS, &names, "TOK", "folder or file of a vocabulary (repeatable)"},
+        {"Showing", .type = OPT_GROUP},
+        {"html", 0, OPT_STR, &want.html, "FILE", "write a report as one self-contained page"},
+        {"show", 'n', OPT_U64, &want.show, "N", "words in the list of those that cost most",
+         .max = 10000},
         {"Reading", .type = OPT_GROUP}};
-    size_t n = 3;
+    size_t n = 6;
     n += docs_option_rows(opts + n, INPUT_ROWS, &in.opts);
     opts[n] = (struct opt){0};
     struct program p = {
         .name = "fertility",
         .summary = "count how many tokens vocabularies need for a text",
-        .usage = "[-t TOK]… [SOURCE…]",
+        .usage = "[-t TOK]… [--html FILE] [SOURCE…]",
         .text =
             "Without -t the vocabulary is tok/, without a SOURCE the text is corpus/. A word is "
             "a run of characters that are not white space, with the one space before it; "
             "tokens/word counts the tokens that hold a part of one. A word is continued if it "
-            "takes two tokens or more. With --json all counts are printed.",
-        .examples = "fertility -t tok -t gpt2/tokenizer.json corpus\ttwo vocabularies side by side",
+            "takes two tokens or more. With --json all counts are printed, so that any ratio can "
+            "be computed anew; --html FILE draws them.",
+        .examples =
+            "fertility -t tok -t gpt2/tokenizer.json corpus\ttwo vocabularies side by side\n"
+            "fertility -t tok --html fertility.html corpus\ta page to keep",
         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
     signals_install();
-    if (rc == 0) rc = run(&in, &names, &t);
+    if (rc == 0) rc = run(&in, &names, &want, &t);
     strs_release(&names);
     input_release(&in);
     return tool_end(&t, rc);

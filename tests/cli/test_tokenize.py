@@ -1,10 +1,12 @@
 """tokenize and fertility on a small vocabulary: every form of ids comes back as the text it was made of."""
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 TOK = os.path.abspath(sys.argv.pop(1))
 TOOLS = os.path.abspath(sys.argv.pop(1))
@@ -137,6 +139,38 @@ class Tokenize(unittest.TestCase):
         table = run("fertility", "-q", "-t", TOK, "-t", TOK, "d.jsonl").decode()
         self.assertEqual(table.count(f"{one['tokens_per_word']:.3f}"), 2)
         self.assertIn("standard input", run("fertility", "-t", TOK, "-t", TOK, "-", given=b"", rc=2))
+        self.assertEqual(sum(one["words_by_tokens"]), one["words"])
+        self.assertEqual(one["lossless_documents"], one["documents"])
+        self.assertAlmostEqual(one["bytes_per_token"] * one["tokens_per_byte"], 1)
+        self.assertEqual(sum(f["tokens"] for f in one["files"]), one["tokens"])
+        self.assertEqual(one["tokens_of_first"], 1)
+
+    def test_fertility_page(self):
+        """One file that loads nothing; the same bytes again; the numbers do not depend on threads."""
+        os.mkdir("corpus")
+        for k in range(3):
+            with open(f"corpus/{k}.jsonl", "w") as f:
+                f.writelines(json.dumps({"text": f"{t} <b>word{i % 7}</b> {t}"}) + "\n"
+                             for i in range(400) for t in TEXTS)
+        out = [run("fertility", "-q", "-t", TOK, "--html", f"{n}.html", "--json", "--threads", n)
+               for n in "13"]
+        self.assertEqual(out[0], out[1])
+        pages = []
+        for n in "13":
+            with open(f"{n}.html", encoding="utf-8") as f:
+                pages.append(f.read())
+        self.assertEqual(pages[0], pages[1])
+        self.assertNotIn("<b>", pages[0])
+        for loads in ("http:", "https:", "src=", "@import", "<script", "<link"):
+            self.assertNotIn(loads, pages[0])
+        drawings = re.findall(r"<svg.*?</svg>", pages[0], re.S)
+        self.assertEqual(len(drawings), 4)
+        for d in drawings:
+            xml.etree.ElementTree.fromstring(d)
+        self.assertIn("&lt;b&gt;word0&lt;/b&gt;", pages[0])
+        costly = json.loads(out[0])["costly_words"]
+        self.assertEqual([w["tokens"] - w["count"] for w in costly],
+                         sorted((w["tokens"] - w["count"] for w in costly), reverse=True))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 /* Fertility: the counts of a text small enough to count by hand, and the identities that hold
  * for any. */
+#include <math.h>
 #include "tests/unit/tokenizer/encode_help.h"
 #include "tokenizer/fertility.h"
 
@@ -88,10 +89,22 @@ static void identities_hold_for_random_text(void **state) {
     assert_true(c.f.word_tokens <= c.f.tokens);
     assert_true(c.f.continued <= c.f.words && c.f.words <= c.f.word_tokens);
     assert_true(c.f.tokens <= c.f.bytes && c.f.chars <= c.f.bytes);
+    uint64_t by_length = 0, tokens = 0;
+    for (uint32_t i = 0; i < FERTILITY_LENGTHS; i++) {
+        by_length += c.f.by_length[i];
+        tokens += i * c.f.by_length[i];
+    }
+    assert_int_equal(by_length, c.f.words);
+    assert_true(tokens <= c.f.word_tokens); /* the last one counts longer words too */
+    assert_int_equal(c.f.by_length[0] + c.f.by_length[1] + c.f.continued, c.f.words);
+    assert_int_equal(c.f.lossless, c.f.documents);
+    assert_true(c.f.rated <= c.f.documents);
+    assert_true(fertility_not_utf8(&c.f) >= fertility_not_utf8(&sum.f));
     for (uint32_t i = 0; i < c.f.n_used; i++) used += c.f.used[i];
     assert_int_equal(used, c.f.tokens);
-    fertility_add(&sum.f, &c.f);
-    fertility_add(&sum.f, &c.f);
+    struct err err = {0};
+    check_ok(fertility_add(&sum.f, &c.f, &err), &err);
+    check_ok(fertility_add(&sum.f, &c.f, &err), &err);
     assert_int_equal(sum.f.word_tokens, 2 * c.f.word_tokens);
     assert_int_equal(sum.f.documents, 400);
     assert_int_equal(fertility_distinct(&sum.f), fertility_distinct(&c.f));
@@ -100,11 +113,94 @@ static void identities_hold_for_random_text(void **state) {
     end(&sum);
 }
 
+/* Entropies of a text of two ids, three to one. */
+static void entropies_by_hand(void **state) {
+    (void)state;
+    struct counted c = begin();
+    for (uint32_t i = 0; i < c.f.n_used; i++) c.f.used[i] = 0;
+    c.f.used[5] = 3;
+    c.f.used[9] = 1;
+    c.f.tokens = 4;
+    assert_true(fabs(fertility_entropy(&c.f, 1) - 0.8112781244591328) < 1e-12);
+    assert_true(fabs(fertility_entropy(&c.f, 2) - 0.6780719051126377) < 1e-12);
+    c.f.tokens = 0;
+    assert_true(fertility_entropy(&c.f, 2) == 0);
+    end(&c);
+}
+
+static void costly_words_come_first(void **state) {
+    (void)state;
+    struct fertility_words *w, *u;
+    struct fertility_word v[3];
+    struct err err = {0};
+    uint64_t distinct, single, one_in;
+    check_ok(fertility_words_new(&w, &err), &err);
+    check_ok(fertility_words_new(&u, &err), &err);
+    for (int i = 0; i < 5; i++) check_ok(fertility_words_add(w, "often", 5, 2, &err), &err);
+    check_ok(fertility_words_add(w, "long", 4, 9, &err), &err);
+    check_ok(fertility_words_add(w, "whole", 5, 1, &err), &err);
+    check_ok(fertility_words_add(u, "often", 5, 6, &err), &err);
+    check_ok(fertility_words_add(u, "other", 5, 9, &err), &err);
+    check_ok(fertility_words_join(w, u, &err), &err);
+    fertility_words_count(w, &distinct, &single, &one_in);
+    assert_int_equal(distinct, 4);
+    assert_int_equal(single, 1);
+    assert_int_equal(one_in, 1);
+    assert_int_equal(fertility_words_costly(w, v, 2), 2);
+    assert_memory_equal(v[0].text, "often", 5);
+    assert_int_equal(v[0].count, 6);
+    assert_int_equal(v[0].tokens, 16);
+    assert_memory_equal(v[1].text, "long", 4); /* of equals the first by its bytes */
+    fertility_words_free(w);
+    fertility_words_free(u);
+}
+
+/* More words than there is room for: the sample is the same in any order, joined or not. */
+static void the_sample_depends_on_the_words_alone(void **state) {
+    enum { MANY = 600000 };
+    (void)state;
+    struct fertility_words *w[3];
+    struct err err = {0};
+    uint64_t distinct[3], single, one_in[3];
+    for (int k = 0; k < 3; k++) check_ok(fertility_words_new(&w[k], &err), &err);
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint32_t back = MANY - 1 - i;
+        check_ok(fertility_words_add(w[0], (char *)&i, 4, 2, &err), &err);
+        check_ok(fertility_words_add(w[1 + back % 2], (char *)&back, 4, 2, &err), &err);
+    }
+    check_ok(fertility_words_join(w[1], w[2], &err), &err);
+    for (int k = 0; k < 2; k++) fertility_words_count(w[k], &distinct[k], &single, &one_in[k]);
+    assert_int_equal(one_in[0], one_in[1]);
+    assert_int_equal(distinct[0], distinct[1]);
+    assert_true(one_in[0] > 1 && distinct[0] > MANY / one_in[0] / 2);
+    for (int k = 0; k < 3; k++) fertility_words_free(w[k]);
+}
+
+static void code_and_unreachable_ids(void **state) {
+    (void)state;
+    struct counted c = begin();
+    struct fertility_code code;
+    struct u32s ids = {0};
+    struct err err = {0};
+    check_ok(fertility_code(c.e, &code, &err), &err);
+    assert_int_equal(code.keywords, 35);
+    assert_true(code.whole_keywords > 0 && code.whole_keywords < 35); /* return, def, in … */
+    assert_true(code.whole_operators > 0);
+    for (int i = 0; i < FERTILITY_INDENTS; i++) assert_true(code.indent[i] <= (uint32_t)i + 1);
+    check_ok(fertility_unreachable(c.t, c.e, &ids, &err), &err);
+    assert_int_equal(ids.n, 0);
+    end(&c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_text_counted_by_hand),
         cmocka_unit_test(words_are_cut_at_any_white_space),
         cmocka_unit_test(identities_hold_for_random_text),
+        cmocka_unit_test(entropies_by_hand),
+        cmocka_unit_test(costly_words_come_first),
+        cmocka_unit_test(the_sample_depends_on_the_words_alone),
+        cmocka_unit_test(code_and_unreachable_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
