@@ -20,8 +20,7 @@ enum {
     BOTTOM = 46,
     TICKS = 6,    /* about so many at each side */
     POINTS = 600, /* stretches of a long curve  */
-    COLOURS = 6,
-    LEGEND = 170
+    COLOURS = 6
 };
 
 struct side {
@@ -121,7 +120,7 @@ static int begin(struct buf *out, const struct svg_axes *a, struct err *err) {
     if (rc >= 0) rc = text(out, LEFT, 16, "start", "", a->title, err);
     if (rc >= 0 && a->x)
         rc = text(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8, "middle", "dim", a->x, err);
-    if (rc >= 0 && a->y) rc = text(out, LEFT, TOP - 4, "end", "dim", a->y, err);
+    if (rc >= 0 && a->y) rc = text(out, 4, 16, "start", "dim", a->y, err);
     return rc;
 }
 
@@ -132,8 +131,8 @@ static int legend(struct buf *out, const struct svg_series *v, size_t n, struct 
         rc = buf_printf(out, err,
                         "<rect x=\"%d\" y=\"%.1f\" width=\"10\" height=\"10\" "
                         "fill=\"var(--c%d)\"/>\n",
-                        WIDTH - RIGHT - LEGEND, y - 9, (int)(i % COLOURS));
-        if (rc >= 0) rc = text(out, WIDTH - RIGHT - LEGEND + 16, y, "start", "", v[i].name, err);
+                        WIDTH - RIGHT - 10, y - 9, (int)(i % COLOURS));
+        if (rc >= 0) rc = text(out, WIDTH - RIGHT - 16, y, "end", "", v[i].name, err);
     }
     return rc;
 }
