@@ -64,7 +64,8 @@ void mapping_close(struct mapping *m);
 struct outfile;
 int outfile_open(struct outfile **ret, const char *path, struct err *err);
 /* An artefact made over several runs: `.NAME.partial` in its folder, which stays behind when it is
- * aborted. *at is how many bytes of it count, 0 for a new one; what follows them is cut off.
+ * aborted or a commit fails. `at` is how many bytes of it count, 0 for a new one; what follows them
+ * is cut off. Where the file was committed after that was noted, it becomes the part again.
  * ERR_CORRUPT if it is shorter; ERR_IO if another process writes it, or `path` is no regular
  * file. */
 int outfile_resume(struct outfile **ret, const char *path, uint64_t at, struct err *err);

@@ -147,6 +147,9 @@ static int open_partial(struct outfile *f, uint64_t at, struct err *err) {
     struct stat is;
     f->tmp = partial_name(f->path);
     if (!f->tmp) return err_nomem(err, strlen(f->path));
+    if (at && file_kind(f->tmp) == FILE_NONE && file_kind(f->path) == FILE_REGULAR &&
+        rename(f->path, f->tmp) < 0) /* committed after `at` was noted: taken back */
+        return err_errno(err, "%s", f->path);
     f->fd = open(f->tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (f->fd < 0 || fstat(f->fd, &is) < 0) return err_errno(err, "%s", f->tmp);
     if (flock(f->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)

@@ -46,9 +46,23 @@ int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *
 /* Sets a member of index.json beyond those the writer knows: raw JSON text ("sources", "options",
  * …). */
 int shard_writer_note(struct shard_writer *w, const char *key, const char *json, struct err *err);
-/* Commits the last shards, then index.json. Frees w whatever happens. */
+/* Commits the last shards, then index.json. Frees w whatever happens; after a failure the files
+ * stay where there is a .progress.json to go on by, and go where there is none. */
 int shard_writer_finish(struct shard_writer *w, struct err *err);
 void shard_writer_abort(struct shard_writer *w); /* leaves no file of its own; NULL is fine */
+
+/* Writing that survives its writer: what shard_writer_mark() says, kept somewhere safe, lets
+ * another writer go on from there, and the folder becomes the same to the byte. */
+
+/* Everything added so far is on the disk when this returns 0. Appends to `json` where the writer
+ * stands: one JSON object. */
+int shard_writer_mark(struct shard_writer *w, struct buf *json, struct err *err);
+/* Opens a folder whose writer went away, at a mark. What was added after it is cut off. The options
+ * must be those of the first writer. ERR_CORRUPT: the mark or the files are not what they were. */
+int shard_writer_resume(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
+                        const char *mark, struct err *err);
+/* Ends without a result; the files stay for shard_writer_resume(). Frees w; NULL is fine. */
+void shard_writer_keep(struct shard_writer *w);
 
 /* ------------------------------------------------------------------ reading */
 

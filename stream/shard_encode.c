@@ -9,18 +9,22 @@
 /* What one worker makes of its batch, until it is written.
  *
  *   ids   [doc 0 …][doc 1 …][doc 2 …]       ends[i]: where document i ends in ids
- *   valid [0][1][0]                          its split, if the split is chosen by hash */
+ *   fate  [TRAIN][VALID][LEFT_OUT]           its split, if the split is chosen by hash */
+enum { TRAIN, VALID, LEFT_OUT };
+
 struct work {
     struct encoder *encoder;
     struct u32s ids;
     struct u64s ends;
-    struct u8s valid;
+    struct u8s fate;
 };
 
 struct pass {
     struct shard_encode *e;
     struct docs *docs;
     struct work *work; /* one per thread */
+    uint32_t file;     /* of the list, being written, and what it gave so far */
+    struct docs_totals of_file;
     /* The last document, held back while none went to "valid": it may have to. */
     struct u32s held;
     uint64_t held_bytes;
@@ -31,19 +35,31 @@ bool shard_is_valid(const char *text, size_t n, uint64_t seed, double fraction) 
     return (double)(xxh64_bytes(text, n, seed) >> 11) * 0x1p-53 < fraction;
 }
 
+bool shard_is_taken(const char *text, size_t n, uint64_t seed, double share) {
+    const uint64_t key = 0x7765696768740000; /* "weight": not the hash that chooses the split */
+    return share >= 1 || (double)(xxh64_bytes(text, n, seed ^ key) >> 11) * 0x1p-53 < share;
+}
+
+static uint8_t fate_of(const struct shard_encode *e, const struct doc *d, uint32_t file) {
+    const struct shard_share *s = e->shares ? &e->shares[e->first + file] : NULL;
+    bool valid = e->valid_fraction > 0 && shard_is_valid(d->text, d->n, e->seed, e->valid_fraction);
+    if (valid) return s && s->again ? LEFT_OUT : VALID;
+    return s && !shard_is_taken(d->text, d->n, e->seed, s->share) ? LEFT_OUT : TRAIN;
+}
+
 static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct pass *p = ctx;
     struct work *w = &p->work[thread];
     const struct shard_encode *e = p->e;
-    w->ids.n = w->ends.n = w->valid.n = 0;
+    w->ids.n = w->ends.n = w->fate.n = 0;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
         const struct doc *d = &b->v[i];
-        rc = encode(w->encoder, d->text, d->n, TOKENIZER_SPECIAL_NONE, &w->ids, err);
+        uint8_t fate = fate_of(e, d, b->file);
+        if (fate != LEFT_OUT)
+            rc = encode(w->encoder, d->text, d->n, TOKENIZER_SPECIAL_NONE, &w->ids, err);
         if (rc == 0) rc = u64s_push(&w->ends, w->ids.n, err);
-        if (rc == 0 && e->valid_fraction > 0)
-            rc =
-                u8s_push(&w->valid, shard_is_valid(d->text, d->n, e->seed, e->valid_fraction), err);
+        if (rc == 0) rc = u8s_push(&w->fate, fate, err);
     }
     return rc;
 }
@@ -56,6 +72,9 @@ static int add(struct pass *p, bool valid, const uint32_t *ids, size_t n, uint64
     to->documents++;
     to->tokens += n + e->eot;
     to->text_bytes += bytes;
+    e->full = e->full ||
+              (e->max_documents && to == &e->train && to->documents >= e->max_documents) ||
+              (e->max_tokens && to == &e->train && to->tokens >= e->max_tokens);
     return shard_writer_add(e->writer, split, ids, n, bytes, err);
 }
 
@@ -68,13 +87,36 @@ static int release_held(struct pass *p, bool valid, struct err *err) {
 static int add_or_hold(struct pass *p, bool valid, const uint32_t *ids, size_t n, uint64_t bytes,
                        struct err *err) {
     int rc = release_held(p, false, err);
-    if (rc < 0) return rc;
+    if (rc < 0 || p->e->full) return rc;
     if (p->e->valid_fraction <= 0 || valid || p->e->valid.documents)
         return add(p, valid, ids, n, bytes, err);
     p->held.n = 0;
     p->held_bytes = bytes;
     p->holding = true;
     return u32s_append(&p->held, ids, n, err);
+}
+
+/* The last batch of a file is written. */
+static int end_file(struct pass *p, struct err *err) {
+    struct shard_encode *e = p->e;
+    size_t i = e->first + p->file;
+    if (e->files) {
+        docs_totals_of(p->docs, p->file, &e->files[i]);
+        if (e->max_documents || e->max_tokens) { /* read ahead is not taken */
+            e->files[i].documents = p->of_file.documents;
+            e->files[i].text_bytes = p->of_file.text_bytes;
+        }
+    }
+    p->of_file = (struct docs_totals){0};
+    if (!e->file_done || p->holding || e->full) return 0;
+    return e->file_done(e->ctx, i, docs_field(p->docs), err);
+}
+
+static int write_document(struct pass *p, const struct doc *d, uint8_t fate, const uint32_t *ids,
+                          size_t n, struct err *err) {
+    p->of_file.documents++;
+    p->of_file.text_bytes += d->n;
+    return fate == LEFT_OUT ? 0 : add_or_hold(p, fate == VALID, ids, n, d->n, err);
 }
 
 static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -84,11 +126,14 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     uint64_t from = 0;
     int rc = 0;
     if (signals_stop()) return err_set(err, ERR_STOPPED, "interrupted");
-    for (size_t i = 0; rc == 0 && i < b->n; i++) {
-        rc = add_or_hold(p, w->valid.n && w->valid.v[i], w->ids.v + from, w->ends.v[i] - from,
-                         b->v[i].n, err);
+    if (p->e->full) return 0; /* was read ahead */
+    p->file = b->file;
+    for (size_t i = 0; rc == 0 && i < b->n && !p->e->full; i++) {
+        rc = write_document(p, &b->v[i], w->fate.v[i], w->ids.v + from, w->ends.v[i] - from, err);
         from = w->ends.v[i];
     }
+    if (rc == 0 && (b->last_of_file || p->e->full)) rc = end_file(p, err);
+    if (p->e->full) docs_stop(p->docs);
     docs_totals(p->docs, &t);
     log_progress(p->e->log,
                  &(struct progress){"sharding", t.stored_bytes, t.stored_total, "B", p->e->split});
@@ -109,25 +154,34 @@ static void stop(struct pass *p, int threads) {
         encoder_free(p->work[i].encoder);
         u32s_release(&p->work[i].ids);
         u64s_release(&p->work[i].ends);
-        u8s_release(&p->work[i].valid);
+        u8s_release(&p->work[i].fate);
     }
     u32s_release(&p->held);
     free(p->work);
 }
 
+static void count_files(const struct pass *p, size_t n) {
+    struct shard_encode *e = p->e;
+    struct docs_totals t;
+    docs_totals(p->docs, &t);
+    e->bad_records += t.bad_records;
+    bool known = e->full; /* by end_file(), as far as they were read */
+    for (size_t i = 0; e->files && !known && i < n; i++)
+        docs_totals_of(p->docs, (uint32_t)i, &e->files[e->first + i]);
+}
+
 int shard_encode(struct shard_encode *e, const struct source_list *list, struct err *err) {
     struct pass p = {.e = e};
-    struct docs_totals t = {0};
+    struct source_list left = {.v = list->v + e->first, .n = list->n - e->first};
     int threads = e->docs.threads > 0 ? e->docs.threads : 1;
-    int rc = docs_open(&p.docs, list, &e->docs, err);
+    if (!left.n || e->full) return 0;
+    int rc = docs_open(&p.docs, &left, &e->docs, err);
     if (rc < 0) return rc;
     rc = start(&p, threads, err);
     if (rc == 0) rc = docs_run(p.docs, threads, encode_batch, write_batch, &p, err);
+    if (rc == ERR_STOPPED && e->full && !signals_stop()) rc = 0;
     if (rc == 0) rc = release_held(&p, e->train.documents > 0, err);
-    if (rc == 0) docs_totals(p.docs, &t);
-    e->bad_records += t.bad_records;
-    for (size_t i = 0; rc == 0 && e->files && i < list->n; i++)
-        docs_totals_of(p.docs, (uint32_t)i, &e->files[i]);
+    if (rc == 0) count_files(&p, left.n);
     int closed = docs_close(p.docs, rc < 0 ? NULL : err);
     stop(&p, threads);
     return rc < 0 ? rc : closed;

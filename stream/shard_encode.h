@@ -18,6 +18,12 @@ struct shard_counts {
     uint64_t documents, tokens, text_bytes; /* tokens with those that end documents */
 };
 
+/* How much of a file is taken. */
+struct shard_share {
+    double share; /* of its documents, by keyed hash of the text; 1: all           */
+    bool again;   /* read before in this run: what is for validation is left out   */
+};
+
 struct shard_encode {
     struct shard_writer *writer;
     const struct tokenizer *tokenizer;
@@ -28,10 +34,18 @@ struct shard_encode {
     double valid_fraction;
     uint64_t seed; /* the key                                                     */
     bool eot;      /* the writer adds a token to each document: for the counts    */
+    size_t first;  /* files of the list before this one are done                  */
+    const struct shard_share *shares;   /* of each file of the list; NULL: all of all        */
+    uint64_t max_documents, max_tokens; /* of `split`: nothing is added once it has as many; 0 */
+    /* Called in order when all of file `i` of the list has gone to the writer, with `field`, and
+     * files[i] is filled. Not while the rule above may still move a document. NULL is fine. */
+    int (*file_done)(void *ctx, size_t i, const char *field, struct err *err);
+    void *ctx;
     const struct log *log;
     struct shard_counts train, valid; /* out, added to                                         */
     uint64_t bad_records;             /* out, added to                                         */
     struct docs_totals *files;        /* out: what each file of the list held, or NULL         */
+    bool full;                        /* out: max_documents or max_tokens was reached          */
 };
 
 /* All documents of `list`. ERR_STOPPED after a signal; the writer is the caller's to abort. */
@@ -39,5 +53,7 @@ int shard_encode(struct shard_encode *e, const struct source_list *list, struct 
 
 /* Whether the rule above puts a text into the validation set. */
 bool shard_is_valid(const char *text, size_t n, uint64_t seed, double fraction);
+/* Whether a text is in the share of a file that is taken in part. */
+bool shard_is_taken(const char *text, size_t n, uint64_t seed, double share);
 
 #endif

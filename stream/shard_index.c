@@ -62,8 +62,8 @@ static int load_file(struct shard_index_file *f, const cJSON *o, const char *wha
     return f->name ? 0 : err_nomem(err, strlen(name));
 }
 
-static int load_split(struct shard_index_split *s, const cJSON *o, const char *what,
-                      struct err *err) {
+int shard_index_parse_split(struct shard_index_split *s, const cJSON *o, const char *what,
+                            struct err *err) {
     const cJSON *files = json_get(o, "files"), *f;
     if (!cJSON_IsArray(files))
         return err_set(err, ERR_CORRUPT, "%s: split \"%s\" has no list of files", what, o->string);
@@ -119,7 +119,7 @@ static int load_tree(struct shard_index *x, const cJSON *o, const char *what, st
     x->v = mem_array((size_t)cJSON_GetArraySize(splits), sizeof *x->v);
     if (!x->v && splits->child) return err_nomem(err, sizeof *x->v);
     cJSON_ArrayForEach(s, splits) {
-        rc = load_split(&x->v[x->n++], s, what, err);
+        rc = shard_index_parse_split(&x->v[x->n++], s, what, err);
         if (rc < 0) return rc;
     }
     return 0;
@@ -152,12 +152,15 @@ const struct shard_index_split *shard_index_split(const struct shard_index *x, c
     return NULL;
 }
 
+void shard_index_release_split(struct shard_index_split *s) {
+    for (size_t j = 0; j < s->n; j++) free(s->v[j].name);
+    free(s->v);
+    free(s->name);
+    *s = (struct shard_index_split){0};
+}
+
 void shard_index_release(struct shard_index *x) {
-    for (size_t i = 0; i < x->n; i++) {
-        for (size_t j = 0; j < x->v[i].n; j++) free(x->v[i].v[j].name);
-        free(x->v[i].v);
-        free(x->v[i].name);
-    }
+    for (size_t i = 0; i < x->n; i++) shard_index_release_split(&x->v[i]);
     free(x->v);
     memset(x, 0, sizeof *x);
 }

@@ -8,6 +8,7 @@
 #ifndef LORY_STREAM_SHARD_INDEX_H
 #define LORY_STREAM_SHARD_INDEX_H
 
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,10 +29,11 @@ enum {
     SHARD_IDX_CONTINUES = 1, /* flag: the last document goes on in the next shard */
     SHARD_INDEX_VERSION = 1
 };
-#define SHARD_IDX_MAGIC    "LORYIDX" /* with its NUL: 8 bytes */
-#define SHARD_INDEX_NAME   "index.json"
-#define SHARD_INDEX_FORMAT "lory-shards"
-#define SHARD_TOKENS_MAX   ((uint64_t)INT32_MAX) /* header[2] is an i32 */
+#define SHARD_IDX_MAGIC     "LORYIDX" /* with its NUL: 8 bytes */
+#define SHARD_INDEX_NAME    "index.json"
+#define SHARD_PROGRESS_NAME ".progress.json" /* while there is no index: see shard_progress.h */
+#define SHARD_INDEX_FORMAT  "lory-shards"
+#define SHARD_TOKENS_MAX    ((uint64_t)INT32_MAX) /* header[2] is an i32 */
 
 struct shard_idx_header {
     char magic[8];
@@ -70,6 +72,12 @@ int shard_index_load(struct shard_index *ret, const char *dir, struct err *err);
 /* NULL if the split is not there. */
 const struct shard_index_split *shard_index_split(const struct shard_index *x, const char *name);
 void shard_index_release(struct shard_index *x); /* zeroes it */
+
+/* One member of "splits": its list of files, checked; the sums over them. `what` is for messages.
+ * Release in any case. */
+int shard_index_parse_split(struct shard_index_split *ret, const cJSON *o, const char *what,
+                            struct err *err);
+void shard_index_release_split(struct shard_index_split *s); /* zeroes it */
 
 /* "after", "before", "none". */
 const char *shard_eot_name(enum shard_eot eot);

@@ -227,7 +227,8 @@ static bool name_fits(const char *name, const char *split) {
 static int refuse_half(const char *dir, const struct strs *names, struct err *err) {
     for (size_t i = 0; i < names->n; i++) {
         const char *name = names->v[i];
-        if (*name == '.' || !path_ends(name, ".idx")) continue;
+        if (strcmp(name, SHARD_PROGRESS_NAME) && (*name == '.' || !path_ends(name, ".idx")))
+            continue;
         return err_set(err, ERR_CORRUPT,
                        "%s: there is %s but no %s: its writing was interrupted; run shard again",
                        dir, name, SHARD_INDEX_NAME);

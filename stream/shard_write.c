@@ -3,8 +3,8 @@
  *   shard_writer ─▶ split "train" ─▶ [00000 committed][00001 committed][00002 open: .bin .idx]
  *                └▶ split "valid" ─▶ [00000 open]
  *
- * Order on disk: the old index.json goes, then the old shards; each new shard commits its .idx and
- * then its .bin; the new index.json comes last. So at any instant the folder is the old run, the
+ * Order on disk: the old index.json goes, then the old shards; a shard grows in .NAME.part and
+ * commits its .idx and then its .bin; the new index.json comes last. So at any instant the folder is the old run, the
  * new run, or without an index, and an .idx without an index.json tells readers that a run was
  * interrupted.
  *
@@ -41,15 +41,20 @@ struct shard_writer {
 
 /* ------------------------------------------------------------------ the folder */
 
-/* "train-00012.bin", "valid-00000.idx": a name that only this writer gives. */
+/* "train-00012.bin", "valid-00000.idx", ".train-00012.bin.partial": a name that only this writer
+ * gives. */
 static bool is_ours(const char *name) {
+    bool part = *name == '.';
+    name += part;
     size_t n = strcspn(name, "-");
     if ((n != 5 || strncmp(name, "train", n)) && (n != 5 || strncmp(name, "valid", n)))
         return false;
     if (!name[n]) return false;
     const char *digits = name + n + 1;
     size_t d = strspn(digits, "0123456789");
-    return d >= 5 && (!strcmp(digits + d, ".bin") || !strcmp(digits + d, ".idx"));
+    const char *end = digits + d;
+    if (d < 5 || (strncmp(end, ".bin", 4) && strncmp(end, ".idx", 4))) return false;
+    return !strcmp(end + 4, part ? ".partial" : "");
 }
 
 static int remove_in(const char *dir, const char *name, struct err *err) {
@@ -78,6 +83,7 @@ static int clear_folder(const char *dir, struct err *err) {
         return err_set(err, ERR_USAGE, "%s: its %s is not of token shards; choose another folder",
                        dir, SHARD_INDEX_NAME);
     rc = remove_in(dir, SHARD_INDEX_NAME, err);
+    if (rc == 0) rc = remove_in(dir, SHARD_PROGRESS_NAME, err);
     if (rc == 0) rc = file_sync_dir(dir, err);
     if (rc == 0) rc = file_sweep(dir, err);
     if (rc == 0) rc = file_list(dir, &names, err);
@@ -97,7 +103,7 @@ static int check_opts(struct shard_opts *o, struct err *err) {
     return 0;
 }
 
-int shard_writer_open(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
+static int new_writer(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
                       struct err *err) {
     struct shard_writer *w = calloc(1, sizeof *w);
     if (!w) return err_nomem(err, sizeof *w);
@@ -108,7 +114,19 @@ int shard_writer_open(struct shard_writer **ret, const char *dir, const struct s
     if (opts->tokenizer_digest && strlen(opts->tokenizer_digest) < sizeof w->digest)
         snprintf(w->digest, sizeof w->digest, "%s", opts->tokenizer_digest);
     w->o.tokenizer_digest = w->digest;
-    if (rc == 0) rc = clear_folder(w->dir, err);
+    if (rc == 0)
+        *ret = w;
+    else
+        shard_writer_abort(w);
+    return rc;
+}
+
+int shard_writer_open(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
+                      struct err *err) {
+    struct shard_writer *w;
+    int rc = new_writer(&w, dir, opts, err);
+    if (rc < 0) return rc;
+    rc = clear_folder(w->dir, err);
     if (rc == 0)
         *ret = w;
     else
@@ -128,8 +146,8 @@ static int begin_shard(struct shard_writer *w, struct split *s, struct err *err)
     static const char zeros[SHARD_HEADER_BYTES];
     char *bin = shard_path(w, s, "bin"), *idx = shard_path(w, s, "idx");
     int rc = bin && idx ? 0 : err_nomem(err, strlen(w->dir));
-    if (rc == 0) rc = outfile_open(&s->bin, bin, err);
-    if (rc == 0) rc = outfile_open(&s->idx, idx, err);
+    if (rc == 0) rc = outfile_resume(&s->bin, bin, 0, err);
+    if (rc == 0) rc = outfile_resume(&s->idx, idx, 0, err);
     if (rc == 0) rc = outfile_write(s->bin, zeros, SHARD_HEADER_BYTES, err);
     if (rc == 0) rc = outfile_write(s->idx, zeros, sizeof(struct shard_idx_header), err);
     s->tokens = s->documents = s->text_bytes = 0;
@@ -322,6 +340,124 @@ static int save_index(struct shard_writer *w, struct err *err) {
     return rc;
 }
 
+/* ------------------------------------------------------------------ marks
+ *
+ *   {"splits": {"train": {"total": 7, "files": [… as in index.json], "open": {"tokens": 9, …}}}}
+ */
+
+static void add_mark_of(cJSON *splits, const struct split *s) {
+    cJSON *o = cJSON_AddObjectToObject(splits, s->name), *open;
+    cJSON_AddNumberToObject(o, "total", (double)s->total_documents);
+    cJSON_AddItemToObject(o, "files", files_tree(s));
+    if (!s->bin) return;
+    open = cJSON_AddObjectToObject(o, "open");
+    cJSON_AddNumberToObject(open, "tokens", (double)s->tokens);
+    cJSON_AddNumberToObject(open, "documents", (double)s->documents);
+    cJSON_AddNumberToObject(open, "text_bytes", (double)s->text_bytes);
+}
+
+int shard_writer_mark(struct shard_writer *w, struct buf *json, struct err *err) {
+    cJSON *o = cJSON_CreateObject(), *splits = cJSON_AddObjectToObject(o, "splits");
+    int rc = splits ? 0 : err_nomem(err, 64);
+    for (size_t i = 0; rc == 0 && i < w->n; i++) {
+        struct split *s = &w->splits[i];
+        if (s->bin) rc = outfile_sync(s->bin, err);
+        if (rc == 0 && s->idx) rc = outfile_sync(s->idx, err);
+        if (rc == 0) add_mark_of(splits, s);
+    }
+    /* The parts' names, too, survive a power cut. */
+    if (rc == 0) rc = file_sync_dir(w->dir, err);
+    if (rc == 0) rc = json_text(json, o, false, err);
+    cJSON_Delete(o);
+    return rc;
+}
+
+static int resume_open(struct shard_writer *w, struct split *s, const cJSON *open,
+                       struct err *err) {
+    const uint64_t max = UINT64_C(1) << 53;
+    int rc = json_u64(open, "tokens", SHARD_TOKENS_MAX, &s->tokens, "mark", err);
+    if (rc == 0) rc = json_u64(open, "documents", max, &s->documents, "mark", err);
+    if (rc == 0) rc = json_u64(open, "text_bytes", max, &s->text_bytes, "mark", err);
+    char *bin = shard_path(w, s, "bin"), *idx = shard_path(w, s, "idx");
+    if (rc == 0 && !(bin && idx)) rc = err_nomem(err, strlen(w->dir));
+    uint64_t bytes = SHARD_HEADER_BYTES + s->tokens * (w->o.vocab <= 65536 ? 2 : 4);
+    uint64_t ends = sizeof(struct shard_idx_header) + s->documents * sizeof(uint64_t);
+    if (rc == 0) rc = outfile_resume(&s->bin, bin, bytes, err);
+    if (rc == 0) rc = outfile_resume(&s->idx, idx, ends, err);
+    free(bin);
+    free(idx);
+    return rc;
+}
+
+static int resume_split(struct shard_writer *w, const cJSON *o, struct err *err) {
+    struct shard_index_split parsed = {0};
+    struct split *s = find_split(w, o->string, err);
+    if (!s) return ERR_NOMEM;
+    int rc = shard_index_parse_split(&parsed, o, "mark", err);
+    if (rc == 0) { /* the files become ours, names and all */
+        s->v = parsed.v;
+        s->n = parsed.n;
+        parsed.v = NULL;
+        parsed.n = 0;
+        rc = json_u64(o, "total", UINT64_C(1) << 53, &s->total_documents, "mark", err);
+    }
+    shard_index_release_split(&parsed);
+    const cJSON *open = json_get(o, "open");
+    if (rc == 0 && open) rc = resume_open(w, s, open, err);
+    return rc;
+}
+
+/* Whether `name` is one of those that the mark knows. */
+static bool is_marked(const struct shard_writer *w, const char *name) {
+    char known[80];
+    for (size_t i = 0; i < w->n; i++) {
+        const struct split *s = &w->splits[i];
+        for (size_t j = 0; j < s->n; j++) {
+            size_t stem = strlen(s->v[j].name) - 3; /* train-00000. */
+            if (!strncmp(name, s->v[j].name, stem) && name[stem - 1] == '.') return true;
+        }
+        snprintf(known, sizeof known, ".%s-%05zu.", s->name, s->n);
+        if (s->bin && !strncmp(name, known, strlen(known))) return true;
+    }
+    return false;
+}
+
+/* Shards begun after the mark go. */
+static int clear_later(struct shard_writer *w, struct err *err) {
+    struct strs names = {0};
+    int rc = file_list(w->dir, &names, err);
+    for (size_t i = 0; rc == 0 && i < names.n; i++)
+        if (is_ours(names.v[i]) && !is_marked(w, names.v[i]))
+            rc = remove_in(w->dir, names.v[i], err);
+    strs_release(&names);
+    return rc;
+}
+
+int shard_writer_resume(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
+                        const char *mark, struct err *err) {
+    struct shard_writer *w;
+    cJSON *o = NULL;
+    int rc = new_writer(&w, dir, opts, err);
+    if (rc < 0) return rc;
+    rc = remove_in(dir, SHARD_INDEX_NAME, err); /* of a run that could not remove its progress */
+    if (rc == 0) rc = file_sync_dir(dir, err);
+    if (rc == 0) rc = json_parse(&o, mark, strlen(mark), "mark", err);
+    const cJSON *splits = rc == 0 ? json_get(o, "splits") : NULL, *s;
+    if (rc == 0 && !cJSON_IsObject(splits))
+        rc = err_set(err, ERR_CORRUPT, "%s: a mark without splits", dir);
+    cJSON_ArrayForEach(s, splits) {
+        if (rc == 0) rc = resume_split(w, s, err);
+    }
+    if (rc == 0) rc = file_sweep(dir, err);
+    if (rc == 0) rc = clear_later(w, err);
+    cJSON_Delete(o);
+    if (rc == 0)
+        *ret = w;
+    else
+        shard_writer_keep(w);
+    return rc;
+}
+
 /* ------------------------------------------------------------------ the end */
 
 static void free_writer(struct shard_writer *w) {
@@ -341,11 +477,31 @@ int shard_writer_finish(struct shard_writer *w, struct err *err) {
     for (size_t i = 0; rc == 0 && i < w->n; i++)
         if (w->splits[i].bin) rc = end_shard(w, &w->splits[i], false, err);
     if (rc == 0) rc = save_index(w, err);
+    if (rc == 0) rc = remove_in(w->dir, SHARD_PROGRESS_NAME, err);
     if (rc == 0)
         free_writer(w);
-    else
+    else if (exists_in(w->dir, SHARD_PROGRESS_NAME))
+        shard_writer_keep(w);
+    else {
+        remove_in(w->dir, SHARD_INDEX_NAME, NULL);
         shard_writer_abort(w);
+    }
     return rc;
+}
+
+static void remove_partial(const struct shard_writer *w, const struct split *s, const char *end) {
+    char name[80];
+    snprintf(name, sizeof name, ".%s-%05zu.%s.partial", s->name, s->n, end);
+    remove_in(w->dir, name, NULL);
+}
+
+void shard_writer_keep(struct shard_writer *w) {
+    if (!w) return;
+    for (size_t i = 0; i < w->n; i++) {
+        outfile_abort(w->splits[i].bin);
+        outfile_abort(w->splits[i].idx);
+    }
+    free_writer(w);
 }
 
 void shard_writer_abort(struct shard_writer *w) {
@@ -354,6 +510,8 @@ void shard_writer_abort(struct shard_writer *w) {
         struct split *s = &w->splits[i];
         outfile_abort(s->bin);
         outfile_abort(s->idx);
+        remove_partial(w, s, "bin");
+        remove_partial(w, s, "idx");
         for (size_t j = 0; j < s->n; j++) { /* the .bin first: without it the .idx means nothing */
             remove_in(w->dir, s->v[j].name, NULL);
             memcpy(s->v[j].name + strlen(s->v[j].name) - 3, "idx", 3);

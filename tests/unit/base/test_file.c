@@ -222,6 +222,34 @@ static void sweep_takes_only_the_dead(void **state) {
     assert_int_equal(entries(*state), 6);
 }
 
+/* A writer that dies leaves its part, and the next one goes on where it had noted to be. */
+static void parts_go_on(void **state) {
+    const char *path = in(*state, "a.bin");
+    struct err e = {0};
+    struct outfile *f, *g;
+    check_ok(outfile_resume(&f, path, 0, &e), &e);
+    check_ok(outfile_printf(f, &e, "%s", "first lost"), &e);
+    check_ok(outfile_sync(f, &e), &e);
+    check_fails(outfile_resume(&g, path, 0, &e), ERR_IO, &e, "is being written already");
+    outfile_abort(f);
+    assert_int_equal(file_kind(path), FILE_NONE);
+    check_ok(file_sweep(*state, &e), &e);
+    check_ok(outfile_resume(&f, path, 6, &e), &e);
+    assert_int_equal(outfile_tell(f), 6);
+    check_ok(outfile_printf(f, &e, "%s", "second"), &e);
+    check_ok(outfile_patch(f, 0, "F", 1, &e), &e);
+    check_ok(outfile_commit(f, &e), &e);
+    check_contents(path, "First second", 12);
+    assert_int_equal(entries(*state), 1);
+    check_ok(outfile_resume(&f, path, 6, &e), &e); /* committed behind the noted place */
+    assert_int_equal(file_kind(path), FILE_NONE);
+    check_ok(outfile_printf(f, &e, "%s", "third"), &e);
+    check_ok(outfile_commit(f, &e), &e);
+    check_contents(path, "First third", 11);
+    check_fails(outfile_resume(&f, path, 12, &e), ERR_CORRUPT, &e, "holds 11 bytes, should hold 12");
+    assert_int_equal(entries(*state), 1); /* the part: it stays */
+}
+
 static void folders_are_made_and_removed(void **state) {
     struct err e = {0};
     check_ok(file_mkdirs(in(*state, "x/y/z/"), &e), &e);
@@ -308,6 +336,7 @@ int main(void) {
         IN_FOLDER(descriptors_are_written_in_place),
         IN_FOLDER(stale_file_of_our_number_is_taken_over),
         IN_FOLDER(sweep_takes_only_the_dead),
+        IN_FOLDER(parts_go_on),
         IN_FOLDER(folders_are_made_and_removed),
         IN_FOLDER(reading_is_bounded),
         IN_FOLDER(mappings_refuse_what_they_cannot_map),

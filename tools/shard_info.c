@@ -1,0 +1,148 @@
+/* shard info and shard verify. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/file.h"
+#include "base/json.h"
+#include "stream/shard_index.h"
+#include "tools/common.h"
+#include "tools/shard.h"
+
+/* ------------------------------------------------------------------ info */
+
+static void info_text(struct tool *t, const struct shard_index *x, const char *dir) {
+    FILE *to = tool_out(t);
+    fprintf(to, "%s: vocabulary %u, u%u tokens, end of text %s", dir, x->vocab, 8 * x->token_bytes,
+            shard_eot_name(x->eot));
+    if (x->eot_id != UINT32_MAX) fprintf(to, " (%u)", x->eot_id);
+    fprintf(to, ", sequences of %llu\ntokenizer %s\n", (unsigned long long)x->seq_len,
+            *x->tokenizer_digest ? x->tokenizer_digest : "unknown");
+    for (size_t i = 0; i < x->n; i++) {
+        const struct shard_index_split *s = &x->v[i];
+        struct shard_counts c = {s->documents, s->tokens, s->text_bytes};
+        shard_print_counts(t, s->name, &c);
+        for (size_t j = 0; t->verbose && j < s->n; j++)
+            fprintf(to, "  %s %llu tokens, %llu documents, sha256 %s\n", s->v[j].name,
+                    (unsigned long long)s->v[j].tokens, (unsigned long long)s->v[j].documents,
+                    s->v[j].sha256);
+    }
+}
+
+static cJSON *info_tree(const struct shard_index *x) {
+    cJSON *o = cJSON_CreateObject(), *splits;
+    cJSON_AddNumberToObject(o, "vocab", x->vocab);
+    cJSON_AddNumberToObject(o, "token_bytes", x->token_bytes);
+    cJSON_AddStringToObject(o, "eot", shard_eot_name(x->eot));
+    if (x->eot_id != UINT32_MAX) cJSON_AddNumberToObject(o, "eot_id", x->eot_id);
+    cJSON_AddNumberToObject(o, "seq_len", (double)x->seq_len);
+    cJSON_AddStringToObject(o, "tokenizer_digest", x->tokenizer_digest);
+    splits = cJSON_AddObjectToObject(o, "splits");
+    for (size_t i = 0; i < x->n; i++) {
+        const struct shard_index_split *s = &x->v[i];
+        struct shard_counts c = {s->documents, s->tokens, s->text_bytes};
+        cJSON *v = shard_counts_tree(&c);
+        cJSON_AddNumberToObject(v, "shards", (double)s->n);
+        cJSON_AddItemToObject(splits, s->name, v);
+    }
+    return o;
+}
+
+/* A folder or file of llm.c: only counts are known. */
+static int info_plain(struct tool *t, const char *path) {
+    static const char *const splits[] = {"train", "valid"};
+    cJSON *o = cJSON_CreateObject(), *to = cJSON_AddObjectToObject(o, "splits");
+    int rc = 0, found = 0;
+    bool folder = file_kind(path) == FILE_FOLDER;
+    for (int i = 0; rc == 0 && i < (folder ? 2 : 1); i++) {
+        struct shard_set s;
+        int opened = shard_set_open(&s, &path, 1, splits[i], &t->err);
+        if (opened == ERR_IO && folder) continue;
+        rc = opened;
+        if (rc < 0) break;
+        found++;
+        struct shard_counts c = {.tokens = s.tokens};
+        cJSON_AddItemToObject(to, folder ? splits[i] : path_base(path), shard_counts_tree(&c));
+        if (!t->json)
+            fprintf(tool_out(t), "%s: %llu tokens in %zu shards of u%u, no index.json\n",
+                    folder ? splits[i] : path, (unsigned long long)s.tokens, s.n,
+                    8 * s.v[0].token_bytes);
+        shard_set_close(&s);
+    }
+    if (rc == 0 && !found) rc = t->err.code;
+    if (rc == 0 && t->json) return tool_print_json(t, o);
+    cJSON_Delete(o);
+    return rc;
+}
+
+static int run_info(struct tool *t) {
+    const char *dir = t->operands->n ? t->operands->v[0] : "shards";
+    struct shard_index x;
+    if (t->operands->n > 1) return err_set(&t->err, ERR_USAGE, "one folder at a time");
+    int rc = file_kind(dir) == FILE_FOLDER ? shard_index_load(&x, dir, &t->err) : 0;
+    if (rc < 0) return rc;
+    if (rc == 0) return info_plain(t, dir);
+    rc = 0;
+    if (t->json)
+        rc = tool_print_json(t, info_tree(&x));
+    else
+        info_text(t, &x, dir);
+    shard_index_release(&x);
+    return rc;
+}
+
+int shard_info(int argc, char **argv) {
+    struct opt opts[] = {{0}};
+    struct program p = {
+        .name = "shard info",
+        .summary = "what a folder of shards holds",
+        .usage = "[PATH]",
+        .opts = opts,
+        .text = "PATH is a folder of shards (default: shards), or one .bin file, also of "
+                "llm.c. -v lists the files."};
+    struct tool t;
+    int rc = tool_begin(&t, &p, argc, argv);
+    if (rc == 0) rc = run_info(&t);
+    return tool_end(&t, rc);
+}
+
+/* ------------------------------------------------------------------ verify */
+
+static void print_fault(void *ctx, const char *text) {
+    fprintf(tool_out(ctx), "%s\n", text);
+}
+
+static void add_fault(void *ctx, const char *text) {
+    cJSON_AddItemToArray(ctx, cJSON_CreateString(text));
+}
+
+static int run_verify(struct tool *t) {
+    const char *dir = t->operands->n ? t->operands->v[0] : "shards";
+    if (t->operands->n > 1) return err_set(&t->err, ERR_USAGE, "one folder at a time");
+    cJSON *faults = cJSON_CreateArray();
+    int rc = t->json ? shard_verify(dir, add_fault, faults, &t->log, &t->err)
+                     : shard_verify(dir, print_fault, t, &t->log, &t->err);
+    if (!t->json || (rc < 0 && rc != ERR_CORRUPT)) {
+        cJSON_Delete(faults);
+        if (rc == 0 && !t->quiet && !t->json)
+            fprintf(tool_out(t), "%s: as its index.json says\n", dir);
+        return rc;
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddItemToObject(o, "faults", faults);
+    int printed = tool_print_json(t, o);
+    return rc < 0 ? rc : printed;
+}
+
+int shard_verify_main(int argc, char **argv) {
+    struct opt opts[] = {{0}};
+    struct program p = {
+        .name = "shard verify",
+        .summary = "check shards against their index.json",
+        .usage = "[PATH]",
+        .opts = opts,
+        .text = "Checks the sha256 of every file, that every token is in the vocabulary, "
+                "the ends of documents and all counts. Exit status 6 if anything is wrong."};
+    struct tool t;
+    int rc = tool_begin(&t, &p, argc, argv);
+    if (rc == 0) rc = run_verify(&t);
+    return tool_end(&t, rc);
+}
