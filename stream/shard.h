@@ -4,7 +4,8 @@
  *   shards/train-00000.idx   magic, version, flags, count, u64 ends of documents in tokens
  *   shards/index.json        written last: splits → files with counts, sha256; tokenizer digest …
  *
- * Readers accept llm.c's own files, without .idx and index.json. */
+ * Readers accept llm.c's own files, without .idx and index.json; Megatron's .bin with its .idx; and
+ * nanoGPT's train.bin and val.bin (u16 without a header, known by these names). */
 #ifndef LORY_STREAM_SHARD_H
 #define LORY_STREAM_SHARD_H
 
@@ -75,6 +76,8 @@ struct shard {
     const uint64_t *ends; /* document ends in tokens, ascending, the last is n; NULL without .idx */
     uint64_t documents;   /* 0 without .idx                                        */
     struct mapping idx;
+    uint64_t *made_ends; /* what `ends` points to, of another project's index */
+    int fd;              /* for shard_read()                                  */
 };
 
 struct shard_set {
@@ -104,6 +107,11 @@ static inline uint32_t shard_token(const struct shard *s, uint64_t i) {
 }
 /* Copies tokens [at, at+n) of a shard, widened. */
 void shard_tokens(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out);
+/* The same by a read instead of the mapping: nothing stays mapped in, and where the file has shrunk
+ * since it was opened, that is ERR_CORRUPT with its name and the place, not a signal. Any thread. */
+int shard_read(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out, struct err *err);
+/* Asks the system to read these tokens in soon. */
+void shard_will_need(const struct shard *s, uint64_t at, uint64_t n);
 
 /* `shard verify`: sha256 of every file against index.json, every token below V, .idx consistent.
  * Calls `found(ctx, text)` for each fault; returns 0 if there was none, else ERR_CORRUPT. */

@@ -84,6 +84,11 @@ const char *shard_eot_name(enum shard_eot eot);
 /* ERR_USAGE for another word. */
 int shard_eot_parse(enum shard_eot *ret, const char *name, struct err *err);
 
+/* shard_foreign.c: a .bin that is not llm.c's, but one of Megatron (its .idx is s->idx) or nanoGPT.
+ * 1 and s->tokens, token_bytes, n, ends, documents; 0 if it is neither; ERR_CORRUPT. */
+int shard_foreign(struct shard *s, struct err *err);
+bool shard_is_megatron(const struct mapping *idx);
+
 /* Maps one .bin, and its .idx if there is one, and checks both. */
 int shard_open(struct shard *ret, const char *path, struct err *err);
 void shard_close(struct shard *s); /* zeroes it */

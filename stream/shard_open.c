@@ -6,8 +6,11 @@
  *   file.bin               ──▶ itself; its entry in the index.json beside it, if there is one */
 #include "stream/shard_index.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ------------------------------------------------------------------ one file */
 
@@ -77,17 +80,29 @@ static char *idx_path(const char *bin) {
     return path;
 }
 
+static bool is_llmc(const struct mapping *m) {
+    int32_t magic = 0;
+    if (m->bytes >= SHARD_HEADER_BYTES) memcpy(&magic, m->v, sizeof magic);
+    return magic == SHARD_MAGIC_U16 || magic == SHARD_MAGIC_U32;
+}
+
+static int check(struct shard *s, const char *idx, struct err *err) {
+    int rc = *idx && file_kind(idx) == FILE_REGULAR ? mapping_open(&s->idx, idx, err) : 0;
+    if (rc < 0) return rc;
+    if (!is_llmc(&s->map) && (rc = shard_foreign(s, err)) != 0) return rc < 0 ? rc : 0;
+    rc = check_bin(s, err);
+    return rc < 0 || !s->idx.v ? rc : check_idx(s, idx, err);
+}
+
 int shard_open(struct shard *ret, const char *path, struct err *err) {
     memset(ret, 0, sizeof *ret);
     char *idx = path_ends(path, ".bin") ? idx_path(path) : strdup("");
     ret->path = strdup(path);
+    ret->fd = open(path, O_RDONLY | O_CLOEXEC);
     int rc = ret->path && idx ? 0 : err_nomem(err, strlen(path));
+    if (rc == 0 && ret->fd < 0) rc = err_errno(err, "%s", path);
     if (rc == 0) rc = mapping_open(&ret->map, path, err);
-    if (rc == 0) rc = check_bin(ret, err);
-    if (rc == 0 && *idx && file_kind(idx) == FILE_REGULAR) {
-        rc = mapping_open(&ret->idx, idx, err);
-        if (rc == 0) rc = check_idx(ret, idx, err);
-    }
+    if (rc == 0) rc = check(ret, idx, err);
     free(idx);
     if (rc < 0) shard_close(ret);
     return rc;
@@ -96,8 +111,45 @@ int shard_open(struct shard *ret, const char *path, struct err *err) {
 void shard_close(struct shard *s) {
     mapping_close(&s->map);
     mapping_close(&s->idx);
+    if (s->path && s->fd >= 0) close(s->fd);
+    free(s->made_ends);
     free(s->path);
     memset(s, 0, sizeof *s);
+}
+
+/* ------------------------------------------------------------------ tokens */
+
+static int shrunk(const struct shard *s, uint64_t at, struct err *err) {
+    return err_set(err, ERR_CORRUPT,
+                   "%s: ends at byte %llu, where there were %zu bytes when it was opened; it must "
+                   "not change while it is read",
+                   s->path, (unsigned long long)at, s->map.bytes);
+}
+
+int shard_read(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out, struct err *err) {
+    uint64_t from = (uint64_t)((const uint8_t *)s->tokens - s->map.v) + at * s->token_bytes;
+    size_t bytes = (size_t)n * s->token_bytes, got = 0;
+    /* Narrow tokens are read into the upper half of `out` and widened from its front. */
+    char *to = (char *)out + (n * sizeof *out - bytes);
+    while (got < bytes) {
+        ssize_t r = pread(s->fd, to + got, bytes - got, (off_t)(from + got));
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return err_errno(err, "%s", s->path);
+        if (r == 0) return shrunk(s, from + got, err);
+        got += (size_t)r;
+    }
+    if (s->token_bytes == 2)
+        for (uint64_t i = 0; i < n; i++) {
+            uint16_t token;
+            memcpy(&token, to + 2 * i, sizeof token);
+            out[i] = token;
+        }
+    return 0;
+}
+
+void shard_will_need(const struct shard *s, uint64_t at, uint64_t n) {
+    uint64_t from = (uint64_t)((const uint8_t *)s->tokens - s->map.v) + at * s->token_bytes;
+    posix_fadvise(s->fd, (off_t)from, (off_t)(n * s->token_bytes), POSIX_FADV_WILLNEED);
 }
 
 void shard_tokens(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out) {

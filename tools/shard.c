@@ -24,6 +24,7 @@ void shard_print_counts(struct tool *t, const char *split, const struct shard_co
 int main(int argc, char **argv) {
     static const struct subcommand subs[] = {
         {"info", "what a folder of shards holds", shard_info},
+        {"export", "write shards as the files of other trainers", shard_export_main},
         {"verify", "check shards against their index.json", shard_verify_main},
         {0}};
     static const struct family f = {"shard", "write token shards for training", subs, shard_make};

@@ -6,6 +6,7 @@
 #include "stream/shard_encode.h"
 #include "tools/common.h"
 
+int shard_export_main(int argc, char **argv);
 int shard_make(int argc, char **argv);
 int shard_info(int argc, char **argv);
 int shard_verify_main(int argc, char **argv);

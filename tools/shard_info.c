@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "stream/shard_index.h"
+#include "tokenizer/tokenizer.h"
 #include "tools/common.h"
 #include "tools/shard.h"
 
@@ -114,12 +115,49 @@ static void add_fault(void *ctx, const char *text) {
     cJSON_AddItemToArray(ctx, cJSON_CreateString(text));
 }
 
-static int run_verify(struct tool *t) {
+/* The tokenizer beside the shards (or the one named) has the digest that index.json gives. */
+static int check_tokenizer(struct tool *t, const char *dir, const char *tok, bool *ret_wrong) {
+    struct shard_index x;
+    struct tokenizer *tokenizer = NULL;
+    char digest[SHA256_HEX] = "";
+    char *beside = path_join(dir, "tokenizer");
+    if (!beside) return err_nomem(&t->err, strlen(dir));
+    const char *path = tok ? tok : file_kind(beside) == FILE_FOLDER ? beside : NULL;
+    int rc = path && file_kind(dir) == FILE_FOLDER ? shard_index_load(&x, dir, &t->err) : 0;
+    if (rc == 1) {
+        rc = tokenizer_open(&tokenizer, path, NULL, &t->err);
+        if (rc == 0) tokenizer_digest(tokenizer, digest);
+        *ret_wrong = *x.tokenizer_digest && strcmp(digest, x.tokenizer_digest) != 0;
+        if (!tok && rc < 0) { /* part of the artefact, and broken */
+            *ret_wrong = true;
+            rc = 0;
+        }
+        tokenizer_free(tokenizer);
+        shard_index_release(&x);
+    }
+    free(beside);
+    return rc;
+}
+
+static int run_verify(struct tool *t, const char *tok) {
     const char *dir = t->operands->n ? t->operands->v[0] : "shards";
     if (t->operands->n > 1) return err_set(&t->err, ERR_USAGE, "one folder at a time");
+    bool wrong = false;
+    int rc = check_tokenizer(t, dir, tok, &wrong);
+    if (rc < 0) return rc;
     cJSON *faults = cJSON_CreateArray();
-    int rc = t->json ? shard_verify(dir, add_fault, faults, &t->log, &t->err)
-                     : shard_verify(dir, print_fault, t, &t->log, &t->err);
+    rc = t->json ? shard_verify(dir, add_fault, faults, &t->log, &t->err)
+                 : shard_verify(dir, print_fault, t, &t->log, &t->err);
+    if (wrong && (rc == 0 || rc == ERR_CORRUPT)) {
+        struct err other;
+        rc = err_set(&other, ERR_CORRUPT, "%s is not the tokenizer that %s was made with",
+                     tok ? tok : "tokenizer/", dir);
+        if (t->json)
+            add_fault(faults, other.msg);
+        else
+            print_fault(t, other.msg);
+        if (!t->err.code) t->err = other;
+    }
     if (!t->json || (rc < 0 && rc != ERR_CORRUPT)) {
         cJSON_Delete(faults);
         if (rc == 0 && !t->quiet && !t->json)
@@ -133,16 +171,20 @@ static int run_verify(struct tool *t) {
 }
 
 int shard_verify_main(int argc, char **argv) {
-    struct opt opts[] = {{0}};
+    const char *tok = NULL;
+    struct opt opts[] = {{"tokenizer", 't', OPT_STR, &tok, "TOK",
+                          "the tokenizer to compare with (default: beside the shards)"},
+                         {0}};
     struct program p = {
         .name = "shard verify",
         .summary = "check shards against their index.json",
         .usage = "[PATH]",
         .opts = opts,
         .text = "Checks the sha256 of every file, that every token is in the vocabulary, "
-                "the ends of documents and all counts. Exit status 6 if anything is wrong."};
+                "the ends of documents, all counts, and the tokenizer's digest. Exit status 6 if "
+                "anything is wrong."};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
-    if (rc == 0) rc = run_verify(&t);
+    if (rc == 0) rc = run_verify(&t, tok);
     return tool_end(&t, rc);
 }

@@ -1,0 +1,214 @@
+"""shard: limits, weights, exports as their readers read them (written down again from those projects' formats), and
+the files of others as input. Usage: test_shard.py TOOLS TOK"""
+import gzip
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from array import array
+
+TOOLS, TOK = (os.path.abspath(a) for a in sys.argv[1:3])
+del sys.argv[1:3]
+
+
+def run(*args, rc=0, **kw):
+    r = subprocess.run([os.path.join(TOOLS, args[0]), *args[1:]], capture_output=True, timeout=120, **kw)
+    if r.returncode != rc:
+        raise AssertionError(f"{args} gave {r.returncode}: {r.stderr.decode()}")
+    return r
+
+
+def slurp(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def documents(folder, split):
+    """Token lists of Lory's own shards, by index.json, .bin and .idx."""
+    out = []
+    for f in json.loads(slurp(folder + "/index.json"))["splits"].get(split, {"files": []})["files"]:
+        data = slurp(f"{folder}/{f['name']}")
+        wide = struct.unpack("<i", data[:4])[0] == 20240801
+        tokens = array("I" if wide else "H", data[1024:])
+        idx = slurp(f"{folder}/{f['name'][:-3]}idx")
+        ends = array("Q", idx[24:])
+        at = 0
+        for end in ends:
+            out.append(list(tokens[at:end]))
+            at = end
+    return out
+
+
+def megatron(prefix):
+    """IndexedDataset: (dtype size, sequences, document index)."""
+    idx = slurp(prefix + ".idx")
+    assert idx[:9] == b"MMIDIDX\0\0" and struct.unpack("<Q", idx[9:17])[0] == 1
+    kind = {8: "H", 4: "i"}[idx[17]]
+    count, entries = struct.unpack("<QQ", idx[18:34])
+    at = 34
+    lengths = array("i", idx[at:at + 4 * count])
+    at += 4 * count
+    pointers = array("q", idx[at:at + 8 * count])
+    at += 8 * count
+    index = array("q", idx[at:])
+    assert len(index) == entries
+    data, size = slurp(prefix + ".bin"), array(kind).itemsize
+    assert sum(lengths) * size == len(data)
+    return [list(array(kind, data[p:p + n * size])) for p, n in zip(pointers, lengths)], list(index)
+
+
+class Shard(unittest.TestCase):
+    def setUp(self):
+        self.tmp = tempfile.TemporaryDirectory()
+        os.chdir(self.tmp.name)
+        rng = random.Random(5)
+        self.texts = {}
+        for name in "abcd":
+            self.texts[name] = ["".join(rng.choices(["def ", "x", "\n", "é", '"', "\\", "return ", "京"], k=rng.randrange(40)))
+                                for _ in range(60)]
+            with gzip.open(name + ".jsonl.gz", "wt", encoding="utf-8") as f:
+                for t in self.texts[name]:
+                    f.write(json.dumps({"text": t}) + "\n")
+
+    def tearDown(self):
+        os.chdir("/")
+        self.tmp.cleanup()
+
+    def shard(self, *args, **kw):
+        return run("shard", "-q", "-t", TOK, "--shard-tokens", "900", *args, **kw)
+
+    def test_limits(self):
+        files = [f"{n}.jsonl.gz" for n in "abcd"]
+        for threads in ("1", "3"):
+            self.shard(*files, "--docs", "75", "-o", "n" + threads, "--threads", threads, "--eot", "none")
+            self.shard(*files, "--max-tokens", "3000", "-o", "t" + threads, "--threads", threads, "--eot", "none")
+        self.shard(*files, "-o", "all", "--eot", "none")
+        everything = documents("all", "train")
+        self.assertEqual(documents("n1", "train"), everything[:75])
+        got = documents("t1", "train")
+        self.assertEqual(got, everything[:len(got)])
+        self.assertTrue(sum(map(len, got[:-1])) < 3000 <= sum(map(len, got)))
+        for kind in "nt":
+            self.assertEqual(slurp(kind + "1/index.json"), slurp(kind + "3/index.json"))
+            self.assertEqual(len(documents(kind + "1", "valid")), 60)  # the last file, whole
+        self.shard(*files, "--docs", "1", "-o", "one", "--valid-fraction", "0.3", "--eot", "none")
+        self.assertEqual(len(documents("one", "train")), 1)
+        run("shard", "verify", "n3")
+
+    def test_weights(self):
+        args = ["a.jsonl.gz", "b.jsonl.gz", "--weights", "2.5,0.5", "--valid-fraction", "0.2", "--eot", "none"]
+        self.shard(*args, "-o", "w")
+        self.shard("a.jsonl.gz", "--valid-fraction", "0.2", "-o", "a", "--eot", "none")
+        self.shard("b.jsonl.gz", "--valid-fraction", "0.2", "-o", "b", "--eot", "none")
+        a, b = documents("a", "train"), documents("b", "train")
+        got = documents("w", "train")
+        self.assertEqual(got[:len(a)], a)  # first round: a whole, half of b; then a; then half of a
+        half_b = got[len(a):got.index(a[0], len(a))] if a[0] not in b else None
+        if half_b is not None:
+            rest = got[len(a) + len(half_b):]
+            self.assertEqual(rest[:len(a)], a)
+            self.assertTrue(10 < len(half_b) < len(b) - 10 and 10 < len(rest) - len(a) < len(a) - 10)
+            self.assertTrue(all(d in a for d in rest))
+        self.assertEqual(documents("w", "valid")[:len(documents("a", "valid"))], documents("a", "valid"))
+        self.assertTrue(len(documents("w", "valid")) <= len(documents("a", "valid")) + len(documents("b", "valid")))
+        self.assertIn(b"one number for each of 2 sources", self.shard("a.jsonl.gz", "b.jsonl.gz", "--weights", "1",
+                                                                    rc=2).stderr)
+
+    def made(self, *more):
+        self.shard("a.jsonl.gz", "b.jsonl.gz", "-o", "s", "--eot", "none", *more)
+        return documents("s", "train"), documents("s", "valid")
+
+    def test_megatron(self):
+        train, valid = self.made()
+        run("shard", "export", "megatron", "s", "-o", "m", "-q")
+        for split, docs in (("train", train), ("valid", valid)):
+            sequences, index = megatron("m/" + split)
+            self.assertEqual(sequences, docs)
+            self.assertEqual(index, list(range(len(docs) + 1)))
+        # and back: Megatron's own file as input
+        run("shard", "export", "megatron", "m/train.bin", "-o", "again", "-q")
+        self.assertEqual(slurp("again/train.bin"), slurp("m/train.bin"))
+        self.assertEqual(slurp("again/train.idx"), slurp("m/train.idx"))
+
+    def test_megatron_damage(self):
+        self.made()
+        run("shard", "export", "megatron", "s", "-o", "m", "-q")
+        good = slurp("m/train.idx")
+        for what in (good[:-8], good + b"\0", good[:17] + b"\x05" + good[18:], good[:9] + b"\2" + good[10:],
+                     good[:18] + b"\xff" * 8 + good[26:], good[:26] + b"\xff" * 8 + good[34:],
+                     good[:34] + b"\xff" * 4 + good[38:], good[:38] + b"\xff\xff\xff\x7f" + good[42:]):
+            with open("m/train.idx", "wb") as f:
+                f.write(what)
+            run("shard", "info", "m/train.bin", rc=6)
+
+    def test_nanogpt(self):
+        train, valid = self.made()
+        run("shard", "export", "nanogpt", "s", "-o", "n", "-q")
+        self.assertEqual(list(array("H", slurp("n/train.bin"))), sum(train, []))
+        self.assertEqual(list(array("H", slurp("n/val.bin"))), sum(valid, []))
+        info = json.loads(run("shard", "info", "n", "--json").stdout)
+        self.assertEqual(info["splits"]["train"]["tokens"], len(sum(train, [])))
+        os.rename("n/train.bin", "n/tokens.bin")  # without its name it is a file without a header
+        self.assertIn(b"bad magic", run("shard", "info", "n/tokens.bin", rc=6).stderr)
+
+    def test_datatrove(self):
+        train, _ = self.made()
+        run("shard", "export", "datatrove", "s", "-o", "d", "-q", "--split", "train")
+        ends = array("Q", slurp("d/train.ds.index"))
+        tokens = array("H", slurp("d/train.ds"))
+        self.assertEqual([list(tokens[a:b]) for a, b in zip([0, *ends], ends)], train)
+        name, count, _ = slurp("d/train.ds.metadata").decode().split("\n")
+        self.assertEqual((name.split("|")[-1], int(count)), ("2", len(tokens)))
+        self.assertEqual(sorted(os.listdir("d")), ["train.ds", "train.ds.index", "train.ds.metadata"])
+
+    def test_jsonl_is_the_text(self):
+        self.made()
+        run("shard", "export", "jsonl", "s", "-o", "j", "-q")
+        for split, name in (("train", "a"), ("valid", "b")):
+            lines = gzip.decompress(slurp(f"j/{split}.jsonl.gz")).splitlines()
+            self.assertEqual([json.loads(x)["text"] for x in lines], self.texts[name])
+
+    def test_jsonl_without_the_marks(self):
+        run("bpe-train", "-q", "a.jsonl.gz", "--vocab", "280", "-o", "tok")
+        for eot in ("after", "before"):
+            run("shard", "-q", "-t", "tok", "a.jsonl.gz", "b.jsonl.gz", "-o", eot, "--eot", eot, "--shard-tokens", "900")
+            mark = documents(eot, "train")[0][-1 if eot == "after" else 0]
+            self.assertEqual(mark, json.loads(slurp(eot + "/index.json"))["eot_id"])
+            run("shard", "export", "jsonl", eot, "-o", "j", "-q", "--split", "train")
+            lines = gzip.decompress(slurp("j/train.jsonl.gz")).splitlines()
+            self.assertEqual([json.loads(x)["text"] for x in lines], self.texts["a"])
+
+    def test_llmc_file_is_cut_at_the_end_of_text(self):
+        docs = [[9, 1, 2], [9, 3], [9], [9, 4, 5, 6]]
+        flat = sum(docs, [])
+        with open("fineweb_train_000001.bin", "wb") as f:
+            f.write(struct.pack("<256i", 20240520, 1, len(flat), *[0] * 253) + array("H", flat).tobytes())
+        self.assertIn(b"--eot-id", run("shard", "export", "megatron", "fineweb_train_000001.bin", "-o", "m", rc=3).stderr)
+        run("shard", "export", "megatron", "fineweb_train_000001.bin", "-o", "m", "-q", "--eot-id", "9")
+        self.assertEqual(megatron("m/train")[0], docs)
+        run("shard", "export", "megatron", "fineweb_train_000001.bin", "-o", "m", "-q", "--eot-id", "9", "--eot", "after")
+        self.assertEqual(megatron("m/train")[0], [[9], [1, 2, 9], [3, 9], [9], [4, 5, 6]])
+
+    def test_verify_asks_for_the_tokenizer(self):
+        self.made()
+        run("shard", "verify", "s")
+        path = "s/tokenizer/" + ("merges.txt" if not os.path.exists("s/tokenizer/tokenizer.json") else "tokenizer.json")
+        data = slurp(path)
+        with open(path, "wb") as f:
+            f.write(data[:-40])
+        self.assertIn(b"is not the tokenizer", run("shard", "verify", "s", rc=6).stdout)
+
+    def test_mistakes(self):
+        self.made()
+        run("shard", "export", "megatronn", "s", "-o", "m", rc=2)
+        run("shard", "export", "megatron", "s", rc=2)
+        run("shard", "export", "megatron", "none", "-o", "m", rc=4)
+        self.assertEqual(run("shard", "export", "nanogpt", "s", "-o", "/dev/null/x", rc=4).stdout, b"")
+
+
+if __name__ == "__main__":
+    unittest.main()
