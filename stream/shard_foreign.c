@@ -1,6 +1,6 @@
 /* Token files of other projects, opened where they lie.
  *
- *   Megatron   NAME.idx: "MMIDIDX\0\0" │ u64 version 1 │ u8 type │ u64 sequences S │ u64 entries D │
+ *   Megatron   NAME.idx: "MMIDIDX\0\0" │ u64 version 1 │ u8 type │ u64 sequences S │ u64 ends D │
  *              i32 length × S │ i64 offset × S │ i64 first sequence of each document × D │ (i8 × S)
  *              NAME.bin: the tokens, of 16 or 32 bits
  *   nanoGPT    train.bin, val.bin: u16 tokens, nothing else; only the name tells

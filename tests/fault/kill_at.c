@@ -76,7 +76,7 @@ static int fails(void) {
     if (!at || !code) return 0;
     unsigned long n = strtoul(at, NULL, 10);
     if (calls != n && !(calls > n && getenv("LORY_STICKY"))) return 0;
-    errno = atoi(code);
+    errno = (int)strtol(code, NULL, 10);
     return 1;
 }
 
