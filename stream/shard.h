@@ -108,7 +108,8 @@ static inline uint32_t shard_token(const struct shard *s, uint64_t i) {
 /* Copies tokens [at, at+n) of a shard, widened. */
 void shard_tokens(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out);
 /* The same by a read instead of the mapping: nothing stays mapped in, and where the file has
- * shrunk since it was opened, that is ERR_CORRUPT with its name and the place, not a signal. Any thread. */
+ * shrunk since it was opened, that is ERR_CORRUPT with its name and the place, not a signal. Any
+ * thread. */
 int shard_read(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out, struct err *err);
 /* Asks the system to read these tokens in soon. */
 void shard_will_need(const struct shard *s, uint64_t at, uint64_t n);

@@ -1,6 +1,6 @@
 /* How far the writing of a folder of shards has come: shards/.progress.json (SHARD_PROGRESS_NAME),
- * replaced after input files until index.json is there. With it a run that was ended anywhere goes on behind the last
- * file noted, to the same bytes.
+ * replaced after input files until index.json is there. With it a run that was ended anywhere goes
+ * on behind the last file noted, to the same bytes.
  *
  * `plan` is a digest of everything that decides what is in the shards (sources with their sizes and
  * times, options, tokenizer, version): another plan begins anew. */

@@ -4,9 +4,9 @@
  *                └▶ split "valid" ─▶ [00000 open]
  *
  * Order on disk: the old index.json goes, then the old shards; a shard grows in .NAME.part and
- * commits its .idx and then its .bin; the new index.json comes last. So at any instant the folder is
- * the old run, the new run, or without an index, and an .idx without an index.json tells readers that a run was
- * interrupted.
+ * commits its .idx and then its .bin; the new index.json comes last. So at any instant the folder
+ * is the old run, the new run, or without an index, and an .idx or .progress.json without an
+ * index.json tells readers that a run was interrupted.
  *
  * The header of a .bin holds its number of tokens, which is known at the end only: sha256 therefore
  * reads the file back once, from the page cache (2 GB/s). */
