@@ -88,6 +88,8 @@ struct shard_set {
     uint32_t vocab;                    /* 0 if unknown (no index.json) */
     uint32_t eot_id;                   /* UINT32_MAX if unknown        */
     uint64_t seq_len;                  /* 0 if unknown                 */
+    size_t n_paths;                    /* that it was opened from      */
+    size_t *path_first;                /* (n_paths + 1) the first shard of each */
     char tokenizer_digest[SHA256_HEX]; /* "" if unknown  */
     /* Identity: of the shards' names, sizes and sha256 (or contents, where no index.json gives
      * it). */

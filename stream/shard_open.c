@@ -87,11 +87,12 @@ static bool is_llmc(const struct mapping *m) {
 }
 
 static int check(struct shard *s, const char *idx, struct err *err) {
-    int rc = *idx && file_kind(idx) == FILE_REGULAR ? mapping_open(&s->idx, idx, err) : 0;
+    bool has_idx = *idx && file_kind(idx) == FILE_REGULAR;
+    int rc = has_idx ? mapping_open(&s->idx, idx, err) : 0;
     if (rc < 0) return rc;
     if (!is_llmc(&s->map) && (rc = shard_foreign(s, err)) != 0) return rc < 0 ? rc : 0;
     rc = check_bin(s, err);
-    return rc < 0 || !s->idx.v ? rc : check_idx(s, idx, err);
+    return rc < 0 || !has_idx ? rc : check_idx(s, idx, err);
 }
 
 int shard_open(struct shard *ret, const char *path, struct err *err) {
@@ -127,6 +128,10 @@ static int shrunk(const struct shard *s, uint64_t at, struct err *err) {
 }
 
 int shard_read(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out, struct err *err) {
+    if (!s->map.v) { /* tokens in memory */
+        shard_tokens(s, at, n, out);
+        return 0;
+    }
     uint64_t from = (uint64_t)((const uint8_t *)s->tokens - s->map.v) + at * s->token_bytes;
     size_t bytes = (size_t)n * s->token_bytes, got = 0;
     /* Narrow tokens are read into the upper half of `out` and widened from its front. */
@@ -148,6 +153,7 @@ int shard_read(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out, st
 }
 
 void shard_will_need(const struct shard *s, uint64_t at, uint64_t n) {
+    if (!s->map.v) return;
     uint64_t from = (uint64_t)((const uint8_t *)s->tokens - s->map.v) + at * s->token_bytes;
     posix_fadvise(s->fd, (off_t)from, (off_t)(n * s->token_bytes), POSIX_FADV_WILLNEED);
 }
@@ -341,7 +347,13 @@ int shard_set_open(struct shard_set *ret, const char *const *paths, size_t n, co
     ret->eot_id = UINT32_MAX;
     struct opening o = {.set = ret};
     int rc = n ? 0 : err_set(err, ERR_USAGE, "no shards named");
-    for (size_t i = 0; rc == 0 && i < n; i++) rc = add_path(&o, paths[i], split, err);
+    ret->path_first = mem_array(n + 1, sizeof *ret->path_first);
+    if (rc == 0 && !ret->path_first) rc = err_nomem(err, n * sizeof *ret->path_first);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        rc = add_path(&o, paths[i], split, err);
+        ret->path_first[i + 1] = ret->n;
+    }
+    ret->n_paths = n;
     if (rc == 0) xxh128_bytes(o.identity.v, o.identity.n, ret->digest);
     if (o.mixed) ret->text_bytes = 0;
     buf_release(&o.identity);
@@ -352,5 +364,6 @@ int shard_set_open(struct shard_set *ret, const char *const *paths, size_t n, co
 void shard_set_close(struct shard_set *s) {
     for (size_t i = 0; i < s->n; i++) shard_close(&s->v[i]);
     free(s->v);
+    free(s->path_first);
     memset(s, 0, sizeof *s);
 }

@@ -170,6 +170,24 @@ FILE *tool_out(struct tool *t) {
     return stdout;
 }
 
+int tool_weights(const char *flag, const char *text, double *ret, size_t n, struct err *err) {
+    const char *at = text;
+    for (size_t i = 0; i < n; i++) {
+        char one[64];
+        size_t len = at ? strcspn(at, ",") : 0;
+        if (!len || len >= sizeof one || (at[len] != 0) == (i + 1 == n))
+            return err_set(err, ERR_USAGE, "%s %s: one number for each of %zu", flag, text, n);
+        memcpy(one, at, len);
+        one[len] = 0;
+        int rc = parse_f64(one, &ret[i], err);
+        if (rc < 0) return err_prefix(err, "%s", flag);
+        if (!(ret[i] > 0 && ret[i] <= 1000))
+            return err_set(err, ERR_USAGE, "%s %s: above 0, at most 1000", flag, text);
+        at = at[len] ? at + len + 1 : NULL;
+    }
+    return 0;
+}
+
 int tool_print_json(struct tool *t, cJSON *tree) {
     struct buf text = {0};
     int rc = tree ? json_text(&text, tree, true, &t->err) : err_nomem(&t->err, sizeof(cJSON));

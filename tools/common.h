@@ -68,6 +68,8 @@ int tool_exit_code(int rc);
 int tool_threads(const struct tool *t);
 /* stdout, with the progress line taken away first: for results that people watch. */
 FILE *tool_out(struct tool *t);
+/* "1,2.5,0.3": n numbers above 0 and at most 1000. ERR_USAGE names `flag`. */
+int tool_weights(const char *flag, const char *text, double *ret, size_t n, struct err *err);
 /* One JSON object on stdout, with a newline. Deletes `tree`, also on failure. */
 int tool_print_json(struct tool *t, cJSON *tree);
 

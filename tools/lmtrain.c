@@ -134,6 +134,8 @@ int main(int argc, char **argv) {
         {"Data", .type = OPT_GROUP},
         {"train", 0, OPT_STRS, &o.train, "DIR",
          "shards to train on: a folder, or .bin files (repeatable)"},
+        {"train-weights", 0, OPT_STR, &o.train_weights, "W,W…",
+         "shares of several --train in each step (default: as many windows as each has)"},
         {"valid", 0, OPT_STRS, &o.valid, "DIR", "shards to evaluate on (repeatable)"},
         {"tokenizer", 't', OPT_STR, &o.tokenizer, "TOK",
          "tokenizer to put beside the model (default: the shards')"},

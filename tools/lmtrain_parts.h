@@ -18,7 +18,7 @@ struct options {
     uint64_t layers, width, heads, inner, positions, vocab, seq_len;
     bool tied, by_layer, upcast;
     const char *activation;
-    const char *window, *order;
+    const char *window, *order, *train_weights;
     uint64_t batch, accumulate, batch_tokens, steps, tokens;
     double epochs;
     double lr, min_lr, beta1, beta2, eps, weight_decay, clip, dropout, init_range;

@@ -308,6 +308,14 @@ static int open_loaders(struct plan *p, struct err *err) {
     bool shuffled = !strcmp(p->o->order, "shuffled");
     int rc =
         loader_open(&p->train, &p->train_set, p->T, window, shuffled, p->tool->seed, false, err);
+    size_t n = p->o->train.n;
+    double *weights = rc == 0 && p->o->train_weights ? mem_array(n, sizeof *weights) : NULL;
+    if (rc == 0 && p->o->train_weights) {
+        rc = weights ? tool_weights("--train-weights", p->o->train_weights, weights, n, err)
+                     : err_nomem(err, n * sizeof *weights);
+        if (rc == 0) rc = loader_weigh(&p->train, weights, n, err);
+    }
+    free(weights);
     if (rc < 0) return err_prefix(err, "--train");
     if (p->has_valid) rc = loader_open(&p->valid, &p->valid_set, p->T, window, false, 0, true, err);
     return rc < 0 ? err_prefix(err, "--valid") : 0;

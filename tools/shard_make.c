@@ -93,43 +93,29 @@ static int name_valid(struct run *r, struct err *err) {
     return rc;
 }
 
-/* "1,2.5,0.3": the weight number i; 1 without --weights. */
-static int weight_of(const struct run *r, size_t i, double *ret, struct err *err) {
-    const char *at = r->o->weights;
-    char one[64];
-    *ret = 1;
-    if (!at) return 0;
-    for (size_t k = 0; k < i && at; k++) at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL;
-    size_t n = at ? strcspn(at, ",") : 0;
-    if (!n || n >= sizeof one || (i + 1 == r->t->operands->n && at[n]))
-        return err_set(err, ERR_USAGE, "--weights %s: one number for each of %zu sources",
-                       r->o->weights, r->t->operands->n);
-    snprintf(one, sizeof one, "%.*s", (int)n, at);
-    int rc = parse_f64(one, ret, err);
-    if (rc == 0 && (*ret <= 0 || *ret > 1000))
-        rc = err_set(err, ERR_USAGE, "--weights %s: above 0, at most 1000", r->o->weights);
-    return rc;
-}
-
 /* The training sources, one operand after the other, for each file the weight of its operand. */
 static int resolve_train(struct run *r, struct err *err) {
     struct tool *t = r->t;
     const struct strs *all = t->operands;
     struct source_list *list = &r->in->list;
-    int rc = r->o->weights && !all->n ? err_set(err, ERR_USAGE, "--weights without sources") : 0;
+    double *of = mem_array(all->n + 1, sizeof *of);
+    int rc = of ? 0 : err_nomem(err, all->n * sizeof *of);
+    for (size_t i = 0; of && i <= all->n; i++) of[i] = 1;
+    if (rc == 0 && r->o->weights)
+        rc = all->n ? tool_weights("--weights", r->o->weights, of, all->n, err)
+                    : err_set(err, ERR_USAGE, "--weights without sources");
     for (size_t i = 0; rc == 0 && i < (all->n ? all->n : 1); i++) {
         struct strs one = {.v = all->v ? all->v + i : NULL, .n = all->n ? 1 : 0};
         size_t before = list->n;
-        double weight = 1;
         t->operands = &one;
         rc = input_resolve(r->in, t, "corpus");
         t->operands = all;
-        if (rc == 0) rc = weight_of(r, i, &weight, err);
         double *v = rc == 0 ? mem_resize(r->weight, list->n + 1, sizeof *v) : NULL;
         if (rc == 0 && !v) rc = err_nomem(err, list->n * sizeof *v);
         if (v) r->weight = v;
-        for (size_t k = before; v && k < list->n; k++) v[k] = weight;
+        for (size_t k = before; v && k < list->n; k++) v[k] = of[i];
     }
+    free(of);
     return rc;
 }
 

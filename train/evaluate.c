@@ -30,11 +30,11 @@ static int fetch(const struct loader *l, uint64_t from, int rows, int V, int32_t
     int rc = 0;
     for (int r = 0; rc == 0 && r < rows; r++) {
         int32_t *x = tokens + (size_t)r * (size_t)l->T, *y = labels + (size_t)r * (size_t)l->T;
-        loader_eval_get(l, from + (uint64_t)r, x, y);
+        rc = loader_eval_get(l, from + (uint64_t)r, x, y, err);
         size_t shard = 0;
         while (l->first_eval[shard + 1] <= from + (uint64_t)r) shard++;
         uint64_t at = (from + (uint64_t)r - l->first_eval[shard]) * (uint64_t)l->T;
-        rc = check_ids(x, y, l->T, V, l->set->v[shard].path, at, err);
+        if (rc == 0) rc = check_ids(x, y, l->T, V, l->set->v[shard].path, at, err);
     }
     return rc;
 }

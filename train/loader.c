@@ -14,9 +14,13 @@
 enum { ROUNDS = 8 };
 static const uint64_t ORDER_STREAM = 0x6C6F72792E6F7264; /* "lory.ord" */
 
-uint64_t order_key(uint64_t seed, uint64_t epoch) {
-    struct philox_out o = philox(seed, epoch, ORDER_STREAM);
+static uint64_t set_key(uint64_t seed, uint64_t epoch, uint64_t set) {
+    struct philox_out o = philox(seed, epoch, ORDER_STREAM + set);
     return (uint64_t)o.v[1] << 32 | o.v[0];
+}
+
+uint64_t order_key(uint64_t seed, uint64_t epoch) {
+    return set_key(seed, epoch, 0);
 }
 
 /* One pass of a balanced Feistel network over 2 * half bits. */
@@ -101,37 +105,84 @@ static size_t shard_of(const uint64_t *first, size_t n, uint64_t w) {
     return lo;
 }
 
+int loader_weigh(struct loader *l, const double *weights, size_t n, struct err *err) {
+    const struct shard_set *set = l->set;
+    if (n != set->n_paths)
+        return err_set(err, ERR_USAGE, "%zu weights for %zu sets of shards", n, set->n_paths);
+    for (size_t k = 0; k < n; k++) {
+        size_t from = set->path_first[k], to = set->path_first[k + 1];
+        if (l->first[from] == l->first[to])
+            return err_set(err, ERR_DATA, "%s: does not fill one window of %d",
+                           from < to ? set->v[from].path : "an empty set", l->T);
+    }
+    return mix_make(&l->mix, weights, n, err);
+}
+
+/* The number of the window at a position: by its set, the set's own epoch, and the order in it. */
+static uint64_t window_at(const struct loader *l, uint64_t position) {
+    uint64_t begin = 0, n = l->n, p = position, set = 0;
+    if (l->mix.n) {
+        set = mix_at(&l->mix, position, &p);
+        begin = l->first[l->set->path_first[set]];
+        n = l->first[l->set->path_first[set + 1]] - begin;
+    }
+    uint64_t i = p % n, key = set_key(l->seed, p / n, set);
+    return begin + (l->shuffled ? permute(i, n, key) : i);
+}
+
 void loader_place(const struct loader *l, uint64_t position, size_t *ret_shard, uint64_t *ret_at) {
-    uint64_t epoch = position / l->n, i = position % l->n;
-    uint64_t w = l->shuffled ? permute(i, l->n, order_key(l->seed, epoch)) : i;
+    uint64_t w = window_at(l, position);
     *ret_shard = shard_of(l->first, l->set->n, w);
     *ret_at = (w - l->first[*ret_shard]) * (uint64_t)l->T;
 }
 
-/* Copies a window that begins at token `at`; what the shard does not hold is padding. */
-static void copy_window(const struct loader *l, const struct shard *s, uint64_t at, int32_t *tokens,
-                        int32_t *labels) {
+/* Reads a window that begins at token `at`; what the shard does not hold is padding. */
+static int read_window(const struct loader *l, const struct shard *s, uint64_t at, int32_t *tokens,
+                       int32_t *labels, struct err *err) {
     uint64_t T = (uint64_t)l->T, left = s->n - at, have = left < T ? left : T;
     uint64_t last = l->window == WINDOW_HF ? T - 1 : T; /* no label from here on */
-    for (uint64_t t = 0; t < have; t++) tokens[t] = (int32_t)shard_token(s, at + t);
+    uint32_t behind = 0;
+    int rc = shard_read(s, at, have, (uint32_t *)tokens, err);
+    if (rc == 0 && left > T && last == T) rc = shard_read(s, at + T, 1, &behind, err);
+    if (rc < 0) return rc;
     for (uint64_t t = have; t < T; t++) tokens[t] = 0;
-    for (uint64_t t = 0; t < T; t++)
-        labels[t] = t < last && t + 1 < left ? (int32_t)shard_token(s, at + t + 1) : LABEL_IGNORED;
+    for (uint64_t t = 0; t < T; t++) {
+        bool there = t < last && t + 1 < left;
+        labels[t] = !there ? LABEL_IGNORED : t + 1 < T ? tokens[t + 1] : (int32_t)behind;
+    }
+    return 0;
 }
 
-void loader_get(const struct loader *l, uint64_t position, int32_t *tokens, int32_t *labels) {
+int loader_get(const struct loader *l, uint64_t position, int32_t *tokens, int32_t *labels,
+               struct err *err) {
     size_t shard;
     uint64_t at;
     loader_place(l, position, &shard, &at);
-    copy_window(l, &l->set->v[shard], at, tokens, labels);
+    return read_window(l, &l->set->v[shard], at, tokens, labels, err);
+}
+
+void loader_will_need(const struct loader *l, uint64_t position, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++) {
+        size_t shard;
+        uint64_t at;
+        loader_place(l, position + i, &shard, &at);
+        shard_will_need(&l->set->v[shard], at, (uint64_t)l->T + 1);
+    }
+}
+
+void loader_share(uint64_t n, int rank, int world, uint64_t *ret_first, uint64_t *ret_n) {
+    uint64_t r = (uint64_t)rank, w = (uint64_t)world, each = n / w, more = n % w;
+    *ret_first = r * each + (r < more ? r : more);
+    *ret_n = each + (r < more);
 }
 
 uint64_t loader_eval_windows(const struct loader *l) {
     return l->first_eval[l->set->n];
 }
 
-void loader_eval_get(const struct loader *l, uint64_t i, int32_t *tokens, int32_t *labels) {
+int loader_eval_get(const struct loader *l, uint64_t i, int32_t *tokens, int32_t *labels,
+                    struct err *err) {
     size_t shard = shard_of(l->first_eval, l->set->n, i);
     uint64_t at = (i - l->first_eval[shard]) * (uint64_t)l->T;
-    copy_window(l, &l->set->v[shard], at, tokens, labels);
+    return read_window(l, &l->set->v[shard], at, tokens, labels, err);
 }

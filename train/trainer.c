@@ -54,11 +54,12 @@ static int fetch(struct trainer *t, uint64_t *ret_targets, struct err *err) {
         int32_t *x = t->tokens + i * (uint64_t)T, *y = t->labels + i * (uint64_t)T;
         size_t shard;
         uint64_t at;
-        loader_get(t->train, t->state.samples + i, x, y);
+        rc = loader_get(t->train, t->state.samples + i, x, y, err);
         loader_place(t->train, t->state.samples + i, &shard, &at);
-        rc = check_ids(x, y, T, V, t->train->set->v[shard].path, at, err);
+        if (rc == 0) rc = check_ids(x, y, T, V, t->train->set->v[shard].path, at, err);
         for (int j = 0; j < T; j++) targets += y[j] != LABEL_IGNORED;
     }
+    loader_will_need(t->train, t->state.samples + t->samples, t->samples);
     *ret_targets = targets;
     return rc;
 }

@@ -29,6 +29,9 @@ static cJSON *make_order(const struct loader *l) {
               cJSON_AddNumberToObject(o, "seq_len", l->T) &&
               cJSON_AddStringToObject(o, "window", l->window == WINDOW_HF ? "hf" : "gpt") &&
               cJSON_AddStringToObject(o, "data", l->set->digest);
+    cJSON *mix = ok && l->mix.n ? cJSON_AddArrayToObject(o, "mix") : NULL;
+    for (size_t k = 0; mix && k < l->mix.n; k++)
+        cJSON_AddItemToArray(mix, cJSON_CreateNumber((double)l->mix.q[k]));
     if (ok) return o;
     cJSON_Delete(o);
     return NULL;

@@ -115,7 +115,7 @@ class Shard(unittest.TestCase):
             self.assertTrue(all(d in a for d in rest))
         self.assertEqual(documents("w", "valid")[:len(documents("a", "valid"))], documents("a", "valid"))
         self.assertTrue(len(documents("w", "valid")) <= len(documents("a", "valid")) + len(documents("b", "valid")))
-        self.assertIn(b"one number for each of 2 sources", self.shard("a.jsonl.gz", "b.jsonl.gz", "--weights", "1",
+        self.assertIn(b"one number for each of 2", self.shard("a.jsonl.gz", "b.jsonl.gz", "--weights", "1",
                                                                     rc=2).stderr)
 
     def made(self, *more):

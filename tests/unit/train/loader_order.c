@@ -81,14 +81,15 @@ static void gpt_windows(void **state) {
     assert_int_equal(l.n, 3); /* 10 tokens: 2 windows, 1 target left; 3: none, 2 left; 5: 1 */
     assert_int_equal(l.targets, 12);
     assert_int_equal(l.tail_tokens, 3);
-    loader_get(&l, 1, x, y);
+    assert_ok(loader_get(&l, 1, x, y, &err), err);
     assert_window(x, y, (int32_t[]){4, 5, 6, 7}, (int32_t[]){5, 6, 7, 8}, 4);
-    loader_get(&l, 2 + 3, x, y); /* second epoch, over the shard that has no window */
+    assert_ok(loader_get(&l, 2 + 3, x, y, &err),
+              err); /* second epoch, over the shard that has no window */
     assert_window(x, y, (int32_t[]){200, 201, 202, 203}, (int32_t[]){201, 202, 203, 204}, 4);
     assert_int_equal(loader_eval_windows(&l), 5);
-    loader_eval_get(&l, 2, x, y);
+    assert_ok(loader_eval_get(&l, 2, x, y, &err), err);
     assert_window(x, y, (int32_t[]){8, 9, 0, 0}, (int32_t[]){9, NO, NO, NO}, 4);
-    loader_eval_get(&l, 3, x, y);
+    assert_ok(loader_eval_get(&l, 3, x, y, &err), err);
     assert_window(x, y, (int32_t[]){100, 101, 102, 0}, (int32_t[]){101, 102, NO, NO}, 4);
     loader_close(&l);
 }
@@ -105,12 +106,12 @@ static void hf_windows(void **state) {
     assert_int_equal(l.n, 3);
     assert_int_equal(l.targets, 9);
     assert_int_equal(l.tail_tokens, 1 + 2 + 0); /* a tail of one token has no target */
-    loader_get(&l, 1, x, y);
+    assert_ok(loader_get(&l, 1, x, y, &err), err);
     assert_window(x, y, (int32_t[]){4, 5, 6, 7}, (int32_t[]){5, 6, 7, NO}, 4);
     assert_int_equal(loader_eval_windows(&l), 5);
-    loader_eval_get(&l, 2, x, y);
+    assert_ok(loader_eval_get(&l, 2, x, y, &err), err);
     assert_window(x, y, (int32_t[]){8, 9, 0, 0}, (int32_t[]){9, NO, NO, NO}, 4);
-    loader_eval_get(&l, 4, x, y);
+    assert_ok(loader_eval_get(&l, 4, x, y, &err), err);
     assert_window(x, y, (int32_t[]){200, 201, 202, 203}, (int32_t[]){201, 202, 203, NO}, 4);
     loader_close(&l);
 }
@@ -128,7 +129,7 @@ static void every_target_is_evaluated_once(void **state) {
         int seen[300] = {0};
         assert_ok(loader_open(&l, &m.set, T, WINDOW_GPT, false, 1, true, &err), err);
         for (uint64_t i = 0; i < loader_eval_windows(&l); i++) {
-            loader_eval_get(&l, i, x, y);
+            assert_ok(loader_eval_get(&l, i, x, y, &err), err);
             for (int t = 0; t < T; t++)
                 if (y[t] != NO) seen[y[t]]++;
         }
@@ -154,16 +155,95 @@ static void an_epoch_takes_each_window_once(void **state) {
     for (uint64_t epoch = 0; epoch < 3; epoch++) {
         int seen[64] = {0};
         for (uint64_t i = 0; i < l.n; i++) {
-            loader_get(&l, epoch * l.n + i, x, y);
+            assert_ok(loader_get(&l, epoch * l.n + i, x, y, &err), err);
             seen[x[0]]++;
             int32_t first = x[0];
-            loader_get(&l, i, x, y);
+            assert_ok(loader_get(&l, i, x, y, &err), err);
             same &= epoch == 0 || x[0] == first;
         }
         for (int i = 0; i < 60; i++) assert_int_equal(seen[i], i % 2 == 0);
     }
     assert_false(same); /* each epoch has its own order */
     loader_close(&l);
+}
+
+/* floor sums: after p positions a set of share q has had floor(p q) of them, or one of the chain's
+ * roundings more or less. */
+static void weights_are_kept_everywhere(void **state) {
+    const double weights[3] = {0.7, 2, 0.3};
+    struct mix m;
+    struct err err = {0};
+    uint64_t seen[3] = {0}, at;
+    (void)state;
+    assert_ok(mix_make(&m, weights, 3, &err), err);
+    for (uint64_t p = 0; p < 10000; p++) {
+        size_t k = mix_at(&m, p, &at);
+        assert_int_equal(at, seen[k]++); /* each set's positions in order, none left out */
+        for (size_t j = 0; j < 3; j++)
+            assert_true(fabs((double)seen[j] - (double)(p + 1) * weights[j] / 3) < 2);
+    }
+    assert_fails(mix_make(&m, (double[]){1, 0}, 2, &err), err, ERR_USAGE, "above 0");
+    assert_fails(mix_make(&m, weights, 0, &err), err, ERR_USAGE, "0 weighted sets");
+    assert_ok(mix_make(&m, (double[]){1e-9, 1}, 2, &err), err);
+    assert_int_equal(mix_at(&m, UINT64_C(1) << 60, &at), 1);
+}
+
+/* The vectors of docs/order.md. */
+static void mixes_are_those_of_the_document(void **state) {
+    struct mix m;
+    struct err err = {0};
+    char got[33] = "";
+    uint64_t at;
+    (void)state;
+    assert_ok(mix_make(&m, (double[]){1, 2, 1}, 3, &err), err);
+    assert_int_equal(m.q[0], 1073741824);
+    assert_int_equal(m.q[1], 2863311531);
+    assert_int_equal(m.q[2], 4294967296);
+    for (uint64_t p = 0; p < 32; p++) got[p] = (char)('0' + mix_at(&m, p, &at));
+    assert_string_equal(got, "21102110211021102110211021102110");
+    assert_int_equal(mix_at(&m, 1000000000001, &at), 1);
+    assert_int_equal(at, 500000000058);
+}
+
+static void sets_have_their_own_epochs(void **state) {
+    uint16_t room[2][64];
+    struct memory_set m = {0};
+    struct loader l;
+    struct err err = {0};
+    int32_t x[2], y[2];
+    int seen[2][64] = {{0}};
+    size_t first[3] = {0, 1, 2};
+    (void)state;
+    for (int i = 0; i < 64; i++) room[0][i] = (uint16_t)i, room[1][i] = (uint16_t)(i + 100);
+    memory_add(&m, room[0], 61);
+    memory_add(&m, room[1], 11);
+    m.set.path_first = first;
+    m.set.n_paths = 2;
+    assert_ok(loader_open(&l, &m.set, 2, WINDOW_GPT, true, 9, false, &err), err);
+    assert_fails(loader_weigh(&l, (double[]){1, 2, 3}, 3, &err), err, ERR_USAGE, "3 weights for 2");
+    assert_ok(loader_weigh(&l, (double[]){1, 1}, 2, &err), err);
+    for (uint64_t p = 0; p < 60; p++) { /* 30 windows of each: one epoch, and six */
+        assert_ok(loader_get(&l, p, x, y, &err), err);
+        seen[x[0] >= 100][x[0] % 100]++;
+    }
+    for (int i = 0; i < 60; i += 2) assert_int_equal(seen[0][i], 1);
+    for (int i = 0; i < 10; i += 2) assert_int_equal(seen[1][i], 6);
+    loader_close(&l);
+}
+
+static void ranks_share_a_step(void **state) {
+    (void)state;
+    for (uint64_t n = 0; n < 40; n++)
+        for (int world = 1; world < 9; world++) {
+            uint64_t next = 0, first, mine;
+            for (int rank = 0; rank < world; rank++) {
+                loader_share(n, rank, world, &first, &mine);
+                assert_int_equal(first, next);
+                assert_true(mine == n / (uint64_t)world || mine == n / (uint64_t)world + 1);
+                next += mine;
+            }
+            assert_int_equal(next, n);
+        }
 }
 
 static void too_few_tokens_are_named(void **state) {
@@ -189,6 +269,10 @@ int main(void) {
         cmocka_unit_test(hf_windows),
         cmocka_unit_test(every_target_is_evaluated_once),
         cmocka_unit_test(an_epoch_takes_each_window_once),
+        cmocka_unit_test(weights_are_kept_everywhere),
+        cmocka_unit_test(mixes_are_those_of_the_document),
+        cmocka_unit_test(sets_have_their_own_epochs),
+        cmocka_unit_test(ranks_share_a_step),
         cmocka_unit_test(too_few_tokens_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
