@@ -32,6 +32,9 @@ int main(int argc, char **argv) {
         {"clean", "leave out what is not worth training on", corpus_clean},
         {"dedup", "leave out copies, exact and near", corpus_dedup},
         {"stats", "count documents, bytes and bad records", corpus_stats},
+        {"split", "part a corpus into train, validation and the like", corpus_split},
+        {"tokenize", "add a column of token ids", corpus_tokenize},
+        {"info", "splits, columns, types, one record", corpus_info},
         {"pack", "make a corpus of source files", corpus_pack},
         {0}};
     static const struct family family = {"corpus", "looks at text corpora and writes them anew",

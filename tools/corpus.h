@@ -12,8 +12,11 @@
 int corpus_cat(int argc, char **argv);
 int corpus_clean(int argc, char **argv);
 int corpus_dedup(int argc, char **argv);
+int corpus_info(int argc, char **argv);
 int corpus_pack(int argc, char **argv);
+int corpus_split(int argc, char **argv);
 int corpus_stats(int argc, char **argv);
+int corpus_tokenize(int argc, char **argv);
 
 /* For the end of a write callback: moves the progress line; ERR_STOPPED after a signal. */
 int corpus_tell(const struct docs *d, const struct log *log, const char *stage, struct err *err);

@@ -217,6 +217,103 @@ class Steps(unittest.TestCase):
         self.assertEqual(slurp("a.jsonl"), slurp("b.jsonl"))
 
 
+    # ------------------------------------------------------------ split
+
+    def test_split_by_text_and_field(self):
+        with open("c.jsonl", "w") as f:
+            for i in range(3000):
+                f.write(json.dumps({"n": i, "repo": f"r{i % 97}", "content": f"text {i % 2900}"}) + "\n")
+        run("corpus", "split", "-q", "c.jsonl", "-o", "p", "--split", "validation=0.1", "--split", "test=0.2")
+        parts = {n: read("p/" + n) for n in ("train", "validation", "test")}
+        self.assertEqual(sorted(d["n"] for v in parts.values() for d in v), list(range(3000)))
+        self.assertAlmostEqual(len(parts["validation"]) / 3000, 0.1, delta=0.03)
+        self.assertAlmostEqual(len(parts["test"]) / 3000, 0.2, delta=0.03)
+        texts = [{d["content"] for d in v} for v in parts.values()]
+        self.assertFalse(texts[0] & texts[1] or texts[0] & texts[2])  # equal texts on one side
+        report = json.loads(slurp("p.report.json"))
+        self.assertEqual({k: v["documents"] for k, v in report["splits"].items()}, {k: len(v) for k, v in parts.items()})
+        run("corpus", "split", "-q", "c.jsonl", "-o", "q", "--by", "repo", "--split", "test=0.3")
+        repos = [{d["repo"] for d in read("q/" + n)} for n in ("train", "test")]
+        self.assertFalse(repos[0] & repos[1])
+        self.assertTrue(10 < len(repos[1]) < 50)
+        # adding records moves none
+        with open("c.jsonl", "a") as f:
+            f.write(json.dumps({"n": 3000, "content": "more"}) + "\n")
+        run("corpus", "split", "-q", "c.jsonl", "-o", "r", "--split", "validation=0.1", "--split", "test=0.2",
+            "--threads", "3")
+        self.assertEqual([d for d in read("r/test") if d["n"] < 3000], parts["test"])
+        self.assertIn(b'no field "repo"', run("corpus", "split", "c.jsonl", "-o", "s", "--by", "repo", rc=3).stderr)
+
+    def test_split_stratified_and_by_file(self):
+        os.mkdir("in")
+        for k in range(30):
+            with open(f"in/{k:02}.jsonl", "w") as f:
+                for i in range(k, 900, 30):
+                    f.write(json.dumps({"n": i, "label": i * i % 7, "content": f"x {i}"}) + "\n")
+        run("corpus", "split", "-q", "in", "-o", "p", "--stratify", "label", "--split", "test=0.25")
+        whole, test = collections.Counter(), collections.Counter(d["label"] for d in read("p/test"))
+        for d in read("p/train") + read("p/test"):
+            whole[d["label"]] += 1
+        self.assertEqual(sum(whole.values()), 900)
+        for label, n in whole.items():
+            self.assertAlmostEqual(test[label], n / 4, delta=2)
+        run("corpus", "split", "-q", "in", "-o", "f", "--by", "file", "--split", "test=0.3")
+        sides = [{d["n"] % 30 for d in read("f/" + n)} for n in ("train", "test")]
+        self.assertFalse(sides[0] & sides[1])
+        self.assertEqual(len(sides[0]) + len(sides[1]), 30)
+        for bad in (["--split", "a"], ["--split", "a=0.6", "--split", "b=0.6"], ["--split", "train=.1"], ["--split", "../x=.1"]):
+            run("corpus", "split", "in", "-o", "g", *bad, rc=2)
+        self.assertFalse(os.path.exists("g"))
+
+    # ------------------------------------------------------------ tokenize
+
+    def test_tokenize_adds_a_column_and_keeps_files(self):
+        os.makedirs("in/train")
+        os.makedirs("in/test")
+        texts = ["def f(é):\n" * 3, "", "a\\\"b", "京" * 50]
+        for split in ("train", "test"):
+            with gzip.open(f"in/{split}/a.json.gz", "wt") as f:
+                for i, t in enumerate(texts):
+                    f.write(json.dumps({"n": i, "input_ids": "old", "content": t}) + "\n")
+        want = [json.loads(x) for x in run("tokenize", "encode", "-q", "-t", TOK, "in/train/a.json.gz", "--ids",
+                                           "json").stdout.splitlines()]
+        args = ["corpus", "tokenize", "-q", "in/train", "in/test", "-t", TOK]
+        run(*args, "-o", "out/", "--threads", "2")
+        for split in ("train", "test"):
+            self.assertEqual(os.listdir("out/" + split), ["a.json.gz"])
+            self.assertEqual(read(f"out/{split}"), [{"n": i, "content": t, "input_ids": w}
+                                                  for i, (t, w) in enumerate(zip(texts, want))])
+        self.assertEqual(json.loads(slurp("out.report.json"))["tokens"], 2 * sum(map(len, want)))
+        run(*args, "-o", "one.jsonl.zst", "--drop-text", "--column", "ids")
+        got = run("corpus", "cat", "-q", "one.jsonl.zst", "--field", "input_ids").stdout.splitlines()
+        self.assertEqual([json.loads(x) for x in got][:4],
+                         [{"n": i, "input_ids": "old", "ids": w} for i, w in enumerate(want)])
+
+    # ------------------------------------------------------------ info
+
+    def test_info(self):
+        with open("a_train.jsonl", "w") as f:
+            for i in range(60):
+                f.write(json.dumps({"content": f"t{i}", "license": ["mit", "gpl"][i % 2], "stars": i % 3 or None,
+                                    "x": [i, i / 2, "s", True, {}, []][i % 6]}) + "\n")
+        with open("b_test.jsonl", "w") as f:
+            f.write('{"content": "z", "new": 1.5e3}\n')
+        info = json.loads(run("corpus", "info", "-q", ".", "--json", "--threads", "3").stdout)
+        self.assertEqual((info["rows"], info["field"]), (61, "content"))
+        self.assertEqual({k: v["rows"] for k, v in info["splits"].items()}, {"train": 60, "test": 1})
+        columns = {c["name"]: c for c in info["columns"]}
+        self.assertEqual(list(columns), ["content", "license", "stars", "x", "new"])
+        self.assertEqual(columns["license"]["values"], ["gpl", "mit"])
+        self.assertEqual((columns["stars"]["type"], columns["stars"]["nulls"], columns["stars"]["values"]),
+                         ("int64 or null", 20, [1, 2]))
+        self.assertEqual(columns["x"]["type"], "struct or list or string or float64 or int64 or bool")
+        self.assertEqual(columns["new"]["type"], "float64")
+        self.assertNotIn("values", columns["content"])
+        self.assertEqual(info["first"]["content"], "t0")
+        text = run("corpus", "info", "-q", ".").stdout.decode()
+        self.assertIn('license                  string                       60       5.0  "gpl" "mit"', text)
+
+
 # ---------------------------------------------------------------- MinHash and clusters, again
 
 def permutations():

@@ -231,6 +231,48 @@ static void sets_have_their_own_epochs(void **state) {
     loader_close(&l);
 }
 
+static size_t resident_pages(void) {
+    unsigned long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu %lu", &size, &resident), 2);
+    fclose(f);
+    return resident;
+}
+
+/* A mapped shard was counted as memory of the process, page by page, until the whole of it was. */
+static void memory_does_not_grow_with_the_shards(void **state) {
+    enum { T = 1024, TOKENS = 64 << 20 };
+    static int32_t x[T], y[T];
+    const int32_t head[3] = {20240520, 1, TOKENS};
+    struct shard_set set;
+    struct loader l;
+    struct err err = {0};
+    char *dir = tmp_make();
+    char path[256];
+    const char *one = path;
+    (void)state;
+    snprintf(path, sizeof path, "%s/train.bin", dir);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(head, 1, sizeof head, f), sizeof head);
+    fclose(f);
+    assert_int_equal(truncate(path, 1024 + 2 * (off_t)TOKENS), 0); /* a hole: zeros */
+    assert_ok(shard_set_open(&set, &one, 1, "train", &err), err);
+    assert_ok(loader_open(&l, &set, T, WINDOW_GPT, true, 1, false, &err), err);
+    assert_ok(loader_get(&l, 0, x, y, &err), err);
+    size_t before = resident_pages();
+    for (uint64_t p = 0; p < l.n; p += 4) assert_ok(loader_get(&l, p, x, y, &err), err);
+    assert_true(resident_pages() < before + 1024); /* 4 MiB, of 128 */
+    assert_int_equal(truncate(path, 4096), 0);
+    int rc = 0;
+    for (uint64_t p = 0; rc == 0 && p < 8; p++) rc = loader_get(&l, p, x, y, &err);
+    assert_fails(rc, err, ERR_CORRUPT, "it must not change while it is read");
+    loader_close(&l);
+    shard_set_close(&set);
+    tmp_remove(dir);
+}
+
 static void ranks_share_a_step(void **state) {
     (void)state;
     for (uint64_t n = 0; n < 40; n++)
@@ -272,6 +314,7 @@ int main(void) {
         cmocka_unit_test(weights_are_kept_everywhere),
         cmocka_unit_test(mixes_are_those_of_the_document),
         cmocka_unit_test(sets_have_their_own_epochs),
+        cmocka_unit_test(memory_does_not_grow_with_the_shards),
         cmocka_unit_test(ranks_share_a_step),
         cmocka_unit_test(too_few_tokens_are_named),
     };

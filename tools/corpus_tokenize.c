@@ -1,0 +1,235 @@
+/* corpus tokenize: a column of token ids, in parallel; each input file becomes one of the same
+ * name, so that splits stay what they are. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/file.h"
+#include "base/signals.h"
+#include "stream/jsonl_edit.h"
+#include "tokenizer/tokenizer.h"
+#include "tools/corpus.h"
+
+struct worker {
+    struct encoder *encoder;
+    struct u32s ids;
+    struct buf room, lines; /* lines: the records of a batch, one after the other */
+    struct u64s ends;
+    uint64_t tokens;
+};
+
+struct tokenizing {
+    struct corpus_step step;
+    const char *tok, *column;
+    bool drop, special, folder;
+    struct docs *docs;
+    struct tokenizer *tokenizer;
+    struct worker *workers;
+    struct records *out; /* of the file being written */
+    struct records_opts ro;
+    size_t common; /* bytes that all names begin with, up to a '/' */
+    uint64_t tokens;
+    struct corpus_report report;
+    const struct log *log;
+};
+
+/* ------------------------------------------------------------------ encoding */
+
+static int append_number(struct buf *b, uint32_t x, struct err *err) {
+    char digits[12];
+    int n = 0;
+    do digits[sizeof digits - 1 - (size_t)n++] = (char)('0' + x % 10);
+    while (x /= 10);
+    return buf_append(b, digits + sizeof digits - n, (size_t)n, err);
+}
+
+static int append_ids(struct buf *b, const struct u32s *ids, struct err *err) {
+    int rc = buf_reserve(b, 12 * ids->n + 2, err);
+    if (rc == 0) rc = buf_char(b, '[', err);
+    for (size_t i = 0; rc == 0 && i < ids->n; i++) {
+        if (i) rc = buf_char(b, ',', err);
+        if (rc == 0) rc = append_number(b, ids->v[i], err);
+    }
+    return rc < 0 ? rc : buf_char(b, ']', err);
+}
+
+static int one(struct tokenizing *z, struct worker *w, const struct doc *d, struct err *err) {
+    const char *line, *without[2] = {z->column, docs_field(z->docs)};
+    size_t n, from = w->lines.n;
+    w->ids.n = 0;
+    int rc = corpus_record(d, &w->room, &line, &n, err);
+    if (rc == 0)
+        rc = encode(w->encoder, d->text, d->n,
+                    z->special ? TOKENIZER_SPECIAL_ALL : TOKENIZER_SPECIAL_NONE, &w->ids, err);
+    if (!without[1]) without[1] = "text"; /* of text files */
+    if (rc == 0) rc = jsonl_open(line, n, without, z->drop ? 2 : 1, &w->lines, err);
+    bool first = w->lines.n == from + 1; /* the brace alone */
+    if (rc == 0 && !first) rc = buf_str(&w->lines, ", ", err);
+    if (rc == 0) rc = buf_printf(&w->lines, err, "\"%s\": ", z->column);
+    if (rc == 0) rc = append_ids(&w->lines, &w->ids, err);
+    if (rc == 0) rc = buf_char(&w->lines, '}', err);
+    w->tokens += w->ids.n;
+    return rc < 0 ? rc : u64s_push(&w->ends, w->lines.n, err);
+}
+
+static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct tokenizing *z = ctx;
+    struct worker *w = &z->workers[thread];
+    int rc = 0;
+    w->lines.n = w->ends.n = 0;
+    w->tokens = 0;
+    for (size_t i = 0; rc == 0 && i < b->n; i++) rc = one(z, w, &b->v[i], err);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ files */
+
+/* What all names of the sources have in common in front, up to and with a '/'. */
+static size_t common_prefix(const struct source_list *l) {
+    const char *a = l->n ? l->v[0].name : "";
+    size_t n = (size_t)(path_base(a) - a);
+    for (size_t i = 1; i < l->n; i++) {
+        size_t k = 0;
+        while (k < n && l->v[i].name[k] == a[k]) k++;
+        while (k && a[k - 1] != '/') k--;
+        n = k;
+    }
+    return n;
+}
+
+/* OUT/ and the rest of the name, ending in .jsonl.gz unless it is compressed JSON already. */
+static int output_name(const struct tokenizing *z, uint32_t file, struct buf *to, struct err *err) {
+    const char *name = z->step.in.list.v[file].name + z->common;
+    if (!strcmp(name, "-")) name = "stdin";
+    bool ready = strstr(name, ".json") && (path_ends(name, ".gz") || path_ends(name, ".zst"));
+    int rc = buf_printf(to, err, "%s/%s%s", z->step.output, name, ready ? "" : ".jsonl.gz");
+    if (rc == 0 && !buf_cstr(to)) rc = err_nomem(err, to->n);
+    if (rc == 0 && strstr(to->v, "/../"))
+        rc = err_set(err, ERR_USAGE, "%s: leads out of the output folder", to->v);
+    return rc;
+}
+
+static int open_out(struct tokenizing *z, uint32_t file, struct err *err) {
+    struct buf name = {0};
+    int rc = z->folder ? output_name(z, file, &name, err) : buf_str(&name, z->step.output, err);
+    if (rc == 0 && !buf_cstr(&name)) rc = err_nomem(err, name.n);
+    char *dir = rc == 0 && z->folder ? path_dir(name.v) : NULL;
+    if (dir) rc = file_mkdirs(dir, err);
+    if (rc == 0) rc = records_open(&z->out, name.v, &z->ro, err);
+    free(dir);
+    buf_release(&name);
+    return rc;
+}
+
+static int end_out(struct tokenizing *z, struct err *err) {
+    struct records *out = z->out;
+    z->out = NULL;
+    return out ? records_commit(out, err) : 0;
+}
+
+static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct tokenizing *z = ctx;
+    const struct worker *w = &z->workers[thread];
+    uint64_t from = 0;
+    int rc = z->out ? 0 : open_out(z, b->file, err);
+    for (size_t i = 0; rc == 0 && i < b->n; i++) {
+        rc = records_add(z->out, w->lines.v + from, w->ends.v[i] - from, err);
+        from = w->ends.v[i];
+        corpus_count_add(&z->report.out[0], b->v[i].n);
+    }
+    z->tokens += w->tokens;
+    if (rc == 0 && z->folder && b->last_of_file) rc = end_out(z, err);
+    return rc < 0 ? rc : corpus_tell(z->docs, z->log, "tokenizing", err);
+}
+
+/* ------------------------------------------------------------------ the run */
+
+static int begin(struct tokenizing *z, struct tool *t) {
+    int threads = tool_threads(t);
+    z->log = &t->log;
+    z->ro.threads = threads;
+    z->folder = records_is_folder(z->step.output);
+    z->report.out[0].name = "out";
+    z->report.n_out = 1;
+    int rc = corpus_step_check(&z->step, t);
+    if (rc == 0 && strpbrk(z->column, "\"\\"))
+        rc = err_set(&t->err, ERR_USAGE, "--column %s: no quotes in a name", z->column);
+    if (rc == 0) rc = tokenizer_open(&z->tokenizer, z->tok, NULL, &t->err);
+    if (rc == 0) rc = input_resolve(&z->step.in, t, "corpus");
+    if (rc == 0 && z->folder && z->step.in.opts.shuffle_buffer)
+        rc = err_set(&t->err, ERR_USAGE, "shuffled records go to one file: -o FILE");
+    z->common = common_prefix(&z->step.in.list);
+    z->workers = mem_array((size_t)threads, sizeof *z->workers);
+    if (rc == 0 && !z->workers) rc = err_nomem(&t->err, (size_t)threads * sizeof *z->workers);
+    for (int i = 0; rc == 0 && i < threads; i++)
+        rc = encoder_new(&z->workers[i].encoder, z->tokenizer, &t->err);
+    return rc < 0 ? rc : docs_open(&z->docs, &z->step.in.list, &z->step.in.opts, &t->err);
+}
+
+static void end(struct tokenizing *z, int threads) {
+    for (int i = 0; z->workers && i < threads; i++) {
+        struct worker *w = &z->workers[i];
+        encoder_free(w->encoder);
+        u32s_release(&w->ids);
+        u64s_release(&w->ends);
+        buf_release(&w->room);
+        buf_release(&w->lines);
+    }
+    free(z->workers);
+    tokenizer_free(z->tokenizer);
+}
+
+static int tokenize(struct tokenizing *z, struct tool *t) {
+    struct docs_totals in = {0};
+    signals_install();
+    int rc = begin(z, t);
+    if (rc == 0)
+        rc = docs_run(z->docs, z->step.in.opts.threads, encode_batch, write_batch, z, &t->err);
+    if (rc == 0)
+        rc = end_out(z, &t->err);
+    else
+        records_abort(z->out);
+    if (z->docs) docs_totals(z->docs, &in);
+    int closed = docs_close(z->docs, rc == 0 ? &t->err : NULL);
+    if (rc == 0) rc = closed;
+    if (rc == 0) {
+        z->report.more = cJSON_CreateObject();
+        cJSON_AddNumberToObject(z->report.more, "tokens", (double)z->tokens);
+        rc = corpus_report_show(&z->report, &z->step, t, &in);
+    }
+    end(z, tool_threads(t));
+    return rc;
+}
+
+int corpus_tokenize(int argc, char **argv) {
+    struct tokenizing z = {.step = {.in = {.opts = docs_defaults}, .output = "-"},
+                           .tok = "tok",
+                           .column = "input_ids",
+                           .report = {.step = "tokenize"}};
+    struct opt rows[CORPUS_STEP_ROWS];
+    struct opt opts[INPUT_ROWS + CORPUS_STEP_ROWS + 8] = {
+        {"Tokens", .type = OPT_GROUP},
+        {"tokenizer", 't', OPT_STR, &z.tok, "TOK", "the tokenizer: a folder or a file"},
+        {"column", 0, OPT_STR, &z.column, "NAME", "the new column"},
+        {"drop-text", 0, OPT_FLAG, &z.drop, NULL, "leave the text out"},
+        {"allow-special", 0, OPT_FLAG, &z.special, NULL,
+         "the text of special tokens in a document becomes these tokens"},
+    };
+    size_t n = 5, given = corpus_step_rows(rows, &z.step);
+    for (size_t i = 0; i < given; i++)
+        if (strcmp(rows[i].name, "per-file")) opts[n++] = rows[i];
+    opts[n++] = (struct opt){.name = "Reading", .type = OPT_GROUP};
+    docs_option_rows(opts + n, INPUT_ROWS, &z.step.in.opts);
+    struct program p = {
+        .name = "corpus tokenize",
+        .summary = "add a column of token ids",
+        .usage = "[SOURCE…] [-t tok/] [-o FILE|DIR/]",
+        .text = "Every record gets the ids of its text as input_ids, in place of a column of that "
+                "name. Into a folder, each input file becomes a file of its name, so that splits "
+                "stay as they are; other files get the ending .jsonl.gz.",
+        .examples = "corpus tokenize clean/ -t tok/ -o tokenized/\tas `map` with a tokenizer does",
+        .opts = opts};
+    struct tool t;
+    int rc = tool_begin(&t, &p, argc, argv);
+    if (rc == 0) rc = tokenize(&z, &t);
+    input_release(&z.step.in);
+    return tool_end(&t, rc);
+}
