@@ -3,7 +3,7 @@
  *   shard_writer ─▶ split "train" ─▶ [00000 committed][00001 committed][00002 open: .bin .idx]
  *                └▶ split "valid" ─▶ [00000 open]
  *
- * Order on disk: the old index.json goes, then the old shards; a shard grows in .NAME.part and
+ * Order on disk: the old index.json goes, then the old shards; a shard grows in .NAME.partial and
  * commits its .idx and then its .bin; the new index.json comes last. So at any instant the folder
  * is the old run, the new run, or without an index, and an .idx or .progress.json without an
  * index.json tells readers that a run was interrupted.

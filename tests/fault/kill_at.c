@@ -128,10 +128,8 @@ int ftruncate64(int fd, off_t n) {
     return real(fd, n);
 }
 
-int fsync(int fd) {
-    static int (*real)(int);
+static int sync_by(int (*real)(int), int fd) {
     char path[PATH_MAX];
-    if (!real) real = (int (*)(int))next("fsync");
     path_of(fd, path);
     if (under(path)) {
         if (last_call("fsync", path, "")) die();
@@ -139,6 +137,18 @@ int fsync(int fd) {
         record("fsync", path, "", 0, NULL, 0);
     }
     return real(fd);
+}
+
+int fsync(int fd) {
+    static int (*real)(int);
+    if (!real) real = (int (*)(int))next("fsync");
+    return sync_by(real, fd);
+}
+
+int fdatasync(int fd) {
+    static int (*real)(int);
+    if (!real) real = (int (*)(int))next("fdatasync");
+    return sync_by(real, fd);
 }
 
 /* A call that takes one or two names. */

@@ -93,7 +93,7 @@ def check_order(log, folder):
         elif call == "rename":
             check(a not in dirty, f"{a} got its name before it was synced")
             if b.endswith("index.json"):
-                check(not [d for d in dirty if d.endswith((".part", ".bin", ".idx"))], f"unsynced at the end: {dirty}")
+                check(not [d for d in dirty if d.endswith((".partial", ".bin", ".idx"))], f"unsynced at the end: {dirty}")
                 check(last is None or "progress" in last, f"{last} was not made durable before index.json")
             last = b
 

@@ -246,7 +246,8 @@ static void parts_go_on(void **state) {
     check_ok(outfile_printf(f, &e, "%s", "third"), &e);
     check_ok(outfile_commit(f, &e), &e);
     check_contents(path, "First third", 11);
-    check_fails(outfile_resume(&f, path, 12, &e), ERR_CORRUPT, &e, "holds 11 bytes, should hold 12");
+    check_fails(outfile_resume(&f, path, 12, &e), ERR_CORRUPT, &e,
+                "holds 11 bytes, should hold 12");
     assert_int_equal(entries(*state), 1); /* the part: it stays */
 }
 
