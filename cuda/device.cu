@@ -10,6 +10,7 @@
 struct device {
     struct err first; /* the first failure; code 0 if none */
     bool bf16;
+    bool wgmma; /* cuda_uses_wgmma() */
     cudaDeviceProp prop;
     cudaStream_t stream;
     struct gemm_plans *gemms;
@@ -85,6 +86,10 @@ size_t cuda_shared_limit(const struct device *d) {
 
 struct gemm_plans *cuda_gemms(struct device *d) {
     return d->gemms;
+}
+
+bool cuda_uses_wgmma(const struct device *d) {
+    return d->wgmma;
 }
 
 /* ------------------------------------------------------------------ memory */
@@ -242,6 +247,8 @@ int cuda_open(struct device **ret, const struct device_opts *opts, struct err *e
     if (!d) return fail(err, ERR_NOMEM, "out of memory");
     d->bf16 = opts->dtype == DTYPE_BF16;
     int rc = start(d, opts->ordinal, err);
+    if (rc == 0 && d->bf16 && d->prop.major == 9) d->wgmma = attention_sm90_agrees(d);
+    if (rc == 0) rc = cuda_sync(d, err);
     if (rc < 0)
         cuda_close(d);
     else

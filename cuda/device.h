@@ -17,6 +17,10 @@ int cuda_compute_capability(const struct device *d); /* 90: Hopper */
 size_t cuda_total_memory(const struct device *d);
 size_t cuda_shared_limit(const struct device *d); /* of a block */
 struct gemm_plans *cuda_gemms(struct device *d);
+/* True on Hopper, if its warpgroup kernels were seen to agree with the portable ones when the
+ * device was opened. */
+bool cuda_uses_wgmma(const struct device *d);
+bool attention_sm90_agrees(struct device *d); /* attention_agree.cu */
 
 /* Device memory for the length of one operation; the next one may use it again. NULL after noting
  * the failure, or if one was noted before. Contents are undefined. */
@@ -60,5 +64,11 @@ void cuda_attention_decode(struct device *d, void *y, void *k_cache, void *v_cac
                            float scale);
 void cuda_logits(struct device *d, float *logits, const void *x, const void *w, int rows, int C,
                  int V);
+void cuda_attention_forward(struct device *d, void *y, float *lse, const void *qkv,
+                            const int32_t *start, int B, int T, int C, int NH, float scale,
+                            struct dropout drop);
+void cuda_attention_backward(struct device *d, void *dqkv, const void *dy, const void *y,
+                             const float *lse, const void *qkv, const int32_t *start, int B, int T,
+                             int C, int NH, float scale, struct dropout drop);
 
 #endif

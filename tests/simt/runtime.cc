@@ -27,6 +27,8 @@ static cudaError_t state(void) {
     return simt_first_fault() ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
+int simt_major = 8;
+
 cudaError_t cudaGetDeviceCount(int *n) {
     *n = 1;
     return cudaSuccess;
@@ -38,7 +40,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     *p = cudaDeviceProp{};
     memcpy(p->name, "emulated", 9);
     p->totalGlobalMem = 1u << 30;
-    p->major = 8;
+    p->major = simt_major;
     p->multiProcessorCount = 4;
     p->l2CacheSize = 1 << 20;
     p->sharedMemPerBlockOptin = SIMT_SHARED_MAX;

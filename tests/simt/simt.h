@@ -70,6 +70,9 @@ void simt_copy_start(void *to_shared, const void *from, unsigned bytes /* of 16,
 void simt_copy_commit(void);
 void simt_copy_wait(unsigned groups_left);
 
+/* What the emulated device says it is: compute capability 8.0, or 9.0. */
+extern int simt_major;
+
 /* Device memory with bounds and a log. */
 void *simt_heap_alloc(size_t bytes);             /* NULL: none left */
 bool simt_heap_free(void *p);                    /* false: not an allocation */

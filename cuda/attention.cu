@@ -1,0 +1,122 @@
+/* Causal attention: which family of kernels runs, and what they share. The mathematics is in
+ * train/ref/attention.c. */
+#include "cuda/attention.cuh"
+
+namespace {
+
+enum { DELTA_WARPS = 8 };
+
+/* delta[b,h,t] = sum over the head's channels of y dy: what the softmax's derivative takes off.
+ * One warp an entry. */
+template <class A>
+__global__ void delta_kernel(float *delta, const A *y, const A *dy, int B, int T, int NH, int HS) {
+    size_t e = (size_t)blockIdx.x * DELTA_WARPS + threadIdx.x / 32; /* (b, t, h) */
+    if (e >= (size_t)B * T * NH) return;
+    size_t row = e / NH, h = e % NH, at = row * NH * HS + h * HS;
+    float sum = 0;
+    for (int c = threadIdx.x % 32; c < HS; c += 32)
+        sum += to_float(y[at + c]) * to_float(dy[at + c]);
+    sum = warp_sum(sum);
+    if (threadIdx.x % 32 == 0) delta[(row / T * NH + h) * T + row % T] = sum;
+}
+
+template <class A>
+attention_args<A> make_args(const void *qkv, const int32_t *start, int B, int T, int C, int NH,
+                            float scale, const struct dropout &drop) {
+    attention_args<A> a = {};
+    a.qkv = static_cast<const A *>(qkv);
+    a.start = start;
+    a.B = B, a.T = T, a.C = C, a.NH = NH, a.HS = C / NH;
+    a.scale = scale;
+    a.scale_log2 = scale * ATTENTION_LOG2E;
+    a.drop = {drop_rule_of(drop), ((uint64_t)T + 7) / 8, T};
+    return a;
+}
+
+bool fits_mma(int HS) {
+    return HS % 8 == 0 && HS <= 128;
+}
+
+/* False, and noted: a shape that no family takes. */
+bool takes(struct device *d, int HS) {
+    if (HS <= 256) return true;
+    cuda_fail(d, ERR_USAGE, "attention: heads of %d channels; 256 at most: use more heads", HS);
+    return false;
+}
+
+void forward(struct device *d, const attention_args<float> &a) {
+    attention_forward_any(d, a);
+}
+void forward(struct device *d, const attention_args<bf16> &a) {
+    if (a.HS == 64 && cuda_uses_wgmma(d))
+        attention_forward_sm90(d, a);
+    else if (fits_mma(a.HS))
+        attention_forward_mma(d, a);
+    else
+        attention_forward_any(d, a);
+}
+void backward(struct device *d, const attention_args<float> &a) {
+    attention_backward_any(d, a);
+}
+void backward(struct device *d, const attention_args<bf16> &a) {
+    if (a.HS == 64 && cuda_uses_wgmma(d))
+        attention_backward_sm90(d, a);
+    else if (fits_mma(a.HS))
+        attention_backward_mma(d, a);
+    else
+        attention_backward_any(d, a);
+}
+
+template <class A>
+void whole_backward(struct device *d, attention_args<A> a, void *dqkv, const void *dy,
+                    const void *y, const float *lse) {
+    float *delta = static_cast<float *>(cuda_work(d, (size_t)a.B * a.NH * a.T * sizeof *delta));
+    if (!delta) return;
+    attention_delta(d, delta, static_cast<const A *>(y), static_cast<const A *>(dy), a.B, a.T, a.NH,
+                    a.HS);
+    a.dqkv = static_cast<A *>(dqkv);
+    a.dy = static_cast<const A *>(dy);
+    a.y = static_cast<A *>(const_cast<void *>(y)); /* read only */
+    a.lse = const_cast<float *>(lse);              /* the same  */
+    a.delta = delta;
+    backward(d, a);
+}
+
+} // namespace
+
+template <class A>
+void attention_delta(struct device *d, float *delta, const A *y, const A *dy, int B, int T, int NH,
+                     int HS) {
+    launch(d, "attention delta", delta_kernel<A>, blocks_for((size_t)B * T * NH, DELTA_WARPS),
+           DELTA_WARPS * 32, 0, delta, y, dy, B, T, NH, HS);
+}
+
+template void attention_delta<float>(struct device *, float *, const float *, const float *, int,
+                                     int, int, int);
+template void attention_delta<bf16>(struct device *, float *, const bf16 *, const bf16 *, int, int,
+                                    int, int);
+
+void cuda_attention_forward(struct device *d, void *y, float *lse, const void *qkv,
+                            const int32_t *start, int B, int T, int C, int NH, float scale,
+                            struct dropout drop) {
+    if (!takes(d, C / NH)) return;
+    if (cuda_is_bf16(d)) {
+        attention_args<bf16> a = make_args<bf16>(qkv, start, B, T, C, NH, scale, drop);
+        a.y = static_cast<bf16 *>(y), a.lse = lse;
+        forward(d, a);
+    } else {
+        attention_args<float> a = make_args<float>(qkv, start, B, T, C, NH, scale, drop);
+        a.y = static_cast<float *>(y), a.lse = lse;
+        forward(d, a);
+    }
+}
+
+void cuda_attention_backward(struct device *d, void *dqkv, const void *dy, const void *y,
+                             const float *lse, const void *qkv, const int32_t *start, int B, int T,
+                             int C, int NH, float scale, struct dropout drop) {
+    if (!takes(d, C / NH)) return;
+    if (cuda_is_bf16(d))
+        whole_backward(d, make_args<bf16>(qkv, start, B, T, C, NH, scale, drop), dqkv, dy, y, lse);
+    else
+        whole_backward(d, make_args<float>(qkv, start, B, T, C, NH, scale, drop), dqkv, dy, y, lse);
+}

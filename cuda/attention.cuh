@@ -1,0 +1,68 @@
+/* What the attention kernels share: the tensors of one call, dropout's factors, and the
+ * launchers of the three families:
+ *
+ *   attention_any.cu    any head size up to 256, fp32 arithmetic: --dtype fp32, odd head sizes
+ *   attention_mma.cu    bf16, head sizes that are multiples of 8 up to 128: any tensor cores
+ *   attention_sm90.cu   bf16, head size 64, on Hopper
+ *
+ * Shapes: qkv, dqkv (B,T,3,NH,HS); y, dy (B,T,C); lse, delta (B,NH,T) fp32; start (B,T) or NULL. */
+#ifndef LORY_CUDA_ATTENTION_CUH
+#define LORY_CUDA_ATTENTION_CUH
+
+#include "cuda/kernel.cuh"
+
+constexpr float ATTENTION_LOG2E = 1.4426950408889634f, ATTENTION_LN2 = 0.6931471805599453f;
+
+/* Dropout's factors (train/dropout.h). Elements come in Philox blocks of 8 neighbouring keys. */
+struct attention_drop {
+    drop_rule rule;
+    uint64_t row_blocks; /* of one query: T8 / 8 */
+    int T;
+
+    /* The block that holds key j of query i. */
+    __device__ uint64_t block(int h, int i, int j) const {
+        return ((uint64_t)h * (uint64_t)T + (uint64_t)i) * row_blocks + (uint64_t)(j / 8);
+    }
+    __device__ float factor(int b, int h, int i, int j) const { /* the slow form */
+        return drop_one(rule, b, block(h, i, j) * 8 + (uint64_t)(j % 8));
+    }
+    __device__ float keep(uint32_t lane16) const {
+        return lane16 >= rule.threshold ? rule.scale : 0.0f;
+    }
+};
+
+template <class A> struct attention_args {
+    const A *qkv;
+    A *y;        /* forward: out; backward: what forward gave */
+    float *lse;  /* the same                                  */
+    const A *dy; /* backward only, as the next two            */
+    A *dqkv;
+    const float *delta; /* sum over the head of y dy                 */
+    const int32_t *start;
+    int B, T, C, NH, HS;
+    float scale, scale_log2; /* scale * log2 e */
+    attention_drop drop;
+
+    /* The queries of (b, h): T rows, 3 C apart. Keys lie C further on, values 2 C. */
+    __device__ const A *head_q(int b, int h) const {
+        return qkv + (size_t)b * T * 3 * C + (size_t)h * HS;
+    }
+};
+
+/* delta of y and dy: (B,NH,T) from (B,T,NH,HS). */
+template <class A>
+void attention_delta(struct device *d, float *delta, const A *y, const A *dy, int B, int T, int NH,
+                     int HS);
+
+template <class A> void attention_forward_any(struct device *d, const attention_args<A> &a);
+template <class A> void attention_backward_any(struct device *d, const attention_args<A> &a);
+
+/* Head sizes they take: a multiple of 8 up to 128. */
+void attention_forward_mma(struct device *d, const attention_args<bf16> &a);
+void attention_backward_mma(struct device *d, const attention_args<bf16> &a);
+
+/* Head size 64, a device of compute capability 9.0. */
+void attention_forward_sm90(struct device *d, const attention_args<bf16> &a);
+void attention_backward_sm90(struct device *d, const attention_args<bf16> &a);
+
+#endif

@@ -1,0 +1,86 @@
+/* Whether this device's warpgroup kernels (attention_sm90.cu) compute what the portable ones do:
+ * asked once, when a Hopper is opened, on a small problem that has every feature: rows that end
+ * inside a tile, segments, padding, dropout. A compiler or driver that breaks them costs speed,
+ * not a run. */
+#include <stdlib.h>
+#include "cuda/attention.cuh"
+#include "cuda/table.h"
+
+namespace {
+
+enum { T = 150, NH = 1, HS = 64, C = NH * HS };
+enum { N_Y = T * C, N_QKV = 3 * N_Y, N_ROWS = NH * T };
+
+struct problem { /* on the device, in one allocation */
+    alignas(16) bf16 qkv[N_QKV];
+    alignas(16) bf16 dy[N_Y];
+    int32_t start[T];
+    struct {
+        alignas(16) bf16 y[N_Y];
+        alignas(16) bf16 dqkv[N_QKV];
+        float lse[N_ROWS], delta[N_ROWS];
+    } of[2]; /* portable, warpgroups */
+};
+
+/* Values in (-1, 1), the same at each call. */
+bf16 value(uint32_t *state) {
+    *state = *state * 1664525u + 1013904223u; /* Numerical Recipes */
+    return __float2bfloat16_rn((float)(int32_t)*state * 0x1p-31f);
+}
+
+void fill(problem *p) {
+    uint32_t state = 1;
+    for (bf16 &x : p->qkv) x = value(&state);
+    for (bf16 &x : p->dy) x = value(&state);
+    for (int t = 0; t < T; t++) p->start[t] = t < 5 ? 5 : t < 90 ? 5 : t < 140 ? 90 : 141;
+}
+
+attention_args<bf16> args(problem *p, int which) { /* p: device memory */
+    struct dropout drop = {0.1f, 1, 2, 3};
+    attention_args<bf16> a = {};
+    a.qkv = p->qkv;
+    a.y = p->of[which].y;
+    a.lse = p->of[which].lse;
+    a.dy = p->dy;
+    a.dqkv = p->of[which].dqkv;
+    a.delta = p->of[which].delta;
+    a.start = p->start;
+    a.B = 1, a.T = T, a.C = C, a.NH = NH, a.HS = HS;
+    a.scale = 0.125f;
+    a.scale_log2 = a.scale * ATTENTION_LOG2E;
+    a.drop = {drop_rule_of(drop), (T + 7) / 8, T};
+    return a;
+}
+
+/* |x - y| <= 2 % of |y|, in L2: two roundings to bf16 are 0.5 % apart. False for NaN. */
+bool near(const bf16 *x, const bf16 *y, size_t n) {
+    double apart = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        double a = __bfloat162float(x[i]), b = __bfloat162float(y[i]);
+        apart += (a - b) * (a - b);
+        size += b * b;
+    }
+    return apart <= 0.02 * 0.02 * size;
+}
+
+} // namespace
+
+bool attention_sm90_agrees(struct device *d) {
+    problem *host = (problem *)calloc(1, sizeof *host);
+    problem *p = host ? (problem *)cuda_work(d, sizeof *p) : NULL;
+    if (p) {
+        fill(host);
+        cuda_upload(d, p, host, sizeof *p);
+        for (int which = 0; which < 2; which++) {
+            attention_args<bf16> a = args(p, which);
+            which ? attention_forward_sm90(d, a) : attention_forward_mma(d, a);
+            attention_delta(d, p->of[which].delta, (const bf16 *)a.y, a.dy, 1, T, NH, HS);
+            which ? attention_backward_sm90(d, a) : attention_backward_mma(d, a);
+        }
+        cuda_download(d, host, p, sizeof *p);
+    }
+    bool agrees = p && cuda_sync(d, NULL) == 0 && near(host->of[1].y, host->of[0].y, N_Y) &&
+                  near(host->of[1].dqkv, host->of[0].dqkv, N_QKV);
+    free(host);
+    return agrees;
+}

@@ -1,0 +1,298 @@
+/* What happens between the products of attention, on the accumulators of one warp: 16 rows × N
+ * columns in the layout of mma m16n8 (wgmma's is the same):
+ *
+ *   lane = 4 g + q       acc[n][0], acc[n][1]:  row g,      columns 8 n + 2 q, + 1
+ *                        acc[n][2], acc[n][3]:  row g + 8,  the same columns
+ *
+ * Shared by attention_mma.cu and attention_sm90.cu. */
+#ifndef LORY_CUDA_ATTENTION_ROWS_CUH
+#define LORY_CUDA_ATTENTION_ROWS_CUH
+
+#include "cuda/attention.cuh"
+
+using attention_bf16 = attention_args<bf16>;
+
+__device__ inline int lane() {
+    return threadIdx.x & 31;
+}
+__device__ inline int warp() {
+    return threadIdx.x >> 5;
+}
+
+/* ------------------------------------------------------------------ which keys a query sees */
+
+constexpr int NOTHING = 1 << 30; /* a first key that no query reaches */
+
+/* A query's first visible key; NOTHING for rows past the end and for padding before its segment. */
+template <class act> __device__ int first_key(const attention_args<act> &a, int b, int i) {
+    if (i >= a.T) return NOTHING;
+    int s = a.start ? a.start[(size_t)b * a.T + i] : 0;
+    return s <= i ? s : NOTHING;
+}
+
+__device__ inline int warp_latest(int key) {
+#pragma unroll
+    for (int s = 16; s > 0; s /= 2) key = max(key, __shfl_xor_sync(ALL_LANES, key, s));
+    return key;
+}
+
+/* The first key that one of ROWS queries from i0 on sees. All threads of the block call it, at
+ * least ROWS of them; `lows` is shared memory. */
+template <int ROWS, int WARPS>
+__device__ int lowest_key(const attention_args<bf16> &a, int b, int i0, int (&lows)[WARPS]) {
+    int key = (int)threadIdx.x < ROWS ? first_key(a, b, i0 + (int)threadIdx.x) : NOTHING;
+    key = -warp_latest(-key);
+    if (lane() == 0) lows[warp()] = key;
+    __syncthreads();
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) key = min(key, lows[w]);
+    return key;
+}
+
+/* ------------------------------------------------------------------ registers */
+
+template <int N> __device__ void clear(float (&acc)[N][4]) {
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) acc[n][e] = 0;
+}
+
+/* Accumulators (16 × 8 N8) as the left operand of the next product, 16 of its k at a time. */
+template <int N8> __device__ void as_left(uint32_t (&a)[N8 / 2][4], const float (&acc)[N8][4]) {
+#pragma unroll
+    for (int k = 0; k < N8 / 2; k++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            a[k][2 * half] = pack_bf16(acc[2 * k + half][0], acc[2 * k + half][1]);
+            a[k][2 * half + 1] = pack_bf16(acc[2 * k + half][2], acc[2 * k + half][3]);
+        }
+}
+
+/* ------------------------------------------------------------------ dropout (train/dropout.h) */
+
+/* Factors of 16 queries × 32 keys (four n-tiles). A Philox block is 8 neighbouring keys of a
+ * query: an n-tile's row, of which lane q of the quad needs word q. So lane q computes the block
+ * of n-tile q and the quad exchanges words: one Philox a row instead of four. `block`: of rows
+ * g, g + 8. */
+__device__ inline void keep_rows(float (&keep)[4][4], const attention_drop &d, int b,
+                                 uint64_t block, uint64_t block8) {
+    int q = lane() & 3;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        uint4 v = drop_block(d.rule, b, (half ? block8 : block) + (uint64_t)q);
+#pragma unroll
+        for (int s = 0; s < 4; s++) {
+            int other = q ^ s; /* wants our word `other`, and has our word of n-tile `other` */
+            uint32_t mine = other == 0 ? v.x : other == 1 ? v.y : other == 2 ? v.z : v.w;
+            uint32_t got = __shfl_xor_sync(ALL_LANES, mine, s);
+            float lo = d.keep(got & 0xffff), hi = d.keep(got >> 16);
+#pragma unroll
+            for (int n = 0; n < 4; n++)
+                if (n == other) {
+                    keep[n][2 * half] = lo;
+                    keep[n][2 * half + 1] = hi;
+                }
+        }
+    }
+}
+
+/* The same transposed: 16 keys (rows) × 16 queries (two n-tiles). Here the eight keys of a block
+ * are the eight rows of a fragment, so a warp's 32 blocks are computed one by each lane (query L
+ * / 2, keys 8 (L & 1) …) and handed round. `block`: this lane's. */
+__device__ inline void keep_columns(float (&keep)[2][4], const attention_drop &d, int b,
+                                    uint64_t block) {
+    int g = lane() >> 2, q = lane() & 3;
+    uint4 v = drop_block(d.rule, b, block);
+#pragma unroll
+    for (int u = 0; u < 2; u++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) { /* key g + 8 (e / 2), query 8 u + 2 q + e % 2 */
+            int from = (u * 8 + 2 * q + (e & 1)) * 2 + (e >> 1);
+            uint32_t x = __shfl_sync(ALL_LANES, v.x, from), y = __shfl_sync(ALL_LANES, v.y, from);
+            uint32_t z = __shfl_sync(ALL_LANES, v.z, from), w = __shfl_sync(ALL_LANES, v.w, from);
+            uint32_t word = g >> 1 == 0 ? x : g >> 1 == 1 ? y : g >> 1 == 2 ? z : w;
+            keep[u][e] = d.keep(g & 1 ? word >> 16 : word & 0xffff);
+        }
+}
+
+/* ------------------------------------------------------------------ between the products */
+
+/* The two queries of a thread in a row tile. */
+struct row_pair {
+    int b, h, i;     /* rows i and i + 8                                        */
+    int first[2];    /* their first visible keys                                */
+    int low, latest; /* over the warp's 16 rows: smallest i, largest first key  */
+};
+__device__ inline row_pair make_rows(const attention_bf16 &a, int b, int h, int tile_row) {
+    int i = tile_row + (lane() >> 2);
+    row_pair r = {b, h, i, {first_key(a, b, i), first_key(a, b, i + 8)}, tile_row, 0};
+    r.latest = warp_latest(max(r.first[0], r.first[1]));
+    return r;
+}
+/* True if none of the warp's rows hides one of the keys [key0, key0 + n). */
+__device__ inline bool sees_all(const row_pair &r, int key0, int n) {
+    return key0 + n - 1 <= r.low && key0 >= r.latest;
+}
+__device__ inline bool hidden(const row_pair &r, int half, int key) {
+    return key > r.i + 8 * half || key < r.first[half];
+}
+
+/* Online softmax (Milakov, Gimelshein 2018), base 2: scores s of keys [key0, …) become
+ * exp2(s - top) times dropout's factors; top and sum go on, and acc fades to the new top. */
+template <bool DROP, int N8, int H8>
+__device__ void softmax_step(float (&s)[N8][4], float (&acc)[H8][4], float (&top)[2],
+                             float (&sum)[2], const attention_bf16 &a, const row_pair &r,
+                             int key0) {
+    int q = lane() & 3;
+    bool all = sees_all(r, key0, 8 * N8);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        float m = top[half], part = 0;
+#pragma unroll
+        for (int n = 0; n < N8; n++)
+#pragma unroll
+            for (int e = 2 * half; e < 2 * half + 2; e++) {
+                float x = s[n][e] * a.scale_log2;
+                if (!all && hidden(r, half, key0 + n * 8 + 2 * q + (e & 1))) x = -INFINITY;
+                s[n][e] = x;
+                m = fmaxf(m, x);
+            }
+        m = fmaxf(m, __shfl_xor_sync(ALL_LANES, m, 1));
+        m = fmaxf(m, __shfl_xor_sync(ALL_LANES, m, 2));
+        float base = m == -INFINITY ? 0 : m, fade = exp2_fast(top[half] - base);
+        top[half] = m;
+#pragma unroll
+        for (int n = 0; n < N8; n++)
+#pragma unroll
+            for (int e = 2 * half; e < 2 * half + 2; e++) {
+                s[n][e] = exp2_fast(s[n][e] - base);
+                part += s[n][e];
+            }
+        sum[half] = sum[half] * fade + part;
+#pragma unroll
+        for (int n = 0; n < H8; n++) {
+            acc[n][2 * half] *= fade;
+            acc[n][2 * half + 1] *= fade;
+        }
+    }
+#pragma unroll
+    for (int n = 0; DROP && n < N8; n += 4) {
+        float keep[4][4];
+        keep_rows(keep, a.drop, r.b, a.drop.block(r.h, r.i, key0 + n * 8),
+                  a.drop.block(r.h, r.i + 8, key0 + n * 8));
+#pragma unroll
+        for (int u = 0; u < 4; u++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) s[n + u][e] *= keep[u][e];
+    }
+}
+
+/* The end of a row: writes lse, and returns 1 / sum in `inverse` (0 for rows that see nothing). */
+__device__ inline void softmax_end(float (&inverse)[2], const float (&top)[2],
+                                   const float (&sum)[2], const attention_bf16 &a,
+                                   const row_pair &r) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        float l = sum[half];
+        l += __shfl_xor_sync(ALL_LANES, l, 1);
+        l += __shfl_xor_sync(ALL_LANES, l, 2);
+        inverse[half] = l > 0 ? 1 / l : 0;
+        int i = r.i + 8 * half;
+        if ((lane() & 3) == 0 && i < a.T)
+            a.lse[((size_t)r.b * a.NH + r.h) * a.T + i] =
+                l > 0 ? (top[half] + log2f(l)) * ATTENTION_LN2 : 0;
+    }
+}
+
+/* Backward, rows are queries: s = q·k, dp = dy·v  →  s = ds = p (keep dp - D). lse in base 2. */
+template <bool DROP, int N8>
+__device__ void ds_rows(float (&s)[N8][4], const float (&dp)[N8][4], const float (&lse)[2],
+                        const float (&delta)[2], const attention_bf16 &a, const row_pair &r,
+                        int key0) {
+    int q = lane() & 3;
+    bool all = sees_all(r, key0, 8 * N8);
+#pragma unroll
+    for (int n4 = 0; n4 < N8; n4 += 4) {
+        float keep[4][4];
+        if (DROP)
+            keep_rows(keep, a.drop, r.b, a.drop.block(r.h, r.i, key0 + n4 * 8),
+                      a.drop.block(r.h, r.i + 8, key0 + n4 * 8));
+#pragma unroll
+        for (int u = 0; u < 4; u++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int n = n4 + u, half = e >> 1;
+                float p = exp2_fast(s[n][e] * a.scale_log2 - lse[half]);
+                if (!all && hidden(r, half, key0 + n * 8 + 2 * q + (e & 1))) p = 0;
+                s[n][e] = p * ((DROP ? keep[u][e] : 1) * dp[n][e] - delta[half]);
+            }
+    }
+}
+
+/* What the backward pass knows of a thread's two queries (lse in base 2) … */
+__device__ inline void query_rows(float (&lse)[2], float (&delta)[2], const attention_bf16 &a,
+                                  const row_pair &r) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        size_t row = ((size_t)r.b * a.NH + r.h) * a.T + r.i + 8 * half;
+        bool sees = r.first[half] != NOTHING;
+        lse[half] = sees ? a.lse[row] * ATTENTION_LOG2E : 0;
+        delta[half] = sees ? a.delta[row] : 0;
+    }
+}
+
+/* … and of a step of queries, in shared memory. */
+template <int STEP> struct query_facts {
+    float lse[STEP], delta[STEP]; /* lse in base 2 */
+    int first[STEP];
+};
+template <int STEP>
+__device__ void load_facts(query_facts<STEP> &f, const attention_bf16 &a, int b, int h, int i0) {
+    if (threadIdx.x >= STEP) return;
+    int i = i0 + (int)threadIdx.x, first = first_key(a, b, i);
+    size_t row = ((size_t)b * a.NH + h) * a.T + i;
+    f.first[threadIdx.x] = first;
+    f.lse[threadIdx.x] = first == NOTHING ? 0 : a.lse[row] * ATTENTION_LOG2E;
+    f.delta[threadIdx.x] = first == NOTHING ? 0 : a.delta[row];
+}
+
+/* Backward, rows are keys (key, key + 8 of this thread): s = k·q, dp = v·dy of queries [i0, …)
+ * →  s = keep p,  dp = ds. */
+template <bool DROP, int STEP, int N8>
+__device__ void ds_columns(float (&s)[N8][4], float (&dp)[N8][4], const query_facts<STEP> &f,
+                           const attention_bf16 &a, int b, int h, int tile_key, int i0) {
+    int g = lane() >> 2, q = lane() & 3;
+#pragma unroll
+    for (int n2 = 0; n2 < N8; n2 += 2) {
+        float keep[2][4];
+        if (DROP)
+            keep_columns(keep, a.drop, b,
+                         a.drop.block(h, i0 + n2 * 8 + (lane() >> 1), tile_key + (lane() & 1) * 8));
+#pragma unroll
+        for (int u = 0; u < 2; u++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int n = n2 + u, c = n * 8 + 2 * q + (e & 1), key = tile_key + g + 8 * (e >> 1);
+                float p = exp2_fast(s[n][e] * a.scale_log2 - f.lse[c]);
+                if (key > i0 + c || key < f.first[c]) p = 0;
+                float k = DROP ? keep[u][e] : 1;
+                s[n][e] = k * p;
+                dp[n][e] = p * (k * dp[n][e] - f.delta[c]);
+            }
+    }
+}
+
+/* The first block of STEP queries, from block `at` on, in which one sees a key below `key_end`;
+ * T / STEP or more if there is none. All threads of the block call it and get the same. */
+template <int STEP>
+__device__ int next_queries(const attention_bf16 &a, int b, int at, int key_end) {
+    if (!a.start) return at;
+    for (; at * STEP < a.T; at++) {
+        int i = at * STEP + (int)threadIdx.x;
+        if (__syncthreads_or((int)threadIdx.x < STEP && first_key(a, b, i) < key_end)) break;
+    }
+    return at;
+}
+
+#endif
