@@ -1,0 +1,348 @@
+/* Times the GPU backend: each operation at a model's shapes, then whole training steps.
+ *
+ *     bench_gpu [--models 124M,350M,774M,1558M] [--ops MODEL|none] [--batch B] [--seq T] [--json
+ *     FILE]
+ *
+ * Random data, never zeros; two rounds to warm up, then the median of seven. Peaks are the vendor's
+ * for dense bf16, by the device's name; both ways of counting a model's work are given, with and
+ * without the half of attention that a causal mask leaves out:
+ *
+ *   MFU        (6 N + 12 L C T) tokens/s / peak, N without positions           (nanoGPT's form)
+ *   MFU/2      (6 N + 6 L C T) tokens/s / peak, N with positions               (llm.c's form)
+ *
+ * `tests/bench/gpu` runs this and PyTorch's own in one go. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "../op/harness.h"
+#include "base/err.h"
+#include "train/model.h"
+#include "train/optimizer.h"
+
+enum { WARM = 2, ROUNDS = 7 };
+
+static const struct preset {
+    const char *name;
+    int L, C, NH, B; /* B: of 80 GB; less is taken where it does not fit */
+} PRESETS[] = {{"124M", 12, 768, 12, 64},
+               {"350M", 24, 1024, 16, 32},
+               {"774M", 36, 1280, 20, 16},
+               {"1558M", 48, 1600, 25, 8}};
+
+static const struct card {
+    const char *in_name;
+    double tflops, gbytes; /* dense bf16; memory */
+} CARDS[] = {{"H200", 989.4, 4800}, {"H100 PCIe", 756, 2000}, {"H100", 989.4, 3350},
+             {"A100", 312, 2039},   {"L40S", 362, 864},       {"4090", 165, 1008}};
+
+static struct {
+    struct dev v;
+    struct card card;
+    FILE *json;
+    int rows_written, T;
+} G;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void stop_on(int rc, const struct err *err) {
+    if (rc >= 0) return;
+    fprintf(stderr, "bench_gpu: %s\n", err->msg);
+    exit(-rc);
+}
+
+static void wait_all(void) {
+    struct err err = {0};
+    stop_on(G.v.be->sync(G.v.d, &err), &err);
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of one call, each round long enough (5 ms) that the clock and the wait do not
+ * count. */
+static double median(void (*fn)(void *ctx), void *ctx) {
+    double t[ROUNDS], one;
+    int calls;
+    for (int i = 0; i < WARM; i++) fn(ctx);
+    wait_all();
+    one = now();
+    fn(ctx);
+    wait_all();
+    one = now() - one;
+    calls = one > 5e-3 ? 1 : (int)(5e-3 / one) + 1;
+    for (int r = 0; r < ROUNDS; r++) {
+        t[r] = now();
+        for (int i = 0; i < calls; i++) fn(ctx);
+        wait_all();
+        t[r] = (now() - t[r]) / calls;
+    }
+    qsort(t, ROUNDS, sizeof *t, ascending);
+    return t[ROUNDS / 2];
+}
+
+/* ------------------------------------------------------------------ operations */
+
+struct shapes {
+    int B, T, C, NH, V, L;
+    void *x, *y, *y2, *pre, *w, *b, *dy, *dx, *qkv, *dqkv, *g, *wte;
+    float *dw, *db, *lse, *mean, *rstd, *loss, *dwte, *dwpe;
+    int32_t *tokens;
+    int K, N; /* of the linear under way */
+};
+
+static void linear_forward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->linear_forward(G.v.d, s->y, NULL, s->x, s->w, s->b, s->B * s->T, s->K, s->N, ACT_NONE);
+}
+static void linear_gelu(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->linear_forward(G.v.d, s->y, s->pre, s->x, s->w, s->b, s->B * s->T, s->K, s->N,
+                           ACT_GELU_TANH);
+}
+static void linear_backward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->linear_backward(G.v.d, s->dx, s->dw, s->db, s->dy, s->x, s->w, NULL, ACT_NONE,
+                            s->B * s->T, s->K, s->N);
+}
+static void linear_dgelu(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->linear_backward(G.v.d, s->dx, s->dw, s->db, s->dy, s->x, s->w, s->pre, ACT_GELU_TANH,
+                            s->B * s->T, s->K, s->N);
+}
+static void attention_forward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->attention_forward(G.v.d, s->y, s->lse, s->qkv, NULL, s->B, s->T, s->C, s->NH, 0.125f,
+                              (struct dropout){0});
+}
+static void attention_backward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->attention_backward(G.v.d, s->dqkv, s->dy, s->y, s->lse, s->qkv, NULL, s->B, s->T, s->C,
+                               s->NH, 0.125f, (struct dropout){0});
+}
+static void norm_forward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->norm_forward(G.v.d, s->y, s->y2, s->mean, s->rstd, s->x, s->dx, s->g, s->b, s->B, s->T,
+                         s->C, 1e-5f, (struct dropout){0});
+}
+static void norm_backward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->norm_backward(G.v.d, s->dx, NULL, s->dw, s->db, s->dy, s->x, s->mean, s->rstd, s->g,
+                          s->B, s->T, s->C, (struct dropout){0});
+}
+static void classifier(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->classifier(G.v.d, s->loss, s->dx, s->dwte, s->x, s->wte, s->tokens, s->B * s->T, s->C,
+                       s->V, 1e-3f);
+}
+static void embed_forward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->embed_forward(G.v.d, s->y, s->tokens, NULL, s->wte, s->wte, s->B, s->T, s->C,
+                          (struct dropout){0});
+}
+static void embed_backward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->embed_backward(G.v.d, s->dwte, s->dwpe, s->dy, s->tokens, NULL, s->B, s->T, s->C, s->V,
+                           (struct dropout){0});
+}
+
+/* One line of the table and of the JSON. */
+static void report(const char *model, const char *what, double s, double flops, double bytes) {
+    printf("%-6s %-24s %9.3f ms", model, what, s * 1e3);
+    if (flops > 0)
+        printf(" %7.1f TFLOP/s %5.1f %% of %.0f", flops * 1e-12 / s,
+               100 * flops * 1e-12 / s / G.card.tflops, G.card.tflops);
+    if (bytes > 0)
+        printf(" %7.0f GB/s %5.1f %% of %.0f", bytes * 1e-9 / s,
+               100 * bytes * 1e-9 / s / G.card.gbytes, G.card.gbytes);
+    putchar('\n');
+    fflush(stdout);
+    if (!G.json) return;
+    fprintf(G.json,
+            "%s\n  {\"model\": \"%s\", \"op\": \"%s\", \"ms\": %.6g, \"flops\": %.6g, "
+            "\"bytes\": %.6g}",
+            G.rows_written++ ? "," : "", model, what, s * 1e3, flops, bytes);
+}
+
+static void bench_linear(const char *model, const char *name, struct shapes *s, int K, int N,
+                         bool gelu) {
+    char what[48];
+    double flops = 2.0 * s->B * s->T * K * N;
+    s->K = K, s->N = N;
+    snprintf(what, sizeof what, "%s forward", name);
+    report(model, what, median(gelu ? linear_gelu : linear_forward, s), flops, 0);
+    snprintf(what, sizeof what, "%s backward", name);
+    report(model, what, median(strcmp(name, "mlp") ? linear_backward : linear_dgelu, s), 2 * flops,
+           0);
+}
+
+static void make_shapes(struct shapes *s, const struct preset *p, int B) {
+    struct dev *v = &G.v;
+    size_t rows = (size_t)B * (size_t)G.T, C = (size_t)p->C, V = 50257;
+    *s = (struct shapes){.B = B, .T = G.T, .C = p->C, .NH = p->NH, .V = (int)V, .L = p->L};
+    s->x = dev_random(v, 1, rows * 4 * C, 1), s->y = dev_zero(v, rows * 4 * C / 2 + 1);
+    s->y2 = dev_zero(v, rows * C), s->pre = dev_random(v, 2, rows * 4 * C, 1);
+    s->w = dev_random(v, 3, 4 * C * C, 0.02f), s->b = dev_random(v, 4, 4 * C, 0.02f);
+    s->dy = dev_random(v, 5, rows * 4 * C, 1), s->dx = dev_random(v, 6, rows * 4 * C, 1);
+    s->qkv = dev_random(v, 7, rows * 3 * C, 1), s->dqkv = dev_random(v, 8, rows * 3 * C, 1);
+    s->g = dev_random(v, 9, C, 1), s->wte = dev_random(v, 10, V * C, 0.02f);
+    s->dw = dev_zero(v, 4 * C * C), s->db = dev_zero(v, 4 * C), s->lse = dev_zero(v, rows * C / 32);
+    s->mean = dev_zero(v, rows), s->rstd = dev_random_f32(v, 11, rows, 1);
+    s->loss = dev_zero(v, rows), s->dwte = dev_zero(v, V * C), s->dwpe = dev_zero(v, rows * C);
+    s->tokens = dev_ints_below(v, 12, rows, (int32_t)V);
+}
+
+static void bench_ops(const struct preset *p, int B) {
+    struct shapes s;
+    make_shapes(&s, p, B);
+    double n = (double)B * G.T * p->C, attention = 2.0 * B * G.T * G.T * p->C; /* causal half */
+    printf("%s, B %d, T %d, each operation:\n", p->name, B, G.T);
+    bench_linear(p->name, "qkv", &s, p->C, 3 * p->C, false);
+    bench_linear(p->name, "proj", &s, p->C, p->C, false);
+    bench_linear(p->name, "fc+gelu", &s, p->C, 4 * p->C, true);
+    bench_linear(p->name, "mlp", &s, 4 * p->C, p->C, false);
+    report(p->name, "attention forward", median(attention_forward, &s), attention, 0);
+    report(p->name, "attention backward", median(attention_backward, &s), 2.5 * attention, 0);
+    report(p->name, "norm forward", median(norm_forward, &s), 0, 8 * n);
+    report(p->name, "norm backward", median(norm_backward, &s), 0, 8 * n);
+    report(p->name, "classifier", median(classifier, &s), 6.0 * B * G.T * p->C * s.V, 0);
+    report(p->name, "embed forward", median(embed_forward, &s), 0, 4 * n);
+    report(p->name, "embed backward", median(embed_backward, &s), 0, 2 * n);
+    dev_close(&G.v);
+    dev_open_best(&G.v, DTYPE_BF16, 0);
+}
+
+/* ------------------------------------------------------------------ whole steps */
+
+struct training {
+    struct model *m;
+    struct optimizer o;
+    struct model_batch batch;
+    struct step_scalars s;
+    double loss;
+};
+
+static void train_step(void *ctx) {
+    struct training *t = ctx;
+    struct err err = {0};
+    double sum;
+    uint64_t targets;
+    model_zero_grads(t->m);
+    stop_on(model_forward_backward(t->m, &t->batch, 1.0f / (float)(t->batch.B * t->batch.T), &sum,
+                                   &targets, &err),
+            &err);
+    t->s.step++;
+    stop_on(optimizer_step(&t->o, &t->s, &err), &err);
+    t->loss = sum / (double)targets;
+}
+
+static struct model_config config_of(const struct preset *p) {
+    struct model_config c = model_config_gpt2;
+    c.L = p->L, c.C = p->C, c.NH = p->NH, c.V = 50257, c.inner = 4 * p->C, c.P = G.T;
+    c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = 0;
+    return c;
+}
+
+static void report_step(const struct preset *p, int B, double s, uint64_t bytes, double loss) {
+    double C = p->C, L = p->L, T = G.T;
+    double body = L * (12 * C * C + 13 * C) + 2 * C + 50257 * C, tps = B * T / s;
+    double nanogpt = tps * (6 * body + 12 * L * C * T) * 1e-12 / G.card.tflops;
+    double llmc = tps * (6 * (body + C * T) + 6 * L * C * T) * 1e-12 / G.card.tflops;
+    printf("%-6s B %3d T %d: %8.0f tokens/s, %8.2f ms a step, MFU %.1f %%, MFU/2 %.1f %% of %.1f, "
+           "%.1f GiB of activations, loss %.3f\n",
+           p->name, B, G.T, tps, s * 1e3, 100 * nanogpt, 100 * llmc, G.card.tflops,
+           (double)bytes / 1073741824, loss);
+    fflush(stdout);
+    if (!G.json) return;
+    fprintf(G.json,
+            "%s\n  {\"model\": \"%s\", \"step\": true, \"B\": %d, \"T\": %d, \"tokens_per_s\": "
+            "%.1f, \"ms\": %.4f, \"mfu_12lct\": %.4f, \"mfu_6lct\": %.4f, \"peak_tflops\": %.1f, "
+            "\"activation_bytes\": %llu}",
+            G.rows_written++ ? "," : "", p->name, B, G.T, tps, s * 1e3, nanogpt, llmc,
+            G.card.tflops, (unsigned long long)bytes);
+}
+
+/* B rows a step. False: they do not fit. */
+static bool bench_step(const struct preset *p, int B) {
+    struct model_config c = config_of(p);
+    struct training t = {
+        .s = {
+            .lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .clip = 1, .grad_scale = 1}};
+    struct err err = {0};
+    uint64_t bytes = 0;
+    stop_on(model_new(&t.m, &c, G.v.be, G.v.d, DTYPE_BF16, true, &err), &err);
+    stop_on(model_init(t.m, 1, &err), &err);
+    model_cast(t.m);
+    stop_on(optimizer_new(&t.o, t.m, G.v.be, G.v.d, &err), &err);
+    int rc = model_plan(t.m, B, G.T, true, &bytes, &err);
+    if (rc == 0) {
+        int32_t *tokens = ints_below(1, (size_t)B * (size_t)G.T, c.V);
+        t.batch = (struct model_batch){.B = B, .T = G.T, .tokens = tokens, .labels = tokens};
+        double s = median(train_step, &t);
+        report_step(p, B, s, bytes, t.loss);
+        free(tokens);
+    }
+    optimizer_free(&t.o);
+    model_free(t.m);
+    if (rc < 0 && rc != ERR_NOMEM) stop_on(rc, &err);
+    return rc == 0;
+}
+
+static void find_card(void) {
+    const char *text = G.v.be->describe(G.v.d);
+    G.card = (struct card){"?", 989.4, 3350};
+    for (size_t i = 0; i < sizeof CARDS / sizeof *CARDS; i++)
+        if (strstr(text, CARDS[i].in_name)) {
+            G.card = CARDS[i];
+            break;
+        }
+    printf("%s\n", text);
+    if (G.json) fprintf(G.json, "{\"device\": \"%s\", \"results\": [", text);
+}
+
+static bool listed(const char *list, const char *name) {
+    size_t n = strlen(name);
+    for (const char *p = list; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
+        if (!strncmp(p, name, n) && (p[n] == ',' || p[n] == 0)) return true;
+    return false;
+}
+
+int main(int argc, char **argv) {
+    const char *models = "124M,350M,774M,1558M", *ops = "124M,1558M", *json = NULL;
+    int batch = 0;
+    G.T = 1024;
+    for (int i = 1; i < argc; i += 2) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (!strcmp(argv[i], "--models"))
+            models = value;
+        else if (!strcmp(argv[i], "--ops"))
+            ops = value;
+        else if (!strcmp(argv[i], "--batch"))
+            batch = (int)strtol(value, NULL, 10);
+        else if (!strcmp(argv[i], "--seq"))
+            G.T = (int)strtol(value, NULL, 10);
+        else if (!strcmp(argv[i], "--json"))
+            json = value;
+        else
+            return fprintf(stderr, "bench_gpu: unknown option %s\n", argv[i]), 2;
+    }
+    if (json && !(G.json = fopen(json, "w"))) return perror(json), 4;
+    dev_open_best(&G.v, DTYPE_BF16, 0);
+    find_card();
+    for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
+        if (listed(ops, PRESETS[i].name)) bench_ops(&PRESETS[i], batch ? batch : PRESETS[i].B);
+    for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
+        if (listed(models, PRESETS[i].name))
+            for (int B = batch ? batch : PRESETS[i].B; B > 0 && !bench_step(&PRESETS[i], B);)
+                B /= 2;
+    if (G.json) fprintf(G.json, "\n]}\n"), fclose(G.json);
+    dev_close(&G.v);
+    return 0;
+}
