@@ -1,6 +1,7 @@
 /* Questions to the Hub's API: JSON there and back, and failures told apart by what the Hub calls
  * them (X-Error-Code, then X-Error-Message, then the status). */
 #include "stream/hub_parts.h"
+#include "stream/http_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +131,19 @@ char *hub_own_url(const struct hub *h, const char *url) {
 
 bool hub_is_hex(const char *s, size_t n) {
     return s && strlen(s) == n && strspn(s, "0123456789abcdef") == n;
+}
+
+/* …/api/datasets/NS/NAME/revision/… */
+void hub_note_renamed(const struct hub *h, const struct hub_ref *ref, const struct http_reply *r) {
+    const char *at = r->url ? strstr(r->url, "/api/") : NULL;
+    at = at ? strchr(at + 5, '/') : NULL;
+    const char *end = at ? strstr(++at, "/revision/") : NULL;
+    size_t n = end ? (size_t)(end - at) : 0;
+    struct buf shown = {0};
+    if (n && (strlen(ref->repo) != n || memcmp(at, ref->repo, n)) &&
+        text_shown(&shown, at, n, 200, NULL) == 0 && buf_cstr(&shown))
+        log_warn(h->log, "%s is named %s now", ref->repo, shown.v);
+    buf_release(&shown);
 }
 
 int hub_base64(struct buf *out, const void *bytes, size_t n, struct err *err) {

@@ -98,7 +98,10 @@ static int pin(struct hub_list *l, const struct hub *h, const struct hub_ref *re
          strspn(sha, "0123456789abcdef") != strlen(sha)))
         rc = err_set(err, ERR_NET, "%s: does not say which commit \"%s\" is", h->endpoint,
                      ref->revision);
-    if (rc == 0) memcpy(l->commit, sha, strlen(sha) + 1);
+    if (rc == 0) {
+        memcpy(l->commit, sha, strlen(sha) + 1);
+        hub_note_renamed(h, ref, &reply);
+    }
     cJSON_Delete(tree);
     http_reply_release(&reply);
     buf_release(&url);

@@ -36,6 +36,8 @@ int hub_api_url(struct buf *out, const struct hub *h, const struct hub_ref *ref,
 /* Rewrites the transport's message into the Hub's terms; other failures stay as they are. */
 int hub_explain(const struct hub *h, const struct hub_ref *ref, const struct http_reply *r, int rc,
                 struct err *err);
+/* Says so if the answer came from another name of the repository. */
+void hub_note_renamed(const struct hub *h, const struct hub_ref *ref, const struct http_reply *r);
 /* Asks an API address; `body` (NULL: none) is sent as JSON. *ret (ret NULL: not wanted) is the
  * answer's tree, or NULL if it has no body. The reply stays with the caller, also on failure. */
 struct hub_question {

@@ -2,10 +2,13 @@
 
 usage: test_http.py HTTP_PROBE LMHUB
 """
-import sys
+import ssl
+import threading
 import unittest
 
 from case import *
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Transport(Case):
@@ -174,6 +177,54 @@ class Redirects(Case):
     def test_loop(self):
         self.fails(self.probe("/loop"), 5, "redirects more than")
         self.assertLess(len(self.hub.log), 20)
+
+
+class Tls(Case):
+    """Certificates are always checked, and a bad one is no reason to try again. (tls/: a CA made for this test,
+    good until 2120, and what it signed.)"""
+
+    def https(self, name):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{HERE}/tls/{name}.pem")
+        s = server.Server(("127.0.0.1", 0), server.Handler)
+        s.hub, s.origin = self.hub, "hub"
+        s.socket = context.wrap_socket(s.socket, server_side=True)
+        threading.Thread(target=s.serve_forever, args=(0.02,), daemon=True).start()
+        self.addCleanup(s.server_close)
+        self.addCleanup(s.shutdown)
+        return "https://127.0.0.1:%d" % s.server_address[1]
+
+    def get(self, url, ca=f"{HERE}/tls/ca.pem"):
+        return self.run_([PROBE, url + "/plain/README.md", "-", "", "", "5", "20", *([ca] if ca else [])])
+
+    def test_good(self):
+        self.ok(self.get(self.https("good")), FILES["README.md"])
+
+    def test_unknown_authority(self):
+        self.fails(self.get(self.https("good"), None), 5, "SSL_CERT_FILE")
+        self.assertLess(self.took, 3)
+
+    def test_bad_ones(self):
+        for name in ("expired", "elsewhere", "selfsigned"):
+            self.fails(self.get(self.https(name)), 5, "127.0.0.1")
+        self.assertEqual(self.hub.log, [])
+
+    def test_a_file_that_holds_none(self):
+        self.fails(self.get(self.https("good"), "/dev/null"), 5)
+
+    def test_lmhub(self):
+        url = self.https("good")
+        self.hub.page = 1000  # the next page would be at another origin, plain http
+        ls = ["ls", "-q", "hf://datasets/me/toy/README.md"]
+        self.fails(self.lmhub(*ls, HF_ENDPOINT=url), 5, "SSL_CERT_FILE")
+        self.assertEqual(self.lmhub(*ls, HF_ENDPOINT=url, SSL_CERT_FILE=f"{HERE}/tls/ca.pem").returncode, 0)
+        self.assertEqual(self.lmhub(*ls, "--cacert", f"{HERE}/tls/ca.pem", HF_ENDPOINT=url).returncode, 0)
+
+    def test_back_to_plain_http_is_refused(self):
+        r = self.run_([PROBE, self.https("good") + "/to/?" + self.hub.url("hub") + "/plain/README.md", "-", server.TOKEN,
+                       self.hub.url("hub"), "5", "20", f"{HERE}/tls/ca.pem"])
+        self.fails(r, 5, "https to http")
+        self.assertEqual(len(self.hub.log), 1)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 usage: test_hub.py HTTP_PROBE LMHUB
 """
-import sys
 import unittest
 
 from case import *
@@ -208,7 +207,14 @@ class TheHub(Case):
 
     def test_renamed(self):
         self.hub.add("dataset", "me/old", {}).moved = "me/toy"
-        self.ok(self.lmhub("cat", "-q", "hf://datasets/me/old/big.bin"), BIG)
+        r = self.lmhub("cat", "hf://datasets/me/old/big.bin")
+        self.ok(r, BIG)
+        self.assertIn(b"me/old is named me/toy now", r.stderr)
+
+    def test_disabled(self):
+        self.hub.reset({"path": "/revision/", "do": "status", "code": 403,
+                        "headers": {"X-Error-Message": "Access to this resource is disabled."}})
+        self.fails(self.lmhub("ls", "hf://datasets/me/toy"), 5, "me/toy", "disabled by the Hub")
 
     def test_where_the_listing_leads_is_said(self):
         self.hub.foreign_pages = True
