@@ -84,8 +84,8 @@ static int plain_save(struct codec *c, struct buf *to, struct err *err) {
     return 1;
 }
 
-static int plain_resume(struct codec *c, struct cursor *from) {
-    (void)c, (void)from;
+static int plain_resume(struct codec *c, struct cursor *from, struct err *err) {
+    (void)c, (void)from, (void)err;
     return 1;
 }
 
@@ -98,14 +98,14 @@ const struct decoder codec_plain = {plain_open, plain_read,   plain_close,
 static const struct {
     const char *magic;
     size_t n;
-    const char *what;
-} foreign[] = {{"BZh", 3, "bzip2"},
+    const char *what, *hint;
+} foreign[] = {{"BZh", 3, "bzip2", "unpack it first"},
                {"\xfd"
                 "7zXZ",
-                5, "xz"},
-               {"\x04\x22\x4d\x18", 4, "lz4"},
-               {"PK\x03\x04", 4, "ZIP"},
-               {"PAR1", 4, "Parquet"}};
+                5, "xz", "unpack it first"},
+               {"\x04\x22\x4d\x18", 4, "lz4", "unpack it first"},
+               {"PK\x03\x04", 4, "ZIP", "an archive is a file whose name ends in .zip"},
+               {"PAR1", 4, "Parquet", "it is read from a file or an address, unpacked"}};
 
 static int sniff(struct codec *c, struct err *err) {
     int rc = input_fill(&c->in, 6, err);
@@ -127,13 +127,13 @@ static int sniff(struct codec *c, struct err *err) {
     }
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         if (n >= foreign[i].n && !memcmp(p, foreign[i].magic, foreign[i].n))
-            return err_set(err, ERR_DATA,
-                           "%s: is a %s file, which is not read here; unpack it first", c->name,
-                           foreign[i].what);
+            return err_set(err, ERR_DATA, "%s: is a %s file, which is not read here; %s", c->name,
+                           foreign[i].what, foreign[i].hint);
     return 0;
 }
 
-int codec_open_feed(struct codec **ret, const char *name, struct feed feed, struct err *err) {
+int codec_open_as(struct codec **ret, const char *name, struct feed feed,
+                  const struct decoder *decoder, void *state, struct err *err) {
     struct codec *c = calloc(1, sizeof *c);
     uint8_t *v = malloc(INPUT_MARGIN + INPUT_BYTES);
     char *copy = strdup(name);
@@ -141,13 +141,23 @@ int codec_open_feed(struct codec **ret, const char *name, struct feed feed, stru
         free(c);
         free(v);
         free(copy);
-        feed.close(feed.ctx);
         return err_nomem(err, INPUT_BYTES);
     }
     memset(v, 0, INPUT_MARGIN);
-    c->name = copy;
+    *c = (struct codec){.name = copy, .decoder = decoder, .state = state};
     c->in = (struct input){.feed = feed, .v = v, .at = v + INPUT_MARGIN, .end = v + INPUT_MARGIN};
-    int rc = sniff(c, err);
+    *ret = c;
+    return 0;
+}
+
+int codec_open_feed(struct codec **ret, const char *name, struct feed feed, struct err *err) {
+    struct codec *c;
+    int rc = codec_open_as(&c, name, feed, NULL, NULL, err);
+    if (rc < 0) {
+        feed.close(feed.ctx);
+        return rc;
+    }
+    rc = sniff(c, err);
     if (rc == 0) rc = c->decoder->open(c, err);
     if (rc < 0) {
         codec_close(c);
@@ -230,7 +240,7 @@ int codec_resume(struct codec *c, const void *place, size_t n, struct err *err) 
     char kind = (char)cursor_u8(&from);
     uint64_t plain = cursor_u64(&from), stored = cursor_u64(&from), members = cursor_u64(&from);
     if (from.bad || kind != c->decoder->kind) return 0;
-    int rc = c->decoder->resume(c, &from);
+    int rc = c->decoder->resume(c, &from, err);
     if (rc <= 0) return rc;
     rc = input_go(&c->in, stored, err);
     if (rc < 0) return err_prefix(err, "%s", c->name);

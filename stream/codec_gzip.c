@@ -164,8 +164,9 @@ static int gzip_save(struct codec *c, struct buf *to, struct err *err) {
     return g->state == BODY ? inflate_save(g->inflate, &c->in, to, err) : 1;
 }
 
-static int gzip_resume(struct codec *c, struct cursor *from) {
+static int gzip_resume(struct codec *c, struct cursor *from, struct err *err) {
     struct gzip *g = c->state;
+    (void)err;
     uint64_t state = cursor_u64(from), sums = cursor_u64(from);
     if (from->bad || state > TRAILER) return 0;
     if (state == BODY && !inflate_resume(g->inflate, from)) return 0;

@@ -39,10 +39,15 @@ struct decoder {
     void (*close)(struct codec *c);
     /* Appends the decoder's own part of a place: 1, 0 if there is none here, or a negative code. */
     int (*save)(struct codec *c, struct buf *to, struct err *err);
-    /* 1, or 0 if it is not one of ours (and the decoder is as it was when opened). */
-    int (*resume)(struct codec *c, struct cursor *from);
+    /* 1; 0 if it is not one of ours (and the decoder is as it was when opened); or a negative
+     * code. */
+    int (*resume)(struct codec *c, struct cursor *from, struct err *err);
     char kind; /* marks its places */
 };
+/* A codec with a decoder and its state; the decoder's open() is not called. On failure both stay
+ * the caller's. */
+int codec_open_as(struct codec **ret, const char *name, struct feed feed,
+                  const struct decoder *decoder, void *state, struct err *err);
 extern const struct decoder codec_plain, codec_gzip, codec_zstd;
 
 /* Reads until `want` bytes (at most INPUT_MARGIN) are unread or the feed ended. */

@@ -98,8 +98,11 @@ static int zstd_save(struct codec *c, struct buf *to, struct err *err) {
     return !z->inside;
 }
 
-static int zstd_resume(struct codec *c, struct cursor *from) {
-    (void)c, (void)from;
+static int zstd_resume(struct codec *c, struct cursor *from, struct err *err) {
+    struct zstd *z = c->state;
+    (void)from, (void)err;
+    ZSTD_DCtx_reset(z->d, ZSTD_reset_session_only);
+    z->inside = z->pending = false;
     return 1;
 }
 

@@ -26,7 +26,17 @@ size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o) {
          .to = &o->format,
          .arg = "KIND",
          .help = "what the files hold",
-         .choices = "auto|jsonl|text"},
+         .choices = "auto|jsonl|text|csv|tsv|parquet"},
+        {.name = "data-config",
+         .type = OPT_STR,
+         .to = &o->config,
+         .arg = "NAME",
+         .help = "of a dataset: this configuration"},
+        {.name = "split",
+         .type = OPT_STR,
+         .to = &o->split,
+         .arg = "NAME",
+         .help = "of a dataset: this split (train, validation, test …)"},
         {.name = "field",
          .type = OPT_STR,
          .to = &o->field,
@@ -50,6 +60,15 @@ size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o) {
          .help = "a buffer of fewer records, if they are so large",
          .min = 1,
          .max = 1e18},
+        {.name = "perfect",
+         .type = OPT_FLAG,
+         .to = &o->perfect,
+         .help = "shuffle all records, through files on disk"},
+        {.name = "spill",
+         .type = OPT_STR,
+         .to = &o->spill,
+         .arg = "DIR",
+         .help = "for the files of --perfect (the working folder)"},
         {.name = "max-line",
          .type = OPT_U64,
          .to = &o->max_record,
@@ -330,6 +349,9 @@ static int read_order(struct docs *d, struct err *err) {
         d->kind = ORDER_HF4;
     else
         return err_set(err, ERR_USAGE, "unknown order '%s'; source, hf5 or hf4", order);
+    if (d->opts.perfect && (d->kind != ORDER_SOURCE || d->opts.shuffle_buffer))
+        return err_set(err, ERR_USAGE, "--perfect is an order of its own, without a buffer");
+    if (d->opts.perfect) d->opts.shuffle_buffer = UINT64_MAX;
     if (d->kind == ORDER_SOURCE) {
         if (d->opts.shuffle_buffer) d->kind = ORDER_OWN;
         return 0;
@@ -344,14 +366,15 @@ static int read_order(struct docs *d, struct err *err) {
 static int read_options(struct docs *d, struct err *err) {
     const char *format = d->opts.format ? d->opts.format : "auto";
     const char *on_error = d->opts.on_error ? d->opts.on_error : "stop";
-    if (!strcmp(format, "auto"))
-        d->format = DOCS_AUTO;
-    else if (!strcmp(format, "jsonl"))
-        d->format = DOCS_JSONL;
-    else if (!strcmp(format, "text"))
-        d->format = DOCS_TEXT;
-    else
-        return err_set(err, ERR_USAGE, "unknown format '%s'; auto, jsonl or text", format);
+    static const char *const formats[] = {
+        [DOCS_AUTO] = "auto", [DOCS_JSONL] = "jsonl", [DOCS_TEXT] = "text",
+        [DOCS_CSV] = "csv",   [DOCS_TSV] = "tsv",     [DOCS_PARQUET] = "parquet"};
+    size_t kind = 0, kinds = sizeof formats / sizeof *formats;
+    while (kind < kinds && strcmp(format, formats[kind])) kind++;
+    if (kind == kinds)
+        return err_set(err, ERR_USAGE,
+                       "unknown format '%s'; auto, jsonl, text, csv, tsv or parquet", format);
+    d->format = (enum docs_format)kind;
     d->on_error = !strcmp(on_error, "stop")   ? ON_ERROR_STOP
                   : !strcmp(on_error, "skip") ? ON_ERROR_SKIP
                                               : ON_ERROR_FILE;

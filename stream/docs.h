@@ -31,9 +31,10 @@
 struct doc {
     const char *text; /* the chosen field, or the whole file (text), valid UTF-8                */
     size_t n;
-    const char *line; /* the record as it stands in the file, without its newline; NULL for text */
+    const char *line; /* the record as it stands in the file, without its newline; of a table, the
+                         row as an object; NULL for text                                         */
     size_t line_n;
-    uint64_t line_no; /* in its file, from 1                                                     */
+    uint64_t line_no; /* in its file, from 1; of a table, the row                                */
 };
 
 struct batch {
@@ -45,23 +46,31 @@ struct batch {
     uint64_t text_bytes;
 };
 
-enum docs_format { DOCS_AUTO, DOCS_JSONL, DOCS_TEXT };
+enum docs_format { DOCS_AUTO, DOCS_JSONL, DOCS_TEXT, DOCS_CSV, DOCS_TSV, DOCS_PARQUET };
 
 /* What every program that reads shares; docs_options() lists it for a table of options. */
 struct docs_opts {
-    const char *format; /* "auto" (by name and first byte), "jsonl", "text" (one document a file) */
-    const char *field;  /* NULL: content, text, or the first string field; announced once  */
+    const char *format; /* "auto" (by name and first byte), "jsonl", "text" (one document a file),
+                           "csv", "tsv", "parquet": a row is a record                          */
+    const char *config,
+        *split;           /* of a dataset; what source_resolve_split() is given, by whoever calls
+                                   it: docs_open() does not look at them                       */
+    const char *field;    /* NULL: content, text, or the first string field; announced once  */
     const char *on_error; /* "stop", "skip", or a file that collects the bad records         */
     const char *order;    /* "source", or as `datasets` shuffles: "hf5", "hf4" (stream/order.h) */
     uint64_t shuffle_buffer; /* 0: in order; with hf5 and hf4: 1000                             */
     uint64_t shuffle_bytes;  /* order "source": the buffer holds fewer records if they are larger
                                 in all (256 MiB)                                                */
+    bool perfect;            /* order "source": a uniform shuffle of all, through files in spill */
+    const char *spill;       /* a folder; NULL: the working folder                              */
     struct strs where;       /* "FIELD=VALUE"; records for which one is not so are left out     */
     struct strs contains;    /* so are documents whose text has not all of these                */
     double sample;           /* the share of documents to take, by a hash of seed and text      */
     uint64_t skip, take;     /* records, after shuffling; take 0: all                           */
     uint64_t seed, epoch;    /* of what is shuffled                                             */
     bool any_bytes;          /* text files need not be UTF-8                                    */
+    bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
+                                from need not be read                                           */
     uint64_t max_record;     /* bytes; a longer record is a bad record (default 256 MiB)        */
     uint64_t batch_bytes;    /* default 1 MiB                                                   */
     int threads;             /* workers that will call docs_next(); sizes the read-ahead        */
@@ -74,9 +83,9 @@ struct docs_opts {
 };
 extern const struct docs_opts docs_defaults;
 
-/* The rows for a program's table of options: --format --field --on-error --shuffle-buffer
- * --shuffle-bytes --max-line --skip --take --order --epoch --where --contains --sample.
- * Writes at most `max` rows that point into *o; returns how many. */
+/* The rows for a program's table of options: --format --data-config --split --field --on-error
+ * --shuffle-buffer --shuffle-bytes --perfect --spill --max-line --skip --take --order --epoch
+ * --where --contains --sample. Writes at most `max` rows that point into *o; returns how many. */
 size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o);
 
 struct docs;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "stream/docs_parts.h"
 #include "stream/jsonl.h"
+#include "stream/rows.h"
 #include "stream/scan.h"
 
 enum { COMPLAINTS_MAX = 5 };
@@ -80,9 +81,20 @@ static int too_long(const struct docs *d, const struct piece *r, struct err *err
     return ERR_DATA;
 }
 
+/* \x01 MESSAGE \x01 ROW: a row that is none. */
+static int bad_row(const struct piece *r, struct err *err) {
+    const char *end = memchr(r->v + 1, ROWS_BAD, r->n - 1);
+    int n = (int)(end ? end - r->v - 1 : 0);
+    err_set(err, ERR_DATA, "%.*s", n, r->v + 1);
+    err_place(err, r->line_no, 1, 0);
+    return ERR_DATA;
+}
+
 static int record(const struct docs *d, struct part *p, const struct piece *r, bool is_text,
                   struct err *err) {
+    bool none = p->is_table && r->n && *r->v == ROWS_BAD;
     int rc = p->too_long || r->n > d->opts.max_record ? too_long(d, r, err)
+             : none                                   ? bad_row(r, err)
              : is_text                                ? text_doc(d, p, r, err)
                                                       : json_doc(d, p, r, err);
     if (rc == ERR_DATA)
@@ -101,7 +113,12 @@ static bool tolerate(const struct docs *d, struct part *p, const struct piece *r
     p->n_bad++;
     if (p->complaints.n < COMPLAINTS_MAX) strs_push(&p->complaints, failed->msg, NULL);
     if (d->on_error == ON_ERROR_FILE && r) {
-        int rc = buf_append(&p->bad, r->v, r->n, &p->failed);
+        const char *v = r->v;
+        if (p->is_table && r->n > 1 && *v == ROWS_BAD) v = memchr(v + 1, ROWS_BAD, r->n - 1) + 1;
+        size_t from = p->bad.n;
+        int rc = buf_append(&p->bad, v, (size_t)(r->v + r->n - v), &p->failed);
+        for (size_t i = from; v != r->v && i < p->bad.n; i++)
+            if (p->bad.v[i] == ROWS_NEWLINE) p->bad.v[i] = '\n';
         if (rc == 0) rc = buf_char(&p->bad, '\n', &p->failed);
         return rc == 0;
     }

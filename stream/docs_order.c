@@ -43,12 +43,16 @@ struct order {
     struct numpy_rng hf; /* instead, for hf4 and hf5                            */
     uint64_t drawn;      /* hf4: numbers drawn from `hf`, a thousand at a time  */
     struct record **slots;
-    size_t at, n, cap;   /* slots[at..n) are filled                          */
-    size_t leaving;      /* slots[at..leaving) are in the order they leave in */
-    bool emptying;       /* no further records, and the rest is all leaving   */
-    struct record *held; /* own order: taken, and waiting for bytes to leave */
-    uint64_t bytes;      /* of all slots' records                            */
-    uint64_t since;      /* bytes handed out since the last state            */
+    size_t at, n, cap;     /* slots[at..n) are filled                          */
+    size_t leaving;        /* slots[at..leaving) are in the order they leave in */
+    bool emptying;         /* no further records, and the rest is all leaving   */
+    struct record *held;   /* own order: taken, and waiting for bytes to leave */
+    uint64_t bytes;        /* of all slots' records                            */
+    uint64_t since;        /* bytes handed out since the last state            */
+    struct buckets *spill; /* of --perfect: where the records wait             */
+    size_t bucket;         /* its next one                                     */
+    uint64_t given; /* records that left, and how many of them were gone before a stop: the */
+    uint64_t gone;  /* whole shuffle is made once more, to the same order */
 };
 
 enum { RNG_SHUFFLE = 0x73687566 }; /* "shuf" */
@@ -63,7 +67,8 @@ int order_new(struct docs *d, struct err *err) {
     o->rng = (struct rng){.key = d->opts.seed, .stream = d->opts.epoch << 32 | RNG_SHUFFLE};
     order_buffer_rng(&o->hf, d->opts.seed, d->opts.epoch);
     d->order = o;
-    return 0;
+    if (!d->opts.perfect) return 0;
+    return buckets_new(&o->spill, d->opts.spill ? d->opts.spill : ".", err);
 }
 
 void order_free(struct order *o) {
@@ -71,6 +76,7 @@ void order_free(struct order *o) {
     for (size_t i = o->at; i < o->n; i++) free(o->slots[i]);
     free(o->slots);
     free(o->held);
+    buckets_free(o->spill);
     for (size_t i = 0; i < LANES_MAX; i++) part_free(o->walks[i].in);
     pthread_mutex_destroy(&o->lock);
     free(o);
@@ -270,10 +276,52 @@ static int permute(struct docs *d, struct order *o, struct err *err) {
     return 0;
 }
 
+/* ------------------------------------------------------------------ the perfect shuffle */
+
+/* All records to their buckets. */
+static int spill_all(struct docs *d, struct order *o, struct err *err) {
+    struct record *r = NULL;
+    int rc;
+    while ((rc = next_in_turn(d, o, &r, err)) > 0) {
+        size_t bucket = (size_t)rng_below(&o->rng, buckets_n());
+        rc = buckets_add(o->spill, bucket, r, sizeof *r, r->v, r->n, err);
+        free(r);
+        if (rc < 0) break;
+    }
+    return rc;
+}
+
+/* The next bucket's records to the slots, in their last order. */
+static int load_bucket(struct docs *d, struct order *o, struct err *err) {
+    struct buf b = {0};
+    struct record head, *r;
+    int rc = buckets_take(o->spill, o->bucket++, &b, err);
+    o->at = o->n = 0;
+    for (size_t i = 0; rc == 0 && i < b.n; i += sizeof head + head.n) {
+        memcpy(&head, b.v + i, sizeof head);
+        r = malloc(sizeof head + head.n);
+        rc = r ? 0 : err_nomem(err, head.n);
+        if (rc == 0) memcpy(r, b.v + i, sizeof head + head.n);
+        if (rc == 0) rc = add_slot(o, r, err);
+    }
+    buf_release(&b);
+    if (rc == 0) last_order(d, o);
+    o->emptying = o->bucket == buckets_n();
+    return rc;
+}
+
+static int load(struct docs *d, struct order *o, struct err *err) {
+    int rc = o->bucket ? 0 : spill_all(d, o, err);
+    if (rc == 0) rc = load_bucket(d, o, err);
+    return rc;
+}
+
 /* The next record in shuffled order; the caller frees it. 1, 0 at the end, or a negative code. */
 static int draw(struct docs *d, struct order *o, struct record **ret, struct err *err) {
-    if (o->at == o->leaving && !o->emptying) {
-        int rc = d->kind == ORDER_HF5 ? permute(d, o, err) : replace(d, o, ret, err);
+    while (o->at == o->leaving && !o->emptying) {
+        int rc = o->spill               ? load(d, o, err)
+                 : d->kind == ORDER_HF5 ? permute(d, o, err)
+                                        : replace(d, o, ret, err);
         if (rc) return rc;
     }
     if (o->at == o->leaving) return 0;
@@ -316,17 +364,18 @@ static int put_record(struct buf *to, const struct record *r, struct err *err) {
 }
 
 static int order_save(struct docs *d, struct order *o, struct buf *to, struct err *err) {
-    size_t left = o->n - o->at;
+    size_t left = o->spill ? 0 : o->n - o->at;
     pthread_mutex_lock(&d->lock);
     uint64_t bad = d->totals.bad_records;
     pthread_mutex_unlock(&d->lock);
     int rc = docs_put_head(d, bad, docs_field(d), to, err);
     for (size_t g = 0; rc == 0 && g < d->n_lanes; g++) {
-        struct place p = lane_place(d, o, g);
+        struct place p = o->spill ? d->lanes[g].start : lane_place(d, o, g);
         rc = put_place(to, &p, err);
     }
     const uint64_t numbers[] = {o->skip,
                                 o->take,
+                                o->given,
                                 o->turn,
                                 o->rng.at,
                                 o->drawn,
@@ -365,6 +414,12 @@ int order_restore(struct docs *d, struct cursor *from, struct err *err) {
     o->skip = cursor_u64(from);
     o->take = cursor_u64(from);
     if (!o->buffer) return 0;
+    o->gone = cursor_u64(from);
+    if (o->spill) {
+        cursor_take(from, from->left);
+        return 0;
+    }
+    o->given = o->gone;
     o->turn = (size_t)cursor_u64(from);
     o->rng.at = cursor_u64(from);
     o->drawn = cursor_u64(from);
@@ -392,6 +447,10 @@ static int next_shuffled(struct docs *d, struct order *o, struct part **ret, str
     struct record *r = NULL;
     int rc = p ? 1 : err_nomem(err, sizeof *p);
     while (rc > 0 && o->take && p->data.n < d->opts.batch_bytes && (rc = draw(d, o, &r, err)) > 0) {
+        if (o->given++ < o->gone) {
+            free(r);
+            continue;
+        }
         if (o->skip)
             o->skip--;
         else {
@@ -406,7 +465,8 @@ static int next_shuffled(struct docs *d, struct order *o, struct part **ret, str
         *ret = p;
         o->since += p->data.n;
         uint64_t every = d->opts.state_every;
-        if (rc < 0 || !every || o->since < every || o->since < 4 * o->bytes) return 1;
+        bool due = o->since >= every && (o->spill || o->since >= 4 * o->bytes);
+        if (rc < 0 || !every || !due) return 1;
         o->since = 0;
         return order_save(d, o, &p->saved, err) < 0 ? ERR_NOMEM : 1;
     }

@@ -1,10 +1,12 @@
 /* What the files docs*.c share.
  *
+ *   docs_open.c     a file of the list ─▶ a codec: what kind it is
  *   docs_read.c     reader threads: files ─▶ parts (bytes cut at newlines), a queue per file
  *   docs_extract.c  a part's bytes ─▶ its documents, and what to do with bad records
  *   docs_where.c    --where and --sample, for docs_extract.c
  *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
  *   docs_order.c    skip, take, shuffle: the same, one at a time
+ *   docs_buckets.c  the records of a shuffle that memory does not hold
  *   docs_state.c    where a stream stands, to be saved and gone on from
  *
  *   sequence of files ─▶ [ 7 2 9 | 4 0 | 3 1 ]   a lane reads its files in turn, all lanes at
@@ -62,6 +64,7 @@ struct part {
     uint64_t end, end_line; /* where the next part begins, unless it is the last of its file */
     struct seek *before, *behind; /* for any place in it, and for its end; or NULL */
     bool is_text;
+    bool is_table;          /* lines made of rows: rows.h */
     const char *field;      /* as it was when the part was taken; NULL: none found yet */
     bool too_long;          /* stands for one record above max_record, no data  */
     struct origin *origins; /* of a shuffled part: n_origins records           */
@@ -140,10 +143,14 @@ int docs_settle(struct docs *d, struct part *p);
 /* Counts what is handed out. Lock held. */
 void docs_count(struct docs *d, const struct part *p);
 
+/* docs_open.c: a file as a codec, whatever it is; *live: a pipe's descriptor, else -1. */
+int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live, struct err *err);
+/* Whether a file that is no table is one text; by its name and its first bytes. */
+bool docs_is_text(const struct docs *d, const char *name, const struct buf *head);
+
 /* docs_read.c */
 /* What a queued part counts against the budget. */
 uint64_t part_cost(const struct docs *d, const struct part *p);
-int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live, struct err *err);
 int docs_readers_start(struct docs *d, struct err *err);
 void docs_readers_end(struct docs *d);
 
@@ -177,7 +184,16 @@ bool docs_chosen(const struct docs *d, const char *text, size_t n);
 int order_new(struct docs *d, struct err *err);
 int order_next(struct docs *d, struct batch **ret, struct err *err);
 void order_free(struct order *o);
-/* Takes the order's own part of a state. */
+/* docs_buckets.c: records on disk, in buckets, for --perfect. `dir` is borrowed. */
+struct buckets;
+int buckets_new(struct buckets **ret, const char *dir, struct err *err);
+void buckets_free(struct buckets *s); /* NULL is fine */
+size_t buckets_n(void);
+int buckets_add(struct buckets *s, size_t bucket, const void *head, size_t head_n, const void *v,
+                size_t n, struct err *err);
+/* All that a bucket got, once. */
+int buckets_take(struct buckets *s, size_t bucket, struct buf *to, struct err *err);
+/* docs_order.c: takes the order's own part of a state. */
 int order_restore(struct docs *d, struct cursor *from, struct err *err);
 
 #endif

@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include "stream/docs_parts.h"
 #include "stream/feed.h"
-#include "stream/remote.h"
+#include "stream/rows.h"
 
 /* Small parts are not free either: many small files must not be all in memory. */
 uint64_t part_cost(const struct docs *d, const struct part *p) {
@@ -35,6 +35,7 @@ struct reading {
     struct codec *codec;
     struct part *p;            /* being filled */
     uint64_t line;             /* number of its first record */
+    uint64_t lines;            /* newlines in it; counted while its bytes are in the cache */
     int live;                  /* a pipe's descriptor, else -1 */
     size_t scanned;            /* so many of the part's bytes hold no newline */
     uint32_t at;               /* the file's place in the sequence */
@@ -134,6 +135,12 @@ static void end_part(struct reading *r, struct part *p, uint64_t end, uint64_t l
     p->behind = seek_share(r->seek);
 }
 
+static uint64_t count_lines(const char *v, size_t n) {
+    uint64_t lines = 0;
+    for (const char *end = v + n; (v = memchr(v, '\n', (size_t)(end - v))); v++) lines++;
+    return lines;
+}
+
 /* Reads until the part holds exactly `want` bytes, or holds records and the pipe is silent. 1; 0 at
  * the end of the file. */
 static int fill(struct reading *r, size_t want, struct err *err) {
@@ -146,6 +153,7 @@ static int fill(struct reading *r, size_t want, struct err *err) {
         if (r->live >= 0 && feed_waits(r->live) && has_records(r)) return 1;
         long got = codec_read(r->codec, b->v + b->n, want - b->n, err);
         if (got <= 0) return (int)got;
+        r->lines += count_lines(b->v + b->n, (size_t)got);
         b->n += (size_t)got;
         r->read += (uint64_t)got;
         int rc = keep_seek(r, err);
@@ -154,17 +162,12 @@ static int fill(struct reading *r, size_t want, struct err *err) {
     return 1;
 }
 
-static uint64_t count_lines(const char *v, size_t n) {
-    uint64_t lines = 0;
-    for (const char *end = v + n; (v = memchr(v, '\n', (size_t)(end - v))); v++) lines++;
-    return lines;
-}
-
 /* Cuts r->p behind its byte `end - 1` and queues it; what follows begins the next part. */
 static int cut(struct reading *r, size_t end, struct err *err) {
     struct part *p = r->p, *next = part_new(r->d);
     if (!next) return err_nomem(err, sizeof *next);
     next->is_text = p->is_text;
+    next->is_table = p->is_table;
     size_t left = p->data.n - end, want = r->d->opts.batch_bytes;
     int rc = buf_reserve(&next->data, left > want ? left : want, err);
     if (rc < 0) {
@@ -175,7 +178,9 @@ static int cut(struct reading *r, size_t end, struct err *err) {
     next->data.n = left;
     p->data.n = end;
     p->first_line = r->line;
-    r->line += count_lines(p->data.v, end);
+    uint64_t rest = count_lines(next->data.v, left);
+    r->line += r->lines - rest;
+    r->lines = rest;
     end_part(r, p, r->read - left, r->line);
     r->p = next;
     r->scanned = 0;
@@ -203,6 +208,7 @@ static int drop_record(struct reading *r, struct err *err) {
     p->data.n = 0;
     p->too_long = true;
     p->first_line = r->line++;
+    r->lines = count_lines(next->data.v, left);
     end_part(r, p, r->read - left, r->line);
     r->p = next;
     r->scanned = 0;
@@ -255,41 +261,7 @@ static int read_text(struct reading *r, struct err *err) {
     return rc;
 }
 
-/* ------------------------------------------------------------------ which format */
-
-/* The name without what names a compression, and without the query of an address. */
-static bool named(const char *name, const char *const *ends, size_t n_ends) {
-    size_t n = strcspn(name, "?");
-    if (n > 3 && !memcmp(name + n - 3, ".gz", 3))
-        n -= 3;
-    else if (n > 4 && !memcmp(name + n - 4, ".zst", 4))
-        n -= 4;
-    for (size_t i = 0; i < n_ends; i++) {
-        size_t k = strlen(ends[i]);
-        if (n > k && !memcmp(name + n - k, ends[i], k)) return true;
-    }
-    return false;
-}
-
-static bool is_text(const struct docs *d, const char *name, const struct buf *head) {
-    static const char *const json[] = {".json", ".jsonl", ".ndjson"};
-    static const char *const text[] = {".txt", ".text", ".md", ".rst", ".py", ".c", ".h"};
-    if (d->format != DOCS_AUTO) return d->format == DOCS_TEXT;
-    if (named(name, json, sizeof json / sizeof *json)) return false;
-    if (named(name, text, sizeof text / sizeof *text)) return true;
-    size_t i = head->n >= 3 && !memcmp(head->v, "\xef\xbb\xbf", 3) ? 3 : 0;
-    while (i < head->n && strchr(" \t\r\n", head->v[i])) i++;
-    return i < head->n && head->v[i] != '{';
-}
-
-int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live, struct err *err) {
-    const struct source_file *src = &d->list->v[file];
-    struct feed feed;
-    *live = -1;
-    if (remote_is_http(src->path)) return codec_open(ret, src, d->opts.hub, err);
-    int rc = feed_live(src->path, d->wake, &feed, live, err);
-    return rc < 0 ? rc : codec_open_feed(ret, src->name, feed, err);
-}
+/* ------------------------------------------------------------------ files */
 
 /* Goes to where a saved stream stopped: by a saved place, and then by reading up to it. */
 static int go_to_start(struct reading *r, struct err *err) {
@@ -314,6 +286,7 @@ static int go_to_start(struct reading *r, struct err *err) {
             return err_set(err, ERR_DATA, "%s: has become shorter", r->d->list->v[r->file].name);
     }
     b->n = r->scanned = 0;
+    r->lines = 0;
     return 0;
 }
 
@@ -328,6 +301,7 @@ static int read_file(struct reading *r, struct err *err) {
     else
         rc = docs_open_file(d, r->file, &r->codec, &r->live, err);
     if (rc < 0) return rc;
+    r->p->is_table = codec_has_rows(r->codec);
     if (r->at == r->lane->start.at && r->lane->start.byte) {
         rc = go_to_start(r, err);
         return rc < 0 ? rc : read_jsonl(r, err);
@@ -335,7 +309,7 @@ static int read_file(struct reading *r, struct err *err) {
     size_t head = 4096 < d->opts.batch_bytes ? 4096 : d->opts.batch_bytes;
     rc = fill(r, head, err);
     if (rc < 0) return rc;
-    r->p->is_text = is_text(d, src->name, &r->p->data);
+    r->p->is_text = !r->p->is_table && docs_is_text(d, src->name, &r->p->data);
     return r->p->is_text ? read_text(r, err) : read_jsonl(r, err);
 }
 

@@ -79,8 +79,9 @@ static int digest(const struct docs *d, uint64_t ret[2], struct err *err) {
     struct buf b = {0};
     int rc = buf_printf(&b, err, "%s\n%s\n%s\n%s\n%.17g", o->format, o->field ? o->field : "",
                         o->order, d->on_error == ON_ERROR_STOP ? "stop" : "skip", o->sample);
-    const uint64_t numbers[] = {o->shuffle_buffer, o->shuffle_bytes, o->skip,       o->take,
-                                o->seed,           o->epoch,         o->max_record, o->batch_bytes};
+    const uint64_t numbers[] = {o->perfect, o->shuffle_buffer, o->shuffle_bytes,
+                                o->skip,    o->take,           o->seed,
+                                o->epoch,   o->max_record,     o->batch_bytes};
     for (size_t i = 0; rc == 0 && i < sizeof numbers / sizeof *numbers; i++)
         rc = put_u64(&b, numbers[i], err);
     for (size_t i = 0; rc == 0 && i < o->where.n; i++)

@@ -1,8 +1,10 @@
 /* Deflate by ISA-L (2 to 3 times as fast) or zlib, behind one face: see codec_parts.h. */
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "stream/codec_parts.h"
+
+/* Out of one step comes what still lies in the processor's cache when its checksum is taken. */
+enum { STEP_BYTES = 128 << 10 };
 
 #ifdef HAVE_ISAL
 
@@ -35,7 +37,7 @@ void inflate_again(struct inflate *z) {
 }
 
 int inflate_step(struct inflate *z, struct input *in, uint8_t *out, size_t *n) {
-    uint32_t room = *n > UINT_MAX / 2 ? UINT_MAX / 2 : (uint32_t)*n;
+    uint32_t room = *n > STEP_BYTES ? STEP_BYTES : (uint32_t)*n;
     z->s.next_in = in->at;
     z->s.avail_in = (uint32_t)input_left(in);
     z->s.next_out = out;
@@ -116,7 +118,7 @@ void inflate_again(struct inflate *z) {
 }
 
 int inflate_step(struct inflate *z, struct input *in, uint8_t *out, size_t *n) {
-    uint32_t room = *n > UINT_MAX / 2 ? UINT_MAX / 2 : (uint32_t)*n;
+    uint32_t room = *n > STEP_BYTES ? STEP_BYTES : (uint32_t)*n;
     z->s.next_in = in->at;
     z->s.avail_in = (uint32_t)input_left(in);
     z->s.next_out = out;

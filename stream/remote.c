@@ -6,7 +6,9 @@
 #include "base/file.h"
 #include "stream/feed.h"
 #include "stream/http.h"
+#include "stream/http_blob.h"
 #include "stream/hub.h"
+#include "stream/layout.h"
 
 bool remote_is_http(const char *source) {
     return !strncmp(source, "http://", 7) || !strncmp(source, "https://", 8);
@@ -66,6 +68,71 @@ int remote_list(struct source_list *to, const char *source, const struct hub *hu
     hub_list_release(&list);
     hub_ref_release(&ref);
     return rc;
+}
+
+/* README.md of the dataset, where it has one. */
+static int get_readme(const struct hub *hub, const struct hub_ref *ref, const struct hub_list *list,
+                      struct buf *to, struct err *err) {
+    enum { README_MAX = 16 << 20 };
+    struct http_reply r = {0};
+    for (size_t i = 0; i < list->n; i++) {
+        if (strcmp(list->v[i].path, "README.md")) continue;
+        char *url = hub_file_url(hub, ref, list->commit, "README.md");
+        int rc = url ? http_get(hub->http, url, README_MAX, &r, err) : err_nomem(err, 64);
+        if (rc == 0) rc = buf_append(to, r.body.v, r.body.n, err);
+        http_reply_release(&r);
+        free(url);
+        return rc;
+    }
+    return 0;
+}
+
+static int pick(struct source_list *to, const struct hub *hub, const struct hub_ref *ref,
+                const struct hub_list *list, const char *config, const char *split,
+                struct err *err) {
+    struct strs paths = {0};
+    struct buf readme = {0};
+    struct layout layout = {0};
+    struct u32s files = {0};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < list->n; i++) rc = strs_push(&paths, list->v[i].path, err);
+    if (rc == 0) rc = get_readme(hub, ref, list, &readme, err);
+    if (rc == 0) rc = layout_read(&layout, &paths, readme.v, readme.n, err);
+    if (rc == 0) rc = layout_pick(&layout, config, split, &files, err);
+    for (size_t i = 0; rc == 0 && i < files.n; i++)
+        rc = add_entry(to, hub, ref, list->commit, &list->v[files.v[i]], err);
+    strs_release(&paths);
+    buf_release(&readme);
+    layout_release(&layout);
+    u32s_release(&files);
+    return rc;
+}
+
+int remote_split(struct source_list *to, const char *source, const char *config, const char *split,
+                 const struct hub *hub, const struct log *log, struct err *err) {
+    struct hub_ref ref;
+    struct hub_list list = {0};
+    if (!hub) return err_set(err, ERR_USAGE, "%s: this program does not reach the Hub", source);
+    int rc = hub_ref_parse(&ref, source, err);
+    if (rc < 0) return rc;
+    if (*ref.path)
+        rc = err_set(err, ERR_USAGE, "--split and --data-config choose within a whole repository");
+    if (rc == 0) rc = hub_list(&list, hub, &ref, err);
+    if (rc == 0) rc = pick(to, hub, &ref, &list, config, split, err);
+    if (rc < 0)
+        err_prefix(err, "%s", source);
+    else
+        log_debug(log, "%s: %zu files at commit %s", source, to->n, list.commit);
+    hub_list_release(&list);
+    hub_ref_release(&ref);
+    return rc;
+}
+
+int remote_blob(const struct source_file *file, const struct hub *hub, struct blob *ret,
+                struct err *err) {
+    if (!hub || !hub->http)
+        return err_set(err, ERR_USAGE, "%s: this program does not reach the network", file->name);
+    return http_blob(hub->http, file->path, ret, err);
 }
 
 int remote_feed(const struct source_file *file, const struct hub *hub, struct feed *ret,

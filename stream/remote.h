@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include "base/err.h"
 #include "base/log.h"
+#include "stream/blob.h"
 #include "stream/codec.h"
 #include "stream/source.h"
 
@@ -16,6 +17,14 @@ bool remote_is_hub(const char *source);  /* hf://               */
  * README.md and the like; a path or glob is taken at its word. */
 int remote_list(struct source_list *to, const char *source, const struct hub *hub,
                 const struct log *log, struct err *err);
+
+/* The files of a split and configuration of a whole dataset: see source.h. */
+int remote_split(struct source_list *to, const char *source, const char *config, const char *split,
+                 const struct hub *hub, const struct log *log, struct err *err);
+
+/* An address to be read from anywhere. */
+int remote_blob(const struct source_file *file, const struct hub *hub, struct blob *ret,
+                struct err *err);
 
 /* The stored bytes of an address, fetched ahead by a thread of its own (feed_ahead). */
 int remote_feed(const struct source_file *file, const struct hub *hub, struct feed *ret,

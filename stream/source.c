@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
+#include "stream/layout.h"
 #include "stream/remote.h"
+#include "stream/archive.h"
 
 int source_add(struct source_list *to, const struct source_file *file, struct err *err) {
     if (to->n == to->cap) {
@@ -18,12 +20,15 @@ int source_add(struct source_list *to, const struct source_file *file, struct er
     }
     struct source_file f = {.name = strdup(file->name),
                             .path = strdup(file->path),
+                            .member = file->member ? strdup(file->member) : NULL,
                             .bytes = file->bytes,
                             .etag = file->etag ? strdup(file->etag) : NULL,
                             .sha256 = file->sha256 ? strdup(file->sha256) : NULL};
-    if (!f.name || !f.path || (file->etag && !f.etag) || (file->sha256 && !f.sha256)) {
+    if (!f.name || !f.path || (file->member && !f.member) || (file->etag && !f.etag) ||
+        (file->sha256 && !f.sha256)) {
         free(f.name);
         free(f.path);
+        free(f.member);
         free(f.etag);
         free(f.sha256);
         return err_nomem(err, strlen(file->path));
@@ -36,6 +41,7 @@ int source_add(struct source_list *to, const struct source_file *file, struct er
 static int add_local(struct source_list *to, const char *path, struct err *err) {
     struct source_file f = {.name = (char *)path, .path = (char *)path};
     if (file_kind(path) == FILE_REGULAR) {
+        if (path_ends(path, ".zip") || path_ends(path, ".ZIP")) return zip_members(to, path, err);
         int rc = file_bytes(path, &f.bytes, err);
         if (rc < 0) return rc;
     }
@@ -100,10 +106,76 @@ int source_resolve(struct source_list *to, const char *source, const struct hub 
     }
 }
 
+/* ------------------------------------------------------------------ datasets */
+
+enum { DEPTH_MAX = 32, README_MAX = 16 << 20 };
+
+/* All files below dir/at, as paths from `dir`, in byte order of the whole paths. */
+static int add_tree(struct strs *paths, const char *dir, const char *at, int depth,
+                    struct err *err) {
+    struct strs names = {0};
+    char *here = path_join(dir, at);
+    int rc = here ? file_list(here, &names, err) : err_nomem(err, strlen(dir));
+    if (depth > DEPTH_MAX) rc = err_set(err, ERR_USAGE, "%s: folders lie too deep", here);
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        char *path = path_join(at, names.v[i]), *whole = path ? path_join(dir, path) : NULL;
+        if (!whole)
+            rc = err_nomem(err, strlen(dir));
+        else if (file_kind(whole) == FILE_FOLDER)
+            rc = add_tree(paths, dir, path, depth + 1, err);
+        else
+            rc = strs_push(paths, path, err);
+        free(path);
+        free(whole);
+    }
+    strs_release(&names);
+    free(here);
+    return rc;
+}
+
+static int add_folder_split(struct source_list *to, const char *dir, const char *config,
+                            const char *split, struct err *err) {
+    struct strs paths = {0};
+    struct buf readme = {0};
+    struct layout layout = {0};
+    struct u32s files = {0};
+    int rc = add_tree(&paths, dir, "", 0, err);
+    char *card = path_join(dir, "README.md");
+    if (rc == 0 && paths.n) qsort(paths.v, paths.n, sizeof *paths.v, by_bytes);
+    if (rc == 0 && card && file_kind(card) == FILE_REGULAR)
+        rc = file_read(card, README_MAX, &readme, err);
+    if (rc == 0) rc = layout_read(&layout, &paths, readme.v, readme.n, err);
+    if (rc == 0) rc = layout_pick(&layout, config, split, &files, err);
+    if (rc < 0) err_prefix(err, "%s", dir);
+    for (size_t i = 0; rc == 0 && i < files.n; i++) {
+        char *path = path_join(dir, paths.v[files.v[i]]);
+        rc = path ? add_local(to, path, err) : err_nomem(err, strlen(dir));
+        free(path);
+    }
+    free(card);
+    strs_release(&paths);
+    buf_release(&readme);
+    layout_release(&layout);
+    u32s_release(&files);
+    return rc;
+}
+
+int source_resolve_split(struct source_list *to, const char *source, const char *config,
+                         const char *split, const struct hub *hub, const struct log *log,
+                         struct err *err) {
+    if (!config && !split) return source_resolve(to, source, hub, log, err);
+    if (remote_is_hub(source)) return remote_split(to, source, config, split, hub, log, err);
+    if (!remote_is_http(source) && file_kind(source) == FILE_FOLDER)
+        return add_folder_split(to, source, config, split, err);
+    return err_set(err, ERR_USAGE,
+                   "%s: --split and --data-config choose within a folder or a repository", source);
+}
+
 void source_list_release(struct source_list *l) {
     for (size_t i = 0; i < l->n; i++) {
         free(l->v[i].name);
         free(l->v[i].path);
+        free(l->v[i].member);
         free(l->v[i].etag);
         free(l->v[i].sha256);
     }

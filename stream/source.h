@@ -2,6 +2,7 @@
  *
  *   "corpus/"                      a folder: its files in byte order of their names, no hidden ones
  *   "c/file-*.json.gz"             a glob
+ *   "data.zip"                     a ZIP archive, here or in a folder: its members as files
  *   "-"                            standard input
  *   "http://…", "https://…"        one file
  *   "hf://datasets/NS/NAME[@REV][/PATH_OR_GLOB]", "hf://NS/NAME"     a repository of the Hub
@@ -20,6 +21,7 @@ struct hub; /* stream/hub.h: how to reach the Hub; NULL: hf:// is refused */
 struct source_file {
     char *name;     /* what messages call it: the path or address as given                     */
     char *path;     /* a local path, "-", or the address to fetch                              */
+    char *member;   /* of the ZIP archive at `path`; NULL: the file itself                     */
     uint64_t bytes; /* size as stored; 0 if unknown                                            */
     char *etag;     /* or NULL                                                                 */
     char *sha256;   /* hex of the stored bytes, if whoever lists it says so; or NULL           */
@@ -34,6 +36,12 @@ struct source_list {
  * glob or folder with nothing in it; ERR_NET. */
 int source_resolve(struct source_list *to, const char *source, const struct hub *hub,
                    const struct log *log, struct err *err);
+/* The files of one split, one configuration of a dataset: a folder with all below it, or a whole
+ * repository of the Hub, told apart as `datasets` does (stream/layout.h). Both NULL:
+ * source_resolve(). ERR_USAGE for other kinds of source, or names that are not there. */
+int source_resolve_split(struct source_list *to, const char *source, const char *config,
+                         const char *split, const struct hub *hub, const struct log *log,
+                         struct err *err);
 /* Appends a copy of one file. */
 int source_add(struct source_list *to, const struct source_file *file, struct err *err);
 void source_list_release(struct source_list *l);

@@ -97,9 +97,12 @@ static int count_batches(void *ctx, size_t item, int thread, struct err *err) {
 static int resolve(struct run *r, struct err *err) {
     const struct strs *named = r->t->operands;
     int rc = hub_env(&r->hub, &r->t->log, err);
-    if (rc == 0 && !named->n) rc = source_resolve(&r->files, "corpus", &r->hub, &r->t->log, err);
+    if (rc == 0 && !named->n)
+        rc = source_resolve_split(&r->files, "corpus", r->o->docs.config, r->o->docs.split, &r->hub,
+                                  &r->t->log, err);
     for (size_t i = 0; rc == 0 && i < named->n; i++)
-        rc = source_resolve(&r->files, named->v[i], &r->hub, &r->t->log, err);
+        rc = source_resolve_split(&r->files, named->v[i], r->o->docs.config, r->o->docs.split,
+                                  &r->hub, &r->t->log, err);
     return rc;
 }
 
@@ -499,7 +502,7 @@ int main(int argc, char **argv) {
     struct options o = {
         .vocab = 32768, .mode = "docs", .tie = "hf", .alphabet = "bytes", .docs = docs_defaults};
     enum { VOCAB = 1 }; /* its place in the table */
-    struct opt opts[32] = {
+    struct opt opts[48] = {
         {"Vocabulary", .type = OPT_GROUP},
         {"vocab", 0, OPT_U64, &o.vocab, "N",
          "tokens in all: specials and the 256 bytes included (0: count only)", .max = 0x7fffffff},
@@ -543,6 +546,7 @@ int main(int argc, char **argv) {
     size_t n = 0;
     while (opts[n].type != OPT_END) n++;
     docs_option_rows(opts + n, sizeof opts / sizeof *opts - n - 1, &o.docs);
+    o.docs.text_only = true;
     struct program p = {.name = "bpe-train",
                         .summary = "trains a byte-level BPE tokenizer",
                         .usage = "[SOURCE…] --vocab 32768 [-o tok/]",

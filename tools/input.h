@@ -17,7 +17,7 @@
 #include "stream/source.h"
 #include "tools/common.h"
 
-enum { INPUT_ROWS = 13 };
+enum { INPUT_ROWS = 17 };
 
 struct input {
     struct docs_opts opts;
@@ -29,6 +29,11 @@ struct input {
 /* Resolves the operands, or `otherwise` if there are none, into in->list; fills in->opts' seed,
  * threads, log and hub from *t. */
 int input_resolve(struct input *in, struct tool *t, const char *otherwise);
+/* in->opts' seed, threads and log from *t: input_resolve() does it. */
+void input_settle(struct input *in, struct tool *t);
+/* One source, as an operand is: --split and --data-config count. */
+int input_resolve_operand(struct input *in, struct tool *t, const char *source,
+                          struct source_list *to);
 /* One more source (--valid SOURCE) into another list; the Hub is shared. */
 int input_resolve_one(struct input *in, struct tool *t, const char *source, struct source_list *to);
 void input_release(struct input *in);

@@ -530,6 +530,7 @@ int shard_make(int argc, char **argv) {
     };
     enum { FRACTION = 11, OWN = 13 };
     docs_option_rows(opts + OWN, INPUT_ROWS, &in.opts);
+    in.opts.text_only = true;
     struct program p = {.name = "shard",
                         .summary = "write token shards for training",
                         .usage = "[SOURCE…] --seq-len N [-t tok/] [-o shards/] [--valid SOURCE]\n"

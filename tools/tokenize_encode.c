@@ -238,6 +238,7 @@ int encode_main(int argc, char **argv) {
         {"Reading", .type = OPT_GROUP}};
     size_t n = 9;
     n += docs_option_rows(opts + n, INPUT_ROWS, &in.opts);
+    in.opts.text_only = true;
     opts[n] = (struct opt){0};
     struct program p = {
         .name = "tokenize encode",

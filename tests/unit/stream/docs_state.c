@@ -109,6 +109,14 @@ static void shuffled(void **state) {
     check(*state, o, 10);
 }
 
+static void through_files(void **state) {
+    struct docs_opts o = docs_defaults;
+    put_files(*state);
+    o.perfect = true;
+    o.spill = *state;
+    check(*state, o, 5);
+}
+
 static void as_datasets(void **state) {
     struct docs_opts o = docs_defaults;
     put_files(*state);
@@ -163,8 +171,8 @@ static void bounded_by_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        in_folder(in_order),         in_folder(shuffled),         in_folder(as_datasets),
-        in_folder(of_other_options), in_folder(bounded_by_bytes),
+        in_folder(in_order),    in_folder(shuffled),         in_folder(through_files),
+        in_folder(as_datasets), in_folder(of_other_options), in_folder(bounded_by_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

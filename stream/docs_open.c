@@ -1,0 +1,125 @@
+/* What a file of the list is, and opening it: compressed or not, a member of an archive, a
+ * table. */
+#include <stdlib.h>
+#include <string.h>
+#include "stream/csv.h"
+#include "stream/docs_parts.h"
+#include "stream/feed.h"
+#include "stream/parquet.h"
+#include "stream/remote.h"
+#include "stream/archive.h"
+
+/* The name without what names a compression, and without the query of an address. */
+static bool named(const char *name, const char *const *ends, size_t n_ends) {
+    size_t n = strcspn(name, "?");
+    if (n > 3 && !memcmp(name + n - 3, ".gz", 3))
+        n -= 3;
+    else if (n > 4 && !memcmp(name + n - 4, ".zst", 4))
+        n -= 4;
+    for (size_t i = 0; i < n_ends; i++) {
+        size_t k = strlen(ends[i]);
+        if (n > k && !memcmp(name + n - k, ends[i], k)) return true;
+    }
+    return false;
+}
+
+bool docs_is_text(const struct docs *d, const char *name, const struct buf *head) {
+    static const char *const json[] = {".json", ".jsonl", ".ndjson"};
+    static const char *const text[] = {".txt", ".text", ".md", ".rst", ".py", ".c", ".h"};
+    if (d->format != DOCS_AUTO) return d->format == DOCS_TEXT;
+    if (named(name, json, sizeof json / sizeof *json)) return false;
+    if (named(name, text, sizeof text / sizeof *text)) return true;
+    size_t i = head->n >= 3 && !memcmp(head->v, "\xef\xbb\xbf", 3) ? 3 : 0;
+    while (i < head->n && strchr(" \t\r\n", head->v[i])) i++;
+    return i < head->n && head->v[i] != '{';
+}
+
+/* ------------------------------------------------------------------ tables */
+
+/* 0: no CSV. */
+static char separator(const struct docs *d, const char *name) {
+    static const char *const csv[] = {".csv"}, *const tsv[] = {".tsv"};
+    if (d->format == DOCS_CSV) return ',';
+    if (d->format == DOCS_TSV) return '\t';
+    if (d->format != DOCS_AUTO) return 0;
+    return named(name, csv, 1) ? ',' : named(name, tsv, 1) ? '\t' : 0;
+}
+
+/* The columns that a text and its choice can need. */
+static int needed(const struct docs *d, const char *name, const struct blob *from,
+                  struct strs *only, struct err *err) {
+    char *field = d->opts.field ? strdup(d->opts.field) : NULL;
+    int rc = 0;
+    if (!d->opts.field) rc = parquet_guess_field(&field, name, from, err);
+    if (rc == 0 && field) rc = strs_push(only, field, err);
+    for (size_t i = 0; rc == 0 && field && i < d->opts.where.n; i++) {
+        const char *where = d->opts.where.v[i];
+        char *column = strndup(where, strcspn(where, "="));
+        rc = column ? strs_push(only, column, err) : err_nomem(err, strlen(where));
+        free(column);
+    }
+    free(field);
+    return rc;
+}
+
+static int open_parquet(struct docs *d, const struct source_file *src, struct blob from,
+                        struct codec **ret, struct err *err) {
+    struct strs only = {0};
+    int rc = d->opts.text_only ? needed(d, src->name, &from, &only, err) : 0;
+    if (rc < 0)
+        from.close(from.ctx);
+    else
+        rc = parquet_codec(ret, src->name, from, only.n ? &only : NULL, d->opts.max_record, err);
+    strs_release(&only);
+    return rc;
+}
+
+/* 1 and a blob if the file is Parquet, else 0. Only what can be read from anywhere is looked at. */
+static int parquet_blob(const struct docs *d, const struct source_file *src, struct blob *ret,
+                        struct err *err) {
+    static const char *const ends[] = {".parquet"};
+    char magic[4] = "";
+    bool asked = d->format == DOCS_PARQUET;
+    if (!asked && d->format != DOCS_AUTO) return 0;
+    if (src->member || !strcmp(src->path, "-")) {
+        if (!asked) return 0;
+        return err_set(err, ERR_USAGE, "%s: Parquet is read from a file or an address only",
+                       src->name);
+    }
+    if (remote_is_http(src->path)) {
+        if (!asked && !named(src->name, ends, 1)) return 0;
+        int rc = remote_blob(src, d->opts.hub, ret, err);
+        return rc < 0 ? rc : 1;
+    }
+    if (file_kind(src->path) != FILE_REGULAR && !asked) return 0;
+    int rc = blob_file(ret, src->path, err);
+    if (rc == 0 && ret->bytes >= 4) rc = ret->read(ret->ctx, 0, magic, 4, err);
+    if (rc == 0 && (asked || !memcmp(magic, "PAR1", 4))) return 1;
+    if (ret->ctx) ret->close(ret->ctx);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ opening */
+
+int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live, struct err *err) {
+    const struct source_file *src = &d->list->v[file];
+    struct blob blob = {0};
+    struct codec *text;
+    struct feed feed;
+    *live = -1;
+    int rc = parquet_blob(d, src, &blob, err);
+    if (rc < 0) return rc;
+    if (rc > 0) return open_parquet(d, src, blob, ret, err);
+    if (remote_is_http(src->path))
+        rc = codec_open(&text, src, d->opts.hub, err);
+    else {
+        rc = src->member ? zip_feed(src, &feed, err)
+                         : feed_live(src->path, d->wake, &feed, live, err);
+        if (rc == 0) rc = codec_open_feed(&text, src->name, feed, err);
+    }
+    if (rc < 0) return rc;
+    char by = separator(d, src->name);
+    if (by) return csv_codec(ret, src->name, text, by, d->opts.max_record, err);
+    *ret = text;
+    return 0;
+}
