@@ -119,6 +119,8 @@ static int put_number(struct buf *to, const struct pq_node *leaf, uint64_t bits,
 static int put_int96(struct buf *to, const uint8_t *v, struct err *err) {
     int64_t days = (int64_t)load_le(v + 8, 4) - 2440588, nanos = (int64_t)load_le(v, 8);
     int64_t x;
+    if (nanos % 1000 == 0 && days > -100000000 && days < 100000000)
+        return put_timestamp(to, days * 86400000000 + nanos / 1000, 6, err);
     if (__builtin_mul_overflow(days, (int64_t)86400000000000, &x) ||
         __builtin_add_overflow(x, nanos, &x))
         return buf_str(to, "null", err);
