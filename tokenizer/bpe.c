@@ -1,18 +1,22 @@
 /* Merging the bytes of one piece, always the pair of the lowest rank, the leftmost of equals.
  *
- * Short pieces (nearly all): symbols and the ranks between neighbours in two small arrays; find the
- * minimum, merge, close the gap. The square of the length, but of a length below 64.
+ * Short pieces (nearly all): for every symbol that has a right neighbour the rank of the two, and
+ * where it stands, in one number; the smallest of these numbers is the next merge.
  *
- *   sym    h   e   l   l   o          rank[i] is the rank of (sym[i], sym[i+1])
- *   rank     3   7   2   9   -        2 is lowest: "ll" ─▶ sym h e ll o, two ranks looked up anew
+ *   sym    h   e   l   l   o
+ *   key    3.0 7.1 2.2 9.3 -      2.2 is lowest: "ll" ─▶ sym h e ll - o, the keys around anew
+ *   alive  1   1   1   0   1      a bit for each place that still begins a symbol
  *
- * Long pieces: the symbols in a doubly linked list over the byte positions, all pairs in a heap
- * keyed by rank << 32 | position; entries whose pair has changed since are recognised by
- * rank[position] and dropped. n log n: a million times one character takes a fraction of a
- * second. */
+ * The square of the length, but of a length of 64 at most, and eight numbers at a time.
+ *
+ * Long pieces of few runs (a million times one character): see bpe_runs.c. Other long pieces: the
+ * symbols in a doubly linked list over the byte positions, all pairs in a heap keyed by
+ * rank << 32 | position; entries whose pair has changed since are recognised by rank[position] and
+ * dropped. n log n; the encoder has cut them at their seams before (seams.h). */
+#include <stdlib.h>
 #include "tokenizer/bpe.h"
 
-enum { SHORT = 64, SCRATCH_KEEP = 1 << 20 /* elements */ };
+enum { SHORT = 64, AT_BITS = 6, SCRATCH_KEEP = 1 << 20 /* elements */ };
 #define NONE UINT32_MAX /* no pair here, no neighbour */
 
 static int no_token(uint8_t byte, size_t at, struct err *err) {
@@ -23,34 +27,80 @@ static int no_token(uint8_t byte, size_t at, struct err *err) {
 
 /* ------------------------------------------------------------------ short */
 
-static inline uint32_t pair_rank(const struct tokenizer *t, uint32_t left, uint32_t right,
-                                 uint32_t *result) {
-    const struct pair_slot *s = pairs_get(&t->pairs, left, right);
-    *result = s ? s->result : NONE;
-    return s ? s->rank : NONE;
+/* The symbols of a short piece by the place of their first byte. */
+struct short_piece {
+    uint32_t sym[SHORT], result[SHORT];
+    uint32_t key[SHORT]; /* rank << AT_BITS | place, or NONE */
+    uint64_t alive;
+};
+
+/* Looks up the pair of the symbols at `at` and `next`. */
+static inline void look(const struct tokenizer *t, struct short_piece *s, unsigned at,
+                        unsigned next) {
+    const struct pair_slot *p = pairs_get(&t->pairs, s->sym[at], s->sym[next]);
+    s->key[at] = p ? p->rank << AT_BITS | at : NONE;
+    if (p) s->result[at] = p->result;
 }
+
+/* 1 < n <= SHORT. The loop over `key` is what the compiler makes vectors of. */
+static inline __attribute__((always_inline)) void merge_all(const struct tokenizer *t,
+                                                            struct short_piece *s, size_t n) {
+    s->alive = ~0ull >> (64 - n);
+    size_t whole = (n + 7) / 8 * 8;
+    for (;;) {
+        uint32_t low = NONE;
+        for (size_t i = 0; i < whole; i++) low = s->key[i] < low ? s->key[i] : low;
+        if (low == NONE) break;
+        unsigned at = low & (SHORT - 1);
+        uint64_t behind = s->alive >> at >> 1, before = s->alive & ((1ull << at) - 1);
+        unsigned gone = at + 1 + (unsigned)__builtin_ctzll(behind);
+        s->sym[at] = s->result[at];
+        s->alive &= ~(1ull << gone);
+        s->key[gone] = NONE;
+        behind &= behind - 1;
+        if (behind)
+            look(t, s, at, at + 1 + (unsigned)__builtin_ctzll(behind));
+        else
+            s->key[at] = NONE;
+        if (before) look(t, s, 63 - (unsigned)__builtin_clzll(before), at);
+    }
+}
+
+static void merge_all_plain(const struct tokenizer *t, struct short_piece *s, size_t n) {
+    merge_all(t, s, n);
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2,bmi,lzcnt"))) static void merge_all_avx2(const struct tokenizer *t,
+                                                                     struct short_piece *s,
+                                                                     size_t n) {
+    merge_all(t, s, n);
+}
+#endif
 
 static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,
                        struct err *err) {
-    uint32_t sym[SHORT], rank[SHORT], result[SHORT];
+    struct short_piece s;
+    int rc = u32s_reserve(out, n, err);
+    if (rc < 0) return rc;
     for (size_t i = 0; i < n; i++) {
-        sym[i] = t->byte_id[piece[i]];
-        if (sym[i] == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
+        s.sym[i] = t->byte_id[piece[i]];
+        if (s.sym[i] == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
     }
-    for (size_t i = 0; i + 1 < n; i++) rank[i] = pair_rank(t, sym[i], sym[i + 1], &result[i]);
-    while (n > 1) {
-        size_t best = 0;
-        for (size_t i = 1; i + 1 < n; i++)
-            if (rank[i] < rank[best]) best = i;
-        if (rank[best] == NONE) break;
-        sym[best] = result[best];
-        n--;
-        for (size_t i = best + 1; i < n; i++) sym[i] = sym[i + 1];
-        for (size_t i = best + 1; i + 1 < n; i++) rank[i] = rank[i + 1], result[i] = result[i + 1];
-        if (best + 1 < n) rank[best] = pair_rank(t, sym[best], sym[best + 1], &result[best]);
-        if (best > 0) rank[best - 1] = pair_rank(t, sym[best - 1], sym[best], &result[best - 1]);
+    for (size_t i = 0; i + 1 < n; i++) {
+        struct byte_pair p = t->byte_pairs[piece[i] << 8 | piece[i + 1]];
+        s.key[i] = p.rank == NONE ? NONE : p.rank << AT_BITS | (uint32_t)i;
+        s.result[i] = p.result;
     }
-    return u32s_append(out, sym, n, err);
+    for (size_t i = n - 1; i < (n + 7) / 8 * 8; i++) s.key[i] = NONE;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("lzcnt"))
+        merge_all_avx2(t, &s, n);
+    else
+#endif
+        merge_all_plain(t, &s, n);
+    for (uint64_t x = s.alive; x; x &= x - 1) out->v[out->n++] = s.sym[__builtin_ctzll(x)];
+    return 0;
 }
 
 /* ------------------------------------------------------------------ long */
@@ -88,41 +138,44 @@ static uint64_t heap_pop(struct u64s *h) {
     return top;
 }
 
+/* A symbol by the place of its first byte. */
+struct bpe_node {
+    uint32_t sym, rank; /* of the symbol and its right neighbour, or NONE */
+    uint32_t next, prev;
+};
+
 /* Looks up the pair that begins at `at` and enters it. */
 static int enter(const struct tokenizer *t, struct bpe_scratch *s, size_t at, struct err *err) {
-    uint32_t right = s->next.v[at];
+    struct bpe_node *v = &s->node[at];
     const struct pair_slot *p =
-        right == NONE ? NULL : pairs_get(&t->pairs, s->sym.v[at], s->sym.v[right]);
-    s->rank.v[at] = p ? p->rank : NONE;
+        v->next == NONE ? NULL : pairs_get(&t->pairs, v->sym, s->node[v->next].sym);
+    v->rank = p ? p->rank : NONE;
     return p ? heap_push(&s->heap, (uint64_t)p->rank << 32 | at, err) : 0;
 }
 
 static int list_bytes(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                       size_t n, struct err *err) {
-    struct u32s *all[] = {&s->sym, &s->rank, &s->next, &s->prev};
-    for (int i = 0; i < 4; i++) {
-        all[i]->n = 0;
-        int rc = u32s_reserve(all[i], n, err);
-        if (rc < 0) return rc;
-        all[i]->n = n;
+    if (n > s->nodes) {
+        free(s->node);
+        s->nodes = 0;
+        s->node = mem_array(n, sizeof *s->node);
+        if (!s->node) return err_nomem(err, n * sizeof *s->node);
+        s->nodes = n;
     }
     s->heap.n = 0;
-    for (size_t i = 0; i < n; i++) {
-        s->sym.v[i] = t->byte_id[piece[i]];
-        if (s->sym.v[i] == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
-        s->next.v[i] = i + 1 < n ? (uint32_t)i + 1 : NONE;
-        s->prev.v[i] = i ? (uint32_t)i - 1 : NONE;
+    int rc = u64s_reserve(&s->heap, n, err);
+    for (size_t i = 0; i < n && rc == 0; i++) { /* all at once, then one heap: linear */
+        struct bpe_node *v = &s->node[i];
+        v->sym = t->byte_id[piece[i]];
+        if (v->sym == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
+        v->next = i + 1 < n ? (uint32_t)i + 1 : NONE;
+        v->prev = i ? (uint32_t)i - 1 : NONE;
+        v->rank = i + 1 < n ? t->byte_pairs[piece[i] << 8 | piece[i + 1]].rank : NONE;
+        if (v->rank != NONE) s->heap.v[s->heap.n++] = (uint64_t)v->rank << 32 | i;
     }
-    for (size_t i = 0; i + 1 < n; i++) { /* all at once, then one heap: linear */
-        const struct pair_slot *p = pairs_get(&t->pairs, s->sym.v[i], s->sym.v[i + 1]);
-        s->rank.v[i] = p ? p->rank : NONE;
-        int rc = p ? u64s_push(&s->heap, (uint64_t)p->rank << 32 | i, err) : 0;
-        if (rc < 0) return rc;
-    }
-    s->rank.v[n - 1] = NONE;
     for (size_t i = s->heap.n / 4 + 1; i-- > 0;)
         if (i < s->heap.n) sift_down(s->heap.v, s->heap.n, i);
-    return 0;
+    return rc;
 }
 
 static int merge_long(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
@@ -131,31 +184,37 @@ static int merge_long(const struct tokenizer *t, struct bpe_scratch *s, const ui
     while (rc >= 0 && s->heap.n) {
         uint64_t top = heap_pop(&s->heap);
         uint32_t at = (uint32_t)top;
-        if (s->rank.v[at] != top >> 32) continue; /* that pair is gone */
-        uint32_t right = s->next.v[at], after = s->next.v[right], before = s->prev.v[at];
-        s->sym.v[at] = pairs_get(&t->pairs, s->sym.v[at], s->sym.v[right])->result;
-        s->rank.v[right] = NONE;
-        s->next.v[at] = after;
-        if (after != NONE) s->prev.v[after] = at;
+        struct bpe_node *v = &s->node[at];
+        if (v->rank != top >> 32) continue; /* that pair is gone */
+        struct bpe_node *right = &s->node[v->next];
+        v->sym = pairs_get(&t->pairs, v->sym, right->sym)->result;
+        v->next = right->next;
+        right->rank = NONE;
+        if (v->next != NONE) s->node[v->next].prev = at;
         rc = enter(t, s, at, err);
-        if (rc >= 0 && before != NONE) rc = enter(t, s, before, err);
+        if (rc >= 0 && v->prev != NONE) rc = enter(t, s, v->prev, err);
     }
-    for (uint32_t at = 0; rc >= 0 && at != NONE; at = s->next.v[at])
-        rc = u32s_push(out, s->sym.v[at], err);
-    if (s->sym.cap > SCRATCH_KEEP) bpe_scratch_release(s);
+    for (uint32_t at = 0; rc >= 0 && at != NONE; at = s->node[at].next)
+        rc = u32s_push(out, s->node[at].sym, err);
+    if (s->nodes > SCRATCH_KEEP) bpe_scratch_release(s);
     return rc;
 }
 
 int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
               struct u32s *out, struct err *err) {
+    enum { RANK_BITS = 32 - AT_BITS };
     if (n == 0) return 0;
-    return n <= SHORT ? merge_short(t, piece, n, out, err) : merge_long(t, s, piece, n, out, err);
+    if (n == 1 && t->byte_id[*piece] != TOKENIZER_NO_ID)
+        return u32s_push(out, t->byte_id[*piece], err);
+    if (n <= SHORT && t->n_merges >> RANK_BITS == 0 && t->n >> RANK_BITS == 0)
+        return merge_short(t, piece, n, out, err);
+    int rc = bpe_merge_runs(t, piece, n, out, err);
+    return rc == 0 ? merge_long(t, s, piece, n, out, err) : rc < 0 ? rc : 0;
 }
 
 void bpe_scratch_release(struct bpe_scratch *s) {
-    u32s_release(&s->sym);
-    u32s_release(&s->rank);
-    u32s_release(&s->next);
-    u32s_release(&s->prev);
+    free(s->node);
+    s->node = NULL;
+    s->nodes = 0;
     u64s_release(&s->heap);
 }

@@ -6,7 +6,8 @@
 
 /* Scratch of bpe_merge() for long pieces; zero is empty. One thread at a time. */
 struct bpe_scratch {
-    struct u32s sym, rank, next, prev;
+    struct bpe_node *node;
+    size_t nodes; /* there is room for */
     struct u64s heap;
 };
 
@@ -14,6 +15,10 @@ struct bpe_scratch {
 int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
               struct u32s *out, struct err *err);
 void bpe_scratch_release(struct bpe_scratch *s);
+/* The same for a piece of few runs of equal bytes (bpe_runs.c). 1: done; 0: not such a piece, or
+ * not such a vocabulary, and nothing was appended; or a negative code. */
+int bpe_merge_runs(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,
+                   struct err *err);
 
 /* The slow twin of encode(), which defines it: cuts the text with the pattern, then in every
  * piece looks for the pair of the lowest rank (the leftmost of equals), merges it, and starts

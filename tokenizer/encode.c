@@ -1,33 +1,54 @@
 /* Text into ids: specials cut the text, the pattern cuts what is between, every piece is looked
  * up in a cache and merged (bpe.c) the first time it is seen.
  *
- *   short cache    pieces up to 15 bytes whose ids are 4 at most: key and ids in half a cache line,
- *                  two slots a line, a new piece takes the first and moves that to the second
+ *   short cache    pieces up to 15 bytes whose ids are 12 at most, in lines of the processor's
+ *                  cache. A line holds two pieces of up to four ids, or one of more:
  *
- *       | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id |
+ *       | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id | the same again       |
+ *       | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id   id id id id id id id id |
  *
+ *                  A new piece takes the first place and moves what was there to the second. The
+ *                  table doubles while pieces keep coming that it does not hold, up to 8 MiB.
  *   long cache     other pieces up to LONG_BYTES, compared in full; emptied when it is full
  *
- * Both have a fixed size: an encoder never grows beyond it, whatever the text. */
+ * A longer piece, and a new one of more than 15 bytes, is cut at its seams (seams.h), and the parts
+ * go through a short cache of their own: a sentence of Chinese is one piece and seldom comes twice,
+ * but its words do.
+ *
+ * Pieces go in batches: the lines of a whole batch are asked for before the first is looked at, so
+ * that memory answers them together. A long text goes in windows, so that what an encoder holds has
+ * a bound, whatever the text. */
 #include <stdlib.h>
+#include <sys/mman.h>
 #include "tokenizer/bpe.h"
 #include "tokenizer/places.h"
 
 enum {
     SHORT_BYTES = 15,
-    SHORT_IDS = 4,
-    SHORT_LINES = 1 << 15, /* x 64 bytes = 2 MiB */
+    NARROW_IDS = 4, /* of half a line */
+    WIDE_IDS = 12,  /* of a whole one */
+    LINE_BITS_FIRST = 12,
+    LINE_BITS_MAX = 17, /* x 64 bytes = 8 MiB */
     LONG_BYTES = 512,
     LONG_SLOTS = 1 << 13,
     LONG_POOL = 1 << 20, /* bytes of text, and ids */
+    BATCH = 16,
+    WINDOW = 1 << 18,
+    VERDICT_BITS = 15,
 };
 
 struct short_slot {
-    uint64_t low, high; /* the top byte of high: ids << 4 | length */
-    uint32_t id[SHORT_IDS];
+    uint64_t low, high; /* the top byte of high: ids << 4 | length; high == 0: free */
+    uint32_t id[NARROW_IDS];
 };
 struct short_line {
     struct short_slot way[2];
+};
+
+struct short_cache {
+    struct short_line *line;
+    int bits;        /* of the number of lines */
+    uint64_t misses; /* since it last grew     */
 };
 
 struct long_slot {
@@ -39,12 +60,15 @@ struct long_slot {
 struct encoder {
     const struct tokenizer *t;
     struct scanner *scanner;
-    struct short_line *lines;
+    struct short_cache whole; /* of pieces               */
+    struct short_cache part;  /* of what lies between seams; its own, because a piece may be a
+                               * token by decree (ignore_merges), and a part may not */
     struct long_slot *slots;
     struct buf text; /* of the long cache */
     struct u32s ids;
-    struct u32s ends;               /* of the pieces at hand */
-    struct segments segments[2];    /* of the two passes over specials */
+    struct u32s ends;            /* of the pieces at hand */
+    uint64_t *verdict;           /* seams_context() without its top bit, which is: this is a seam */
+    struct segments segments[2]; /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
     bool refuse;                    /* special tokens that are not recognised */
     struct buf prefixed, formed;    /* with a blank before it; in form C */
@@ -52,21 +76,68 @@ struct encoder {
     struct bpe_scratch scratch;
 };
 
+/* ------------------------------------------------------------------ short caches */
+
+/* Zeroed lines, each in a line of the processor's cache. */
+static struct short_line *lines_new(size_t n) {
+    enum { PAGE = 2 << 20 };
+    size_t bytes = n * sizeof(struct short_line);
+    struct short_line *v = aligned_alloc(bytes < PAGE ? sizeof *v : PAGE, bytes);
+    if (!v) return NULL;
+    if (bytes >= PAGE) madvise(v, bytes, MADV_HUGEPAGE); /* a hint */
+    memset(v, 0, bytes);
+    return v;
+}
+
+/* Which line a key belongs to. */
+static inline size_t line_of(const struct short_cache *c, uint64_t low, uint64_t high) {
+    uint64_t h = (low ^ high * 0xE7037ED1A0B428DBu) * 0x9E3779B97F4A7C15u;
+    return (size_t)(h >> (64 - c->bits));
+}
+
+/* Makes the first lines, or twice as many. What was there before moves; of two pieces that meet in
+ * a line one may get lost. */
+static int cache_grow(struct short_cache *c, struct err *err) {
+    struct short_cache to = {.bits = c->line ? c->bits + 1 : LINE_BITS_FIRST};
+    size_t n = (size_t)1 << to.bits;
+    to.line = lines_new(n);
+    if (!to.line) return err_nomem(err, n * sizeof *to.line);
+    for (size_t i = 0; c->line && i < n / 2; i++)
+        for (int w = 1; w >= 0; w--) {
+            struct short_slot *s = &c->line[i].way[w];
+            uint64_t key = s->high << 4 >> 4;
+            bool second_half = w == 1 && c->line[i].way[0].high >> 60 > NARROW_IDS;
+            if (!key || second_half) continue;
+            struct short_line *line = &to.line[line_of(&to, s->low, key)];
+            if (s->high >> 60 > NARROW_IDS) {
+                *line = c->line[i];
+            } else if (line->way[0].high >> 60 <= NARROW_IDS) {
+                line->way[1] = line->way[0];
+                line->way[0] = *s;
+            }
+        }
+    free(c->line);
+    *c = to;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ life */
+
 int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err) {
     struct encoder *e = calloc(1, sizeof *e);
     if (!e) return err_nomem(err, sizeof *e);
     e->t = t;
     int rc = scanner_new(&e->scanner, t->pattern, err);
+    if (rc >= 0) rc = cache_grow(&e->whole, err);
     if (rc >= 0) {
-        e->lines = aligned_alloc(64, SHORT_LINES * sizeof *e->lines);
         e->slots = mem_array(LONG_SLOTS, sizeof *e->slots);
-        if (!e->lines || !e->slots) rc = err_nomem(err, SHORT_LINES * sizeof *e->lines);
+        e->verdict = mem_array((size_t)1 << VERDICT_BITS, sizeof *e->verdict);
+        if (!e->slots || !e->verdict) rc = err_nomem(err, LONG_SLOTS * sizeof *e->slots);
     }
     if (rc < 0) {
         encoder_free(e);
         return rc;
     }
-    memset(e->lines, 0, SHORT_LINES * sizeof *e->lines);
     *ret = e;
     return 0;
 }
@@ -74,8 +145,10 @@ int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err
 void encoder_free(struct encoder *e) {
     if (!e) return;
     scanner_free(e->scanner);
-    free(e->lines);
+    free(e->whole.line);
+    free(e->part.line);
     free(e->slots);
+    free(e->verdict);
     buf_release(&e->text);
     u32s_release(&e->ids);
     u32s_release(&e->ends);
@@ -107,16 +180,7 @@ void encoder_refuse_special(struct encoder *e, bool refuse) {
     e->refuse = refuse;
 }
 
-/* ------------------------------------------------------------------ pieces */
-
-static int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                     struct err *err) {
-    if (e->t->ignore_merges) {
-        uint32_t whole = finder_get(&e->t->finder, e->t, p, n);
-        if (whole != TOKENIZER_NO_ID) return u32s_push(out, whole, err);
-    }
-    return bpe_merge(e->t, &e->scratch, p, n, out, err);
-}
+/* ------------------------------------------------------------------ long pieces */
 
 static int long_store(struct encoder *e, struct long_slot *s, uint64_t hash, const uint8_t *p,
                       size_t n, const uint32_t *ids, size_t n_ids, struct err *err) {
@@ -135,23 +199,36 @@ static int long_store(struct encoder *e, struct long_slot *s, uint64_t hash, con
     return rc;
 }
 
-/* A piece that is not in the short cache. */
-static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                      struct err *err) {
-    if (n > LONG_BYTES) return piece_new(e, p, n, out, err);
-    uint64_t hash = vocab_hash(p, n);
-    struct long_slot *s = &e->slots[hash & (LONG_SLOTS - 1)];
-    if (s->hash == hash && s->len == n && memcmp(e->text.v + s->at, p, n) == 0)
-        return u32s_append(out, e->ids.v + s->ids, s->n_ids, err);
-    size_t first = out->n;
-    int rc = piece_new(e, p, n, out, err);
-    if (rc < 0 || (n <= SHORT_BYTES && out->n - first <= SHORT_IDS)) return rc;
-    return long_store(e, s, hash, p, n, out->v + first, out->n - first, err);
+/* Does the place before p[at], before a character of several bytes whose bytes are joined, make a
+ * seam? The answer depends on two characters only and is remembered. */
+static bool remembered_seam(struct encoder *e, const uint8_t *p, size_t n, size_t at) {
+    const uint64_t top = 1ull << 63;
+    size_t left = seams_before(p + at, at), right = seams_behind(p + at, n - at);
+    uint64_t key = seams_context(p + at - left, left, p + at, right); /* has its top bit: p[at] */
+    uint64_t *v = &e->verdict[(key * 0x9E3779B97F4A7C15u) >> (64 - VERDICT_BITS)];
+    if ((*v | top) != key)
+        *v = seams_between(&e->t->seams, p + at - left, left, p + at, right) ? key : key & ~top;
+    return *v & top;
 }
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "keys are packed by their first byte");
+/* What merging makes of a part. */
+static int part_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                    struct err *err) {
+    return bpe_merge(e->t, &e->scratch, p, n, out, err);
+}
 
-/* A piece on its way through the short cache. */
+static int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                     struct err *err) {
+    if (e->t->ignore_merges) {
+        uint32_t whole = finder_get(&e->t->finder, e->t, p, n);
+        if (whole != TOKENIZER_NO_ID) return u32s_push(out, whole, err);
+    }
+    return bpe_merge(e->t, &e->scratch, p, n, out, err);
+}
+
+/* ------------------------------------------------------------------ short pieces */
+
+/* A piece on its way through a short cache. */
 struct look {
     const uint8_t *p;
     size_t n;
@@ -160,20 +237,21 @@ struct look {
 };
 
 /* Packs p[0..n), n <= SHORT_BYTES, and asks for its line; `room` bytes may be read at p. */
-static inline void look_up(const struct encoder *e, struct look *k, const uint8_t *p, size_t n,
+static inline void look_up(const struct short_cache *c, struct look *k, const uint8_t *p, size_t n,
                            size_t room) {
+    static const uint64_t keep[9] = {0,          0xff,         0xffff,         0xffffff,
+                                     0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
+                                     ~0ull};
     uint64_t v[2] = {0, 0};
-    if (room >= 16) {
+    if (room >= 16)
         memcpy(v, p, 16);
-        v[0] &= n >= 8 ? UINT64_MAX : ((uint64_t)1 << 8 * n) - 1;
-        v[1] &= n <= 8 ? 0 : ((uint64_t)1 << (8 * n - 64)) - 1;
-    } else {
+    else
         memcpy(v, p, n);
-    }
-    k->low = v[0];
-    k->high = v[1] | (uint64_t)n << 56;
-    uint64_t h = (k->low ^ k->high * 0xE7037ED1A0B428DBu) * 0x9E3779B97F4A7C15u;
-    k->line = &e->lines[(h >> 40) & (SHORT_LINES - 1)];
+    k->p = p;
+    k->n = n;
+    k->low = v[0] & keep[n < 8 ? n : 8];
+    k->high = (v[1] & keep[n < 8 ? 0 : n - 8]) | (uint64_t)n << 56;
+    k->line = &c->line[line_of(c, k->low, k->high)];
     __builtin_prefetch(k->line);
 }
 
@@ -182,67 +260,154 @@ static inline bool same_key(const struct short_slot *s, const struct look *k) {
 }
 
 /* Merges a piece that is not in its line, and puts it there. */
-static int miss(struct encoder *e, const struct look *k, struct u32s *out, struct err *err) {
+static int miss(struct encoder *e, bool parts, const struct look *k, struct u32s *out,
+                struct err *err) {
+    struct short_cache *c = parts ? &e->part : &e->whole;
     size_t first = out->n;
-    int rc = piece_long(e, k->p, k->n, out, err);
+    int rc = (parts ? part_new : piece_new)(e, k->p, k->n, out, err);
     size_t n_ids = out->n - first;
-    if (rc < 0 || n_ids > SHORT_IDS) return rc;
-    struct short_slot s = {.low = k->low, .high = k->high | (uint64_t)n_ids << 60};
-    memcpy(s.id, out->v + first, n_ids * sizeof *out->v);
-    k->line->way[1] = k->line->way[0];
-    k->line->way[0] = s;
+    c->misses++;
+    bool wide = n_ids > NARROW_IDS;
+    /* The top byte of a wide line's last ids is a length of the second place: it has to be 0. */
+    if (rc < 0 || n_ids > WIDE_IDS || (wide && e->t->n >> 24)) return rc;
+    struct short_line *line = k->line;
+    line->way[1] =
+        wide || line->way[0].high >> 60 > NARROW_IDS ? (struct short_slot){0} : line->way[0];
+    line->way[0] = (struct short_slot){.low = k->low, .high = k->high | (uint64_t)n_ids << 60};
+    memcpy((char *)line + offsetof(struct short_slot, id), out->v + first, n_ids * sizeof *out->v);
     return 0;
 }
 
-/* Appends the ids of one piece. */
-static inline int piece(struct encoder *e, const struct look *k, struct u32s *out,
+/* Appends the ids of one short piece. `out` has room for WIDE_IDS; all are copied, so that there is
+ * no branch on their number. */
+static inline int piece(struct encoder *e, bool parts, const struct look *k, struct u32s *out,
                         struct err *err) {
-    if (k->n > SHORT_BYTES) return piece_long(e, k->p, k->n, out, err);
-    const struct short_slot *hit = same_key(&k->line->way[0], k)   ? &k->line->way[0]
-                                   : same_key(&k->line->way[1], k) ? &k->line->way[1]
-                                                                   : NULL;
-    if (!hit) return miss(e, k, out, err);
-    if (out->cap - out->n < SHORT_IDS) {
-        int rc = u32s_reserve(out, SHORT_IDS, err);
-        if (rc < 0) return rc;
+    const struct short_slot *s = &k->line->way[0];
+    uint32_t *to = out->v + out->n;
+    if (same_key(s, k)) {
+        memcpy(to, s->id, sizeof s->id);
+        if (s->high >> 60 > NARROW_IDS)
+            memcpy(to + NARROW_IDS, s + 1, (WIDE_IDS - NARROW_IDS) * sizeof *to);
+        out->n += s->high >> 60;
+        return 0;
     }
-    memcpy(out->v + out->n, hit->id, sizeof hit->id); /* all four: no branch on their number */
-    out->n += hit->high >> 60;
+    s = &k->line->way[1];
+    if (!same_key(s, k)) return miss(e, parts, k, out, err);
+    memcpy(to, s->id, sizeof s->id);
+    out->n += s->high >> 60;
     return 0;
+}
+
+/* ------------------------------------------------------------------ batches */
+
+struct batch {
+    struct look v[BATCH];
+    size_t n;
+};
+
+static inline void batch_add(const struct short_cache *c, struct batch *b, const uint8_t *p,
+                             size_t n, const uint8_t *end) {
+    struct look *k = &b->v[b->n++];
+    k->p = p;
+    k->n = n;
+    if (n <= SHORT_BYTES) look_up(c, k, p, n, (size_t)(end - p));
+}
+
+static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                      struct err *err);
+
+/* Appends the ids of all in the batch and empties it. */
+static inline int batch_take(struct encoder *e, bool parts, struct batch *b, struct u32s *out,
+                             struct err *err) {
+    enum { ROOM = BATCH * (WIDE_IDS + 4) };
+    struct short_cache *c = parts ? &e->part : &e->whole;
+    int rc = u32s_reserve(out, ROOM, err);
+    for (size_t j = 0; j < b->n && rc >= 0; j++) {
+        const struct look *k = &b->v[j];
+        if (k->n <= SHORT_BYTES) {
+            rc = piece(e, parts, k, out, err);
+            continue;
+        }
+        rc = (parts ? part_new : piece_long)(e, k->p, k->n, out, err);
+        if (rc >= 0) rc = u32s_reserve(out, ROOM, err);
+    }
+    b->n = 0;
+    if (rc >= 0 && c->misses >> c->bits && c->bits < LINE_BITS_MAX) rc = cache_grow(c, err);
+    return rc;
+}
+
+/* A piece of its own kind: part by part, if it has seams. */
+static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                       struct err *err) {
+    const struct seams *s = &e->t->seams;
+    struct batch b = {.n = 0};
+    size_t from = 0;
+    int rc = e->part.line ? 0 : cache_grow(&e->part, err);
+    for (size_t at = 1; at < n && rc >= 0; at++) {
+        if ((p[at] & 0xc0) == 0x80) continue; /* parts of characters would be many and short */
+        bool joined = seams_joined(s, p[at - 1], p[at]);
+        if (joined && (p[at] < 0xc0 || !remembered_seam(e, p, n, at))) continue;
+        batch_add(&e->part, &b, p + from, at - from, p + n);
+        from = at;
+        if (b.n == BATCH) rc = batch_take(e, true, &b, out, err);
+    }
+    if (rc < 0) return rc;
+    if (!from) return piece_new(e, p, n, out, err); /* a token has no seams */
+    batch_add(&e->part, &b, p + from, n - from, p + n);
+    return batch_take(e, true, &b, out, err);
+}
+
+/* Sentences of scripts that have no blanks between words seldom come twice. */
+static bool seldom_again(const uint8_t *p, size_t n) {
+    return n > LONG_BYTES || p[*p == ' '] >= 0xe3;
+}
+
+static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                      struct err *err) {
+    if (seldom_again(p, n)) return piece_apart(e, p, n, out, err);
+    uint64_t hash = vocab_hash(p, n);
+    struct long_slot *s = &e->slots[hash & (LONG_SLOTS - 1)];
+    if (s->hash == hash && s->len == n && memcmp(e->text.v + s->at, p, n) == 0)
+        return u32s_append(out, e->ids.v + s->ids, s->n_ids, err);
+    size_t first = out->n;
+    int rc = piece_apart(e, p, n, out, err);
+    return rc < 0 ? rc : long_store(e, s, hash, p, n, out->v + first, out->n - first, err);
 }
 
 int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, struct err *err) {
-    struct look k = {.p = (const uint8_t *)p, .n = n};
+    const uint8_t *q = (const uint8_t *)p;
+    struct batch b = {.n = 0};
     if (n == 0) return 0;
-    if (n <= SHORT_BYTES) look_up(e, &k, k.p, n, n);
-    return piece(e, &k, out, err);
+    batch_add(&e->whole, &b, q, n, q + n);
+    return batch_take(e, false, &b, out, err);
+}
+
+/* Pieces of text[0..n) that end at e->ends. */
+static int pieces(struct encoder *e, const uint8_t *text, size_t n, struct u32s *out,
+                  struct err *err) {
+    struct batch b = {.n = 0};
+    const uint32_t *end = e->ends.v;
+    int rc = 0;
+    for (size_t i = 0, from = 0; i < e->ends.n && rc >= 0;) {
+        for (size_t to = i + BATCH < e->ends.n ? i + BATCH : e->ends.n; i < to; from = end[i++])
+            if (end[i] > from) batch_add(&e->whole, &b, text + from, end[i] - from, text + n);
+        rc = batch_take(e, false, &b, out, err);
+    }
+    return rc;
 }
 
 /* ------------------------------------------------------------------ text */
 
-/* Pieces of text[0..n) that end at e->ends, a few at a time: all their lines are asked for
- * before the first is looked at, so that memory answers them together. */
-static int pieces(struct encoder *e, const uint8_t *text, size_t n, struct u32s *out,
-                  struct err *err) {
-    enum { AT_ONCE = 16 };
-    struct look k[AT_ONCE];
-    size_t from = 0, i = 0;
-    while (i < e->ends.n) {
-        size_t many = 0;
-        for (; many < AT_ONCE && i < e->ends.n; i++) {
-            size_t len = e->ends.v[i] - from;
-            k[many].p = text + from;
-            k[many].n = len;
-            if (len <= SHORT_BYTES) look_up(e, &k[many], text + from, len, n - from);
-            from = e->ends.v[i];
-            many += len > 0;
+/* Where the window that begins at `from` ends: behind a letter, before a blank. There every named
+ * pattern cuts, whatever stands around. A user's expression may look anywhere: it gets all. */
+static size_t window_end(const struct encoder *e, const char *text, size_t from, size_t n) {
+    if (!pattern_known(e->t->pattern)) return n;
+    for (size_t to = from + WINDOW; to < n; to += WINDOW)
+        for (size_t at = to; at > to - WINDOW / 2; at--) {
+            unsigned char before = (unsigned char)text[at - 1] | 0x20;
+            if (text[at] == ' ' && before >= 'a' && before <= 'z') return at;
         }
-        for (size_t j = 0; j < many; j++) {
-            int rc = piece(e, &k[j], out, err);
-            if (rc < 0) return rc;
-        }
-    }
-    return 0;
+    return n;
 }
 
 /* Text without specials. */
@@ -260,8 +425,11 @@ static int span(struct encoder *e, const struct stretch *s, struct u32s *out, st
         text = e->prefixed.v;
         n++;
     }
-    rc = scanner_cut(e->scanner, text, n, &e->ends, err);
-    if (rc >= 0) rc = pieces(e, (const uint8_t *)text, n, out, err);
+    for (size_t from = 0, to; from < n && rc >= 0; from = to) {
+        to = window_end(e, text, from, n);
+        rc = scanner_cut(e->scanner, text + from, to - from, &e->ends, err);
+        if (rc >= 0) rc = pieces(e, (const uint8_t *)text + from, to - from, out, err);
+    }
     if (rc < 0 || !places) return rc;
     return places_of_ids(e->t, s, prefixed, out->v + first, out->n - first, places, err);
 }

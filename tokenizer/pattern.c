@@ -102,6 +102,10 @@ const char *pattern_regex(const struct pattern *p) {
     return p->form.kind == SCAN_GPT2 ? NULL : p->regex;
 }
 
+bool pattern_known(const struct pattern *p) {
+    return p->form.kind != SCAN_REGEX;
+}
+
 int scanner_new(struct scanner **ret, const struct pattern *p, struct err *err) {
     *ret = NULL;
     struct scanner *s = calloc(1, sizeof *s);

@@ -9,6 +9,7 @@
 #ifndef LORY_TOKENIZER_PATTERN_H
 #define LORY_TOKENIZER_PATTERN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
@@ -28,6 +29,9 @@ const char *pattern_name(const struct pattern *p);
 /* The expression as HF's tokenizer.json spells it; NULL for "gpt2", which HF calls
  * ByteLevel(use_regex). */
 const char *pattern_regex(const struct pattern *p);
+
+/* False for a user's expression, which may look anywhere in the text. */
+bool pattern_known(const struct pattern *p);
 
 int scanner_new(struct scanner **ret, const struct pattern *p, struct err *err);
 void scanner_free(struct scanner *s);

@@ -35,6 +35,12 @@ int scan_o200k(const struct scan_form *f, const uint8_t *text, size_t n, struct 
 int scan_plain(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
                struct err *err); /* any kind but SCAN_REGEX */
 
+/* cl100k's and o200k's kinds by runs, any bytes: appends the ends of pieces from text[*at] on,
+ * where one begins, until one ends at or behind `to`; *at is then that end (scan_runs.c). What
+ * scan_bits.c falls back on. */
+int scan_runs(const struct scan_form *f, const uint8_t *text, size_t n, size_t *at, size_t to,
+              struct u32s *out, struct err *err);
+
 /* Any other expression, compiled by PCRE2 after its classes were written out (scan_pcre.c). */
 struct scan_pcre;    /* the compiled expression; shared */
 struct scan_matcher; /* one per thread */

@@ -37,26 +37,44 @@ static size_t window_end(const uint8_t *text, size_t from, size_t n) {
     return to;
 }
 
+static void set_bits(uint64_t *v, size_t from, size_t to) {
+    for (size_t w = from >> 6; w <= (to - 1) >> 6; w++) {
+        uint64_t bits = ~0ull;
+        if (w == from >> 6) bits &= ~0ull << (from & 63);
+        if (w == (to - 1) >> 6) bits &= ~0ull >> (63 - ((to - 1) & 63));
+        v[w] |= bits;
+    }
+}
+
+/* Puts text[at …) into the masks, as long as it goes on outside ASCII and in one class; returns
+ * where that ends. Sentences of Chinese are one call. */
+static size_t mark_run(struct scan_masks *m, const uint8_t *text, size_t from, size_t at, size_t to,
+                       size_t n) {
+    size_t len, end = at;
+    unsigned cls = scan_class(text + at, text + n, &len);
+    do end += len;
+    while (end < to && text[end] >= 0x80 && !(cls & SCAN_S) &&
+           scan_class(text + end, text + n, &len) == cls);
+    if (cls & SCAN_L) set_bits(m->letter, at - from, end - from);
+    if (cls & SCAN_N) set_bits(m->number, at - from, end - from);
+    if (cls & SCAN_S) {
+        set_bits(m->space, at - from, end - from);
+        if (end > at + 1) set_bits(m->tail, at + 1 - from, end - from);
+        m->wide_space = true;
+    }
+    return end;
+}
+
 /* Puts the classes of the characters outside ASCII into the masks. */
 static void mark_wide(struct scan_masks *m, const uint8_t *text, size_t from, size_t to, size_t n) {
-    size_t words = (to - from + 63) / 64, next = from;
-    for (size_t w = 0; w < words; w++) {
-        for (uint64_t x = m->wide[w]; x; x &= x - 1) {
-            size_t at = from + 64 * w + (size_t)__builtin_ctzll(x), len;
-            if (at < next) continue;
-            if (at >= to) return;
-            unsigned cls = scan_class(text + at, text + n, &len);
-            next = at + len;
-            for (size_t b = at - from; cls && b < next - from; b++) {
-                uint64_t bit = 1ull << (b & 63);
-                if (cls & SCAN_L) m->letter[b >> 6] |= bit;
-                if (cls & SCAN_N) m->number[b >> 6] |= bit;
-                if (cls & SCAN_S) m->space[b >> 6] |= bit;
-                if (cls & SCAN_S && b > at - from) m->tail[b >> 6] |= bit;
-            }
-            m->wide_space |= (cls & SCAN_S) != 0;
+    size_t words = (to - from + 63) / 64, next = 0; /* next: a place in the window */
+    for (size_t w = 0; w < words; w++)
+        while (next < 64 * w + 64) {
+            uint64_t x = m->wide[w] & (next > 64 * w ? ~0ull << (next & 63) : ~0ull);
+            if (!x) break;
+            size_t at = from + 64 * w + (size_t)__builtin_ctzll(x);
+            next = mark_run(m, text, from, at, to, n) - from;
         }
-    }
 }
 
 /* A start on the last byte of a space of several bytes belongs on its first. */
@@ -116,20 +134,6 @@ static void move_contractions(const struct scan_masks *m, struct carry *c, uint6
     }
 }
 
-static uint32_t *write_starts(const uint64_t *start, size_t words, uint32_t from, uint32_t *o) {
-    for (size_t w = 0; w < words; w++, from += 64) {
-        uint64_t x = start[w];
-        uint32_t *next = o + __builtin_popcountll(x);
-        while (x) { /* eight at a time: the count is not predictable, the groups mostly are */
-            for (int i = 0; i < 8; i++, x &= x - 1)
-                o[i] = from + (uint32_t)__builtin_ctzll(x | 1ull << 63);
-            o += 8;
-        }
-        o = next;
-    }
-    return o;
-}
-
 int scan_gpt2(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
               struct err *err) {
     (void)f;
@@ -140,7 +144,7 @@ int scan_gpt2(const struct scan_form *f, const uint8_t *text, size_t n, struct u
     for (size_t from = 0, to; from < n; from = to) {
         to = window_end(text, from, n);
         size_t bytes = to - from, words = (bytes + 63) / 64, len;
-        int rc = u32s_reserve(out, bytes + 9, err); /* 8: write_starts() writes in groups */
+        int rc = u32s_reserve(out, bytes + 9, err); /* 8: scan_write_starts() writes in groups */
         if (rc < 0) return rc;
         bool wide = masks(&m, text + from, bytes);
         m.wide_space = false;
@@ -156,7 +160,8 @@ int scan_gpt2(const struct scan_form *f, const uint8_t *text, size_t n, struct u
         if (m.wide_space) move_to_lead(&m, start, words);
         move_contractions(&m, &c, start, words, bytes, text + from, text + n);
         if (from == 0) start[0] &= ~1ull; /* the start of the text ends no piece */
-        out->n = (size_t)(write_starts(start, words, (uint32_t)from, out->v + out->n) - out->v);
+        out->n =
+            (size_t)(scan_write_starts(start, words, (uint32_t)from, out->v + out->n) - out->v);
     }
     return n ? u32s_push(out, (uint32_t)n, err) : 0;
 }

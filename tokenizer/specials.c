@@ -46,7 +46,9 @@ int special_tree_add(struct special_tree *tree, const char *text, uint32_t speci
         at = c;
     }
     if (rc < 0) return rc;
-    tree->first[(uint8_t)text[0]] = true;
+    uint8_t begin = (uint8_t)text[0];
+    if (!tree->first[begin]) tree->n_first++, tree->last_first = begin;
+    tree->first[begin] = true;
     if (tree->node[at].special == TOKENIZER_NO_ID) tree->node[at].special = special;
     return 0;
 }
@@ -153,6 +155,16 @@ static int push(struct segments *out, size_t start, size_t end, uint32_t id, str
     return 0;
 }
 
+/* The next place from `at` on where a special can begin, or `n`. */
+static size_t next_place(const struct special_tree *tree, const char *text, size_t at, size_t n) {
+    if (tree->n_first == 1) { /* nearly always, and that is '<' */
+        const char *p = memchr(text + at, tree->last_first, n - at);
+        return p ? (size_t)(p - text) : n;
+    }
+    while (at < n && !tree->first[(uint8_t)text[at]]) at++;
+    return at;
+}
+
 int specials_cut(const struct tokenizer *t, const struct special_tree *tree, const char *text,
                  size_t n, struct segments *out, struct err *err) {
     size_t done = 0, at = 0;
@@ -160,9 +172,8 @@ int specials_cut(const struct tokenizer *t, const struct special_tree *tree, con
     out->n = 0;
     while (tree->n && at < n && rc >= 0) {
         size_t len;
-        uint32_t found = tree->first[(uint8_t)text[at]]
-                             ? special_tree_match(tree, text, at, n, &len)
-                             : TOKENIZER_NO_ID;
+        at = next_place(tree, text, at, n);
+        uint32_t found = at < n ? special_tree_match(tree, text, at, n, &len) : TOKENIZER_NO_ID;
         if (found == TOKENIZER_NO_ID) {
             at++;
             continue;

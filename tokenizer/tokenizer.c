@@ -23,6 +23,8 @@ void tokenizer_free(struct tokenizer *t) {
     finder_release(&t->finder);
     free(t->merges);
     free(t->pairs.slot);
+    free(t->byte_pairs);
+    seams_release(&t->seams);
     for (uint32_t i = 0; i < t->n_specials; i++) free((char *)t->specials[i].text);
     free(t->specials);
     for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
@@ -202,6 +204,31 @@ static int merge_check(const struct tokenizer *t, const struct merge *m, uint64_
     return 0;
 }
 
+/* What follows from the tokens and pairs and makes merging fast. */
+static int derive(struct tokenizer *t, struct err *err) {
+    free(t->byte_pairs);
+    seams_release(&t->seams);
+    t->byte_pairs = mem_array(1 << 16, sizeof *t->byte_pairs);
+    if (!t->byte_pairs) return err_nomem(err, (1 << 16) * sizeof *t->byte_pairs);
+    memset(t->byte_pairs, 0xFF, (1 << 16) * sizeof *t->byte_pairs);
+    for (uint64_t i = 0; i < t->n_merges; i++) { /* as in the table: the last of equals counts */
+        const struct merge *m = &t->merges[i];
+        size_t a, b;
+        const uint8_t *left = vocab_token(t, m->left, &a), *right = vocab_token(t, m->right, &b);
+        if (a != 1 || b != 1 || t->byte_id[*left] != m->left || t->byte_id[*right] != m->right)
+            continue;
+        t->byte_pairs[*left << 8 | *right] =
+            (struct byte_pair){t->by_rank ? m->result : (uint32_t)i, m->result};
+    }
+    int rc = 0;
+    for (uint32_t id = 0; id < t->n && rc == 0; id++) {
+        size_t len;
+        const uint8_t *p = vocab_token(t, id, &len);
+        rc = seams_add(&t->seams, p, len, err);
+    }
+    return rc;
+}
+
 int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, struct err *err) {
     t->merges = merges;
     t->n_merges = n;
@@ -224,7 +251,7 @@ int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, stru
         t->pairs.slot[at] = (struct pair_slot){
             .key = key, .rank = t->by_rank ? m->result : (uint32_t)i, .result = m->result};
     }
-    return 0;
+    return derive(t, err);
 }
 
 /* The splits of token `id` into two tokens, sorted by (left, right), to v; returns how many. The

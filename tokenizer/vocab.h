@@ -21,6 +21,7 @@
 #include <string.h>
 #include "tokenizer/nfc.h"
 #include "tokenizer/pattern.h"
+#include "tokenizer/seams.h"
 #include "tokenizer/tokenizer.h"
 
 enum {
@@ -59,6 +60,8 @@ struct special_tree {
     } * node;
     uint32_t n, cap;
     bool first[256]; /* bytes that begin a special */
+    int n_first;     /* how many there are         */
+    uint8_t last_first;
 };
 
 struct tokenizer {
@@ -72,6 +75,11 @@ struct tokenizer {
     struct merge *merges;
     uint64_t n_merges;
     struct pairs pairs;
+    /* (256 x 256) what two bytes merge to; rank TOKENIZER_NO_ID: nothing */
+    struct byte_pair {
+        uint32_t rank, result;
+    } * byte_pairs;
+    struct seams seams;
 
     struct special *specials; /* by rising id */
     uint32_t n_specials;

@@ -1,4 +1,5 @@
 /* tokenize encode: text into ids, token strings, and where they stand. */
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
@@ -45,11 +46,21 @@ static int put_numbers(struct buf *out, const struct u32s *v, bool json, struct 
     return rc >= 0 && json ? buf_char(out, ']', err) : rc;
 }
 
+/* Little-endian whatever the machine; the compiler makes vectors of the loops. */
 static int put_raw(struct buf *out, const struct u32s *ids, size_t bytes, struct err *err) {
     int rc = buf_reserve(out, ids->n * bytes, err);
-    for (size_t i = 0; i < ids->n && rc >= 0; i++)
-        for (size_t b = 0; b < bytes; b++) out->v[out->n++] = (char)(ids->v[i] >> 8 * b);
-    return rc;
+    char *to = out->v + out->n;
+    if (rc < 0) return rc;
+    for (size_t i = 0; bytes == 2 && i < ids->n; i++) {
+        uint16_t x = htole16((uint16_t)ids->v[i]);
+        memcpy(to + 2 * i, &x, sizeof x);
+    }
+    for (size_t i = 0; bytes == 4 && i < ids->n; i++) {
+        uint32_t x = htole32(ids->v[i]);
+        memcpy(to + 4 * i, &x, sizeof x);
+    }
+    out->n += ids->n * bytes;
+    return 0;
 }
 
 /* HF's token strings: as vocab.json spells them; a special as the text it was found as, with the

@@ -130,6 +130,36 @@ static void plain_equals_pcre(void **state) {
     u32s_release(&b);
 }
 
+/* ASCII only, so that scan_bits.c need not give up; in half of the texts few kinds of bits, so that
+ * long runs of white space, symbols and numbers meet the borders of words and windows. */
+static void fast_equals_plain_in_ascii(void **state) {
+    (void)state;
+    static const char *const ascii[] = {"\n",  " ",   "  ",    "(",  "'",  "a",  "B",
+                                        "1",   "/",   "\r",    "\t", "'s", "'T", "'ll",
+                                        "foo", "Bar", "don't", " x", "12", ")\n"};
+    struct rng r = {.key = 4};
+    struct buf t = {0};
+    struct u32s a = {0}, b = {0};
+    for (int round = 0; round < 6000; round++) {
+        size_t from = round % 2 ? rng_below(&r, 8) : 0;
+        size_t kinds = round % 2 ? 2 + rng_below(&r, 10) : sizeof ascii / sizeof *ascii;
+        size_t want = rng_below(&r, round % 25 == 0 ? 12000 : 300);
+        for (t.n = 0; t.n < want;) {
+            const char *bit = ascii[from + rng_below(&r, kinds)];
+            for (uint64_t k = rng_below(&r, 9) == 0 ? 1 + rng_below(&r, 80) : 1; k-- > 0;)
+                buf_str(&t, bit, NULL);
+        }
+        for (size_t i = 0; i < PUBLISHED; i++) {
+            cut(scan_plain, &published[i].form, &t, &a);
+            cut(published[i].fast, &published[i].form, &t, &b);
+            same_ends(published[i].regex, &t, &a, &b);
+        }
+    }
+    buf_release(&t);
+    u32s_release(&a);
+    u32s_release(&b);
+}
+
 /* Long enough for several windows of scan_gpt2, at every alignment of their borders. */
 static void fast_equals_plain(void **state) {
     (void)state;
@@ -189,6 +219,8 @@ static void masks_agree(void **state) {
             assert_memory_equal(a.space, b.space, words);
             assert_memory_equal(a.blank, b.blank, words);
             assert_memory_equal(a.quote, b.quote, words);
+            assert_memory_equal(a.newline, b.newline, words);
+            assert_memory_equal(a.upper, b.upper, words);
             assert_memory_equal(a.wide, b.wide, words);
         }
 }
@@ -301,6 +333,7 @@ int main(void) {
         cmocka_unit_test(plain_equals_pcre),
         cmocka_unit_test(borders_of_windows),
         cmocka_unit_test(fast_equals_plain),
+        cmocka_unit_test(fast_equals_plain_in_ascii),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -172,23 +172,16 @@ static inline const uint8_t *piece(const struct cursor *c, const uint8_t *p, boo
     return space(c, p);
 }
 
-static inline int scan(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
-                       bool o200k, struct err *err) {
+int scan_runs(const struct scan_form *f, const uint8_t *text, size_t n, size_t *at, size_t to,
+              struct u32s *out, struct err *err) {
     struct cursor c = {text, text + n, f};
-    for (const uint8_t *p = text; p < c.end;) {
-        p = piece(&c, p, o200k);
-        int rc = u32s_push(out, (uint32_t)(p - text), err);
-        if (rc < 0) return rc;
+    const uint8_t *p = text + *at;
+    bool o200k = f->kind == SCAN_O200K;
+    int rc = 0;
+    while (p < text + to && rc == 0) {
+        p = o200k ? piece(&c, p, true) : piece(&c, p, false);
+        rc = u32s_push(out, (uint32_t)(p - text), err);
     }
-    return 0;
-}
-
-int scan_cl100k(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
-                struct err *err) {
-    return scan(f, text, n, out, false, err);
-}
-
-int scan_o200k(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
-               struct err *err) {
-    return scan(f, text, n, out, true, err);
+    *at = (size_t)(p - text);
+    return rc;
 }
