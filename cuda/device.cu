@@ -7,6 +7,14 @@
 #include "cuda/kernel.cuh"
 #include "cuda/table.h"
 
+enum { SLOTS = 4 };
+constexpr size_t SLOT_BYTES = 4 << 20;
+
+struct slot {
+    void *pinned;
+    cudaEvent_t done; /* the last copy out of it */
+};
+
 struct device {
     struct err first; /* the first failure; code 0 if none */
     bool bf16;
@@ -16,6 +24,8 @@ struct device {
     struct gemm_plans *gemms;
     void *work; /* of the running operation */
     size_t work_bytes;
+    struct slot slots[SLOTS]; /* what uploads go through */
+    int next_slot;
     void *kept, *kept_host; /* what cuda_keep() has sent */
     size_t kept_bytes;
     char text[384];
@@ -76,6 +86,10 @@ int cuda_compute_capability(const struct device *d) {
     return d->prop.major * 10 + d->prop.minor;
 }
 
+const char *cuda_name(const struct device *d) {
+    return d->prop.name;
+}
+
 size_t cuda_total_memory(const struct device *d) {
     return d->prop.totalGlobalMem;
 }
@@ -109,6 +123,16 @@ int cuda_alloc(struct device *d, void **ret, size_t bytes, struct err *err) {
         return fail(err, ERR_NOMEM, "out of GPU memory: %zu MiB wanted, %zu of %zu MiB are free",
                     bytes >> 20, free_now >> 20, total >> 20);
     return fail(err, ERR_OTHER, "cuda: allocation: %s", cudaGetErrorString(e));
+}
+
+int cuda_memory(int ordinal, uint64_t *ret_free, struct err *err) {
+    size_t free_now = 0, total = 0;
+    int rc = lory_cuda_ready(ordinal, err);
+    if (rc < 0) return rc;
+    cudaError_t e = cudaMemGetInfo(&free_now, &total);
+    if (e != cudaSuccess) return fail(err, ERR_OTHER, "cuda: %s", cudaGetErrorString(e));
+    *ret_free = free_now;
+    return 0;
 }
 
 void cuda_free(struct device *d, void *p) {
@@ -159,8 +183,27 @@ static void transfer(struct device *d, void *to, const void *from, size_t bytes,
     if (bytes && !d->first.code) check(d, cudaMemcpyAsync(to, from, bytes, kind, d->stream), what);
 }
 
+/* A piece through pinned memory, so that the copy runs while the caller goes on; a slot is used
+ * again when its last copy is done. */
+static void upload_piece(struct device *d, void *to, const void *from_host, size_t bytes) {
+    struct slot *s = &d->slots[d->next_slot];
+    d->next_slot = (d->next_slot + 1) % SLOTS;
+    if (!s->pinned) {
+        check(d, cudaHostAlloc(&s->pinned, SLOT_BYTES, cudaHostAllocDefault), "pinned memory");
+        check(d, cudaEventCreateWithFlags(&s->done, cudaEventDisableTiming), "pinned memory");
+    } else {
+        check(d, cudaEventSynchronize(s->done), "upload");
+    }
+    if (d->first.code) return;
+    memcpy(s->pinned, from_host, bytes);
+    transfer(d, to, s->pinned, bytes, cudaMemcpyHostToDevice, "upload");
+    check(d, cudaEventRecord(s->done, d->stream), "upload");
+}
+
 void cuda_upload(struct device *d, void *to, const void *from_host, size_t bytes) {
-    transfer(d, to, from_host, bytes, cudaMemcpyHostToDevice, "upload");
+    for (size_t at = 0; at < bytes && !d->first.code; at += SLOT_BYTES)
+        upload_piece(d, (char *)to + at, (const char *)from_host + at,
+                     bytes - at < SLOT_BYTES ? bytes - at : SLOT_BYTES);
 }
 
 void cuda_download(struct device *d, void *to_host, const void *from, size_t bytes) {
@@ -227,7 +270,7 @@ int lory_cuda_ready(int ordinal, struct err *err) {
     return 0;
 }
 
-static int start(struct device *d, int ordinal, struct err *err) {
+static int start(struct device *d, int ordinal, const char *plan_file, struct err *err) {
     int rc = lory_cuda_ready(ordinal, err);
     if (rc < 0) return rc;
     cudaError_t e = cudaSetDevice(ordinal);
@@ -237,7 +280,7 @@ static int start(struct device *d, int ordinal, struct err *err) {
         return fail(err, ERR_USAGE, "cuda: device %d: %s", ordinal, cudaGetErrorString(e));
     snprintf(d->text, sizeof d->text, "cuda: %s, %zu MiB, sm_%d%d, %s", d->prop.name,
              d->prop.totalGlobalMem >> 20, d->prop.major, d->prop.minor, d->bf16 ? "bf16" : "fp32");
-    d->gemms = gemm_open(d);
+    d->gemms = gemm_open(d, plan_file);
     if (d->first.code && err) *err = d->first;
     return d->first.code;
 }
@@ -246,7 +289,7 @@ int cuda_open(struct device **ret, const struct device_opts *opts, struct err *e
     struct device *d = (struct device *)calloc(1, sizeof *d);
     if (!d) return fail(err, ERR_NOMEM, "out of memory");
     d->bf16 = opts->dtype == DTYPE_BF16;
-    int rc = start(d, opts->ordinal, err);
+    int rc = start(d, opts->ordinal, opts->plan_file, err);
     if (rc == 0 && d->bf16 && d->prop.major == 9) d->wgmma = attention_sm90_agrees(d);
     if (rc == 0) rc = cuda_sync(d, err);
     if (rc < 0)
@@ -261,6 +304,10 @@ void cuda_close(struct device *d) {
     if (d->stream) cudaStreamSynchronize(d->stream);
     gemm_close(d->gemms);
     forget_kept(d);
+    for (struct slot &s : d->slots) {
+        if (s.done) cudaEventDestroy(s.done);
+        cudaFreeHost(s.pinned);
+    }
     cudaFree(d->work);
     if (d->stream) cudaStreamDestroy(d->stream);
     free(d);

@@ -14,6 +14,7 @@ extern "C" {
 bool cuda_is_bf16(const struct device *d);
 int cuda_multiprocessors(const struct device *d);
 int cuda_compute_capability(const struct device *d); /* 90: Hopper */
+const char *cuda_name(const struct device *d);
 size_t cuda_total_memory(const struct device *d);
 size_t cuda_shared_limit(const struct device *d); /* of a block */
 struct gemm_plans *cuda_gemms(struct device *d);

@@ -33,8 +33,9 @@ struct gemm {
 bool gemm_can(struct device *d, const struct gemm *g);
 void gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b);
 
-/* What a device keeps for products. NULL after noting the failure. */
-struct gemm_plans *gemm_open(struct device *d);
+/* What a device keeps for products; plan_file as in struct device_opts. NULL after noting the
+ * failure. */
+struct gemm_plans *gemm_open(struct device *d, const char *plan_file);
 void gemm_close(struct gemm_plans *p); /* NULL is fine */
 
 #endif

@@ -9,20 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cuda/gemm.h"
+#include "cuda/gemm_file.h"
 #include "cuda/kernel.cuh"
 
 namespace {
 
 enum { WORKSPACE = 32 << 20, PROPOSED = 8, TIMED = 5 };
 
-/* What makes two products the same plan. */
-struct key {
-    int m, n, k, lda, ldb, ldc;
-    int ta, tb, out_f32, add, extra, align;
-};
-
 struct plan {
-    struct key key;
+    struct gemm_key key;
     bool possible;
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, c;
@@ -36,7 +31,12 @@ struct gemm_plans {
     void *workspace;
     struct plan *plan;
     int n, room;
+    char *path; /* of the file of choices, or NULL           */
+    char who[320];
+    struct gemm_choice *choice; /* of the file, and those made since */
+    size_t n_choices;
 };
+static_assert(sizeof(cublasLtMatmulAlgo_t) == GEMM_ALGORITHM_BYTES, "an algorithm's bytes");
 
 static bool ok(struct device *d, cublasStatus_t s, const char *what) {
     if (s == CUBLAS_STATUS_SUCCESS) return true;
@@ -52,7 +52,20 @@ static void plan_free(struct plan *p) {
     if (p->c) cublasLtMatrixLayoutDestroy(p->c);
 }
 
-struct gemm_plans *gemm_open(struct device *d) {
+/* The choices of an earlier process on this kind of GPU. */
+static bool load_choices(struct device *d, struct gemm_plans *p, const char *path) {
+    struct err err = {};
+    snprintf(p->who, sizeof p->who, "%s | cublasLt %zu", cuda_name(d), cublasLtGetVersion());
+    if (!path) return true;
+    p->path = strdup(path);
+    if (!p->path || gemm_file_read(path, p->who, &p->choice, &p->n_choices, &err) < 0) {
+        cuda_fail(d, p->path ? err.code : ERR_NOMEM, "%s", p->path ? err.msg : "out of memory");
+        return false;
+    }
+    return true;
+}
+
+struct gemm_plans *gemm_open(struct device *d, const char *plan_file) {
     struct gemm_plans *p = (struct gemm_plans *)calloc(1, sizeof *p);
     if (!p) {
         cuda_fail(d, ERR_NOMEM, "out of memory");
@@ -69,6 +82,10 @@ struct gemm_plans *gemm_open(struct device *d) {
         gemm_close(p);
         return NULL;
     }
+    if (!load_choices(d, p, plan_file)) {
+        gemm_close(p);
+        return NULL;
+    }
     return p;
 }
 
@@ -76,6 +93,8 @@ void gemm_close(struct gemm_plans *p) {
     if (!p) return;
     for (int i = 0; i < p->n; i++) plan_free(&p->plan[i]);
     free(p->plan);
+    free(p->choice);
+    free(p->path);
     cudaFree(p->workspace);
     cublasLtDestroy(p->lt);
     free(p);
@@ -222,9 +241,9 @@ static int align_of(const void *p) {
     return n;
 }
 
-static struct key key_of(const struct gemm *g, int align) {
-    struct key k = {g->m,  g->n,  g->k,       g->lda, g->ldb,   g->ldc,
-                    g->ta, g->tb, g->out_f32, g->add, g->extra, align};
+static struct gemm_key key_of(const struct gemm *g, int align) {
+    struct gemm_key k = {g->m,  g->n,  g->k,       g->lda, g->ldb,   g->ldc,
+                         g->ta, g->tb, g->out_f32, g->add, g->extra, align};
     return k;
 }
 
@@ -232,7 +251,7 @@ static struct key key_of(const struct gemm *g, int align) {
  * when it is first used. NULL after noting the failure. */
 static struct plan *plan_of(struct device *d, const struct gemm *g, int align) {
     struct gemm_plans *all = cuda_gemms(d);
-    struct key key = key_of(g, align);
+    struct gemm_key key = key_of(g, align);
     for (int i = 0; i < all->n; i++)
         if (memcmp(&all->plan[i].key, &key, sizeof key) == 0) return &all->plan[i];
     if (all->n == all->room) {
@@ -256,15 +275,50 @@ static struct plan *plan_of(struct device *d, const struct gemm *g, int align) {
     return p;
 }
 
-/* Measures a plan that has not been used. False: cuBLASLt cannot do it. */
+/* The algorithm an earlier process took for this plan, if the library still takes it. */
+static bool remember(struct gemm_plans *all, struct plan *p) {
+    cublasLtMatmulHeuristicResult_t result;
+    for (size_t i = 0; i < all->n_choices; i++) {
+        if (memcmp(&all->choice[i].key, &p->key, sizeof p->key) != 0) continue;
+        memcpy(&p->algo, all->choice[i].algorithm, sizeof p->algo);
+        return cublasLtMatmulAlgoCheck(all->lt, p->desc, p->b, p->a, p->c, p->c, &p->algo,
+                                       &result) == CUBLAS_STATUS_SUCCESS &&
+               result.workspaceSize <= WORKSPACE;
+    }
+    return false;
+}
+
+/* Adds a choice to the file, which is small and changes only while a run is young. */
+static void keep_choice(struct device *d, struct gemm_plans *all, const struct plan *p) {
+    struct err err = {};
+    size_t n = all->n_choices;
+    if (!all->path) return;
+    struct gemm_choice *more =
+        (struct gemm_choice *)realloc(all->choice, (n + 1) * sizeof *all->choice);
+    if (!more) {
+        cuda_fail(d, ERR_NOMEM, "out of memory");
+        return;
+    }
+    all->choice = more;
+    more[n].key = p->key;
+    memcpy(more[n].algorithm, &p->algo, sizeof p->algo);
+    all->n_choices = n + 1;
+    if (gemm_file_write(all->path, all->who, more, n + 1, &err) < 0)
+        cuda_fail(d, err.code, "%s", err.msg);
+}
+
+/* Gives a plan that has not been used its algorithm. False: cuBLASLt cannot do it. */
 static bool make_possible(struct device *d, struct plan *p, const struct gemm *g, const void *a,
                           const void *b) {
     cublasLtMatmulHeuristicResult_t found[PROPOSED];
+    struct gemm_plans *all = cuda_gemms(d);
     if (p->possible) return true;
-    int n = propose(cuda_gemms(d), p, found);
-    if (n == 0) return false;
     if (set_pointers(p->desc, g) != CUBLAS_STATUS_SUCCESS) return false;
-    choose(d, cuda_gemms(d), p, found, n, a, b);
+    if (remember(all, p)) return p->possible = true;
+    int n = propose(all, p, found);
+    if (n == 0) return false;
+    choose(d, all, p, found, n, a, b);
+    keep_choice(d, all, p);
     return p->possible = true;
 }
 

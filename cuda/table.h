@@ -8,6 +8,7 @@ int cuda_open(struct device **ret, const struct device_opts *opts, struct err *e
 void cuda_close(struct device *d);
 const char *cuda_describe(const struct device *d);
 int cuda_alloc(struct device *d, void **ret, size_t bytes, struct err *err);
+int cuda_memory(int ordinal, uint64_t *ret_free, struct err *err);
 void cuda_free(struct device *d, void *p);
 void cuda_upload(struct device *d, void *to, const void *from_host, size_t bytes);
 void cuda_download(struct device *d, void *to_host, const void *from, size_t bytes);

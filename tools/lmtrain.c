@@ -42,13 +42,16 @@ static int train(struct plan *p, struct err *err) {
     struct buf yaml = {0};
     struct trainer_result r = {0};
     struct pusher *pusher = NULL;
+    char *products;
     const struct backend *b = p->choice.backend;
     int rc = opt_yaml(&p->tool->program, &yaml, err);
     p->t.config_yaml = rc == 0 ? buf_cstr(&yaml) : NULL;
     p->o->push.run = p->o->output;
     p->o->push.log = &p->tool->log;
     if (rc == 0 && p->o->push.target) rc = pusher_start(&pusher, &p->o->push, err);
-    if (rc == 0) rc = b->open(&device, &p->choice.opts, err);
+    p->choice.opts.plan_file = products = path_join(p->o->output, "products.txt");
+    if (rc == 0) rc = products ? b->open(&device, &p->choice.opts, err) : err_nomem(err, 1);
+    free(products);
     if (rc == 0) log_info(&p->tool->log, "%s", b->describe(device));
     if (rc == 0) rc = model_new(&model, &p->config, b, device, p->choice.opts.dtype, true, err);
     if (rc == 0)

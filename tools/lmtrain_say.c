@@ -36,7 +36,9 @@ struct memory_plan plan_memory(const struct plan *p) {
     m.copies = dtype == DTYPE_BF16 ? 2 * m.params : 0;
     m.activations = p->steps ? model_plan_bytes(&p->config, dtype, p->B, p->T, true) : 0;
     m.total = m.weights + m.gradients + m.moments + m.copies + m.activations;
-    m.available = available_memory();
+    const struct backend *b = p->choice.backend;
+    if (!b->memory || b->memory(p->choice.opts.ordinal, &m.available, NULL) < 0)
+        m.available = available_memory();
     return m;
 }
 

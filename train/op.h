@@ -37,6 +37,9 @@ struct device_opts {
     enum dtype dtype;
     int threads; /* CPU: 0 = all there are */
     int ordinal; /* GPU number             */
+    /* GPU: where the algorithms measured for its products are kept, so that a resumed run takes the
+     * same ones and gets the same bits; NULL: nowhere. Borrowed while open() runs. */
+    const char *plan_file;
 };
 
 /* Dropout without stored masks: element `e` (0 … T*C-1, or h,i,j of attention) of batch row b is
@@ -81,6 +84,9 @@ struct backend {
     void (*close)(struct device *d); /* NULL is fine */
     /* One line for people: "cpu: AMD EPYC, 2 threads, avx512, oneDNN 2.6, fp32". Borrowed. */
     const char *(*describe)(const struct device *d);
+    /* Bytes that GPU number `ordinal` has free, before anything is opened; NULL where a device's
+     * memory is the system's. */
+    int (*memory)(int ordinal, uint64_t *ret_free, struct err *err);
     /* Zeroed memory. ERR_NOMEM. */
     int (*alloc)(struct device *d, void **ret, size_t bytes, struct err *err);
     void (*free)(struct device *d, void *p);
