@@ -325,7 +325,9 @@ static bool make_possible(struct device *d, struct plan *p, const struct gemm *g
 bool gemm_can(struct device *d, const struct gemm *g) {
     cublasLtMatmulHeuristicResult_t found[PROPOSED];
     struct plan *p = cuda_may_launch(d) ? plan_of(d, g, 16) : NULL;
-    return p && (p->possible || propose(cuda_gemms(d), p, found) > 0);
+    if (!p || p->possible) return p != NULL;
+    return set_pointers(p->desc, g) == CUBLAS_STATUS_SUCCESS &&
+           propose(cuda_gemms(d), p, found) > 0;
 }
 
 void gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b) {

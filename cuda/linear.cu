@@ -125,11 +125,9 @@ static void linear_dw(struct device *d, float *dw, float *db, const void *dy, co
     g.lda = K, g.ldb = N, g.ldc = N;
     g.out_f32 = g.add = true;
     g.extra = GEMM_BIAS_GRAD;
+    if (db) g.bias_grad = (float *)cuda_work(d, (size_t)N * sizeof(float));
     bool fused = db && gemm_can(d, &g);
-    if (fused)
-        g.bias_grad = (float *)cuda_work(d, (size_t)N * sizeof(float));
-    else
-        g.extra = GEMM_PLAIN;
+    if (!fused) g.extra = GEMM_PLAIN;
     gemm_run(d, &g, dw, x, dy);
     if (fused)
         launch(d, "bias_add", bias_add_kernel, blocks_for(N, THREADS), THREADS, 0, db,

@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include "base/file.h"
 #include "base/signals.h"
 #include "tools/lmtrain_parts.h"
 
