@@ -118,7 +118,7 @@ static int next_part(struct docs *d, struct order *o, size_t lane, struct err *e
 static void trim(struct order *o, struct batch *b) {
     size_t front = o->skip < b->n ? (size_t)o->skip : b->n;
     size_t left = b->n - front, n = o->take < left ? (size_t)o->take : left;
-    memmove(b->v, b->v + front, n * sizeof *b->v);
+    if (n) memmove(b->v, b->v + front, n * sizeof *b->v);
     b->n = n;
     o->skip -= front;
     if (o->take != UINT64_MAX) o->take -= n;

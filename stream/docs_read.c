@@ -137,7 +137,7 @@ static void end_part(struct reading *r, struct part *p, uint64_t end, uint64_t l
 
 static uint64_t count_lines(const char *v, size_t n) {
     uint64_t lines = 0;
-    for (const char *end = v + n; (v = memchr(v, '\n', (size_t)(end - v))); v++) lines++;
+    for (const char *end = v + n; v < end && (v = memchr(v, '\n', (size_t)(end - v))); v++) lines++;
     return lines;
 }
 
