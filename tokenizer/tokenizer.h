@@ -66,6 +66,11 @@ void tokenizer_free(struct tokenizer *t); /* NULL is fine */
  * and tokenizer.tiktoken into `dir` (made if missing), each atomically; opens in AutoTokenizer,
  * tokenizers and tiktoken with equal ids. */
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err);
+struct tokenizer_save_opts {
+    bool strings; /* merges of tokenizer.json as "a b", which tokenizers before 0.20 read */
+};
+int tokenizer_save_as(const struct tokenizer *t, const char *dir,
+                      const struct tokenizer_save_opts *opts, struct err *err);
 /* Copies the files a checkpoint needs (as found in the folder it was opened from, or made anew). */
 int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, struct err *err);
 

@@ -186,7 +186,28 @@ static void put_post(struct out *o, const struct tokenizer *t) {
     put(o, ",\n");
 }
 
-static void put_model(struct out *o, const struct tokenizer *t) {
+static void put_merges(struct out *o, const struct tokenizer *t, bool strings) {
+    for (uint64_t i = 0; i < t->n_merges; i++) {
+        const struct merge *m = &t->merges[i];
+        if (strings) { /* "a b": one quoted text of two */
+            put(o, i ? ",\n      " : "\n      ");
+            put_token_quoted(o, t, m->left);
+            if (o->rc >= 0) o->b.v[o->b.n - 1] = ' ';
+            size_t at = o->b.n;
+            put_token_quoted(o, t, m->right);
+            if (o->rc < 0) return;
+            memmove(o->b.v + at, o->b.v + at + 1, --o->b.n - at); /* its opening quote */
+        } else {
+            put(o, i ? ",\n      [\n        " : "\n      [\n        ");
+            put_token_quoted(o, t, m->left);
+            put(o, ",\n        ");
+            put_token_quoted(o, t, m->right);
+            put(o, "\n      ]");
+        }
+    }
+}
+
+static void put_model(struct out *o, const struct tokenizer *t, bool strings) {
     bool inside = !specials_follow(t);
     put(o, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
     if (t->unk)
@@ -211,17 +232,12 @@ static void put_model(struct out *o, const struct tokenizer *t) {
         before = ",\n      ";
     }
     put(o, "\n    },\n    \"merges\": [");
-    for (uint64_t i = 0; i < t->n_merges; i++) {
-        put(o, i ? ",\n      [\n        " : "\n      [\n        ");
-        put_token_quoted(o, t, t->merges[i].left);
-        put(o, ",\n        ");
-        put_token_quoted(o, t, t->merges[i].right);
-        put(o, "\n      ]");
-    }
+    put_merges(o, t, strings);
     put(o, t->n_merges ? "\n    ]\n  }\n}" : "]\n  }\n}");
 }
 
-static int write_tokenizer_json(const struct tokenizer *t, const char *dir, struct err *err) {
+static int write_tokenizer_json(const struct tokenizer *t, const char *dir, bool strings,
+                                struct err *err) {
     struct out o = {.err = err};
     put(&o, "{\n  \"version\": \"1.0\",\n");
     put_kept(&o, "truncation", t->truncation);
@@ -233,7 +249,7 @@ static int write_tokenizer_json(const struct tokenizer *t, const char *dir, stru
     put(&o, "  \"decoder\": ");
     put_byte_level(&o, "  ", true, true, true);
     put(&o, ",\n");
-    put_model(&o, t);
+    put_model(&o, t, strings);
     return finish(&o, dir, "tokenizer.json");
 }
 
@@ -304,6 +320,11 @@ static int write_tiktoken(const struct tokenizer *t, const char *dir, struct err
 }
 
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) {
+    return tokenizer_save_as(t, dir, &(struct tokenizer_save_opts){.strings = false}, err);
+}
+
+int tokenizer_save_as(const struct tokenizer *t, const char *dir,
+                      const struct tokenizer_save_opts *opts, struct err *err) {
     int rc = file_mkdirs(dir, err);
     if (rc >= 0) rc = write_vocab_json(t, dir, err);
     if (rc >= 0) rc = write_merges_txt(t, dir, err);
@@ -315,7 +336,7 @@ int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) 
         free(stale);
     }
     if (rc >= 0) rc = config_write(t, dir, err);
-    return rc < 0 ? rc : write_tokenizer_json(t, dir, err);
+    return rc < 0 ? rc : write_tokenizer_json(t, dir, opts->strings, err);
 }
 
 int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, struct err *err) {

@@ -6,6 +6,7 @@ int main(int argc, char **argv) {
         {"encode", "turn text into ids, or into tokens with their places", encode_main},
         {"decode", "turn ids into text", decode_main},
         {"pieces", "show what a pattern cuts a text into", pieces_main},
+        {"convert", "write a vocabulary in the files of other tools", convert_main},
         {"info", "say what a vocabulary holds", info_main},
         {0}};
     static const struct family family = {"tokenize", "text into ids and back", subs, NULL};

@@ -15,6 +15,7 @@ int encode_main(int argc, char **argv);
 int decode_main(int argc, char **argv);
 int pieces_main(int argc, char **argv);
 int info_main(int argc, char **argv);
+int convert_main(int argc, char **argv);
 
 /* Appends bytes for the eye: printable characters as they are, the rest as \n, \xHH. */
 int show_bytes(const uint8_t *p, size_t n, struct buf *out, struct err *err);

@@ -200,6 +200,24 @@ class Tokenizers(unittest.TestCase):
         self.check_transformers(docs)
         self.check_tiktoken(docs)
 
+    def test_converting(self):
+        """Ids stay, in files that tokenizers and transformers open; strings are what they were before 0.20."""
+        t = trained(self.rng, byte_level())
+        t.save("tokenizer.json")
+        docs = texts(self.rng, 100, 40)
+        want = [t.encode(d, add_special_tokens=False).ids for d in docs]
+        for form in ("pairs", "strings"):
+            run("tokenize", "convert", "-t", "tokenizer.json", "-o", form, "--merges", form)
+            again = Tokenizer.from_file(f"{form}/tokenizer.json")
+            self.compare(want, [again.encode(d, add_special_tokens=False).ids for d in docs], docs)
+        with open("strings/tokenizer.json") as f:
+            self.assertTrue(all(isinstance(m, str) for m in json.load(f)["model"]["merges"]))
+        run("tokenize", "convert", "-t", "pairs/tokenizer.tiktoken", "-o", "ranks")
+        again = Tokenizer.from_file("ranks/tokenizer.json")
+        plain = [d.replace(EOT, "").replace("<pad>", "") for d in docs]
+        self.compare([again.encode(d, add_special_tokens=False).ids for d in plain],
+                     encoded("pairs/tokenizer.tiktoken", plain), plain)
+
     def test_folders_of_transformers(self):
         """What save_pretrained() writes opens with its settings; what comes out of Lory opens there."""
         try:

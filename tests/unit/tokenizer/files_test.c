@@ -147,6 +147,21 @@ static void legacy_merges_are_the_same(void **state) {
     buf_release(&lines);
 }
 
+static void strings_are_written_for_older_readers(void **state) {
+    struct tokenizer *t = opened(HF), *u;
+    struct buf text = {0};
+    struct err e = {0};
+    const struct tokenizer_save_opts strings = {.strings = true};
+    check_ok(tokenizer_save_as(t, *state, &strings, &e), &e);
+    check_ok(file_read(in(*state, "tokenizer.json"), 1 << 20, &text, &e), &e);
+    assert_non_null(strstr(buf_cstr(&text), "\"merges\": [\n      \"Ġ Ġ\",\n"));
+    u = opened(*state);
+    same_digest(t, u);
+    tokenizer_free(t);
+    tokenizer_free(u);
+    buf_release(&text);
+}
+
 /* Ranks as written for tiktoken are the ids. */
 static void the_tiktoken_file_has_the_ids(void **state) {
     struct tokenizer *t = opened(HF), *u;
@@ -324,6 +339,75 @@ static void hostile_json_is_refused(void **state) {
     }
 }
 
+/* What tokenizer files of others have been broken with, in the form that it takes here. */
+static const struct {
+    const char *attack, *json, *words;
+} attacks[] = {
+    {"llama.cpp#25969, #27226: \"-1\" taken for a token, a write before the buffer",
+     MODEL("{\"a\":-1}", "[]"), "a whole number"},
+    {"llama.cpp#14145: a vocabulary smaller than what refers to it",
+     MODEL("{\"a\":0}", "[[\"a\",\"b\"]]"), "not in the vocabulary"},
+    {"llama.cpp#14301: a count above INT32_MAX", MODEL("{\"a\":0,\"b\":2147483648}", "[]"),
+     "absurd"},
+    {"llama.cpp#20735: arrays of different lengths", MODEL("{\"a\":0}", "[[\"a\",\"a\"],[\"a\"]]"),
+     "result"},
+    {"CVE-2024-21802 and its kin: a number of the file decides what is allocated",
+     MODEL("{\"a\":0,\"b\":1073741823}", "[]"), "1073741823"},
+    {"CVE-2025-53630: sizes whose sum overflows", MODEL("{\"a\":18446744073709551615}", "[]"),
+     "absurd"},
+    {"CVE-2025-53630: a number too large for any type", MODEL("{\"a\":18446744073709551616}", "[]"),
+     "too large"},
+    {"tokenizers#2094, #2198: a merge longer than every token",
+     MODEL("{\"a\":0,\"b\":1}", "[[\"a\",\"b\"]]"), "result"},
+    {"tokenizers#2094: a merge of what is no byte", MODEL("{\"a\":0}", "[[\"\u4e2d\",\"a\"]]"),
+     "no token of bytes"},
+    {"safetensors' audit: a key that stands twice", "{\"model\":{},\"model\":{}}", "stands twice"},
+    {"safetensors' audit: something behind the end", MODEL("{\"a\":0}", "[]") "PK\3\4",
+     "text after the end"},
+    {"huggingface_hub#1429: a name that leaves its folder is only a text here",
+     PRE("{\"type\":\"../../x\"}"), "../../x"},
+};
+
+static void known_attacks_are_refused(void **state) {
+    const char *path = in(*state, "bad.json");
+    for (size_t i = 0; i < sizeof attacks / sizeof *attacks; i++) {
+        struct tokenizer *t;
+        struct err e = {0};
+        put(path, attacks[i].json);
+        int rc = tokenizer_open(&t, path, NULL, &e);
+        if (rc != ERR_CORRUPT || !strstr(e.msg, attacks[i].words))
+            fail_msg("%s: %d %s", attacks[i].attack, rc, e.msg);
+    }
+}
+
+/* outlines#2041: a token longer than somebody's buffer was lost without a word. */
+static void a_token_of_any_length_comes_back(void **state) {
+    enum { LONG = 5000 };
+    struct buf text = {0}, out = {0};
+    struct u32s ids = {0};
+    struct err e = {0};
+    struct encoder *en;
+    char longest[LONG + 1];
+    memset(longest, 'a', LONG);
+    longest[LONG] = 0;
+    buf_printf(&text, NULL,
+               "{" LEVEL ",\"model\":{\"ignore_merges\":true,\"vocab\":{\"a\":0,\"%s\":1},"
+               "\"merges\":[]}}",
+               longest);
+    put(in(*state, "long.json"), buf_cstr(&text));
+    struct tokenizer *t = opened(in(*state, "long.json"));
+    check_ok(encoder_new(&en, t, &e), &e);
+    check_ok(encode(en, longest, LONG, TOKENIZER_SPECIAL_NONE, &ids, &e), &e);
+    assert_int_equal(ids.n, 1);
+    check_ok(decode(t, ids.v, ids.n, false, &out, &e), &e);
+    assert_string_equal(buf_cstr(&out), longest);
+    encoder_free(en);
+    tokenizer_free(t);
+    u32s_release(&ids);
+    buf_release(&text);
+    buf_release(&out);
+}
+
 /* A parser that recurses on its input runs out of stack. */
 static void deep_nesting_is_refused(void **state) {
     static const char *const heads[] = {"", "{\"x\":", "{\"model\":{\"x\":", "{\"added_tokens\":"};
@@ -487,11 +571,14 @@ int main(void) {
         cmocka_unit_test(plain_files_are_the_same_tokenizer),
         FOLDER_TEST(merges_alone_have_gpt2_ids),
         FOLDER_TEST(legacy_merges_are_the_same),
+        FOLDER_TEST(strings_are_written_for_older_readers),
         FOLDER_TEST(the_tiktoken_file_has_the_ids),
         FOLDER_TEST(ranks_survive_tokenizer_json),
         FOLDER_TEST(added_tokens_stay_outside),
         FOLDER_TEST(a_checkpoint_gets_the_files_as_found),
         FOLDER_TEST(hostile_json_is_refused),
+        FOLDER_TEST(known_attacks_are_refused),
+        FOLDER_TEST(a_token_of_any_length_comes_back),
         FOLDER_TEST(deep_nesting_is_refused),
         FOLDER_TEST(truncated_files_are_refused),
         FOLDER_TEST(hostile_plain_files_are_refused),

@@ -1,0 +1,42 @@
+/* tokenize convert: the same vocabulary in the files of other tools. */
+#include <string.h>
+#include "tools/tokenize.h"
+
+int convert_main(int argc, char **argv) {
+    const char *tok = "tok", *output = NULL, *merges = "pairs", *pattern = NULL;
+    struct opt opts[] = {{"Converting", .type = OPT_GROUP},
+                         TOK_OPTION(&tok),
+                         TOOL_OUTPUT(&output, "folder to write"),
+                         {"merges", 0, OPT_CHOICE, &merges, "FORM",
+                          "of tokenizer.json: as pairs, or as strings for tokenizers before 0.20",
+                          .choices = "pairs|strings"},
+                         {"pattern", 0, OPT_STR, &pattern, "NAME|REGEX",
+                          "for files that name none (.tiktoken, merges.txt)"},
+                         {0}};
+    struct program p = {
+        .name = "tokenize convert",
+        .summary = "write a vocabulary in the files of other tools",
+        .usage = "-t TOK -o DIR",
+        .text = "Writes tokenizer.json and its configuration for tokenizers and transformers, "
+                "vocab.json and merges.txt, and, where ids rise with the merges, .tiktoken. Ids "
+                "stay as they are.",
+        .examples =
+            "tokenize convert -t cl100k_base.tiktoken -o cl100k\ta folder for AutoTokenizer",
+        .opts = opts};
+    struct tool t;
+    struct tokenizer *tokenizer = NULL;
+    int rc = tool_begin(&t, &p, argc, argv);
+    if (rc == 0 && t.operands->n)
+        rc = err_set(&t.err, ERR_USAGE, "\"%s\" is not expected; name the vocabulary with -t",
+                     t.operands->v[0]);
+    if (rc == 0 && !output) rc = err_set(&t.err, ERR_USAGE, "name the folder to write with -o");
+    if (rc == 0)
+        rc = tokenizer_open(&tokenizer, tok, &(struct tokenizer_open_opts){.pattern = pattern},
+                            &t.err);
+    if (rc == 0)
+        rc = tokenizer_save_as(tokenizer, output,
+                               &(struct tokenizer_save_opts){.strings = !strcmp(merges, "strings")},
+                               &t.err);
+    tokenizer_free(tokenizer);
+    return tool_end(&t, rc);
+}
