@@ -104,6 +104,15 @@ class Tokenize(unittest.TestCase):
         self.assertEqual(out["pieces"][-1]["end"], 9)
         self.assertIn("--pattern", run("tokenize", "pieces", "--pattern", "(", given=b"", rc=2))
 
+    def test_converting_keeps_the_vocabulary(self):
+        digests = {json.loads(run("tokenize", "info", "-t", TOK, "--json", "-n", "0"))["digest"]}
+        for form in ("pairs", "strings"):
+            run("tokenize", "convert", "-t", TOK, "-o", form, "--merges", form)
+            digests.add(json.loads(run("tokenize", "info", "-t", form, "--json"))["digest"])
+        self.assertEqual(len(digests), 1)
+        run("tokenize", "convert", "-t", TOK, rc=2)
+        run("tokenize", "convert", "-t", TOK, "-o", "x", "operand", rc=2)
+
     def test_bad_ids_are_located(self):
         for ids, line, words in (("text", "1 x", ":2: not an id"), ("text", "99999", "99999"),
                                  ("json", "1", "not a JSON array"), ("json", "[1 2]", "comma"),

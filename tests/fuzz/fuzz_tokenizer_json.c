@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     if (rc == 0) {
         same_ids(t, "I'm <|endoftext|>  x\n\n 42 é\xFF", 28);
         same_ids(t, (const char *)data, n < 300 ? n : 300);
-        saved_and_opened(t);
+        if (n % 4 == 1) saved_and_opened(t); /* writing syncs files: slow */
     }
     tokenizer_free(t);
     fuzz_unfile(&file);
