@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -192,6 +193,28 @@ class Shard(unittest.TestCase):
         self.assertEqual(megatron("m/train")[0], docs)
         run("shard", "export", "megatron", "fineweb_train_000001.bin", "-o", "m", "-q", "--eot-id", "9", "--eot", "after")
         self.assertEqual(megatron("m/train")[0], [[9], [1, 2, 9], [3, 9], [9], [4, 5, 6]])
+
+    def trained(self, *sets):
+        """Losses of three steps on these sets."""
+        vocab = json.loads(slurp("s/index.json"))["vocab"]
+        shutil.rmtree("run", ignore_errors=True)
+        run("lmtrain", "-q", *sets, "--vocab", str(vocab), "--layers", "1", "--width", "8", "--heads", "1", "--seq-len", "8",
+            "--batch", "2", "--steps", "3", "--warmup", "1", "--threads", "1", "--device", "ref", "-o", "run")
+        return [[x.get("loss"), x.get("eval_loss")] for x in map(json.loads, slurp("run/metrics.jsonl").splitlines())]
+
+    def test_training_on_the_files_of_others(self):
+        self.made("--shard-tokens", "100M")
+        run("shard", "export", "megatron", "s", "-o", "m", "-q")
+        run("shard", "export", "nanogpt", "s", "-o", "n", "-q")
+        own = self.trained("--train", "s", "--valid", "s")
+        self.assertEqual(self.trained("--train", "m/train.bin", "--valid", "m/valid.bin"), own)
+        self.assertEqual(self.trained("--train", "n", "--valid", "n"), own)
+        mixed = self.trained("--train", "n", "--train", "m/train.bin", "--train-weights", "1,3", "--valid", "n")
+        self.assertNotEqual(mixed, own)
+        with open("run/checkpoint-3/state.json", "rb") as f:
+            self.assertEqual(json.load(f)["order"]["mix"], [1 << 30, 1 << 32])
+        bad = run("lmtrain", "--train", "n", "--train-weights", "1,2", "-o", "x", rc=2)
+        self.assertIn(b"one number for each of 1", bad.stderr)
 
     def test_verify_asks_for_the_tokenizer(self):
         self.made()
