@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* ------------------------------------------------------------------ one file */
@@ -183,6 +184,7 @@ enum { IDENTITY_WHOLE = 64 << 20, IDENTITY_BLOCK = 64 << 10, IDENTITY_BLOCKS = 2
 static void content_digest(const struct shard *s, char ret[XXH128_HEX]) {
     if (s->map.bytes <= IDENTITY_WHOLE) {
         xxh128_bytes(s->map.v, s->map.bytes, ret);
+        madvise((void *)(uintptr_t)s->map.v, s->map.bytes, MADV_DONTNEED); /* shard_read() it is */
         return;
     }
     uint64_t h[IDENTITY_BLOCKS];
