@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import unicodedata
 import unittest
 
 try:
@@ -23,6 +24,11 @@ TOOLS = os.path.abspath(sys.argv.pop(1))
 EOT = "<|endoftext|>"
 CL100K = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
           r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN2 = CL100K.replace(r"\p{N}{1,3}", r"\p{N}")
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+LEAD, END = r"[^\r\n\p{L}\p{N}]?", "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+O200K = (LEAD + UPPER + "*" + LOWER + "+" + END + LEAD + UPPER + "+" + LOWER + "*" + END +
+         r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 BITS = ["def f(self):\n    return ", "    ", "\t", "\n", "\n\n", "\r\n", " ", "  ", "'s", "'LL", "don't",
         "1234567", "½Ⅻ٣", "été", "данные", "数据データ", "안녕", "e\u0301", "😀", "👩‍👩‍👧", "\u00a0", "\u3000",
         "\u2028", "\x85", "\x00", "\ufeff", "ſ", "İ", "==", "->", "-" * 70, "aaaa", "x" * 90, "_", EOT,
@@ -52,8 +58,8 @@ def byte_level(**more):
     return pre_tokenizers.ByteLevel(**{"add_prefix_space": False, **more})
 
 
-def split(behavior, invert):
-    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(CL100K), behavior, invert=invert),
+def split(behavior, invert, regex=CL100K):
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), behavior, invert=invert),
                                     byte_level(use_regex=False)])
 
 
@@ -167,6 +173,27 @@ class Tokenizers(unittest.TestCase):
         got = Tokenizer.from_file("tok/tokenizer.json")
         self.assertEqual(got.get_vocab(), t.get_vocab())
         self.assertEqual(json.loads(got.to_str())["normalizer"], {"type": "NFC"})
+
+    def test_code_points(self):
+        """Where the category of characters changes, among neighbours of all classes."""
+        chosen, last = [], ""
+        for c in range(0x110000):
+            now = unicodedata.category(chr(c))
+            if now != last and now != "Cs":
+                chosen += [chr(x) for x in (c - 1, c) if x >= 0 and not 0xD800 <= x < 0xE000]
+            last = now
+        docs = ["".join(f"a{x}b B{x}C 1{x}2 {x} ({x})\n{x}\n '{x} {x}{x}'s\t{x}x{x}\n" for x in chosen[i:i + 64])
+                for i in range(0, len(chosen), 64)]
+        pres = {"gpt2": byte_level(), "cl100k": split("isolated", False),
+                "qwen2": split("isolated", False, QWEN2), "o200k": split("isolated", False, O200K)}
+        for name, pre in pres.items():
+            with self.subTest(pattern=name):
+                trained(self.rng, pre).save("tokenizer.json")
+                t = Tokenizer.from_file("tokenizer.json")
+                self.assertEqual(json.loads(run("tokenize", "info", "--json", "-t", "tokenizer.json"))
+                                 ["pattern"], name)
+                want = [t.encode(d, add_special_tokens=False).ids for d in docs]
+                self.compare(want, encoded("tokenizer.json", docs), docs)
 
     def test_decoding(self):
         t = trained(self.rng, byte_level())
