@@ -187,7 +187,7 @@ static int merge_long(const struct tokenizer *t, struct bpe_scratch *s, const ui
         struct bpe_node *v = &s->node[at];
         if (v->rank != top >> 32) continue; /* that pair is gone */
         struct bpe_node *right = &s->node[v->next];
-        v->sym = pairs_get(&t->pairs, v->sym, right->sym)->result;
+        v->sym = t->by_rank ? v->rank : t->merges[v->rank].result; /* see vocab.h */
         v->next = right->next;
         right->rank = NONE;
         if (v->next != NONE) s->node[v->next].prev = at;

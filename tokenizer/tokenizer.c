@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include "tokenizer/bytemap.h"
+#include "tokenizer/pages.h"
 #include "tokenizer/vocab.h"
 
 enum { AHEAD = 12 }; /* how far ahead a slot is asked for */
@@ -78,7 +79,7 @@ static size_t table_size(uint64_t n) {
 
 int finder_new(struct finder *f, size_t n, struct err *err) {
     size_t size = table_size(n);
-    f->slot = mem_array(size, sizeof *f->slot);
+    f->slot = pages_array(size, sizeof *f->slot);
     if (!f->slot) return err_nomem(err, (uint64_t)size * sizeof *f->slot);
     memset(f->slot, 0xFF, size * sizeof *f->slot);
     f->mask = size - 1;
@@ -234,7 +235,7 @@ int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, stru
     t->n_merges = n;
     if (n >= UINT32_MAX) return err_set(err, ERR_CORRUPT, "more than 2^32 merges");
     size_t size = table_size(n);
-    t->pairs.slot = mem_array(size, sizeof *t->pairs.slot);
+    t->pairs.slot = pages_array(size, sizeof *t->pairs.slot);
     if (!t->pairs.slot) return err_nomem(err, (uint64_t)size * sizeof *t->pairs.slot);
     memset(t->pairs.slot, 0xFF, size * sizeof *t->pairs.slot);
     t->pairs.mask = size - 1;
