@@ -56,6 +56,7 @@ static int train(struct plan *p, struct err *err) {
     free(products);
     if (rc == 0) log_info(&p->tool->log, "%s", b->describe(device));
     if (rc == 0) rc = model_new(&model, &p->config, b, device, p->choice.opts.dtype, true, err);
+    if (rc == 0) model_set_recompute(model, recompute_level(p));
     if (rc == 0)
         rc = trainer_run(model, b, device, &p->train, p->has_valid ? &p->valid : NULL, &p->t, &r,
                          &p->tool->log, err);
@@ -130,6 +131,7 @@ int main(int argc, char **argv) {
                         .keep = 3,
                         .eval_tokens = 1000000,
                         .dtype = "auto",
+                        .recompute = "none",
                         .device = "auto",
                         .push_wait = 600,
                         .layers = 12,
@@ -256,6 +258,9 @@ int main(int argc, char **argv) {
         {"device", 0, OPT_CHOICE, &o.device, "NAME", "where to compute", "auto|cpu|cuda|ref"},
         {"dtype", 0, OPT_STR, &o.dtype, "auto|fp32|bf16",
          "type of the products; auto: the checkpoint's, where the processor multiplies it"},
+        {"recompute", 0, OPT_CHOICE, &o.recompute, "WHAT",
+         "save memory by computing again on the way back: the GELU, or all of a block",
+         "none|gelu|block"},
         {0}};
     struct program p = {.name = "lmtrain",
                         .summary = "trains a GPT-2 on token shards",

@@ -29,7 +29,7 @@ struct options {
     uint64_t skips, patience;
     struct opt_steps eval_every, save_every;
     uint64_t keep, eval_tokens, eval_steps;
-    const char *dtype, *device;
+    const char *dtype, *device, *recompute;
     struct pusher_opts push; /* --push-to and what belongs to it; no target: nothing is pushed */
     double push_wait;        /* seconds */
 };
@@ -55,6 +55,9 @@ struct plan {
 /* The row of an option; whether a file or the command line set it. */
 struct opt *plan_option(const struct plan *p, const char *name);
 bool given(const struct plan *p, const char *name);
+
+/* What --recompute says. */
+enum recompute recompute_level(const struct plan *p);
 
 /* Sets what --recipe stands for, where nothing else was given. */
 int apply_recipe(struct plan *p, struct err *err);

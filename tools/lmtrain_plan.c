@@ -221,6 +221,12 @@ static int run_dtype(const char *dir, bool *ret_found, enum dtype *ret, struct e
     return rc;
 }
 
+enum recompute recompute_level(const struct plan *p) {
+    return !strcmp(p->o->recompute, "block")  ? RECOMPUTE_BLOCK
+           : !strcmp(p->o->recompute, "gelu") ? RECOMPUTE_GELU
+                                              : RECOMPUTE_NONE;
+}
+
 /* --dtype auto: that of the run being continued, else of the weights given; a new model's is what
  * the processor multiplies. */
 static int choose_dtype(struct plan *p, struct err *err) {

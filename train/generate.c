@@ -143,11 +143,9 @@ static int prefill(struct generator *g, int b, const uint32_t *ids, int T, struc
     }
     if (rc == 0) rc = model_embed(m, &g->read, &batch, err);
     for (int l = 0; rc == 0 && l < c->L; l++) {
-        const struct layer_acts *x = &g->read.layer[l];
-        model_layer_in(m, &g->read, &batch, l);
-        m->ops->attention_forward(m->device, x->att, x->lse, x->qkv, NULL, 1, T, c->C, c->NH,
-                                  model_attention_scale(m, l), (struct dropout){0});
-        store(g, l, b, x->qkv, T);
+        model_layer_in(m, &g->read, &batch, l, false);
+        model_layer_attention(m, &g->read, &batch, l);
+        store(g, l, b, g->read.layer[l].qkv, T);
         model_layer_out(m, &g->read, &batch, l);
     }
     free(tokens);
@@ -247,7 +245,7 @@ static int step(struct generator *g, int n, struct err *err) {
     m->ops->upload(m->device, g->n_past_device, g->pos, (size_t)n * sizeof *g->pos);
     for (int l = 0; l < c->L; l++) {
         const struct layer_acts *x = &g->step.layer[l];
-        model_layer_in(m, &g->step, &batch, l);
+        model_layer_in(m, &g->step, &batch, l, false);
         m->ops->attention_decode(m->device, x->att, g->k[l], g->v[l], x->qkv, g->n_past_device,
                                  NULL, n, g->P, c->C, c->NH, model_attention_scale(m, l));
         model_layer_out(m, &g->step, &batch, l);

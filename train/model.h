@@ -60,12 +60,20 @@ int model_save(struct model *m, const char *dir, enum dtype stored, struct err *
 void model_cast(struct model *m);
 void model_zero_grads(struct model *m);
 
+/* What a layer keeps for the way back, and what it computes again there, to the same bits:
+ * everything is kept; or the GELU's output is computed again (a quarter less memory); or only the
+ * residual stream is kept and the layer goes forward a second time (an eighth of the memory for a
+ * third more work). Counts from the next model_plan() on. */
+enum recompute { RECOMPUTE_NONE, RECOMPUTE_GELU, RECOMPUTE_BLOCK };
+void model_set_recompute(struct model *m, enum recompute level);
+
 /* Plans and allocates activations for B rows of T tokens; again for other sizes. *ret_bytes may be
  * NULL. */
 int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, struct err *err);
 
 /* The bytes that model_plan() would allocate, without allocating. */
-uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T, bool train);
+uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T, bool train,
+                          enum recompute level);
 
 /* A micro-batch, host memory. */
 struct model_batch {

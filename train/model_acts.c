@@ -28,6 +28,9 @@ static void *place(struct layout *o, uint64_t elements, size_t bytes_each) {
 #define BYTES_float   sizeof(float)
 #define BYTES_int32_t sizeof(int32_t)
 
+/* The recompute level from which on layers share an activation. */
+enum { FROM_GELU = RECOMPUTE_GELU, FROM_BLOCK = RECOMPUTE_BLOCK, FROM_NEVER };
+
 static void lay_out(struct acts *a, const struct model *m, struct layout *o) {
     const uint64_t rows = a->rows, C = (uint64_t)m->config.C, NH = (uint64_t)m->config.NH,
                    inner = (uint64_t)m->config.inner;
@@ -36,7 +39,10 @@ static void lay_out(struct acts *a, const struct model *m, struct layout *o) {
             a->layer[l] = a->layer[0];
             continue;
         }
-#define ACT_LAYER(field, type, elements) a->layer[l].field = place(o, elements, BYTES_##type);
+#define ACT_LAYER(field, type, elements, level)                                                    \
+    a->layer[l].field = l > 0 && (int)a->again >= (int)FROM_##level                                \
+                            ? a->layer[0].field                                                    \
+                            : place(o, elements, BYTES_##type);
 #include "train/acts.def"
     }
 #define ACT_ONCE(field, type, elements) a->field = place(o, elements, BYTES_##type);
@@ -47,7 +53,7 @@ static void lay_out(struct acts *a, const struct model *m, struct layout *o) {
 }
 
 int acts_plan(struct acts *ret, const struct model *m, size_t rows, bool train, struct err *err) {
-    struct acts a = {.rows = rows, .train = train};
+    struct acts a = {.rows = rows, .train = train, .again = train ? m->recompute : RECOMPUTE_NONE};
     struct layout size = {0}, real = {0};
     int rc;
     a.layer = mem_array((size_t)m->config.L, sizeof *a.layer);
@@ -73,6 +79,10 @@ void acts_release(struct acts *a, const struct model *m) {
     *a = (struct acts){0};
 }
 
+void model_set_recompute(struct model *m, enum recompute level) {
+    m->recompute = level;
+}
+
 int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, struct err *err) {
     size_t rows;
     int rc = 0;
@@ -81,7 +91,8 @@ int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, s
                        m->config.P);
     rows = (size_t)B * (size_t)T;
     if (rows > INT32_MAX / 4) return err_set(err, ERR_USAGE, "%d rows of %d tokens", B, T);
-    if (!m->acts.memory || m->acts.rows != rows || m->acts.train != train) {
+    if (!m->acts.memory || m->acts.rows != rows || m->acts.train != train ||
+        (train && m->acts.again != m->recompute)) {
         acts_release(&m->acts, m);
         rc = acts_plan(&m->acts, m, rows, train, err);
     }
@@ -89,10 +100,10 @@ int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, s
     return rc;
 }
 
-uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T,
-                          bool train) {
+uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T, bool train,
+                          enum recompute level) {
     struct model m = {.config = *c, .dtype = dtype};
-    struct acts a = {.rows = (size_t)B * (size_t)T, .train = train};
+    struct acts a = {.rows = (size_t)B * (size_t)T, .train = train, .again = level};
     struct layout size = {0};
     a.layer = mem_array((size_t)c->L, sizeof *a.layer);
     if (a.layer) lay_out(&a, &m, &size);

@@ -47,6 +47,22 @@ static void linear_back(const struct model *m, int rows, void *dx, const void *d
                             rows, (int)w->dims[0], (int)w->dims[1]);
 }
 
+/* What layer l needs on its way back and did not keep, from what it did. The layer's own output
+ * is not needed. */
+static void layer_again(const struct model *m, const struct model_batch *b, int l) {
+    const struct model_config *c = &m->config;
+    const struct layer_acts *x = &m->acts.layer[l];
+    size_t n = (size_t)b->B * (size_t)b->T * (size_t)c->inner;
+    if (l == c->L - 1 || m->acts.again == RECOMPUTE_NONE) return; /* the last one is still there */
+    if (m->acts.again == RECOMPUTE_GELU) {
+        m->ops->act_forward(m->device, x->gelu, x->fc, n, c->act);
+        return;
+    }
+    model_layer_in(m, &m->acts, b, l, true);
+    model_layer_attention(m, &m->acts, b, l);
+    model_layer_mid(m, &m->acts, b, l);
+}
+
 /* `branch`: the gradient of what the layer's MLP added. Returns that of the layer before. */
 static void *layer_back(const struct model *m, const struct model_batch *b, int l, void *branch) {
     const struct model_config *c = &m->config;
@@ -76,7 +92,10 @@ static void backward(const struct model *m, const struct model_batch *b) {
     m->ops->zero(m->device, a->d_res, rows * (size_t)c->C * dtype_bytes(m->dtype));
     branch = norm_back(m, b, a->resf, a->lnf_mean, a->lnf_rstd, m->top.lnf_g, m->top.lnf_b,
                        model_dropout(m, b, c->L - 1, SITE_MLP_OUT));
-    for (int l = c->L - 1; l >= 0; l--) branch = layer_back(m, b, l, branch);
+    for (int l = c->L - 1; l >= 0; l--) {
+        layer_again(m, b, l);
+        branch = layer_back(m, b, l, branch);
+    }
     m->ops->embed_backward(m->device, m->top.wte->grad, m->top.wpe->grad, a->d_res, a->tokens,
                            b->pos ? a->pos : NULL, b->B, b->T, c->C, c->V,
                            model_dropout(m, b, 0, SITE_EMBED));

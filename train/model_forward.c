@@ -27,12 +27,12 @@ float model_attention_scale(const struct model *m, int layer) {
     return (float)(c->scale_by_layer ? scale / (layer + 1) : scale);
 }
 
-void model_layer_in(const struct model *m, const struct acts *a, const struct model_batch *b,
-                    int l) {
+void model_layer_in(const struct model *m, const struct acts *a, const struct model_batch *b, int l,
+                    bool again) {
     const struct layer_params *p = &m->layer[l];
     const struct layer_acts *x = &a->layer[l];
     int C = m->config.C, rows = b->B * b->T;
-    if (l == 0) /* the embedding wrote res itself */
+    if (l == 0 || again) /* the embedding wrote res itself, or it is there from the first time */
         m->ops->norm_forward(m->device, x->ln1, NULL, x->ln1_mean, x->ln1_rstd, x->res, NULL,
                              p->ln1_g->act, p->ln1_b->act, b->B, b->T, C, m->config.eps,
                              (struct dropout){0});
@@ -44,20 +44,34 @@ void model_layer_in(const struct model *m, const struct acts *a, const struct mo
                            3 * C, ACT_NONE);
 }
 
-void model_layer_out(const struct model *m, const struct acts *a, const struct model_batch *b,
+void model_layer_attention(const struct model *m, const struct acts *a, const struct model_batch *b,
+                           int l) {
+    const struct layer_acts *x = &a->layer[l];
+    m->ops->attention_forward(m->device, x->att, x->lse, x->qkv, b->start ? a->start : NULL, b->B,
+                              b->T, m->config.C, m->config.NH, model_attention_scale(m, l),
+                              model_dropout(m, b, l, SITE_ATTENTION));
+}
+
+void model_layer_mid(const struct model *m, const struct acts *a, const struct model_batch *b,
                      int l) {
     const struct layer_params *p = &m->layer[l];
     const struct layer_acts *x = &a->layer[l];
-    int C = m->config.C, inner = m->config.inner, rows = b->B * b->T;
+    int C = m->config.C, rows = b->B * b->T;
     m->ops->linear_forward(m->device, a->branch, NULL, x->att, p->attn_w->act, p->attn_b->act, rows,
                            C, C, ACT_NONE);
     m->ops->norm_forward(m->device, x->ln2, x->mid, x->ln2_mean, x->ln2_rstd, x->res, a->branch,
                          p->ln2_g->act, p->ln2_b->act, b->B, b->T, C, m->config.eps,
                          model_dropout(m, b, l, SITE_ATTENTION_OUT));
     m->ops->linear_forward(m->device, x->gelu, x->fc, x->ln2, p->fc_w->act, p->fc_b->act, rows, C,
-                           inner, m->config.act);
-    m->ops->linear_forward(m->device, a->branch, NULL, x->gelu, p->mlp_w->act, p->mlp_b->act, rows,
-                           inner, C, ACT_NONE);
+                           m->config.inner, m->config.act);
+}
+
+void model_layer_out(const struct model *m, const struct acts *a, const struct model_batch *b,
+                     int l) {
+    const struct layer_params *p = &m->layer[l];
+    model_layer_mid(m, a, b, l);
+    m->ops->linear_forward(m->device, a->branch, NULL, a->layer[l].gelu, p->mlp_w->act,
+                           p->mlp_b->act, b->B * b->T, m->config.inner, m->config.C, ACT_NONE);
 }
 
 void model_final_norm(const struct model *m, const struct acts *a, const struct model_batch *b) {
@@ -116,11 +130,8 @@ int model_forward(const struct model *m, const struct acts *a, const struct mode
     int rc = model_embed(m, a, b, err);
     if (rc < 0) return rc;
     for (int l = 0; l < c->L; l++) {
-        const struct layer_acts *x = &a->layer[l];
-        model_layer_in(m, a, b, l);
-        m->ops->attention_forward(m->device, x->att, x->lse, x->qkv, b->start ? a->start : NULL,
-                                  b->B, b->T, c->C, c->NH, model_attention_scale(m, l),
-                                  model_dropout(m, b, l, SITE_ATTENTION));
+        model_layer_in(m, a, b, l, false);
+        model_layer_attention(m, a, b, l);
         model_layer_out(m, a, b, l);
     }
     model_final_norm(m, a, b);

@@ -21,15 +21,16 @@ struct top_params {
 /* ------------------------------------------------------------------ activations (acts.def) */
 
 struct layer_acts {
-#define ACT                              void
-#define ACT_LAYER(field, type, elements) type *field;
+#define ACT                                     void
+#define ACT_LAYER(field, type, elements, again) type *field;
 #include "train/acts.def"
 #undef ACT
 };
 
 struct acts {
-    size_t rows; /* planned: B * T                                           */
-    bool train;  /* layers keep theirs, gradients are there                  */
+    size_t rows;          /* planned: B * T                                           */
+    bool train;           /* layers keep theirs, gradients are there                  */
+    enum recompute again; /* … but for those that are computed again                 */
     uint64_t bytes;
     void *memory;             /* the one block they all lie in                            */
     struct layer_acts *layer; /* (L); all the same unless `train`                         */
@@ -52,6 +53,7 @@ struct model {
     struct device *device;
     enum dtype dtype;
     bool train;
+    enum recompute recompute;
     struct param *params; /* (n_params) in the order of params.def                       */
     size_t n_params;
     struct top_params top;
@@ -81,9 +83,14 @@ static inline struct param *model_head(const struct model *m) {
 int model_embed(const struct model *m, const struct acts *a, const struct model_batch *b,
                 struct err *err);
 /* The parts of a layer around its attention, shared by training and generation: from what the layer
- * before left (its residual stream and branch) to qkv; and from the heads' output to the MLP's. */
-void model_layer_in(const struct model *m, const struct acts *a, const struct model_batch *b,
-                    int l);
+ * before left (its residual stream and branch) to qkv, or `again` from the layer's own residual
+ * stream; from the heads' output to the GELU's; and on to the MLP's. */
+void model_layer_in(const struct model *m, const struct acts *a, const struct model_batch *b, int l,
+                    bool again);
+void model_layer_attention(const struct model *m, const struct acts *a, const struct model_batch *b,
+                           int l);
+void model_layer_mid(const struct model *m, const struct acts *a, const struct model_batch *b,
+                     int l);
 void model_layer_out(const struct model *m, const struct acts *a, const struct model_batch *b,
                      int l);
 /* The last LayerNorm, into a->lnf. */

@@ -2,12 +2,15 @@
  *
  *     bench_model [fp32|bf16 [THREADS [B T L C NH V [DROPOUT]]]]
  *
- * prints tokens/s by wall time, and by processor time as if the threads had never waited. */
+ * prints tokens/s by wall time, and by processor time as if the threads had never waited; that also
+ * as a part of the multiply-add peak, measured before and after each step, at 6N + 6LCT FLOP per
+ * token. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "harness.h"
+#include "peak.h"
 #include "train/model.h"
 
 static double seconds(clockid_t clock) {
@@ -79,7 +82,11 @@ int main(int argc, char **argv) {
     struct step_scalars s = {
         .lr = 1e-3f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .clip = 1, .grad_scale = 1};
     printf("%s; %.1f MB of activations\n", v.be->describe(v.d), (double)bytes * 1e-6);
-    double best = 1e9, best_cpu = 1e9;
+    double best = 1e9, best_cpu = 1e9, best_part = 0, N = 0;
+    for (size_t i = 0; i < n; i++) N += (double)p[i].n;
+    double flops = 6 * N + 6.0 * c.L * c.C * T;
+    bool pairs = bf16 && peak_flops(1, true, 1e-4) > 0;
+    double peak = peak_flops(threads, pairs, 0.02);
     for (int i = 0; i < 8; i++) {
         double t = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
         model_zero_grads(m);
@@ -92,11 +99,16 @@ int main(int argc, char **argv) {
         t = seconds(CLOCK_MONOTONIC) - t;
         if (t < best) best = t;
         if (cpu < best_cpu) best_cpu = cpu;
-        printf("step %d: loss %.4f, %.0f tokens/s, by processor time %.0f\n", i + 1,
-               sum / (double)targets, B * T / t, B * T / cpu);
+        double after = peak_flops(threads, pairs, 0.02);
+        double part = after > 0 ? B * T * flops / (cpu * threads) / ((peak + after) / 2) : 0;
+        if (part > best_part) best_part = part;
+        peak = after;
+        printf("step %d: loss %.4f, %.0f tokens/s, by processor time %.0f, %.1f %% of peak\n",
+               i + 1, sum / (double)targets, B * T / t, B * T / cpu, 100 * part);
         fflush(stdout);
     }
-    printf("best: %.0f tokens/s, by processor time %.0f\n", B * T / best, B * T / best_cpu);
+    printf("best: %.0f tokens/s, by processor time %.0f, %.1f %% of peak\n", B * T / best,
+           B * T / best_cpu, 100 * best_part);
     free(tokens);
     free(p);
     model_free(m);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 #include "base/rng.h"
+#include "peak.h"
 #ifndef OP_DEVICE
 #include "train/cpu/cpu.h"
 #endif
@@ -158,7 +159,7 @@ static void out_free(struct out *o) {
 static void dev_open(struct dev *v, const struct backend *be, enum dtype dtype, int threads) {
     struct device_opts opts = {.dtype = dtype, .threads = threads};
     struct err err = {0};
-    *v = (struct dev){.be = be, .dtype = dtype};
+    *v = (struct dev){.be = be, .dtype = dtype, .threads = threads};
     if (be->open(&v->d, &opts, &err) == 0) return;
     fprintf(stderr, "open: %s\n", err.msg);
     exit(1);
@@ -318,12 +319,22 @@ static double seconds(clockid_t clock) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Wall time, and processor time, which other programs on the machine disturb less. */
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Wall time; and processor time against that of multiply-adds right before and after, which says
+ * the same on a busy machine. */
 void op_bench(struct dev *v, const char *what, void (*fn)(struct dev *v, void *ctx), void *ctx,
               double flops, double bytes) {
-    double best = 1e9, best_cpu = 1e9, total = 0;
+    enum { MOST = 60 };
+    double best = 1e9, best_cpu = 1e9, total = 0, parts[MOST];
+    bool pairs = v->dtype == DTYPE_BF16 && peak_flops(1, true, 1e-4) > 0;
+    int n = 0;
     fn(v, ctx);
-    for (int i = 0; i < 100 && (total < 0.7 || i < 5); i++) {
+    double peak = peak_flops(v->threads, pairs, 2e-3);
+    for (; n < MOST && (total < 0.7 || n < 5); n++) {
         double t = seconds(CLOCK_MONOTONIC), c = seconds(CLOCK_PROCESS_CPUTIME_ID);
         fn(v, ctx);
         c = seconds(CLOCK_PROCESS_CPUTIME_ID) - c;
@@ -331,12 +342,16 @@ void op_bench(struct dev *v, const char *what, void (*fn)(struct dev *v, void *c
         total += t;
         if (t < best) best = t;
         if (c < best_cpu) best_cpu = c;
+        double after = peak_flops(v->threads, pairs, 2e-3);
+        parts[n] = after > 0 ? flops / c / ((peak + after) / 2) : 0;
+        peak = after;
     }
+    qsort(parts, (size_t)n, sizeof *parts, ascending);
     printf("%-8s %-42s %9.3f ms", v->name, what, best * 1e3);
     if (flops > 0) printf(" %7.1f GFLOP/s", flops * 1e-9 / best);
     if (bytes > 0) printf(" %6.1f GB/s", bytes * 1e-9 / best);
     printf("   cpu %8.3f ms", best_cpu * 1e3);
-    if (flops > 0) printf(" %6.1f GFLOP/s a core", flops * 1e-9 / best_cpu);
+    if (flops > 0) printf(" %5.1f %% of peak", 100 * parts[n / 2]);
     putchar('\n');
     fflush(stdout);
     dev_forget(v);

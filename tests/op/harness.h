@@ -24,6 +24,7 @@ struct dev {
     const struct backend *be;
     struct device *d;
     enum dtype dtype;
+    int threads;
     bool round; /* inputs are rounded to bf16 */
     char name[64];
     void *held[64]; /* device memory, given back when the case ends */
@@ -83,7 +84,8 @@ double op_slope(double (*f)(void *ctx), void *ctx, float *x);
 /* Sum of w[i] * y[i]. */
 double weighted(const float *y, const float *w, size_t n);
 
-/* Times fn(v, ctx) on the best table: best of several. `flops` and `bytes` 0: unknown. */
+/* Times fn(v, ctx) on the best table: best of several, and the median part of the multiply-add
+ * peak. `flops` and `bytes` 0: unknown. */
 void op_bench(struct dev *v, const char *what, void (*fn)(struct dev *v, void *ctx), void *ctx,
               double flops, double bytes);
 /* The best table, for --bench; `threads` 0: all. */

@@ -36,6 +36,7 @@
 #define cpu_norm_forward       ISA_FN(cpu_norm_forward)
 #define cpu_norm_backward      ISA_FN(cpu_norm_backward)
 #define cpu_linear_forward     ISA_FN(cpu_linear_forward)
+#define cpu_act_forward        ISA_FN(cpu_act_forward)
 #define cpu_linear_backward    ISA_FN(cpu_linear_backward)
 #define cpu_attention_forward  ISA_FN(cpu_attention_forward)
 #define cpu_attention_backward ISA_FN(cpu_attention_backward)

@@ -28,7 +28,10 @@ INLINE void forward_rows(const struct forward *f, const float *tile, size_t ld_t
             int w = lanes(j, n);
             vf v = ld(tile, i * ld_tile + j, w, false);
             if (f->b) v += ld(f->b, n0 + j, w, bf16);
-            if (f->pre) st(f->pre, row + n0 + j, w, bf16, v);
+            if (f->pre) {
+                st(f->pre, row + n0 + j, w, bf16, v);
+                if (bf16) v = vf_widen(vf_narrow(v)); /* as act_forward() will find it */
+            }
             st(f->y, row + n0 + j, w, bf16, act == ACT_NONE ? v : vf_act(v, act));
         }
     }
@@ -98,6 +101,25 @@ void cpu_linear_forward(struct device *d, void *y, void *pre, const void *x, con
                   right = {w, (size_t)N, false, d->bf16, false};
     gemm_run(d, (size_t)rows, (size_t)N, (size_t)K, &left, &right, WORK_PACK, false, forward_out,
              &f);
+}
+
+INLINE void act_chunk(void *y, const void *pre, size_t from, size_t to, enum act act, bool bf16) {
+    for (size_t i = from; i < to; i += VL) {
+        int w = lanes(i, to);
+        st(y, i, w, bf16, vf_act(ld(pre, i, w, bf16), act));
+    }
+}
+
+void cpu_act_forward(struct device *d, void *y, const void *pre, size_t n, enum act act) {
+    enum { CHUNK = 1 << 14 };
+    if (d->first.code) return;
+#pragma omp parallel for num_threads(d->threads) schedule(static)
+    for (size_t i = 0; i < n; i += CHUNK) {
+        size_t to = n - i < CHUNK ? n : i + CHUNK;
+#define CALL(ACT, BF16) act_chunk(y, pre, i, to, ACT, BF16)
+        PER_ACT_AND_TYPE(CALL, act, d->bf16);
+#undef CALL
+    }
 }
 
 struct backward {

@@ -23,6 +23,7 @@ const struct backend ISA_FN(cpu_table) = {
     .norm_forward = cpu_norm_forward,
     .norm_backward = cpu_norm_backward,
     .linear_forward = cpu_linear_forward,
+    .act_forward = cpu_act_forward,
     .linear_backward = cpu_linear_backward,
     .attention_forward = cpu_attention_forward,
     .attention_backward = cpu_attention_backward,

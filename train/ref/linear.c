@@ -17,11 +17,19 @@ void ref_linear_forward(struct device *d, void *y_, void *pre_, const void *x_, 
         for (size_t k = 0; k < (size_t)K; k++)
             for (int n = 0; n < N; n++) sum[n] += (double)x[r * K + k] * w[k * N + n];
         for (int n = 0; n < N; n++) {
-            if (pre) pre[r * N + n] = (float)sum[n];
-            y[r * N + n] = (float)ref_act(sum[n], act);
+            float sum32 = (float)sum[n];
+            if (pre) pre[r * N + n] = sum32;
+            y[r * N + n] = (float)ref_act(sum32, act);
         }
     }
     free(sum);
+}
+
+void ref_act_forward(struct device *d, void *y_, const void *pre_, size_t n, enum act act) {
+    float *y = y_;
+    const float *pre = pre_;
+    if (d->first.code) return;
+    for (size_t i = 0; i < n; i++) y[i] = (float)ref_act(pre[i], act);
 }
 
 static void linear_dw(struct device *d, float *dw, const float *dy, const float *x, int rows, int K,

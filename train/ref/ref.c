@@ -76,6 +76,7 @@ const struct backend *backend_ref(void) {
         .norm_forward = ref_norm_forward,
         .norm_backward = ref_norm_backward,
         .linear_forward = ref_linear_forward,
+        .act_forward = ref_act_forward,
         .linear_backward = ref_linear_backward,
         .attention_forward = ref_attention_forward,
         .attention_backward = ref_attention_backward,

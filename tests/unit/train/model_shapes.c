@@ -252,6 +252,44 @@ static void bf16_is_near_fp32(void **state) {
     close_fixture(&g);
 }
 
+/* Computing again gives the gradients of keeping, to the bit, in less memory: on either backend,
+ * with dropout, packed, also where bf16 rounds what is stored. */
+static void recomputing_changes_no_bit(void **state) {
+    const struct backend *backends[] = {backend_ref(), backend_cpu(), backend_cpu()};
+    (void)state;
+    for (int which = 0; which < 3; which++) {
+        struct model_config c = small();
+        struct fixture f[3];
+        struct param *p[3];
+        double sum[3];
+        uint64_t targets, bytes[3];
+        size_t n = 0;
+        c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = 0.2f;
+        for (int level = 0; level < 3; level++) {
+            struct err err = {0};
+            open_fixture(&f[level], &c, backends[which], which == 2 ? DTYPE_BF16 : DTYPE_F32, true);
+            model_set_recompute(f[level].model, (enum recompute)level);
+            assert_ok(model_plan(f[level].model, B, T, true, &bytes[level], &err), err);
+            assert_int_equal(bytes[level], model_plan_bytes(&c, which == 2 ? DTYPE_BF16 : DTYPE_F32,
+                                                            B, T, true, (enum recompute)level));
+            for (int i = 0; i < 2; i++) /* twice: nothing stale from the first */
+                assert_ok(model_forward_backward(f[level].model, &f[level].batch, 0.5f, &sum[level],
+                                                 &targets, &err),
+                          err);
+            n = model_params(f[level].model, &p[level]);
+        }
+        assert_true(bytes[RECOMPUTE_BLOCK] < bytes[RECOMPUTE_GELU]);
+        assert_true(bytes[RECOMPUTE_GELU] < bytes[RECOMPUTE_NONE]);
+        for (int level = 1; level < 3; level++) {
+            assert_true(sum[level] == sum[0]);
+            for (size_t i = 0; i < n; i++)
+                if (memcmp(p[level][i].grad, p[0][i].grad, p[0][i].n * sizeof(float)) != 0)
+                    fail_msg("level %d, backend %d: %s differs", level, which, p[0][i].name);
+        }
+        for (int level = 0; level < 3; level++) close_fixture(&f[level]);
+    }
+}
+
 /* A plan must hold what it says, and a batch that was not planned is refused, not computed. */
 static void plans_are_kept_to(void **state) {
     struct model_config c = small();
@@ -262,8 +300,8 @@ static void plans_are_kept_to(void **state) {
     (void)state;
     open_fixture(&f, &c, backend_ref(), DTYPE_F32, false);
     assert_ok(model_plan(f.model, B, T, true, &bytes, &err), err);
-    assert_int_equal(bytes, model_plan_bytes(&c, DTYPE_F32, B, T, true));
-    assert_true(model_plan_bytes(&c, DTYPE_BF16, B, T, true) < bytes);
+    assert_int_equal(bytes, model_plan_bytes(&c, DTYPE_F32, B, T, true, RECOMPUTE_NONE));
+    assert_true(model_plan_bytes(&c, DTYPE_BF16, B, T, true, RECOMPUTE_NONE) < bytes);
     assert_true(model_plan(f.model, 1, 17, true, NULL, &err) < 0); /* the context is 16 */
     assert_ok(model_plan(f.model, 1, T, true, NULL, &err), err);
     assert_true(model_loss(f.model, &f.batch, &sum, &targets, &err) < 0);
@@ -281,6 +319,7 @@ int main(void) {
         cmocka_unit_test(dropout_does_not_depend_on_the_batch),
         cmocka_unit_test(first_values),
         cmocka_unit_test(bf16_is_near_fp32),
+        cmocka_unit_test(recomputing_changes_no_bit),
         cmocka_unit_test(plans_are_kept_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,14 @@
+/* The multiply-add rate of the processor at this moment, to hold a measured rate against: on a
+ * shared or throttled machine only the ratio of two rates taken right after each other means
+ * anything. */
+#ifndef LORY_TESTS_OP_PEAK_H
+#define LORY_TESTS_OP_PEAK_H
+
+#include <stdbool.h>
+
+/* FLOP per processor second of one core: fp32 FMAs, or bf16 pairs where there are such
+ * instructions (0 where there are not). Takes about `seconds` on each of `threads` threads; their
+ * mean. */
+double peak_flops(int threads, bool bf16, double seconds);
+
+#endif
