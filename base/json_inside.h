@@ -5,12 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
+#include "base/utf8.h"
 
 enum { JSON_DEPTH = 64, JSON_NUMBER_BYTES = 63 /* cJSON reads a number through 64 bytes */ };
-
-/* Bytes of the character at p[0..n), n > 0, if it is well-formed UTF-8 (no overlong forms, no
- * surrogates, at most U+10FFFF); else minus the bytes of the longest piece that begins like one. */
-int utf8_step(const unsigned char *p, size_t n);
 
 /* What is wrong with a text, and where. */
 struct json_fault {

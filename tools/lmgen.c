@@ -18,17 +18,20 @@
 #include "tokenizer/tokenizer.h"
 #include "tools/backend.h"
 #include "tools/common.h"
+#include "tools/gen_stop.h"
 #include "tools/open_model.h"
 #include "train/generate.h"
 
+static const char RULE[] = "========================================"
+                           "========================================";
 enum { ROWS_MAX = 32, CACHE_MAX = 1 << 30 /* bytes of keys and values at a time */ };
 
 struct options {
-    const char *model, *tokenizer, *prompts, *prompt_ids, *ids, *device, *dtype;
+    const char *model, *tokenizer, *prompts, *prompt_ids, *ids, *device, *dtype, *preset;
     uint64_t max_new, max_length, n, top_k;
     double temperature, top_p, min_p, repetition_penalty;
     bool greedy, no_stop, first_block, heal;
-    struct strs stop;
+    struct strs stop, stop_regex;
 };
 
 struct prompt {
@@ -43,9 +46,11 @@ struct job {
     const struct prompt *prompt;
     struct rng rng;
     struct u32s ids;
-    struct buf text; /* of the new ids, as bytes */
-    size_t shown;    /* of text, when it is printed as it comes */
-    bool stopped;    /* at one of the stop strings, which is cut off */
+    struct buf text;  /* of the new ids, as bytes */
+    size_t open;      /* of text: what stands before is settled */
+    size_t shown;     /* of text, when it is printed as it comes */
+    bool stopped;     /* at a stop, which is cut off */
+    const char *stop; /* … as it was given; NULL: none */
     enum finish finish;
 };
 
@@ -56,7 +61,7 @@ struct session {
     struct tokenizer *tokenizer; /* NULL: ids in, ids out */
     struct prompt *prompts;
     size_t n_prompts;
-    struct strs stop;
+    struct stops stops;
     struct sampling sampling;
     struct job *jobs; /* of the group at hand */
     bool live;        /* print as it comes */
@@ -211,7 +216,7 @@ static int open_tokenizer(struct session *s, struct err *err) {
     const struct options *o = s->o;
     const char *dir = o->tokenizer ? o->tokenizer : s->m.dir;
     bool ids_only = o->prompt_ids && !s->t->operands->n && !o->prompts && o->ids &&
-                    strcmp(o->ids, "json") == 0 && !o->stop.n && !o->first_block && !s->t->json;
+                    strcmp(o->ids, "json") == 0 && !s->stops.n && !s->t->json;
     int rc;
     if (ids_only) return 0;
     rc = tokenizer_open(&s->tokenizer, dir, NULL, err);
@@ -227,35 +232,21 @@ static int open_tokenizer(struct session *s, struct err *err) {
 
 /* ------------------------------------------------------------------ while ids come */
 
-/* Where the first stop string stands in v[from..n), or n. */
-static size_t find_stop(const struct session *s, const char *v, size_t n, size_t from) {
-    size_t first = n;
-    for (size_t i = 0; i < s->stop.n; i++) {
-        const char *p = memmem(v + from, n - from, s->stop.v[i], strlen(s->stop.v[i]));
-        if (p && (size_t)(p - v) < first) first = (size_t)(p - v);
-    }
-    return first;
+/* How much of the text so far may be shown: no half character, nothing that may yet become a stop,
+ * and of code no blanks that may turn out to be its last. */
+static size_t showable(const struct session *s, const struct job *j) {
+    size_t n = j->stopped ? j->text.n : j->open;
+    return s->o->first_block ? stops_strip(j->text.v, n) : n;
 }
 
-static size_t longest_stop(const struct session *s) {
-    size_t longest = 0;
-    for (size_t i = 0; i < s->stop.n; i++)
-        if (strlen(s->stop.v[i]) > longest) longest = strlen(s->stop.v[i]);
-    return longest;
-}
-
-/* How much of a text may be shown: no half character, nothing that may yet become a stop string. */
-static size_t showable(const struct session *s, const char *v, size_t n) {
-    size_t safe = decode_whole(v, n);
-    for (size_t i = 0; i < s->stop.n; i++) {
-        size_t len = strlen(s->stop.v[i]);
-        for (size_t k = len < n ? len : n; k > 0; k--)
-            if (memcmp(v + n - k, s->stop.v[i], k) == 0) {
-                if (n - k < safe) safe = n - k;
-                break;
-            }
-    }
-    return safe;
+/* What of a text is settled, and whether it ends there; `more`: it goes on. */
+static int look_for_stops(struct session *s, struct job *j, bool more, struct err *err) {
+    size_t whole = decode_whole(j->text.v, j->text.n), at;
+    int rc = stops_find(&s->stops, j->text.v, whole, j->open, more, &at, &j->open, &j->stop, err);
+    if (rc < 0 || !j->stop) return rc;
+    j->stopped = true;
+    j->text.n = at;
+    return 0;
 }
 
 static void show(struct session *s, struct job *j, size_t to) {
@@ -269,22 +260,20 @@ static void show(struct session *s, struct job *j, size_t to) {
 static int on_id(void *ctx, int row, uint32_t id) {
     struct session *s = ctx;
     struct job *j = &s->jobs[row];
-    size_t before = j->text.n, back = longest_stop(s);
+    size_t before = j->text.n;
     s->new_ids++;
     if (signals_stop()) return 1;
     if (!s->tokenizer) return 0;
+    if (id >= tokenizer_size(s->tokenizer))
+        return 0; /* a padded vocabulary: no text, as HF has it */
     if (decode(s->tokenizer, &id, 1, true, &j->text, &s->t->err) < 0) return 1;
     if (before == 0 && j->ids.n == 1 &&
         j->prompt->healed) { /* the prompt has these bytes already */
         j->text.n -= j->prompt->healed;
         memmove(j->text.v, j->text.v + j->prompt->healed, j->text.n);
     }
-    if (s->stop.n && j->text.n) {
-        size_t at = find_stop(s, j->text.v, j->text.n, before > back ? before - back : 0);
-        j->stopped = at < j->text.n;
-        j->text.n = at;
-    }
-    if (s->live) show(s, j, j->stopped ? j->text.n : showable(s, j->text.v, j->text.n));
+    if (j->text.n && look_for_stops(s, j, true, &s->t->err) < 0) return 1;
+    if (s->live) show(s, j, showable(s, j));
     return j->stopped;
 }
 
@@ -331,24 +320,29 @@ static int keep_json(struct session *s, const struct job *j, size_t n, struct er
     }
     cJSON_AddItemToObject(o, "ids", ids);
     cJSON_AddNumberToObject(o, "prompt_tokens", (double)j->prompt->ids.n);
-    cJSON_AddStringToObject(o, "finish", finish_name(j));
+    cJSON_AddStringToObject(o, "finish_reason", finish_name(j));
+    if (j->stop)
+        cJSON_AddStringToObject(o, "stop", j->stop);
+    else
+        cJSON_AddNullToObject(o, "stop");
     cJSON_AddItemToArray(s->results, o);
     return 0;
 }
 
 /* The completion as it is to be read: without half a character; of code, its first block. */
 static size_t readable(const struct session *s, const struct job *j) {
-    size_t n = j->text.n ? decode_whole(j->text.v, j->text.n) : 0;
-    if (s->o->first_block)
-        while (n && isspace((unsigned char)j->text.v[n - 1])) n--;
-    return n;
+    size_t n = j->text.n && !j->stopped ? decode_whole(j->text.v, j->text.n) : j->text.n;
+    return s->o->first_block ? stops_strip(j->text.v, n) : n;
 }
 
 static int print_text(struct session *s, struct job *j, size_t number, size_t total) {
     FILE *out = tool_out(s->t);
     size_t n = readable(s, j);
     if (!s->live) {
-        if (total > 1) fprintf(out, "%s--- %zu of %zu\n", number ? "\n" : "", number + 1, total);
+        if (s->o->preset && number)
+            fprintf(out, "%s\n", RULE);
+        else if (!s->o->preset && total > 1)
+            fprintf(out, "%s--- %zu of %zu\n", number ? "\n" : "", number + 1, total);
         if (!s->o->first_block && j->prompt->text.n)
             fwrite(j->prompt->text.v, 1, j->prompt->text.n, out);
         if (n) fwrite(j->text.v, 1, n, out);
@@ -379,6 +373,16 @@ static int wanted(const struct session *s, const struct prompt *p) {
     return n > INT32_MAX ? INT32_MAX : (int)n;
 }
 
+/* Says which prompts leave no room: an empty completion looks like a model with nothing to say. */
+static void warn_of_length(const struct session *s) {
+    for (size_t i = 0; i < s->n_prompts; i++)
+        if (s->o->max_new && wanted(s, &s->prompts[i]) == 0)
+            log_warn(&s->t->log,
+                     "prompt %zu has %zu tokens already; --max-length %" PRIu64
+                     " leaves no room for more",
+                     i + 1, s->prompts[i].ids.n, s->o->max_length);
+}
+
 static int longest_text(const struct session *s) {
     uint64_t longest = 1;
     for (size_t i = 0; i < s->n_prompts; i++) {
@@ -400,22 +404,26 @@ static int run_group(struct session *s, struct generator *g, size_t first, int n
         const struct prompt *p = &s->prompts[i];
         j->prompt = p;
         j->rng = (struct rng){.key = s->t->seed, .stream = (uint64_t)i << 32 | k};
-        j->ids.n = j->text.n = j->shown = 0;
+        j->ids.n = j->text.n = j->shown = j->open = 0;
         j->stopped = false;
+        j->stop = NULL;
         rows[b] = (struct gen_row){.prompt = p->ids.v,
                                    .n = p->ids.n,
                                    .max_new = wanted(s, p),
                                    .rng = &j->rng,
                                    .first = p->first,
                                    .out = &j->ids};
-        if (s->live && p->text.n) fwrite(p->text.v, 1, p->text.n, tool_out(s->t));
+        if (s->live && p->text.n && !s->o->first_block)
+            fwrite(p->text.v, 1, p->text.n, tool_out(s->t));
     }
     rc = generate_rows(g, rows, n, s->o->no_stop ? -1 : eos, &s->sampling, on_id, s, err);
     s->seconds += now() - begin;
     if (rc == 0 && s->t->err.code) rc = s->t->err.code; /* from on_id */
     for (int b = 0; rc == 0 && b < n; b++) {
-        s->jobs[b].finish = rows[b].finish;
-        rc = emit(s, &s->jobs[b], first + (size_t)b, total, err);
+        struct job *j = &s->jobs[b];
+        j->finish = rows[b].finish;
+        if (s->tokenizer && !j->stopped && j->text.n) rc = look_for_stops(s, j, false, err);
+        if (rc == 0) rc = emit(s, j, first + (size_t)b, total, err);
     }
     return rc;
 }
@@ -424,6 +432,7 @@ static int run_jobs(struct session *s, int64_t eos, struct err *err) {
     struct generator *g = NULL;
     size_t total = s->n_prompts * s->o->n;
     int positions = longest_text(s), rows = ROWS_MAX, rc;
+    warn_of_length(s);
     uint64_t each = generator_row_bytes(s->m.model, positions);
     if ((uint64_t)rows > CACHE_MAX / each) rows = each > CACHE_MAX ? 1 : (int)(CACHE_MAX / each);
     if ((size_t)rows > total) rows = (int)total;
@@ -458,27 +467,31 @@ static int print_results(struct session *s) {
     return tool_print_json(s->t, o);
 }
 
-/* CodeParrot's: where a function's completion goes over to something else. */
-static int stops_of_code(struct session *s, struct err *err) {
+/* What --stop, --stop-regex and --first-block say. The latter is CodeParrot's rule: where a
+ * function's completion goes over to something else. */
+static int make_stops(struct session *s, struct err *err) {
     static const char *const ends[] = {"\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif"};
+    const struct options *o = s->o;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < sizeof ends / sizeof *ends; i++)
-        rc = strs_push(&s->stop, ends[i], err);
+    for (size_t i = 0; rc == 0 && i < o->stop.n; i++)
+        rc = stops_add_string(&s->stops, o->stop.v[i], err);
+    for (size_t i = 0; rc == 0 && i < o->stop_regex.n; i++)
+        rc = stops_add_regex(&s->stops, o->stop_regex.v[i], err);
+    for (size_t i = 0; rc == 0 && o->first_block && i < sizeof ends / sizeof *ends; i++)
+        rc = stops_add_string(&s->stops, ends[i], err);
     return rc;
 }
 
 static int prepare(struct session *s, int64_t *ret_eos, struct err *err) {
     const struct options *o = s->o;
-    int rc = 0;
+    int rc;
     s->sampling = (struct sampling){.greedy = o->greedy || o->temperature == 0,
                                     .temperature = (float)o->temperature,
                                     .top_k = (int)o->top_k,
                                     .top_p = (float)o->top_p,
                                     .min_p = (float)o->min_p,
                                     .repetition_penalty = (float)o->repetition_penalty};
-    for (size_t i = 0; rc == 0 && i < o->stop.n; i++)
-        if (*o->stop.v[i]) rc = strs_push(&s->stop, o->stop.v[i], err);
-    if (rc == 0 && o->first_block) rc = stops_of_code(s, err);
+    rc = make_stops(s, err);
     if (rc == 0)
         rc = open_model(&s->m, o->model, o->device, o->dtype, tool_threads(s->t), &s->t->log, err);
     if (rc == 0) rc = open_tokenizer(s, err);
@@ -488,10 +501,27 @@ static int prepare(struct session *s, int64_t *ret_eos, struct err *err) {
         *ret_eos = tokenizer_eot(s->tokenizer);
     rc = collect(s, err);
     if (rc == 0) rc = encode_prompts(s, *ret_eos, err);
-    s->live = isatty(STDOUT_FILENO) && s->n_prompts == 1 && o->n == 1 && !o->ids && !s->t->json &&
-              !o->first_block;
+    s->live = isatty(STDOUT_FILENO) && s->n_prompts == 1 && o->n == 1 && !o->ids && !s->t->json;
     if (s->t->json) s->results = cJSON_CreateArray();
     return rc;
+}
+
+/* --preset code samples as CodeParrot's own demonstration does; what is given besides wins. */
+static void apply_preset(struct options *o, const struct opt *table) {
+    static const struct {
+        const char *name;
+        double value;
+    } code[] = {{"temperature", 0.4}, {"top-p", 0.95}, {"top-k", 0}, {"n", 4}, {"max-length", 64}};
+    if (!o->preset) return;
+    o->first_block = true;
+    for (const struct opt *p = table; p->type != OPT_END; p++)
+        for (size_t i = 0; i < sizeof code / sizeof *code; i++) {
+            if (p->type == OPT_GROUP || p->given || strcmp(p->name, code[i].name) != 0) continue;
+            if (p->type == OPT_F64)
+                *(double *)p->to = code[i].value;
+            else
+                *(uint64_t *)p->to = (uint64_t)code[i].value;
+        }
 }
 
 static int run(struct options *o, struct tool *t) {
@@ -509,7 +539,7 @@ static int run(struct options *o, struct tool *t) {
         free(s.prompts[i].first);
     }
     free(s.prompts);
-    strs_release(&s.stop);
+    stops_release(&s.stops);
     cJSON_Delete(s.results);
     tokenizer_free(s.tokenizer);
     open_model_close(&s.m);
@@ -558,10 +588,15 @@ int main(int argc, char **argv) {
         {"max-length", 0, OPT_U64, &o.max_length, "N", "the same with the prompt counted", .min = 1,
          .max = 1e9},
         {"stop", 0, OPT_STRS, &o.stop, "S", "end before this text (repeatable)"},
+        {"stop-regex", 0, OPT_STRS, &o.stop_regex, "RE",
+         "end before the first match of this expression (PCRE2; repeatable)"},
         {"no-stop", 0, OPT_FLAG, &o.no_stop, NULL, "go on behind an end of text"},
         {"first-block", 0, OPT_FLAG, &o.first_block, NULL,
          "of code: the completion alone, up to the next definition"},
         {"Sampling", .type = OPT_GROUP},
+        {"preset", 0, OPT_CHOICE, &o.preset, "NAME",
+         "code: --temperature 0.4 --top-p 0.95 --n 4 --max-length 64 --first-block, as CodeParrot",
+         "code"},
         {"greedy", 0, OPT_FLAG, &o.greedy, NULL, "always the most likely token"},
         {"temperature", 0, OPT_F64, &o.temperature, "X",
          "below 1 bolder in the likely, above 1 wilder; 0: greedy", .min = 0, .max = 1e6},
@@ -588,8 +623,10 @@ int main(int argc, char **argv) {
     int rc = tool_begin(&t, &p, argc, argv);
     if (rc == 0) {
         signals_install();
+        apply_preset(&o, opts);
         rc = run(&o, &t);
     }
     strs_release(&o.stop);
+    strs_release(&o.stop_regex);
     return tool_end(&t, rc);
 }

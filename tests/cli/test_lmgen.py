@@ -1,0 +1,87 @@
+"""Where completions end, and how they are printed. Usage: test_lmgen.py MODEL TOKENIZER LMGEN
+
+MODEL is random, so its text is noise: what it says without stops is cut here by Python and must be what lmgen cuts.
+"""
+import json, os, pty, re, subprocess, sys
+
+model, tok, lmgen = (os.path.abspath(p) for p in sys.argv[1:])
+EOF = re.compile(r"\nclass|\ndef|\n#|\n@|\nprint|\nif")
+
+
+def run(*args, rc=0):
+    p = subprocess.run([lmgen, "-m", model, "-t", tok, "--device", "cpu", "--dtype", "fp32", "-q", *map(str, args)],
+                       capture_output=True)
+    assert p.returncode == rc, (args, p.returncode, p.stderr)
+    return p
+
+
+def completions(*args):
+    return json.loads(run("--json", *args).stdout)["completions"]
+
+
+def on_terminal(*args):
+    """What a terminal sees."""
+    master, slave = pty.openpty()
+    p = subprocess.Popen([lmgen, "-m", model, "-t", tok, "--device", "cpu", "-q", *map(str, args)], stdout=slave,
+                         stderr=subprocess.DEVNULL)
+    os.close(slave)
+    out = b""
+    try:
+        while block := os.read(master, 4096):
+            out += block
+    except OSError:
+        pass  # Linux says so at the end of a terminal
+    assert p.wait() == 0
+    return out.replace(b"\r\n", b"\n")
+
+
+def stops():
+    plain = ["--no-stop", "--seed", 1, "--max-new", 60, "abc"]
+    (c,) = completions(*plain)
+    text = c["completion"]
+    assert c["finish_reason"] == "length" and c["stop"] is None and len(c["ids"]) == 60, c
+    checked = 0
+    for at in range(2, len(text) - 3, 3):
+        cut = text[at:at + 3]
+        if "\ufffd" in cut:  # half a character cannot be named
+            continue
+        checked += 1
+        (s,) = completions("--stop", cut, "--stop", "never there", *plain)
+        assert s["completion"] == text.split(cut)[0] and s["finish_reason"] == "stop" and s["stop"] == cut, (cut, s)
+        assert s["ids"] == c["ids"][:len(s["ids"])]
+        regex = "(?:" + re.escape(cut) + ")+|zzzz"
+        (s,) = completions("--stop-regex", regex, *plain)
+        assert s["completion"] == re.split(regex, text)[0] and s["stop"] == regex, (regex, s)
+    assert checked > 3, text
+    (s,) = completions("--stop-regex", ".{7}(?s:.)*$", *plain)  # undecided until the text is over
+    assert s["completion"] == re.split("(?s).{7}.*$", text)[0] or "\n" in text[:8], s
+    assert b"wrong at byte" in run("--stop-regex", "a(", "x", rc=2).stderr
+
+
+def code():
+    sampling = ["--temperature", "0.4", "--top-p", "0.95", "--n", 4, "--max-length", 64]
+    whole = completions(*sampling, "abc")
+    blocks = completions("--preset", "code", "abc")
+    assert len(blocks) == 4 and len({c["completion"] for c in whole}) > 1
+    for w, b in zip(whole, blocks):
+        assert b["completion"] == EOF.split(w["completion"])[0].rstrip(), (w, b)
+        assert b["prompt_tokens"] + len(b["ids"]) <= 64
+    assert len(completions("--preset", "code", "--n", 2, "abc")) == 2  # what is given wins
+    shown = run("--preset", "code", "abc").stdout.decode(errors="replace")
+    want = ("\n" + 80 * "=" + "\n").join(b["completion"] for b in blocks) + "\n"
+    assert shown == want, (shown, want)
+    long = run("--preset", "code", "--max-length", 2, "abc def ghi")
+    assert long.stdout.count(b"\n") == 7 and len(completions("--max-length", 2, "abc def ghi")[0]["ids"]) == 0
+
+
+def terminal():
+    for args in (["--greedy", "--max-new", 24, "abc"], ["--seed", 3, "--first-block", "abc"],
+                 ["--seed", 4, "--stop-regex", "[aeiou]{2,}", "--max-new", 40, "abc"]):
+        seen, piped = on_terminal(*args), run(*args).stdout
+        assert seen == piped, (args, seen, piped)
+
+
+stops()
+code()
+terminal()
+print("completions end where they should")
