@@ -34,7 +34,8 @@ struct memory_plan plan_memory(const struct plan *p) {
     m.weights = m.gradients = 4 * m.params;
     m.moments = 8 * m.params;
     m.copies = dtype == DTYPE_BF16 ? 2 * m.params : 0;
-    m.activations = p->steps ? model_plan_bytes(&p->config, dtype, p->B, p->T, true, recompute_level(p)) : 0;
+    m.activations =
+        p->steps ? model_plan_bytes(&p->config, dtype, p->B, p->T, true, recompute_level(p)) : 0;
     m.total = m.weights + m.gradients + m.moments + m.copies + m.activations;
     const struct backend *b = p->choice.backend;
     if (!b->memory || b->memory(p->choice.opts.ordinal, &m.available, NULL) < 0)
