@@ -89,8 +89,7 @@ static void pack_positions(float *to, const struct head *hd, const struct matrix
 
 static void pack_left(float *to, const struct head *hd, const struct matrix *x, size_t t0,
                       size_t n) {
-    for (size_t i = 0; i < n; i += MR)
-        gemm_pack_left(to + i * hd->units, x, t0 + i, n - i < MR ? n - i : MR, 0, hd->HS);
+    gemm_pack_left(to, x, t0, n, 0, hd->HS);
 }
 
 /* Where block k0 … of `rows` is: BK positions times HSp. */

@@ -43,9 +43,23 @@ INLINE void pack_row(float *out, int width, const struct matrix *x, size_t row, 
 /* Neighbours i0 … i0 + n at each of the K rows of x. */
 INLINE void pack_along(float *out, int width, const struct matrix *x, size_t k0, size_t k,
                        size_t i0, size_t n) {
-    size_t step = x->bf16 && ISA_LEVEL == 3 ? 2 : 1;
-    for (size_t kk = 0; kk < k; kk += step, out += width) {
-        size_t row = (k0 + kk) * x->ld + i0;
+    size_t step = x->bf16 && ISA_LEVEL == 3 ? 2 : 1, ld_x = x->ld, row = k0 * ld_x + i0;
+    if (!x->bf16 && n == (size_t)width) { /* nothing to ask inside the loop */
+        const float *from = (const float *)x->p + row;
+        for (size_t kk = 0; kk < k; kk++, from += ld_x, out += width)
+            memcpy(out, from, (size_t)width * sizeof *out);
+        return;
+    }
+    if (x->bf16 && step == 1 && n == (size_t)width) {
+        const uint16_t *from = (const uint16_t *)x->p + row;
+        for (size_t kk = 0; kk < k; kk++, from += ld_x, out += width)
+            for (int i = 0; i < width; i++) {
+                uint32_t u = (uint32_t)from[i] << 16;
+                memcpy(out + i, &u, sizeof u);
+            }
+        return;
+    }
+    for (size_t kk = 0; kk < k; kk += step, row += step * ld_x, out += width) {
         if (n == (size_t)width)
             pack_row(out, width, x, row, kk + 1 < k, (size_t)width);
         else
@@ -53,24 +67,67 @@ INLINE void pack_along(float *out, int width, const struct matrix *x, size_t k0,
     }
 }
 
-/* The same where K is contiguous: a transposition. */
-INLINE void pack_across(float *out, int width, const struct matrix *x, size_t k0, size_t k,
+/* VL rows of VL lanes become columns: every stage swaps one bit of the row's number with the same
+ * bit of the lane's. */
+#define LOW(l, S)         ((l) & (S) ? VL + (l) - (S) : (l))
+#define HIGH(l, S)        ((l) & (S) ? VL + (l) : (l) + (S))
+#define LANES4(M, S, at)  M(at, S), M(at + 1, S), M(at + 2, S), M(at + 3, S)
+#define LANES8(M, S, at)  LANES4(M, S, at), LANES4(M, S, at + 4)
+#define LANES16(M, S, at) LANES8(M, S, at), LANES8(M, S, at + 8)
+#if VL == 16
+#define LANES(M, S) LANES16(M, S, 0)
+#elif VL == 8
+#define LANES(M, S) LANES8(M, S, 0)
+#else
+#define LANES(M, S) LANES4(M, S, 0)
+#endif
+#define SWAP_STAGE(S)                                                                              \
+    _Pragma("GCC unroll 16") for (int i = 0; i < VL; i++) if (!(i & (S))) {                        \
+        vf low = r[i], high = r[i + (S)];                                                          \
+        r[i] = __builtin_shuffle(low, high, (vi){LANES(LOW, S)});                                  \
+        r[i + (S)] = __builtin_shuffle(low, high, (vi){LANES(HIGH, S)});                           \
+    }
+INLINE void transpose(vf r[VL]) {
+#if VL == 16
+    SWAP_STAGE(8)
+#endif
+#if VL >= 8
+    SWAP_STAGE(4)
+#endif
+    SWAP_STAGE(2)
+    SWAP_STAGE(1)
+}
+
+/* The same where K is contiguous: a transposition, in squares of VL; pairs one by one. */
+INLINE void pack_across(float *out, size_t width, const struct matrix *x, size_t k0, size_t k,
                         size_t i0, size_t n) {
     bool pairs = x->bf16 && ISA_LEVEL == 3;
-    size_t units = pairs ? (k + 1) / 2 : k;
+    size_t units = pairs ? (k + 1) / 2 : k, whole = pairs ? 0 : k / VL * VL;
+    for (size_t g = 0; g < width; g += VL) {
+        size_t most = width - g < VL ? width - g : VL;
+        for (size_t u = 0; u < whole; u += VL) {
+            vf r[VL];
+            _Pragma("GCC unroll 16") for (size_t i = 0; i < VL; i++) r[i] =
+                i < most && g + i < n ? ld(x->p, (i0 + g + i) * x->ld + k0 + u, VL, x->bf16)
+                                      : (vf){0};
+            transpose(r);
+            float *to = out + u * width + g;
+            for (size_t j = 0; j < VL; j++, to += width) memcpy(to, &r[j], most * sizeof *to);
+        }
+    }
     for (size_t i = 0; i < n; i++) {
         size_t row = (i0 + i) * x->ld + k0;
         if (pairs) {
             const uint16_t *r = (const uint16_t *)x->p + row;
             for (size_t u = 0; u < k / 2; u++)
-                out[u * (size_t)width + i] = unit_pair(r[2 * u], r[2 * u + 1]);
-            if (k & 1) out[(units - 1) * (size_t)width + i] = unit_pair(r[k - 1], 0);
+                out[u * width + i] = unit_pair(r[2 * u], r[2 * u + 1]);
+            if (k & 1) out[(units - 1) * width + i] = unit_pair(r[k - 1], 0);
         } else {
-            for (size_t u = 0; u < k; u++) out[u * (size_t)width + i] = unit_one(x, row + u);
+            for (size_t u = whole; u < units; u++) out[u * width + i] = unit_one(x, row + u);
         }
     }
-    for (size_t u = 0; n < (size_t)width && u < units; u++)
-        for (size_t i = n; i < (size_t)width; i++) out[u * (size_t)width + i] = 0;
+    for (size_t u = whole; n < width && u < units; u++)
+        for (size_t i = n; i < width; i++) out[u * width + i] = 0;
 }
 
 void gemm_pack_right(float *out, const struct matrix *b, size_t k0, size_t k, size_t n0, size_t n) {
@@ -81,10 +138,15 @@ void gemm_pack_right(float *out, const struct matrix *b, size_t k0, size_t k, si
 }
 
 void gemm_pack_left(float *out, const struct matrix *a, size_t m0, size_t m, size_t k0, size_t k) {
-    if (a->across)
-        pack_along(out, MR, a, k0, k, m0, m);
-    else
-        pack_across(out, MR, a, k0, k, m0, m);
+    size_t units = gemm_units(k, a->bf16);
+    enum { FEW = 8 }; /* rows a large power of two apart share their sets of L1 */
+    size_t unit = units < k ? 2 : 1;
+    for (size_t at_k = 0; a->across && at_k < k; at_k += FEW)
+        for (size_t i = 0; i < m; i += MR)
+            pack_along(out + i * units + at_k / unit * MR, MR, a, k0 + at_k,
+                       k - at_k < FEW ? k - at_k : FEW, m0 + i, m - i < MR ? m - i : MR);
+    for (size_t i = 0; !a->across && i < m; i += MR)
+        pack_across(out + i * units, MR, a, k0, k, m0 + i, m - i < MR ? m - i : MR);
 }
 
 INLINE vf mul_add(vf acc, float a, vf b, bool pairs) {
@@ -185,9 +247,7 @@ static void tile(const struct product *p, float *scratch, size_t m0, size_t n0, 
                          1, MR * (p->a.ld / p->unit)};
         if (whole) gemm_block(sum, wide, &a, right, NR * p->kc, whole, wide, units, u0 > 0, pairs);
         if (whole == m) continue;
-        for (size_t i = whole; i < m; i += MR)
-            gemm_pack_left(left + (i - whole) * units, &p->a, m0 + i, m - i < MR ? m - i : MR, k0,
-                           k);
+        gemm_pack_left(left, &p->a, m0 + whole, m - whole, k0, k);
         a = (struct left){left, 1, MR, MR * units};
         gemm_block(sum + whole * wide, wide, &a, right, NR * p->kc, round_up(m - whole, MR), wide,
                    units, u0 > 0, pairs);

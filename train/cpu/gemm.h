@@ -55,7 +55,7 @@ size_t gemm_packed_bytes(size_t K, size_t N, bool bf16);
 /* Packs rows k0 … k0 + k (k in elements, starting a unit) and the panel of columns n0 … of B into
  * out[units][NR], zeros beyond N and K. */
 void gemm_pack_right(float *out, const struct matrix *b, size_t k0, size_t k, size_t n0, size_t n);
-/* Packs rows m0 … m0 + m of A (m <= MR) into out[units][MR], zeros beyond. */
+/* Packs rows m0 … m0 + m of A into panels out[units][MR], zeros beyond. */
 void gemm_pack_left(float *out, const struct matrix *a, size_t m0, size_t m, size_t k0, size_t k);
 
 /* How a block's left factor lies: unit (i, k) at p[i * rs + k * cs]; rs == 1 or cs == 1. */
