@@ -3,14 +3,6 @@
 #include <string.h>
 #include "base/version.h"
 
-/* act_forward, in trees whose table has it. */
-template <class T>
-static constexpr auto set_act(T &t, int) -> decltype(t.act_forward, void()) {
-    t.act_forward = cuda_act_forward;
-}
-template <class T>
-static constexpr void set_act(T &, long) {}
-
 /* C++17 has no designated initialisers: filled by the compiler, by name, so that order does not
  * matter. */
 static constexpr struct backend make_table(void) {
@@ -32,7 +24,7 @@ static constexpr struct backend make_table(void) {
     t.norm_forward = cuda_norm_forward;
     t.norm_backward = cuda_norm_backward;
     t.linear_forward = cuda_linear_forward;
-    set_act(t, 0);
+    t.act_forward = cuda_act_forward;
     t.linear_backward = cuda_linear_backward;
     t.classifier = cuda_classifier;
     t.grad_norm = cuda_grad_norm;
