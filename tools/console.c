@@ -173,7 +173,10 @@ static void say(void *ctx, enum log_level level, const char *text) {
     buf_str(&b, color && !*kind ? "\x1b[0m\n" : "\n", NULL);
     pthread_mutex_lock(&c->lock);
     take_away(c);
-    fwrite(b.v, 1, b.n, stderr);
+    if (b.n)
+        fwrite(b.v, 1, b.n, stderr);
+    else /* no memory, which is what the message is going to say */
+        fprintf(stderr, "%s: %s%s\n", c->name, kind, text);
     put_back(c);
     pthread_mutex_unlock(&c->lock);
     buf_release(&b);

@@ -14,7 +14,7 @@
 struct options {
     const char *model, *window, *device, *dtype;
     struct strs valid;
-    uint64_t seq_len, batch;
+    uint64_t seq_len, batch, eval_steps, eval_tokens;
 };
 
 static double now(void) {
@@ -43,6 +43,7 @@ static int print_loss(struct tool *t, const struct open_model *m, const struct s
     cJSON_AddNumberToObject(o, "loss", loss);
     cJSON_AddNumberToObject(o, "perplexity", exp(loss));
     cJSON_AddNumberToObject(o, "tokens", (double)r->targets);
+    cJSON_AddNumberToObject(o, "windows", (double)r->windows);
     if (isfinite(bpb)) cJSON_AddNumberToObject(o, "bits_per_byte", bpb);
     cJSON_AddNumberToObject(o, "seconds", seconds);
     cJSON_AddNumberToObject(o, "tokens_per_s", (double)r->targets / seconds);
@@ -64,6 +65,8 @@ static int evaluate(struct tool *t, const struct options *o, struct open_model *
         return err_set(err, ERR_USAGE,
                        "the shards have a vocabulary of %" PRIu32 ", the model one of %d",
                        set->vocab, m->config.V);
+    if (o->eval_steps) opts.windows = o->eval_steps * o->batch;
+    if (o->eval_tokens) opts.windows = (o->eval_tokens + T - 1) / T;
     rc = loader_open(&l, set, (int)T, o->window[0] == 'h' ? WINDOW_HF : WINDOW_GPT, false, 1, true,
                      err);
     if (rc == 0) rc = model_plan(m->model, opts.B, (int)T, false, NULL, err);
@@ -101,7 +104,7 @@ static int loss_main(int argc, char **argv) {
     /* clang-format off: a line an option */
     struct opt opts[] = {
         {"model", 'm', OPT_STR, &o.model, "DIR",
-         "a run, a checkpoint, or any GPT-2's folder (default: run)"},
+         "a run, a checkpoint, any GPT-2's folder, hf://NS/NAME, or llm.c's .bin (default: run)"},
         {"valid", 0, OPT_STRS, &o.valid, "DIR",
          "shards to score: a folder, or .bin files (repeatable)"},
         {"seq-len", 0, OPT_U64, &o.seq_len, "T", "tokens of a window (default: the shards')",
@@ -109,8 +112,12 @@ static int loss_main(int argc, char **argv) {
         {"window", 0, OPT_CHOICE, &o.window, "KIND",
          "T+1 tokens and T targets, or T and T-1 as transformers", "gpt|hf"},
         {"batch", 0, OPT_U64, &o.batch, "B", "windows at a time", .min = 1, .max = 4096},
+        {"eval-steps", 0, OPT_U64, &o.eval_steps, "N", "score only the first N batches", .min = 1,
+         .max = 1e12},
+        {"eval-tokens", 0, OPT_U64, &o.eval_tokens, "N", "score only so many tokens", .min = 1,
+         .max = 1e15},
         {"device", 0, OPT_CHOICE, &o.device, "NAME", "where to compute", "auto|cpu|cuda|ref"},
-        {"dtype", 0, OPT_CHOICE, &o.dtype, "TYPE", "type of the products", "auto|fp32|bf16"},
+        {"dtype", 0, OPT_STR, &o.dtype, "auto|fp32|bf16", "type of the products"},
         {0}};
     /* clang-format on */
     struct program p = {.name = "lmeval loss",

@@ -1,111 +1,20 @@
-/* lmreport: what became of one or more runs, from their metrics.jsonl. */
+/* lmreport: what became of one or more runs, as text, JSON, a page, or watched. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "base/file.h"
 #include "base/json.h"
 #include "report/spark.h"
 #include "report/table.h"
+#include "base/signals.h"
 #include "tools/common.h"
-#include "train/checkpoint.h"
-#include "train/metrics.h"
+#include "tools/lmreport_parts.h"
 
-enum { SPARK_WIDTH = 60, TAIL_STEPS = 50 };
-
-/* One run in numbers. NAN: none. */
-struct summary {
-    const char *run;
-    uint64_t step, tokens, skipped, checkpoint;
-    double first_loss, loss; /* of the first step; mean over the last TAIL_STEPS */
-    double eval_loss, best_loss;
-    uint64_t eval_step, best_step;
-    double tokens_per_s, seconds; /* medians and sums over the steps' own times */
-    struct metrics_steps steps;
-    struct metrics_evals evals;
-};
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The median speed: what a pause or a busy machine does not change. */
-static double median_speed(const struct metrics_steps *s) {
-    double *v = mem_array(s->n, sizeof *v), m = NAN;
-    if (v && s->n) {
-        for (size_t i = 0; i < s->n; i++) v[i] = s->v[i].tokens_per_s;
-        qsort(v, s->n, sizeof *v, by_value);
-        m = v[s->n / 2];
-    }
-    free(v);
-    return m;
-}
-
-static void add_steps(struct summary *r) {
-    const struct metrics_steps *s = &r->steps;
-    double sum = 0;
-    size_t n = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        uint64_t tokens = s->v[i].tokens - (i ? s->v[i - 1].tokens : 0);
-        r->skipped += s->v[i].skipped;
-        if (s->v[i].tokens_per_s > 0) r->seconds += (double)tokens / s->v[i].tokens_per_s;
-        if (s->n - i > TAIL_STEPS || !isfinite(s->v[i].loss)) continue;
-        sum += s->v[i].loss;
-        n++;
-    }
-    r->first_loss = s->n ? s->v[0].loss : NAN;
-    r->loss = n ? sum / (double)n : NAN;
-    r->step = s->n ? s->v[s->n - 1].step : 0;
-    r->tokens = s->n ? s->v[s->n - 1].tokens : 0;
-    r->tokens_per_s = median_speed(s);
-}
-
-static void add_evals(struct summary *r) {
-    const struct metrics_evals *e = &r->evals;
-    r->eval_loss = r->best_loss = NAN;
-    for (size_t i = 0; i < e->n; i++) {
-        r->eval_loss = e->v[i].loss;
-        r->eval_step = e->v[i].step;
-        if (isfinite(r->best_loss) && !(e->v[i].loss < r->best_loss)) continue;
-        r->best_loss = e->v[i].loss;
-        r->best_step = e->v[i].step;
-    }
-}
-
-static int summarize(struct summary *r, const char *run, struct err *err) {
-    char *path = path_join(run, "metrics.jsonl");
-    struct u64s saved = {0};
-    r->run = run;
-    int rc = path ? 0 : err_nomem(err, strlen(run));
-    if (rc == 0 && file_kind(path) != FILE_REGULAR)
-        rc = err_set(err, ERR_USAGE, "%s: is no run of lmtrain (it has no metrics.jsonl)", run);
-    if (rc == 0) rc = metrics_read(path, &r->steps, &r->evals, err);
-    if (rc == 0) rc = checkpoint_list(run, &saved, err);
-    if (rc == 0) {
-        add_steps(r);
-        add_evals(r);
-        r->checkpoint = saved.n ? saved.v[saved.n - 1] : 0;
-    }
-    u64s_release(&saved);
-    free(path);
-    return rc;
-}
+enum { SPARK_WIDTH = 60 };
 
 /* ------------------------------------------------------------------ text */
-
-static int add_row(struct table *t, const struct summary *r, struct err *err) {
-    int rc = table_str(t, r->run, err);
-    if (rc == 0) rc = table_u64(t, r->step, err);
-    if (rc == 0) rc = table_u64(t, r->tokens, err);
-    if (rc == 0) rc = table_f64(t, r->loss, 4, err);
-    if (rc == 0) rc = table_f64(t, r->eval_loss, 4, err);
-    if (rc == 0) rc = table_f64(t, r->best_loss, 4, err);
-    if (rc == 0) rc = r->best_step ? table_u64(t, r->best_step, err) : table_str(t, "-", err);
-    if (rc == 0) rc = table_f64(t, exp(r->best_loss), 2, err);
-    if (rc == 0) rc = table_f64(t, r->tokens_per_s, 0, err);
-    return rc < 0 ? rc : table_f64(t, r->seconds / 3600, 2, err);
-}
 
 static int add_curve(struct buf *out, const char *what, const double *v, size_t n,
                      struct err *err) {
@@ -136,9 +45,7 @@ static int add_curves(struct buf *out, const struct summary *r, struct err *err)
 static int print_text(struct tool *t, const struct summary *runs, size_t n) {
     struct table *table = NULL;
     struct buf out = {0};
-    int rc = table_new(&table, "run|step|tokens|loss|eval|best|at|perplexity|tok/s|hours",
-                       "lrrrrrrrrr", &t->err);
-    for (size_t i = 0; rc == 0 && i < n; i++) rc = add_row(table, &runs[i], &t->err);
+    int rc = summary_table(&table, runs, n, &t->err);
     if (rc == 0) rc = table_text(table, &out, &t->err);
     for (size_t i = 0; rc == 0 && i < n; i++) rc = add_curves(&out, &runs[i], &t->err);
     if (rc == 0) fwrite(out.v, 1, out.n, tool_out(t));
@@ -180,36 +87,80 @@ static int print_json(struct tool *t, const struct summary *runs, size_t n) {
     return tool_print_json(t, o);
 }
 
-static int report(struct tool *t) {
+/* ------------------------------------------------------------------ the page, and watching */
+
+struct options {
+    const char *html;
+    bool watch;
+    double interval;
+};
+
+static int write_html(struct tool *t, const char *path, const struct summary *runs, size_t n) {
+    struct buf out = {0};
+    int rc = report_html(&out, runs, n, &t->err);
+    if (rc == 0) rc = file_write(path, out.v, out.n, &t->err);
+    if (rc == 0) log_info(&t->log, "%s: %.1f kB", path, (double)out.n / 1e3);
+    buf_release(&out);
+    return rc;
+}
+
+static int report(struct tool *t, const struct options *o, bool *ret_finished) {
     static const char *const usual[] = {"run"};
     size_t n = t->operands->n ? t->operands->n : 1;
     struct summary *runs = mem_array(n, sizeof *runs);
     int rc = runs ? 0 : err_nomem(&t->err, n * sizeof *runs);
-    for (size_t i = 0; rc == 0 && i < n; i++)
+    *ret_finished = true;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = summarize(&runs[i], t->operands->n ? t->operands->v[i] : usual[i], &t->err);
-    if (rc == 0) rc = t->json ? print_json(t, runs, n) : print_text(t, runs, n);
-    for (size_t i = 0; runs && i < n; i++) {
-        metrics_steps_release(&runs[i].steps);
-        metrics_evals_release(&runs[i].evals);
+        *ret_finished &= runs[i].finished;
     }
+    if (rc == 0 && o->watch) fputs("\x1b[H\x1b[2J", tool_out(t)); /* home, clear */
+    if (rc == 0 && o->html) rc = write_html(t, o->html, runs, n);
+    if (rc == 0 && (!o->html || t->json))
+        rc = t->json ? print_json(t, runs, n) : print_text(t, runs, n);
+    for (size_t i = 0; runs && i < n; i++) summary_release(&runs[i]);
     free(runs);
     return rc;
 }
 
+/* Again and again, until the runs are finished or someone has seen enough. */
+static int watch(struct tool *t, const struct options *o) {
+    bool finished = false;
+    int rc = 0;
+    signals_install();
+    while (rc == 0 && !finished && !signals_stop()) {
+        rc = report(t, o, &finished);
+        if (rc == 0 && fflush(stdout)) rc = err_errno(&t->err, "stdout");
+        double left = o->interval;
+        for (; rc == 0 && !finished && left > 0 && !signals_stop(); left -= 0.1)
+            nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    return rc;
+}
+
 int main(int argc, char **argv) {
-    struct opt opts[] = {{0}};
+    struct options o = {.interval = 2};
+    bool finished;
+    struct opt opts[] = {
+        {"html", 0, OPT_STR, &o.html, "FILE",
+         "write one page with curves, differences and tables, that needs no network"},
+        {"watch", 0, OPT_FLAG, &o.watch, NULL, "look again and again until the runs are finished"},
+        {"interval", 0, OPT_DURATION, &o.interval, "TIME", "time between two looks"},
+        {0}};
     struct program p = {
         .name = "lmreport",
-        .summary = "says in a few lines what became of one or more training runs",
-        .usage = "[RUN…]",
+        .summary = "says what became of one or more training runs",
+        .usage = "[RUN…] [--html FILE] [--watch]",
         .text =
             "Reads metrics.jsonl, also of a run that is still going. loss: mean over the last 50 "
             "steps; eval: the last evaluation; best: the lowest; tok/s: the median step. Without "
             "RUN it reads run/.",
-        .examples = "lmreport\tthe run in run/\nlmreport small/ large/\ttwo runs side by side",
+        .examples = "lmreport\tthe run in run/\n"
+                    "lmreport small/ large/ --html runs.html\ttwo runs side by side, as a page\n"
+                    "lmreport --watch\tin the terminal while it trains",
         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
-    if (rc == 0) rc = report(&t);
+    if (rc == 0) rc = o.watch ? watch(&t, &o) : report(&t, &o, &finished);
     return tool_end(&t, rc);
 }

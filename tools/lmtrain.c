@@ -121,6 +121,7 @@ int main(int argc, char **argv) {
                         .cycles = 1,
                         .power = 1,
                         .skips = 5,
+                        .dropout = -1, /* the configuration's */
                         .tied = true,
                         .activation = "gelu_new",
                         .warmup = 2000,

@@ -1,6 +1,7 @@
 /* From options and shards to a run: which shards, which shape, how long. Everything is resolved and
  * checked here before the run's folder is touched. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
@@ -58,14 +59,30 @@ static int find_tokenizer(struct plan *p, struct err *err) {
 
 /* ------------------------------------------------------------------ the model's shape */
 
-/* The first option that shapes a new model, or NULL. */
-static const char *shaped(const struct plan *p) {
-    static const char *const names[] = {
-        "layers",    "width", "heads",      "inner",
-        "positions", "tied",  "activation", "scale-attn-by-inverse-layer-idx"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (given(p, names[i])) return names[i];
+/* The first option that wants another shape than that of the weights given, or NULL. */
+static const char *conflict(const struct plan *p) {
+    const struct options *o = p->o;
+    const struct model_config *c = &p->config;
+    const struct {
+        const char *name;
+        uint64_t wanted, have;
+    } shape[] = {
+        {"layers", o->layers, (uint64_t)c->L},
+        {"width", o->width, (uint64_t)c->C},
+        {"heads", o->heads, (uint64_t)c->NH},
+        {"inner", o->inner, (uint64_t)c->inner},
+        {"positions", o->positions, (uint64_t)c->P},
+        {"tied", o->tied, c->tied},
+        {"activation", !strcmp(o->activation, "gelu"), c->act == ACT_GELU_ERF},
+        {"scale-attn-by-inverse-layer-idx", o->by_layer, c->scale_by_layer},
+    };
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        if (given(p, shape[i].name) && shape[i].wanted != shape[i].have) return shape[i].name;
     return NULL;
+}
+
+static bool shaped(const struct plan *p) {
+    return given(p, "layers") || given(p, "width") || given(p, "heads");
 }
 
 /* A folder, llm.c's file, or a repository of the Hub, which is fetched; else it must be a shape. */
@@ -85,13 +102,13 @@ static int find_model(struct plan *p, struct err *err) {
 /* config of --model, or GPT-2's; and where its weights are. */
 static int base_config(struct plan *p, struct err *err) {
     const struct options *o = p->o;
-    const char *own = shaped(p);
     p->config = model_config_gpt2;
     int rc = find_model(p, err);
     if (rc == 0 && o->model)
         rc = p->model_dir ? model_config_load(&p->config, p->model_dir, err)
                           : model_config_preset(&p->config, o->model, err);
-    if (rc < 0 || !o->model || o->from_scratch || (own && !p->model_dir)) return rc;
+    if (rc < 0 || !o->model || o->from_scratch || (shaped(p) && !p->model_dir)) return rc;
+    const char *own = p->model_dir ? conflict(p) : NULL;
     if (own) {
         err_set(err, ERR_USAGE, "--%s is for a new model; %s has its shape", own, o->model);
         return err_hint(err, "add --from-scratch to take only the rest of that shape");
@@ -191,9 +208,9 @@ static int choose_shape(struct plan *p, struct err *err) {
     if (rc == 0 && !p->init_dir) reshape(p);
     if (rc == 0) rc = choose_vocab(p, err);
     if (rc == 0) rc = choose_length(p, err);
-    if (rc == 0 && given(p, "dropout"))
+    if (rc == 0 && p->o->dropout >= 0)
         p->config.embd_pdrop = p->config.attn_pdrop = p->config.resid_pdrop = (float)p->o->dropout;
-    if (rc == 0 && given(p, "init-range")) {
+    if (rc == 0 && given(p, "init-range") && p->o->init_range > 0) {
         if (p->init_dir)
             return err_set(err, ERR_USAGE, "--init-range is for a new model; %s has its weights",
                            p->init_dir);
@@ -261,7 +278,9 @@ static int choose_batch(struct plan *p, struct err *err) {
 
 static int choose_steps(struct plan *p, struct err *err) {
     const struct options *o = p->o;
-    if (given(p, "steps") + given(p, "epochs") + given(p, "tokens") > 1)
+    if (given(p, "steps") + (given(p, "epochs") && o->epochs > 0) +
+            (given(p, "tokens") && o->tokens > 0) >
+        1)
         return err_set(err, ERR_USAGE, "--steps, --epochs and --tokens exclude each other");
     uint64_t samples = (uint64_t)p->B * p->accumulate, tokens = samples * (uint64_t)p->T;
     p->steps = o->steps;
@@ -380,6 +399,37 @@ static void fill_trainer(struct plan *p) {
     if (strcmp(o->resume, "auto") && !p->t.resume_never) p->t.resume_from = o->resume;
 }
 
+/* Puts what was worked out back into the options, so that config.yaml says all of it, and is taken
+ * as --config for the same run once more. The shape of given weights is theirs to say. */
+static void resolve_options(struct plan *p) {
+    struct options *o = p->o;
+    const struct model_config *c = &p->config;
+    bool own = !p->init_dir;
+    o->layers = own ? (uint64_t)c->L : 0;
+    o->width = own ? (uint64_t)c->C : 0;
+    o->heads = own ? (uint64_t)c->NH : 0;
+    o->inner = own ? (uint64_t)c->inner : 0;
+    o->positions = own ? (uint64_t)c->P : 0;
+    o->tied = c->tied;
+    o->activation = c->act == ACT_GELU_ERF ? "gelu" : "gelu_new";
+    o->by_layer = c->scale_by_layer;
+    o->upcast = c->reorder_upcast;
+    o->init_range = own ? round(c->init_range * 1e6) / 1e6 : 0;
+    if (c->embd_pdrop == c->attn_pdrop && c->attn_pdrop == c->resid_pdrop)
+        o->dropout = round(c->embd_pdrop * 1e6) / 1e6;
+    o->vocab = (uint64_t)c->V;
+    o->seq_len = (uint64_t)p->T;
+    o->accumulate = p->accumulate;
+    o->batch_tokens = 0;
+    o->steps = p->steps;
+    o->epochs = 0;
+    o->tokens = 0;
+    o->warmup = p->t.schedule.warmup;
+    o->min_lr = p->t.schedule.min_lr;
+    o->decay_shape = decay_shape_names[p->t.schedule.shape];
+    o->dtype = p->choice.opts.dtype == DTYPE_BF16 ? "bf16" : "fp32";
+}
+
 int make_plan(struct plan *p, struct err *err) {
     int rc = apply_recipe(p, err);
     if (rc == 0)
@@ -393,6 +443,7 @@ int make_plan(struct plan *p, struct err *err) {
     if (rc == 0) rc = choose_batch(p, err);
     if (rc == 0) rc = choose_steps(p, err);
     if (rc == 0) fill_trainer(p);
+    if (rc == 0) resolve_options(p);
     return rc;
 }
 

@@ -75,7 +75,10 @@ static int take_log(struct run *r, const char *path, struct err *err) {
     char line[128];
     int n = snprintf(line, sizeof line, "%s, version %s\n", MARK, LORY_VERSION);
     rc = file_bytes(path, &bytes, err);
-    return rc == 0 && bytes == 0 ? append_write(&r->text, line, (size_t)n, err) : rc;
+    if (rc < 0 || bytes) return rc;
+    rc = append_write(&r->text, line, (size_t)n, err);
+    if (rc == 0) rc = append_sync(&r->text, err); /* before anything that the mark speaks for */
+    return rc < 0 ? rc : file_sync_dir(r->dir, err);
 }
 
 static int open_debug(struct run *r, int rank, struct err *err) {

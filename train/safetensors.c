@@ -161,6 +161,26 @@ static int check_cover(struct reading *r, uint64_t data_at, struct err *err) {
                    (unsigned long long)(bytes - at));
 }
 
+/* Shapes and offsets are written as whole numbers; the tree no longer tells 1 from 1.0 or 1e0,
+ * which the crate refuses. The text is valid JSON by now. */
+static int check_whole(const struct reading *r, const uint8_t *v, uint64_t n, struct err *err) {
+    bool string = false;
+    int arrays = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        if (string && v[i] == '\\')
+            i++;
+        else if (v[i] == '"')
+            string = !string;
+        else if (!string && (v[i] == '[' || v[i] == ']'))
+            arrays += v[i] == '[' ? 1 : -1;
+        else if (!string && arrays && strchr(".eE", v[i]) && i && v[i - 1] >= '0' &&
+                 v[i - 1] <= '9')
+            return err_set(err, ERR_CORRUPT, "%s: byte %llu: not a whole number", r->path,
+                           (unsigned long long)(LENGTH_BYTES + i));
+    }
+    return 0;
+}
+
 static int read_file(struct reading *r, struct arena *arena, struct err *err) {
     const uint8_t *v = r->map.v;
     uint64_t n = 0;
@@ -178,6 +198,7 @@ static int read_file(struct reading *r, struct arena *arena, struct err *err) {
     if (n == 0 || v[LENGTH_BYTES] != '{')
         return err_set(err, ERR_CORRUPT, "%s: not safetensors: the header has no '{'", r->path);
     rc = json_parse(&tree, (const char *)v + LENGTH_BYTES, n, r->path, err);
+    if (rc == 0) rc = check_whole(r, v + LENGTH_BYTES, n, err);
     if (rc == 0) rc = read_entries(r, tree, arena, err);
     if (rc == 0) rc = check_cover(r, LENGTH_BYTES + n, err);
     cJSON_Delete(tree);

@@ -3,7 +3,7 @@
  *
  *   Value  1 tag │ 8 tensor (none: float, shape (0)) │ 9 metadata { 1 { 1 "hparams" │ 2 content } }
  *   content  1 version │ 2 experiment │ 3 session start │ 4 session end
- *     experiment  5 hparam { 1 name │ 4 type } … │ 6 metric { 1 name { 2 tag } } …
+ *     experiment  4 hparam { 1 name │ 4 type } … │ 5 metric { 1 name { 2 tag } } …
  *     start       1 map { 1 name │ 2 Value { 2 number │ 3 string } } … │ 5 seconds
  *     end         1 status (1 = success) │ 2 seconds */
 #include <string.h>
@@ -66,12 +66,12 @@ static int put_experiment(struct buf *out, const struct tf_hparam *v, size_t n, 
     for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = put_text(&part, 1, v[i].name, err);
         if (rc == 0) rc = put_number(&part, 4, v[i].text ? TYPE_STRING : TYPE_FLOAT64, err);
-        if (rc == 0) rc = put_part(out, 5, &part, err);
+        if (rc == 0) rc = put_part(out, 4, &part, err);
     }
     for (size_t i = 0; rc == 0 && i < METRICS; i++) {
         rc = put_text(&name, 2, metrics[i], err);
         if (rc == 0) rc = put_part(&part, 1, &name, err);
-        if (rc == 0) rc = put_part(out, 6, &part, err);
+        if (rc == 0) rc = put_part(out, 5, &part, err);
     }
     buf_release(&part);
     buf_release(&name);

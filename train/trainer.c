@@ -308,7 +308,8 @@ static int plan(struct trainer *t, struct err *err) {
         t->params += p[i].n;
         if (!strstr(p[i].name, ".wte.") && !strstr(p[i].name, ".wpe.")) t->body_params += p[i].n;
     }
-    return t->opts->steps ? model_plan(t->model, t->opts->B, t->train->T, true, NULL, err) : 0;
+    if (!t->optimizer.backend || t->opts->steps == 0) return 0; /* no step will be taken */
+    return model_plan(t->model, t->opts->B, t->train->T, true, NULL, err);
 }
 
 static void tell(const struct trainer *t, struct trainer_result *ret) {
@@ -333,6 +334,7 @@ int trainer_run(struct model *model, const struct backend *backend, struct devic
                 const struct trainer_opts *opts, struct trainer_result *ret, const struct log *log,
                 struct err *err) {
     struct trainer t = {.opts = opts,
+                        .saved_step = CHECKPOINT_NONE,
                         .model = model,
                         .backend = backend,
                         .device = device,
@@ -344,6 +346,9 @@ int trainer_run(struct model *model, const struct backend *backend, struct devic
     int rc = trainer_begin(&t, err);
     if (rc == 0) rc = plan(&t, err);
     if (rc == 0) rc = loop(&t, err);
+    if (rc == ERR_IO && t.saved_step != CHECKPOINT_NONE)
+        err_hint(err, "checkpoint-%" PRIu64 " is whole: the same command goes on from it",
+                 t.saved_step);
     if (t.metrics) tell(&t, ret);
     free(t.tokens);
     free(t.labels);

@@ -299,9 +299,11 @@ int trainer_begin(struct trainer *t, struct err *err) {
     if (rc == 0 && branch) rc = copy_metrics(t, from, err);
     if (rc == 0) rc = open_records(t, branch, err);
     if (rc == 0) rc = write_config(t, err);
+    /* A run with nothing left to do needs no weights to say so. */
+    bool idle = rc == 0 && t->was_complete && (!t->eval || trainer_evaluated(t) || !t->state.step);
     if (rc == 0) rc = trainer_choose_params(t, err);
-    if (rc == 0) rc = optimizer_new(&t->optimizer, t->model, t->backend, t->device, err);
-    if (rc == 0) rc = load_weights(t, from, err);
+    if (rc == 0 && !idle) rc = optimizer_new(&t->optimizer, t->model, t->backend, t->device, err);
+    if (rc == 0 && !idle) rc = load_weights(t, from, err);
     if (rc == 0 && branch) rc = begin_branch(t, err);
     if (rc == 0) rc = mend_links(t, err);
     if (rc == 0 && t->was_complete)

@@ -133,10 +133,17 @@ int trainer_check_room(const struct trainer *t, bool all, struct err *err) {
                 t->opts->run, n, (double)each * (double)n / 1e6, (double)have / 1e6);
     if (have >= each)
         err_hint(err, "--keep fewer of them, save less often, or go on all the same with --force");
-    else if (t->saved_step != CHECKPOINT_NONE)
-        err_hint(err, "checkpoint-%" PRIu64 " is whole; free some space and start again",
-                 t->saved_step);
+    else
+        err_hint(err, "free some space and start again");
     return ERR_IO;
+}
+
+/* Whatever the system said, a full disk is the likeliest reason. */
+static void say_room(const struct trainer *t, struct err *err) {
+    uint64_t need = t->params * 12 + (4 << 20), have = 0;
+    if (file_free_bytes(t->opts->run, &have, NULL) == 0)
+        err_hint(err, "a checkpoint needs %.1f MB, the disk has %.1f MB free", (double)need / 1e6,
+                 (double)have / 1e6);
 }
 
 static int link_checkpoint(struct trainer *t, const char *name, uint64_t step, struct err *err) {
@@ -159,11 +166,11 @@ int trainer_save(struct trainer *t, struct err *err) {
     if (rc == 0) rc = checkpoint_begin(&dir, t->opts->run, step, err);
     if (rc < 0) return rc;
     rc = write_files(t, dir, err);
-    if (rc < 0) {
+    if (rc < 0)
         checkpoint_abort(dir);
-        return rc;
-    }
-    rc = checkpoint_commit(dir, t->opts->run, step, err);
+    else
+        rc = checkpoint_commit(dir, t->opts->run, step, err);
+    if (rc == ERR_IO) say_room(t, err);
     if (rc < 0) return rc;
     t->saved_step = step;
     t->last_save = trainer_clock();

@@ -54,6 +54,10 @@ class World:
         """Temporary things that a finished run should not have."""
         return [n for n in os.listdir(self.path(run)) if n.startswith(".")]
 
+    def listed(self, run):
+        """Steps of all the folders that have a checkpoint's name."""
+        return sorted(int(d.rsplit("-", 1)[1]) for d in glob.glob(self.path(run, "checkpoint-*")))
+
     def whole(self, run):
         """Steps of the checkpoints whose files are all there with the sizes of their manifests."""
         out = []

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "base/pool.h"
 #include "train/cpu/gemm_onednn.h"
 #include "train/cpu/table.h"
@@ -127,18 +128,38 @@ void *cpu_work(struct device *d, enum cpu_work which, size_t bytes) {
     return d->work[which].p;
 }
 
+/* Stands before every block: how it was had. Large ones are mapped, in pages of 2 MiB where the
+ * system has them: a 124M model's 2 GB are then zeroed once, by the kernel, at a thousand page
+ * faults instead of half a million. */
+enum { HEAD = 64, MAPPED_FROM = 4 << 20 };
+struct head {
+    size_t mapped; /* bytes; 0: malloc'd */
+};
+
 int cpu_alloc(struct device *d, void **ret, size_t bytes, struct err *err) {
     (void)d;
-    void *p = aligned(bytes);
-    if (!p) return err_nomem(err, bytes);
-    memset(p, 0, bytes);
-    *ret = p;
+    if (bytes > SIZE_MAX - HEAD) return err_nomem(err, bytes);
+    size_t all = bytes + HEAD, mapped = bytes >= MAPPED_FROM ? all : 0;
+    void *p = mapped ? mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                     : aligned(all);
+    if (!p || p == MAP_FAILED) return err_nomem(err, bytes);
+    if (mapped)
+        madvise(p, all, MADV_HUGEPAGE); /* advice: whether it is taken changes no number */
+    else
+        memset(p, 0, all);
+    *(struct head *)p = (struct head){mapped};
+    *ret = (char *)p + HEAD;
     return 0;
 }
 
 void cpu_free(struct device *d, void *p) {
     (void)d;
-    free(p);
+    if (!p) return;
+    struct head *h = (struct head *)((char *)p - HEAD);
+    if (h->mapped)
+        munmap(h, h->mapped);
+    else
+        free(h);
 }
 
 void cpu_copy(struct device *d, void *to, const void *from, size_t bytes) {

@@ -71,6 +71,58 @@ static void a_damaged_one_is_named_and_passed_over(void **state) {
     }
 }
 
+/* Writes without syncing: what is damaged here need not survive anything. */
+static void put_raw(const char *path, const char *v, size_t n) {
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(v, 1, n, f), n);
+    fclose(f);
+}
+
+static void assert_noticed(const char *dir, const char *path, const char *how, size_t at) {
+    struct err err = {0};
+    if (checkpoint_verify(dir, &err) != ERR_CORRUPT || !strstr(err.msg, dir))
+        fail_msg("%s, %s at %zu: \"%s\"", path, how, at, err.msg);
+}
+
+/* Every byte of every file flipped in its lowest and highest bit, and every shorter length
+ * (vllm/speculators#739 chose checkpoints by name). A change of the manifest that leaves its
+ * meaning would be none: its JSON has no byte that may change so. */
+static void rot_is_noticed_wherever_it_is(void **state) {
+    static const char *const names[] = {"weights", "state", "manifest.json"};
+    char *run = tmp_make(), *dir = checkpoint_path(run, 7), *tmp, text[400];
+    struct err err = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (char)(i * 37 + i / 7);
+    assert_ok(checkpoint_begin(&tmp, run, 7, &err), err);
+    spill(tmp, "weights", text, sizeof text);
+    spill(tmp, "state", "{}\n", 3);
+    assert_ok(checkpoint_commit(tmp, run, 7, &err), err);
+    assert_ok(checkpoint_verify(dir, &err), err);
+    for (size_t k = 0; k < 3; k++) {
+        char *path = path_join(dir, names[k]);
+        struct buf b = slurp(dir, names[k]);
+        for (size_t at = 0; at < b.n; at++)
+            for (int bit = 1; bit <= 128; bit *= 128) {
+                b.v[at] ^= (char)bit;
+                put_raw(path, b.v, b.n);
+                bool blank = k == 2 && (at + 1 == b.n); /* the newline at its end */
+                if (!blank) assert_noticed(dir, path, "a flipped bit", at);
+                b.v[at] ^= (char)bit;
+            }
+        for (size_t n = 0; n + (k == 2) < b.n; n++) { /* without its newline it means the same */
+            put_raw(path, b.v, n);
+            assert_noticed(dir, path, "cut short", n);
+        }
+        put_raw(path, b.v, b.n);
+        buf_release(&b);
+        free(path);
+    }
+    assert_ok(checkpoint_verify(dir, &err), err);
+    free(dir);
+    tmp_remove(run);
+}
+
 static void none_whole_is_an_error_not_a_new_beginning(void **state) {
     char *run = tmp_make(), *dir = checkpoint_path(run, 5);
     uint64_t step;
@@ -157,6 +209,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_newest_whole_one_is_found),
         cmocka_unit_test(a_damaged_one_is_named_and_passed_over),
+        cmocka_unit_test(rot_is_noticed_wherever_it_is),
         cmocka_unit_test(none_whole_is_an_error_not_a_new_beginning),
         cmocka_unit_test(a_second_of_the_same_step_replaces_the_first),
         cmocka_unit_test(pruning_keeps_the_newest_and_the_best),

@@ -1,0 +1,148 @@
+"""lmtrain's options as a user meets them: what they come to, what is refused and how; lmreport on what it left.
+Usage: test_lmtrain.py FOLDER_OF_PROGRAMS FOLDER_OF_TEXT"""
+import gzip, json, os, re, resource, shutil, struct, subprocess, sys, tempfile, unittest
+
+TOOLS, TEXT = map(os.path.abspath, sys.argv[1:3])
+DIR = tempfile.mkdtemp(prefix="lory-lmtrain-")
+SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--batch", "2", "--device", "ref", "-q"]
+
+
+def run(program, *args, limit=None):
+    def lower():
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return subprocess.run([os.path.join(TOOLS, program), *args], cwd=DIR, capture_output=True, text=True,
+                          preexec_fn=lower if limit else None, env={**os.environ, "NO_COLOR": "1"})
+
+
+def path(*names):
+    return os.path.join(DIR, *names)
+
+
+def read(name):
+    with open(path(name), "rb") as f:
+        return f.read()
+
+
+def write_json(name, what):
+    with open(path(name), "w") as f:
+        json.dump(what, f)
+
+
+def shards(name, tokens):
+    with open(path(name), "wb") as f:
+        f.write(struct.pack("<256i", 20240520, 1, len(tokens), *[0] * 253) + struct.pack(f"<{len(tokens)}H", *tokens))
+
+
+class Lmtrain(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        os.mkdir(path("corpus"))
+        for name in sorted(n for n in os.listdir(TEXT) if n.endswith(".gz")):  # a little of the tiny corpus
+            with gzip.open(os.path.join(TEXT, name), "rt", encoding="utf-8") as f, open(path("corpus", name[:-3]), "w") as to:
+                to.writelines([line for line in f if len(line) < 2000][:12])
+        for cmd in (["bpe-train", "--vocab", "300", "--special", "<pad>", "-q"], ["shard", "--seq-len", "16", "-q"]):
+            p = run(*cmd)
+            assert p.returncode == 0, p.stderr
+        shards("llmc.bin", [i * 7 % 250 for i in range(3000)])
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(DIR)
+
+    def ok(self, *args, **more):
+        p = run(*args, **more)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        return p.stdout
+
+    def plan(self, *args):
+        return json.loads(self.ok("lmtrain", "--train", "llmc.bin", "--dry-run", "-q", *args))
+
+    def refused(self, code, says, *args, **more):
+        p = run("lmtrain", *args, **more)
+        self.assertEqual(p.returncode, code, p.stderr)
+        self.assertIn(says, p.stderr)
+
+    def test_sizes(self):
+        for model, millions in (("gpt2", 111.0), ("gpt2-xl", 1529.6)):
+            p = self.plan("--model", model, "--from-scratch", "--vocab", "32768", "--positions", "1024", "--seq-len", "8", "--force")
+            self.assertEqual(round(p["parameters"] / 1e6, 1), millions)
+            self.assertEqual(p["moments_bytes"], 8 * p["parameters"])
+        for model in ("gpt2-medium", "gpt2-large", "d6", "d12", "d24", "d36", "d48"):
+            self.assertEqual(self.plan("--model", model, "--from-scratch")["layers"] % 6, 0)
+        p = self.plan("--layers", "3", "--width", "48", "--heads", "4", "--inner", "50", "--no-tied")
+        self.assertEqual((p["layers"], p["width"], p["heads"], p["inner"]), (3, 48, 4, 50))
+
+    def test_recipes(self):
+        p = self.plan("--recipe", "codeparrot")
+        self.assertEqual((p["layers"], p["width"], p["steps"], p["warmup"]), (48, 1600, 50000, 750))
+        self.assertEqual(p["tokens_per_step"], 32 * p["seq_len"])
+        p = self.plan("--recipe", "codeparrot-small", "--steps", "10")
+        self.assertEqual((p["steps"], p["warmup"]), (10, 2000))
+        p = self.plan("--recipe", "llmc", "--batch-tokens", "8192", "--seq-len", "64", "--batch", "4")
+        self.assertEqual(p["tokens_per_step"], 8192)
+
+    def test_types(self):
+        for name, want in (("float32", "fp32"), ("fp32", "fp32"), ("bfloat16", "bf16"), ("torch.bfloat16", "bf16")):
+            self.assertEqual(self.plan("--dtype", name)["dtype"], want)
+        self.refused(2, "half precision", "--train", "llmc.bin", "--dtype", "float16")
+        self.refused(2, "none of auto, fp32, bf16", "--train", "llmc.bin", "--dtype", "fp23")
+
+    def test_ids_come_from_the_tokenizer(self):
+        self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "ids", *SMALL)
+        c = json.loads(read("ids/checkpoint-0/config.json"))
+        self.assertEqual((c["bos_token_id"], c["eos_token_id"], c["pad_token_id"]), (0, 0, None))
+        shutil.copytree(path("shards/tokenizer"), path("tok2"))
+        f = "tok2/tokenizer_config.json"
+        config = {**json.loads(read(f)), "pad_token": "<pad>", "bos_token": None}
+        write_json(f, config)
+        self.ok("lmtrain", "--train", "shards", "-t", "tok2", "--steps", "0", "-o", "ids2", *SMALL)
+        c = json.loads(read("ids2/config.json"))
+        self.assertEqual((c["bos_token_id"], c["eos_token_id"], c["pad_token_id"]), (None, 0, 1))
+        write_json(f, {**config, "pad_token": "<nothing>"})
+        self.refused(6, "<nothing>", "--train", "shards", "-t", "tok2", "--steps", "0", "-o", "no", *SMALL)
+        self.ok("bpe-train", "--vocab", "299", "-o", "tok3", "-q")
+        self.refused(2, "is not the tokenizer", "--train", "shards", "-t", "tok3", "--steps", "0", "-o", "no", *SMALL)
+        self.ok("lmtrain", "--train", "llmc.bin", "--vocab", "60000", "--steps", "0", "-o", "ids3", *SMALL)
+        self.assertIsNone(json.loads(read("ids3/config.json"))["eos_token_id"], "50256 by habit")
+
+    def test_config_yaml_is_the_run(self):
+        self.ok("lmtrain", "--train", "shards", "--valid", "shards", "--epochs", ".001", "--eval-steps", "2", "--spike", "9",
+                "--freeze", "wpe.*", "--inner", "20", "-o", "y1", *SMALL)
+        self.ok("lmtrain", "--config", "y1/config.yaml", "-o", "y2", "-q")
+        for a, b in (("y1", "y2"), ("y3", "y4")):
+            if a == "y3":  # and one that goes on from weights
+                self.ok("lmtrain", "--model", "y1", "--train", "shards", "--steps", "2", "-o", "y3", *SMALL[6:])
+                self.ok("lmtrain", "--config", "y3/config.yaml", "-o", "y4", "-q")
+            self.assertTrue(read(a + "/model.safetensors") == read(b + "/model.safetensors"), (a, b))
+        self.refused(2, "--layers is for a new model", "--model", "y1", "--train", "shards", "--layers", "2", "-o", "no")
+
+    def test_a_configuration_that_lies_costs_nothing(self):
+        self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "lie", *SMALL)
+        d = path("lie/checkpoint-0")
+        c = json.loads(read("lie/checkpoint-0/config.json"))
+        for change in ({"n_layer": 1000, "n_embd": 65536, "n_head": 1}, {"vocab_size": 16777216, "n_embd": 65536},
+                       {"n_inner": 500000}, {"n_positions": 1048576}, {"tie_word_embeddings": False}):
+            write_json("lie/checkpoint-0/config.json", {**c, **change})
+            self.refused(6, "model.safetensors", "--model", d, "--train", "shards", "-o", "no", "--force", limit=2 << 30)
+            self.assertFalse(os.path.exists(path("no")))
+
+    def test_report(self):
+        for name, lr in (("r1", "1e-2"), ("r2", "1e-3")):
+            self.ok("lmtrain", "--train", "shards", "--valid", "shards", "--steps", "6", "--lr", lr, "--eval-every", "2",
+                    "--eval-steps", "1", "-o", name, *SMALL)
+        with open(path("r1/samples.jsonl"), "w") as f:
+            f.write(json.dumps({"step": 6, "prompt": "def <f>", "text": "(x):"}) + "\ntorn")
+        self.ok("lmreport", "r1", "r2", "--html", "page.html")
+        page = read("page.html").decode()
+        self.assertEqual(page.count("<svg"), 6)
+        for part in (">lr<", "0.01", "0.001", "Bits per byte", "def &lt;f&gt;(x):", "finished after 6 steps"):
+            self.assertIn(part, page)
+        self.assertIsNone(re.search(r"https?:|<script|<link|src=", page), "needs a network")
+        j = json.loads(self.ok("lmreport", "r1", "--json"))
+        self.assertEqual(j["runs"][0]["step"], 6)
+        self.assertIn("evaluation", self.ok("lmreport", "r1", "--watch"))  # of a finished run: once
+        p = run("lmreport", "corpus")
+        self.assertEqual(p.returncode, 2, p.stderr)
+
+
+unittest.main(argv=sys.argv[:1])

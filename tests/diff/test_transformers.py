@@ -1,0 +1,63 @@
+"""Every kind of checkpoint in a fresh transformers: it loads without a word, its tokenizer with it, and generates
+the same greedy text. Usage: test_transformers.py FOLDER_OF_PROGRAMS FOLDER_OF_TEXT; exit 77 without torch."""
+import json, os, subprocess, sys, tempfile
+
+try:
+    import torch, transformers
+except ImportError:
+    other = os.environ.pop("LORY_PYTHON", None)
+    if other:
+        os.execv(other, [other] + sys.argv)
+    print("the packages torch and transformers are not installed")
+    sys.exit(77)
+
+TOOLS, TEXT = map(os.path.abspath, sys.argv[1:3])
+SHAPES = {"plain": [], "untied": ["--no-tied"], "inner": ["--inner", "40", "--activation", "gelu"],
+          "layers": ["--scale-attn-by-inverse-layer-idx", "--reorder-and-upcast-attn"],
+          "deep": ["--layers", "5", "--heads", "1", "--positions", "100"], "start": ["--steps", "0"]}
+FAILED = 0
+
+
+def check(name, good, note=""):
+    global FAILED
+    FAILED += not good
+    print(("ok    " if good else "FAIL  ") + name, note if not good else "", flush=True)
+
+
+def run(d, program, *args):
+    p = subprocess.run([os.path.join(TOOLS, program), *args], cwd=d, capture_output=True, text=True)
+    if p.returncode:
+        sys.exit(f"{program} {' '.join(args)}: exit {p.returncode}: {p.stderr}")
+    return p.stdout
+
+
+def compare(d, name, folder):
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    check(f"{name}: no key missing, none too many", not any(info[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys")), info)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    check(f"{name}: ids of config and tokenizer", model.config.eos_token_id == tokenizer.eos_token_id
+          and model.config.bos_token_id == tokenizer.bos_token_id and model.config.vocab_size == len(tokenizer),
+          (model.config.eos_token_id, tokenizer.eos_token_id))
+    for prompt in ("def f(", "import os\n\nclass", "x = "):
+        x = tokenizer(prompt, return_tensors="pt")
+        want = model.eval().generate(**x, max_new_tokens=20, do_sample=False, pad_token_id=0)[0].tolist()
+        got = json.loads(run(d, "lmgen", "-m", folder, prompt, "--greedy", "--max-new", "20", "--ids", "json", "--dtype", "fp32"))
+        want = want[x["input_ids"].shape[1]:] if len(got) < len(want) else want
+        eos = tokenizer.eos_token_id
+        cut = lambda v: v[:v.index(eos)] if eos in v else v
+        check(f"{name}: {prompt!r} goes on alike", cut(got) == cut(want), (got, want))
+
+
+with tempfile.TemporaryDirectory() as d:
+    os.symlink(TEXT, os.path.join(d, "corpus"))
+    run(d, "bpe-train", "--vocab", "400", "-q")
+    run(d, "shard", "--seq-len", "32", "-q")
+    for name, more in SHAPES.items():
+        steps = [] if "--steps" in more else ["--steps", "30"]
+        shape = [] if "--layers" in more else ["--layers", "2", "--heads", "2"]
+        run(d, "lmtrain", "--train", "shards", "--width", "32", "--batch", "8", "--lr", "1e-2", "--warmup", "3", "-q",
+            "--device", "cpu", "--save-every", "15", "-o", name, *steps, *shape, *more)
+        for folder in ([f"{name}/checkpoint-15", f"{name}/checkpoint-30", name] if steps else [f"{name}/checkpoint-0", name]):
+            compare(d, folder, os.path.join(d, folder))
+print(f"transformers {transformers.__version__}")
+sys.exit(FAILED > 0)
