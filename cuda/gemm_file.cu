@@ -46,7 +46,7 @@ static int parse(const char *path, const char *text, const char *who, struct gem
     for (const char *p = line + 1; *p; p++) lines += *p == '\n';
     struct gemm_choice *v = (struct gemm_choice *)calloc(lines ? lines : 1, sizeof *v);
     if (!v) return err_nomem(err, lines * sizeof *v);
-    for (const char *p = line + 1, *end; (end = strchr(p, '\n')); p = end + 1)
+    for (const char *p = line + 1, *end; (end = strchr(p, '\n')) != NULL; p = end + 1)
         if (!parse_choice(&v[n++], p, end)) {
             free(v);
             return err_set(err, ERR_CORRUPT,
