@@ -1,4 +1,5 @@
-"""What the tests of this folder share: a server, a folder, lmhub with an environment of its own."""
+"""What the tests of this folder share: a server, a folder, lmhub with an environment of its own. ONLY="Push.test_create"
+in the environment runs one test, TIMES=1 prints what each takes."""
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import server
 
 PROBE, LMHUB = sys.argv[1:3]
 MORE = sys.argv[3:]  # what a test needs besides
-sys.argv[1:] = []
+sys.argv[1:] = os.environ.get("ONLY", "").split()
 BIG = random.Random(1).randbytes(3_000_000)
 FILES = {f"data/file-{i:02d}.bin": random.Random(i).randbytes(20_000 + i) for i in range(5)}
 FILES |= {"README.md": b"# toy\n", "big.bin": BIG, "odd name +%é.bin": b"odd", "data/empty.bin": b""}

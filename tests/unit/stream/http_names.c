@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include "stream/http_parts.h"
 #include "stream/hub.h"
+#include "stream/hub_push.h"
 #include "stream/hub_parts.h"
 
 /* curl's CVE-2018-1000007, -2022-27774 and -27776: another port or scheme is another origin. */
@@ -204,12 +205,71 @@ static void addresses(void **state) {
     free(url);
 }
 
+/* What a push sends of a small file. The vectors are RFC 4648's. */
+static void base64(void **state) {
+    static const char *const v[][2] = {
+        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foobar", "Zm9vYmFy"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        struct buf b = {0};
+        assert_int_equal(hub_base64(&b, v[i][0], strlen(v[i][0]), NULL), 0);
+        assert_string_equal(buf_cstr(&b), v[i][1]);
+        buf_release(&b);
+    }
+}
+
+/* A mirror's answers name the real Hub; the real Hub must not be what only looks like it. */
+static void mirrors(void **state) {
+    struct hub h = {.endpoint = (char *)"https://mirror.org"};
+    static const char *const v[][2] = {
+        {"https://huggingface.co/a?b", "https://mirror.org/a?b"},
+        {"https://huggingface.co", "https://mirror.org"},
+        {"https://huggingface.co.evil.org/a", "https://huggingface.co.evil.org/a"},
+        {"https://cdn.org/a", "https://cdn.org/a"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        char *own = hub_own_url(&h, v[i][0]);
+        assert_string_equal(own, v[i][1]);
+        free(own);
+    }
+}
+
+/* A commit must not hold what would lead out of a folder, or into git's own. */
+static void paths_of_a_commit(void **state) {
+    static const char *const bad[] = {"../a",     "/a",   "a/../b", ".git/config",
+                                      "a/.GIT/x", "a//b", "a\\b",   ""};
+    struct hub_changes c = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(hub_changes_text(&c, bad[i], "x", 1, NULL), ERR_USAGE);
+    assert_int_equal(hub_changes_text(&c, ".gitattributes", "x", 1, NULL), 0);
+    assert_int_equal(hub_changes_text(&c, "a/b", "x", 1, NULL), 0);
+    assert_int_equal(hub_changes_text(&c, "a/b", "yz", 2, NULL), 0); /* the later one counts */
+    assert_int_equal(c.n, 2);
+    assert_int_equal(c.v[1].text.n, 2);
+    hub_changes_release(&c);
+}
+
+/* git hash-object of "hello\n" and of nothing. */
+static void git_names(void **state) {
+    char hex[SHA256_HEX];
+    (void)state;
+    struct sha256 *s = git_blob_new(6);
+    sha256_add(s, "hello\n", 6);
+    sha256_end(s, hex);
+    assert_string_equal(hex, "ce013625030ba8dba906f756967f9e9ca394464a");
+    sha256_end(git_blob_new(0), hex);
+    assert_string_equal(hex, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(origins),    cmocka_unit_test(what_is_printed),
         cmocka_unit_test(redirects),  cmocka_unit_test(header_lines),
         cmocka_unit_test(next_links), cmocka_unit_test(references),
         cmocka_unit_test(globs),      cmocka_unit_test(safe_paths),
-        cmocka_unit_test(addresses)};
+        cmocka_unit_test(addresses),  cmocka_unit_test(base64),
+        cmocka_unit_test(mirrors),    cmocka_unit_test(paths_of_a_commit),
+        cmocka_unit_test(git_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
