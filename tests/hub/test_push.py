@@ -133,6 +133,7 @@ class Push(Case):
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertEqual(self.titles(), ["initial commit", "add folder", "second"])
         self.assertEqual(j["commit"], self.repo().refs["main"])
+        self.assertEqual((j["commits"], j["files"]), (1, 1))
         self.assertEqual(len(self.asked("/commit/")), 1)
 
     def test_commit_refused_for_a_while(self):
