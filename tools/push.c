@@ -232,8 +232,8 @@ int pusher_start(struct pusher **ret, const struct pusher_opts *opts, struct err
     int rc = hub_ref_parse(&ref, opts->target, err);
     if (rc == 0 && (ref.dataset || *ref.path))
         rc = err_set(err, ERR_USAGE, "%s: a model goes to hf://NAMESPACE/NAME", opts->target);
-    if (rc < 0) return err_prefix(err, "--push-to");
     hub_ref_release(&ref);
+    if (rc < 0) return err_prefix(err, "--push-to");
     struct pusher *p = calloc(1, sizeof *p);
     if (!p) return err_nomem(err, sizeof *p);
     p->o = *opts;
