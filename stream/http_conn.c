@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include "base/signals.h"
 
-enum { POLL_MS = 200, CONNECT_SECONDS = 10, LOW_SPEED_BYTES = 1024 };
+enum { POLL_MS = 200, CONNECT_SECONDS = 10, LOW_SPEED_BYTES = 1024, WORK_SECONDS = 120 };
 
 double conn_now(void) {
     struct timespec t;
@@ -298,6 +298,9 @@ int conn_begin(struct http *h, struct conn *c, const char *url, const struct str
     c->why[0] = 0;
     c->result = CURLE_OK;
     c->stall = h->stall_seconds;
+    /* A server that makes a commit, or joins the parts of an object, is silent for a while. */
+    if (q && q->method && !strcmp(q->method, "POST") && c->stall < WORK_SECONDS)
+        c->stall = WORK_SECONDS;
     for (size_t i = 0; i < headers->n; i++) {
         struct curl_slist *more = curl_slist_append(c->lines, headers->v[i]);
         if (!more) return err_nomem(err, strlen(headers->v[i]));

@@ -99,7 +99,9 @@ static const char text[] =
 static const char examples[] =
     "lmtrain --train shards/ --valid shards/\tGPT-2 from scratch, or on with the run in run/\n"
     "lmtrain --train shards/ --layers 8 --width 320 --epochs 1 -o small/\ta small model\n"
-    "lmtrain --model gpt2-dir/ --train shards/ --lr 5e-5 --epochs 3\tgoes on from given weights";
+    "lmtrain --model gpt2-dir/ --train shards/ --lr 5e-5 --epochs 3\tgoes on from given weights\n"
+    "lmtrain --train shards/ --push-to hf://me/small\tpushes each checkpoint to a branch of its "
+    "own";
 
 int main(int argc, char **argv) {
     backend_spin_less(argv);

@@ -127,6 +127,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(f["code"], f.get("body", b"<html>busy</html>"), **f.get("headers", {}))
         elif kind == "reset":
             self.close_connection = True
+        elif kind == "think":  # before it does what it is asked
+            time.sleep(f["seconds"])
+            return False
         elif kind == "call":
             f["call"]()
             return False

@@ -136,6 +136,13 @@ class Push(Case):
         self.assertEqual((j["commits"], j["files"]), (1, 1))
         self.assertEqual(len(self.asked("/commit/")), 1)
 
+    def test_a_commit_takes_its_time(self):
+        """Longer than the silence that ends a download: it is waited for, not sent again."""
+        self.hub.reset({"path": "/commit/", "method": "POST", "do": "think", "seconds": 3})
+        r, j = self.push(HF_HUB_DOWNLOAD_TIMEOUT="1")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual(len(self.asked("/commit/")), 1)
+
     def test_commit_refused_for_a_while(self):
         self.hub.reset({"path": "/commit/", "method": "POST", "do": "status", "code": 504},
                        {"path": "/commit/", "method": "POST", "do": "status", "code": 429, "headers": {"Retry-After": "1"}})
