@@ -145,7 +145,19 @@ def arrays():
     put("shard", "index", short, idx, json.dumps(index))
 
 
+def tables():
+    put("csv", "quoted", b'\0\5a,b\n1,"x, ""y""\nz"\r\n\n2,\n')
+    put("csv", "bad-rows", b'\1\1text\tn\nq\t7\nx\ty\tz\n"open')
+    folder = os.path.join(GOLDEN, "tables")
+    for name in sorted(os.listdir(folder)):
+        kind = name.rsplit(".")[-1]
+        if kind in ("parquet", "zip"):
+            with open(os.path.join(folder, name), "rb") as f:
+                put(kind, name, f.read())
+
+
 tokenizers()
+tables()
 texts()
 json_lines()
 stored()
