@@ -40,15 +40,29 @@ void backend_take_dtype(struct backend_choice *c, enum dtype stored) {
     if (stored == DTYPE_F32 || has_bf16_products()) c->opts.dtype = stored;
 }
 
-/* Which GPU of this machine is ours where several processes share it: torchrun, Open MPI, Slurm. */
-static int local_rank(void) {
-    static const char *const names[] = {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
-                                        "SLURM_LOCALID"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+/* The first of three variables that is set: torchrun's, Open MPI's, srun's. */
+static int launcher_number(const char *const names[3], int otherwise) {
+    for (int i = 0; i < 3; i++) {
         const char *text = getenv(names[i]);
         if (text && *text) return (int)strtol(text, NULL, 10);
     }
-    return 0;
+    return otherwise;
+}
+
+/* Which GPU of this machine is ours where several processes share it. */
+static int local_rank(void) {
+    static const char *const names[] = {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
+                                        "SLURM_LOCALID"};
+    return launcher_number(names, 0);
+}
+
+int backend_refuse_ranks(struct err *err) {
+    static const char *const names[] = {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE",
+                                        "SLURM_STEP_NUM_TASKS"};
+    int ranks = launcher_number(names, 1);
+    if (ranks <= 1) return 0;
+    err_set(err, ERR_USAGE, "started as one of %d ranks, but training runs in one process", ranks);
+    return err_hint(err, "start it once, without a launcher; --accumulate gives the larger batch");
 }
 
 int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,

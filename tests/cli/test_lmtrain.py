@@ -7,11 +7,11 @@ DIR = tempfile.mkdtemp(prefix="lory-lmtrain-")
 SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--batch", "2", "--device", "ref", "-q"]
 
 
-def run(program, *args, limit=None):
+def run(program, *args, limit=None, **env):
     def lower():
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     return subprocess.run([os.path.join(TOOLS, program), *args], cwd=DIR, capture_output=True, text=True,
-                          preexec_fn=lower if limit else None, env={**os.environ, "NO_COLOR": "1"})
+                          preexec_fn=lower if limit else None, env={**os.environ, "NO_COLOR": "1", **env})
 
 
 def path(*names):
@@ -86,6 +86,12 @@ class Lmtrain(unittest.TestCase):
             self.assertEqual(self.plan("--dtype", name)["dtype"], want)
         self.refused(2, "half precision", "--train", "llmc.bin", "--dtype", "float16")
         self.refused(2, "none of auto, fp32, bf16", "--train", "llmc.bin", "--dtype", "fp23")
+
+    def test_many_ranks_do_not_train_the_same_run(self):
+        """Two ranks of torchrun each trained all of the run, into one folder."""
+        for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
+            self.refused(2, "one of 2 ranks", "--train", "llmc.bin", "--dry-run", **{name: "2"})
+        self.ok("lmtrain", "--train", "llmc.bin", "--dry-run", "-q", WORLD_SIZE="1")
 
     def test_ids_come_from_the_tokenizer(self):
         self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "ids", *SMALL)
