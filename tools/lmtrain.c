@@ -134,7 +134,7 @@ int main(int argc, char **argv) {
                         .keep = 3,
                         .eval_tokens = 1000000,
                         .dtype = "auto",
-                        .recompute = "none",
+                        .recompute = "gelu",
                         .device = "auto",
                         .push_wait = 600,
                         .layers = 12,
@@ -262,7 +262,7 @@ int main(int argc, char **argv) {
         {"dtype", 0, OPT_STR, &o.dtype, "auto|fp32|bf16",
          "type of the products; auto: the checkpoint's, where the processor multiplies it"},
         {"recompute", 0, OPT_CHOICE, &o.recompute, "WHAT",
-         "save memory by computing again on the way back: the GELU, or all of a block",
+         "compute again on the way back, to the same bits: the GELU (default), all of a block",
          "none|gelu|block"},
         {0}};
     struct program p = {.name = "lmtrain",

@@ -1,6 +1,6 @@
 /* Softmax cross-entropy over the vocabulary in chunks of rows. Mathematics: ref/classifier.c.
  *
- *   w packed twice, once a call ─▶ per chunk of at most 512 rows:
+ *   w packed twice, once a call (a large one once a chunk: memory) ─▶ per chunk of 512 rows:
  *      logits = x w^T     product
  *      loss, dlogits      a row at a time, in place (bf16: into a second buffer)
  *      dx = dlogits w     product
@@ -105,9 +105,9 @@ static bool chunk_losses(struct device *d, const struct logits_chunk *k, float *
 void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
                     const void *w, const int32_t *labels, int rows_, int C_, int V_, float scale) {
     size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
-    size_t most = V <= 16384 ? 512 : 256;
-    if (most > rows) most = rows;
-    bool bf16 = d->bf16, first = true;
+    size_t most = rows < 512 ? rows : 512;
+    bool bf16 = d->bf16, first = true, large = V > 16384;
+    enum cpu_work pack_v = large ? WORK_PACK : WORK_PACK2;
     struct logits_chunk k = {.ld = round_up(V, 32), .V = V};
     k.z = cpu_work(d, WORK_LOGITS, most * k.ld * sizeof *k.z);
     k.dz = bf16 && dx ? cpu_work(d, WORK_DLOGITS, most * k.ld * 2) : k.z;
@@ -117,12 +117,12 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
         size_t n = rows - r0 < most ? rows - r0 : most;
         struct matrix xs = {at(x, r0 * C, bf16), C, false, bf16, false};
         struct matrix dzs = {k.dz, k.ld, false, bf16, true}, dzt = {k.dz, k.ld, true, bf16, false};
-        gemm_run(d, n, V, C, &xs, &by_c, WORK_PACK, !first, logits_out, &k);
+        gemm_run(d, n, V, C, &xs, &by_c, WORK_PACK, !first && !large, logits_out, &k);
         if (d->first.code) return;
         bool any = chunk_losses(d, &k, loss + r0, labels + r0, n, scale, dx != NULL);
         if (dx) {
             struct gradient to_x = {dx, C, r0, bf16}, to_w = {dw, C, 0, false};
-            gemm_run(d, n, C, V, &dzs, &by_v, WORK_PACK2, !first, dx_out, &to_x);
+            gemm_run(d, n, C, V, &dzs, &by_v, pack_v, !first && !large, dx_out, &to_x);
             if (dw && any) gemm_run(d, V, C, n, &dzt, &xs, WORK_PACK3, false, dw_out, &to_w);
         }
         first = false;
