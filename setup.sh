@@ -4,7 +4,7 @@
 #   setup_build DIR [MESON OPTION…]    configures and builds
 #   setup_peers       a Python environment with the projects that tests compare with, if it can be had
 
-PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3 python3-venv clang-format
+PACKAGES="gcc g++ libc6-dev meson ninja-build pkg-config python3 python3-venv clang-format
     zlib1g-dev libzstd-dev libcurl4-openssl-dev libcjson-dev libpcre2-dev libunistring-dev libyaml-dev libssl-dev
     libxxhash-dev libzip-dev libsnappy-dev liblz4-dev libisal-dev libdnnl-dev libcmocka-dev"
 
