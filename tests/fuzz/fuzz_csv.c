@@ -1,5 +1,5 @@
-/* A CSV or TSV file; the first byte says which, the second in which steps it is read. What comes out
- * are lines, each a JSON object of strings or a bad row, whatever the steps. */
+/* A CSV or TSV file; the first byte says which, the second in which steps it is read. What comes
+ * out are lines, each a JSON object of strings or a bad row, whatever the steps. */
 #include "base/json.h"
 #include "stream/csv.h"
 #include "stream/rows.h"
