@@ -49,6 +49,23 @@ template <class A> struct attention_args {
     }
 };
 
+__device__ inline int lane() {
+    return threadIdx.x & 31;
+}
+__device__ inline int warp() {
+    return threadIdx.x >> 5;
+}
+
+constexpr int NOTHING = 1 << 30; /* a first key that no query reaches */
+
+/* A query's first visible key; NOTHING for rows past the end and for padding before its segment. */
+template <class A>
+__device__ int first_key(const attention_args<A> &a, int b, int i) {
+    if (i >= a.T) return NOTHING;
+    int s = a.start ? a.start[(size_t)b * a.T + i] : 0;
+    return s <= i ? s : NOTHING;
+}
+
 /* delta of y and dy: (B,NH,T) from (B,T,NH,HS). */
 template <class A>
 void attention_delta(struct device *d, float *delta, const A *y, const A *dy, int B, int T, int NH,

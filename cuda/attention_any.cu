@@ -19,14 +19,6 @@ constexpr int WARPS = 4;            /* of a block                    */
 constexpr int OWNED = ROWS * WARPS; /* rows of a block               */
 constexpr int STEP = 32;            /* of the other kind, at a time  */
 constexpr int CHUNKS = 8;           /* of 32 channels: HS <= 256     */
-constexpr int NOTHING = 1 << 30;    /* a start that no row reaches   */
-
-__device__ int lane() {
-    return threadIdx.x & 31;
-}
-__device__ int warp() {
-    return threadIdx.x >> 5;
-}
 
 /* `n` rows from `first` of a (T, HS) matrix into shared memory as fp32, rows LD apart; 0 past T. */
 template <class A>
@@ -60,12 +52,6 @@ __device__ void store_row(A *to, const float (&sums)[CHUNKS], float scale, int H
 #pragma unroll
     for (int m = 0; m < CHUNKS; m++)
         if (m * 32 + lane() < HS) to[m * 32 + lane()] = from_float<A>(sums[m] * scale);
-}
-
-template <class A> __device__ int first_key(const attention_args<A> &a, int b, int i) {
-    if (i >= a.T) return NOTHING;
-    int s = a.start ? a.start[(size_t)b * a.T + i] : 0;
-    return s <= i ? s : NOTHING;
 }
 
 /* The smallest first key of the block's OWNED queries. */

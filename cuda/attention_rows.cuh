@@ -12,23 +12,7 @@
 
 using attention_bf16 = attention_args<bf16>;
 
-__device__ inline int lane() {
-    return threadIdx.x & 31;
-}
-__device__ inline int warp() {
-    return threadIdx.x >> 5;
-}
-
-/* ------------------------------------------------------------------ which keys a query sees */
-
-constexpr int NOTHING = 1 << 30; /* a first key that no query reaches */
-
-/* A query's first visible key; NOTHING for rows past the end and for padding before its segment. */
-template <class act> __device__ int first_key(const attention_args<act> &a, int b, int i) {
-    if (i >= a.T) return NOTHING;
-    int s = a.start ? a.start[(size_t)b * a.T + i] : 0;
-    return s <= i ? s : NOTHING;
-}
+/* ------------------------------------------------------------------ which keys queries see */
 
 __device__ inline int warp_latest(int key) {
 #pragma unroll
