@@ -64,7 +64,7 @@ int zip_members(struct source_list *to, const char *path, struct err *err) {
     zip_discard(z);
     if (rc == 0 && to->n == before)
         rc = err_set(err, ERR_USAGE, "%s: the archive has no files", path);
-    if (rc == 0) qsort(to->v + before, to->n - before, sizeof *to->v, by_name);
+    if (rc == 0 && to->n > before) qsort(to->v + before, to->n - before, sizeof *to->v, by_name);
     return rc;
 }
 

@@ -153,7 +153,7 @@ static void enter(uint32_t *of_document, uint32_t group) {
 }
 
 static int group_part(struct band_part *p, struct band_groups *to, struct err *err) {
-    qsort(p->v, p->n, sizeof *p->v, by_key);
+    if (p->n) qsort(p->v, p->n, sizeof *p->v, by_key);
     for (size_t i = 0, j; i < p->n; i = j) {
         for (j = i + 1; j < p->n && p->v[j].key == p->v[i].key;) j++;
         if (j - i < 2) continue;

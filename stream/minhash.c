@@ -202,7 +202,7 @@ int minhash_words(struct minhasher *m, const char *text, size_t n, const uint64_
         rc = add_word(m, text + begin, i - begin, err);
     }
     if (ret) {
-        qsort(m->words.v, m->words.n, sizeof *m->words.v, ascending);
+        if (m->words.n) qsort(m->words.v, m->words.n, sizeof *m->words.v, ascending);
         *ret = m->words.v;
         *ret_n = m->words.n;
     }

@@ -168,13 +168,13 @@ static int by_text(const void *a, const void *b) {
 }
 
 static void finish(struct table *t, uint64_t rows) {
-    qsort(t->v, t->n, sizeof *t->v, by_order);
+    if (t->n) qsort(t->v, t->n, sizeof *t->v, by_order);
     for (size_t i = 0; i < t->n; i++) {
         struct column *c = &t->v[i];
         /* As many values as rows are no labels. */
         if (c->many || rows < 2 * c->labels.n || !(c->types & (T_STRING | T_INT | T_BOOL)))
             strs_release(&c->labels);
-        qsort(c->labels.v, c->labels.n, sizeof *c->labels.v, by_text);
+        if (c->labels.n) qsort(c->labels.v, c->labels.n, sizeof *c->labels.v, by_text);
     }
 }
 
