@@ -369,7 +369,7 @@ static void fill_trainer(struct plan *p) {
                                  .model_name = o->model ? o->model : "gpt2",
                                  .tokenizer_dir = p->tokenizer_dir,
                                  .B = p->B,
-                                 .accumulate = p->accumulate,
+                                 .samples = (uint64_t)p->B * p->accumulate,
                                  .steps = p->steps,
                                  .schedule = choose_schedule(p),
                                  .beta1 = o->beta1,

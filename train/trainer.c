@@ -46,20 +46,20 @@ static bool wants_stop(void *trainer) {
 
 /* ------------------------------------------------------------------ one step */
 
-/* The windows of the coming step, and the number of their targets. */
+/* This rank's windows of the coming step, and the number of their targets. */
 static int fetch(struct trainer *t, uint64_t *ret_targets, struct err *err) {
     int T = t->train->T, V = model_get_config(t->model)->V, rc = 0;
-    uint64_t targets = 0;
-    for (uint64_t i = 0; rc == 0 && i < t->samples; i++) {
+    uint64_t targets = 0, position = t->state.samples + t->first;
+    for (uint64_t i = 0; rc == 0 && i < t->mine; i++) {
         int32_t *x = t->tokens + i * (uint64_t)T, *y = t->labels + i * (uint64_t)T;
         size_t shard;
         uint64_t at;
-        rc = loader_get(t->train, t->state.samples + i, x, y, err);
-        loader_place(t->train, t->state.samples + i, &shard, &at);
+        rc = loader_get(t->train, position + i, x, y, err);
+        loader_place(t->train, position + i, &shard, &at);
         if (rc == 0) rc = check_ids(x, y, T, V, t->train->set->v[shard].path, at, err);
         for (int j = 0; j < T; j++) targets += y[j] != LABEL_IGNORED;
     }
-    loader_will_need(t->train, t->state.samples + t->samples, t->samples);
+    loader_will_need(t->train, position + t->opts->samples, t->mine);
     *ret_targets = targets;
     return rc;
 }
@@ -68,23 +68,23 @@ static int fetch(struct trainer *t, uint64_t *ret_targets, struct err *err) {
  * to stop on the way. */
 static int accumulate(struct trainer *t, double *ret_loss, struct err *err) {
     uint64_t targets = 0, key = philox(t->opts->seed, 0, DROPOUT_STREAM).v[0];
-    size_t room = (size_t)t->opts->B * (size_t)t->train->T;
+    uint64_t B = (uint64_t)t->opts->B, T = (uint64_t)t->train->T;
     const struct model_config *c = model_get_config(t->model);
     double sum = 0;
     int rc = fetch(t, &targets, err);
     if (rc < 0) return rc;
     float scale = targets ? (float)(1.0 / (double)targets) : 0;
     model_zero_grads(t->model);
-    for (uint64_t i = 0; rc == 0 && i < t->opts->accumulate; i++) {
-        struct model_batch b = {.B = t->opts->B, .T = t->train->T};
+    for (uint64_t i = 0; rc == 0 && i < t->mine; i += B) {
+        uint64_t rows = t->mine - i < B ? t->mine - i : B, n = 0;
+        struct model_batch b = {.B = (int)rows, .T = (int)T};
         double micro = 0;
-        uint64_t n = 0;
         if (stop_signal(t)) return 1;
-        b.tokens = t->tokens + i * room;
-        b.labels = t->labels + i * room;
+        b.tokens = t->tokens + i * T;
+        b.labels = t->labels + i * T;
         b.dropout = c->embd_pdrop > 0 || c->attn_pdrop > 0 || c->resid_pdrop > 0;
         b.dropout_key = key;
-        b.sample0 = t->state.samples + i * (uint64_t)t->opts->B;
+        b.sample0 = t->state.samples + t->first + i;
         rc = model_forward_backward(t->model, &b, scale, &micro, &n, err);
         sum += micro;
     }
@@ -105,7 +105,7 @@ static int note_skip(struct trainer *t, const struct metrics_step *s, const char
     log_warn(t->log,
              "step %" PRIu64 ": %s; skipped (samples %" PRIu64 " to %" PRIu64
              ", their places are in metrics.jsonl)",
-             s->step, why, s->samples - t->samples, s->samples - 1);
+             s->step, why, s->samples - t->opts->samples, s->samples - 1);
     if (t->skipped_in_row < allowed) return 0;
     err_set(err, ERR_DIVERGED,
             "diverged at step %" PRIu64 ": %s, as in the %" PRIu64 " steps after it",
@@ -117,11 +117,11 @@ static int note_skip(struct trainer *t, const struct metrics_step *s, const char
 
 /* Why a step was skipped, and the windows it was made of, for its line in metrics.jsonl. */
 static int skip_note(const struct trainer *t, const char *why, struct buf *out, struct err *err) {
-    uint64_t first = t->state.samples - t->samples;
+    uint64_t first = t->state.samples - t->opts->samples;
     int rc = buf_str(out, ",\"why\":", err);
     if (rc == 0) rc = json_quote(out, why, strlen(why), err);
     if (rc == 0) rc = buf_str(out, ",\"windows\":[", err);
-    for (uint64_t i = 0; rc == 0 && i < t->samples && i < SKIP_WINDOWS; i++) {
+    for (uint64_t i = 0; rc == 0 && i < t->opts->samples && i < SKIP_WINDOWS; i++) {
         size_t shard;
         uint64_t at;
         struct buf place = {0};
@@ -143,7 +143,7 @@ static int record(struct trainer *t, const struct metrics_step *s, const char *w
     if (rc == 0) rc = trainer_show_step(t, s, err);
     log_debug(t->log,
               "step %" PRIu64 ": loss %.6f, norm %.6g, lr %.6g, samples %" PRIu64 " to %" PRIu64,
-              s->step, s->loss, s->grad_norm, s->lr, s->samples - t->samples, s->samples - 1);
+              s->step, s->loss, s->grad_norm, s->lr, s->samples - t->opts->samples, s->samples - 1);
     char detail[128]; /* fabs: a NaN's sign is only noise */
     snprintf(detail, sizeof detail, "loss %.4f, lr %.3g, %.0f tok/s", fabs(s->loss), s->lr,
              s->tokens_per_s);
@@ -175,10 +175,10 @@ static int one_step(struct trainer *t, struct err *err) {
     if (loss > g.loss) s.spike = FLT_MIN; /* whatever the norm is: skip */
     rc = optimizer_step(&t->optimizer, &s, err);
     if (rc < 0) return rc;
-    uint64_t tokens = t->samples * (uint64_t)t->train->T;
+    uint64_t tokens = t->opts->samples * (uint64_t)t->train->T;
     r->step++;
     r->updates += !s.skipped;
-    r->samples += t->samples;
+    r->samples += t->opts->samples;
     r->tokens += tokens;
     struct metrics_step m = {.step = r->step,
                              .loss = loss,
@@ -298,7 +298,9 @@ static int loop(struct trainer *t, struct err *err) {
 }
 
 static int plan(struct trainer *t, struct err *err) {
-    size_t room = (size_t)t->samples * (size_t)t->train->T;
+    const struct comm *c = t->opts->comm;
+    loader_share(t->opts->samples, c ? c->rank : 0, c ? c->size : 1, &t->first, &t->mine);
+    size_t room = (size_t)t->mine * (size_t)t->train->T;
     t->tokens = mem_array(room, sizeof *t->tokens);
     t->labels = mem_array(room, sizeof *t->labels);
     if (!t->tokens || !t->labels) return err_nomem(err, 2 * room * sizeof *t->tokens);
@@ -341,7 +343,6 @@ int trainer_run(struct model *model, const struct backend *backend, struct devic
                         .train = train,
                         .eval = eval,
                         .log = log,
-                        .samples = (uint64_t)opts->B * opts->accumulate,
                         .begun = trainer_clock()};
     int rc = trainer_begin(&t, err);
     if (rc == 0) rc = plan(&t, err);

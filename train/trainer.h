@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/opt.h"
+#include "train/comm.h"
 #include "train/loader.h"
 #include "train/model.h"
 #include "train/schedule.h"
@@ -33,9 +34,12 @@ struct trainer_opts {
     const char *tokenizer_dir; /* its files go into every checkpoint; NULL: none           */
     const char *config_yaml;   /* text of config.yaml                                      */
 
-    int B;               /* rows of a micro-batch                                    */
-    uint64_t accumulate; /* micro-batches of a step                                  */
+    int B;            /* rows of a micro-batch, at most                           */
+    uint64_t samples; /* windows of a step, of all ranks together                 */
     uint64_t steps;
+    /* Its rank and size say which samples of a step are this process's (loader_share). NULL: all.
+     * */
+    struct comm *comm;
     struct schedule schedule;
     double beta1, beta2, eps, weight_decay, clip;
     enum decay_rule decay;

@@ -83,7 +83,7 @@ static cJSON *make_options(const struct trainer *t) {
     bool ok = o && cJSON_AddStringToObject(o, "model", p->model_name) &&
               cJSON_AddBoolToObject(o, "from_scratch", !p->init_dir) &&
               add_shape(o, model_get_config(t->model)) &&
-              cJSON_AddNumberToObject(o, "samples_per_step", (double)t->samples) &&
+              cJSON_AddNumberToObject(o, "samples_per_step", (double)t->opts->samples) &&
               add_rates(o, p) && add_text(o, "seed", "%" PRIu64, p->seed) &&
               cJSON_AddStringToObject(o, "dtype", p->dtype == DTYPE_BF16 ? "bf16" : "fp32") &&
               cJSON_AddStringToObject(o, "valid", t->eval ? t->eval->set->digest : "");

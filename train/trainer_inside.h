@@ -26,8 +26,8 @@ struct trainer {
     struct optimizer optimizer;
     struct run_state state;
     struct run_identity id;
-    int32_t *tokens, *labels; /* (samples of a step, T)                                 */
-    uint64_t samples;         /* of a step: B * accumulate                               */
+    uint64_t first, mine;     /* of a step's samples, this rank's: [first, first + mine) */
+    int32_t *tokens, *labels; /* (mine, T)                                               */
     uint64_t params, body_params;
     uint64_t saved_step; /* the newest checkpoint; or CHECKPOINT_NONE               */
     uint64_t skipped_in_row;

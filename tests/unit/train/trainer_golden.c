@@ -34,7 +34,7 @@ static void train(const char *run, const cJSON *golden) {
                              .init_dir = GOLDEN_RUN,
                              .model_name = "golden",
                              .B = 2,
-                             .accumulate = 2,
+                             .samples = 4,
                              .steps = 12,
                              .beta1 = 0.9,
                              .beta2 = 0.95,

@@ -37,7 +37,7 @@ static int setup(void **state) {
     assert_ok(loader_open(&w.eval, &w.eval_set.set, T, WINDOW_GPT, false, 0, true, &err), err);
     w.o = (struct trainer_opts){.model_name = "small",
                                 .B = 2,
-                                .accumulate = 2,
+                                .samples = 4,
                                 .steps = STEPS,
                                 .beta1 = 0.9,
                                 .beta2 = 0.95,
@@ -243,7 +243,6 @@ static void another_micro_batch_goes_on(void **state) {
     assert_int_equal(run_once(), ERR_STOPPED);
     w.polls = 0;
     w.o.B = 4;
-    w.o.accumulate = 1;
     assert_ok(run_once(), w.err);
     assert_non_null(strstr(heard, "batch was 2, now 4"));
 }
@@ -301,7 +300,7 @@ static void a_spike_is_skipped_resumed_or_not(void **state) {
     w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 3e-3, .steps = 150};
     w.o.save_every.steps = 50;
     w.o.eval_every.steps = 150;
-    w.o.B = 1, w.o.accumulate = 1;
+    w.o.B = 1, w.o.samples = 1;
     for (int i = 0; i < 400; i++) w.tokens[i] = (uint16_t)(i % 3); /* learnt at once */
     w.train.shuffled = false;
     w.o.spike = 3;
@@ -434,7 +433,6 @@ static void dropout_follows_the_position(void **state) {
     for (int i = 0; i < 2; i++) {
         w.o.run = dirs[i];
         w.o.B = i ? 4 : 2;
-        w.o.accumulate = i ? 1 : 2;
         assert_ok(run_once(), w.err);
         char *path = path_join(dirs[i], "metrics.jsonl");
         assert_ok(metrics_read(path, &s[i], &e, &w.err), w.err);
@@ -450,6 +448,31 @@ static void dropout_follows_the_position(void **state) {
     tmp_remove(ref);
 }
 
+/* The first step's loss, as rank `rank` of `size` has it. */
+static double loss_of_rank(int rank, int size) {
+    struct comm c = {.name = "counted", .rank = rank, .size = size};
+    const char *mine = w.o.run;
+    char *dir = tmp_make();
+    w.o.run = dir;
+    w.o.comm = &c;
+    assert_ok(run_once(), w.err);
+    assert_int_equal(w.result.tokens, 5 * T); /* the whole step's, on every rank */
+    w.o.run = mine;
+    w.o.comm = NULL;
+    tmp_remove(dir);
+    return w.result.loss;
+}
+
+/* Five samples, in micro-batches of two: ranks see three and two of them, and together all. */
+static void ranks_share_a_step(void **state) {
+    (void)state;
+    w.o.steps = 1;
+    w.o.samples = 5;
+    double all = loss_of_rank(0, 1), a = loss_of_rank(0, 2), b = loss_of_rank(1, 2);
+    assert_true(fabs(a - b) > 1e-4);
+    assert_true(fabs((3 * a + 2 * b) / 5 - all) < 1e-5);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -460,6 +483,7 @@ int main(void) {
         TEST(a_finished_run_says_so),
         TEST(other_options_are_refused_by_name),
         TEST(another_micro_batch_goes_on),
+        TEST(ranks_share_a_step),
         TEST(one_kept_and_the_best),
         TEST(divergence_ends_the_run),
         TEST(a_spike_is_skipped_resumed_or_not),
