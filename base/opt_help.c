@@ -59,11 +59,12 @@ static const char *arg_of(const struct opt *o) {
     return o->type == OPT_CHOICE ? o->choices : "VALUE";
 }
 
-/* " (default 8)", or nothing where the default is empty or plain from the help. */
+/* " (default 8)", or nothing where the default is empty, plain, or told in the help's own words. */
 static void default_text(const struct opt *o, struct buf *out) {
     const char *s = o->type == OPT_STR || o->type == OPT_CHOICE ? *(const char **)o->to : NULL;
     bool text = o->type == OPT_STR || o->type == OPT_CHOICE;
     if (o->ends || !opt_is_set(o) || (text && (!s || !*s))) return;
+    if (o->help && strstr(o->help, "(default: ")) return;
     if (o->type == OPT_FLAG && !*(bool *)o->to) return;
     if (o->type == OPT_STEPS && ((const struct opt_steps *)o->to)->seconds == 0 &&
         ((const struct opt_steps *)o->to)->steps == 0)

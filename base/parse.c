@@ -142,7 +142,9 @@ const char *nearest_name(const char *name, const char *const *names, size_t n) {
         size_t d = edit_distance(name, len, names[i], m);
         size_t longer = len > m ? len : m;
         bool begins = len >= 3 && !strncmp(name, names[i], len); /* cut short: "temp" */
-        if (begins && d > 1) d = 1;
+        bool goes_on =
+            m >= 3 && !strncmp(name, names[i], m) && name[m] == '-'; /* "max-new-tokens" */
+        if ((begins || goes_on) && d > 1) d = 1;
         if (d > 1 + longer / 4 || d >= len || d >= best) continue;
         best = d;
         ret = names[i];

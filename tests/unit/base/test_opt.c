@@ -273,6 +273,25 @@ static void texts_name_every_option(void **state) {
     for (int i = 0; i < 3; i++) free(text[i]);
 }
 
+/* A default is shown once: from the variable, or in the words of the help. */
+static void defaults_are_told_once(void **state) {
+    (void)state;
+    const char *model = "run";
+    uint64_t steps = 2000;
+    struct opt opts[] = {{"model", 'm', OPT_STR, &model, "DIR", "weights (default: run)"},
+                         {"steps", 0, OPT_U64, &steps, "N", "of the run"},
+                         {0}};
+    struct program p = {.name = "p", .opts = opts};
+    char *text;
+    size_t n;
+    FILE *to = open_memstream(&text, &n);
+    opt_help(&p, to);
+    fclose(to);
+    assert_null(strstr(text, "(default run)"));
+    assert_non_null(strstr(text, "of the run (default 2000)"));
+    free(text);
+}
+
 static void numbers_are_read_exactly(void **state) {
     (void)state;
     struct err e = {0};
@@ -334,6 +353,8 @@ static void suggestions_are_near(void **state) {
     assert_string_equal(nearest_name("temp", names, 5), "temperature");
     assert_string_equal(nearest_name("seqlen", names, 5), "seq-len");
     assert_string_equal(nearest_name("topk", names, 5), "top-k");
+    assert_string_equal(nearest_name("vocab-size", names, 5), "vocab");
+    assert_null(nearest_name("vocabulary-of-words", names, 5));
     assert_null(nearest_name("learning-rate", names, 5));
     assert_null(nearest_name("x", names, 5));
     assert_null(nearest_name("", names, 5));
@@ -356,6 +377,7 @@ int main(void) {
         OPT_TEST(subcommands_have_nested_sections),
         OPT_TEST(yaml_round_trip),
         OPT_TEST(texts_name_every_option),
+        cmocka_unit_test(defaults_are_told_once),
         cmocka_unit_test(numbers_are_read_exactly),
         cmocka_unit_test(suggestions_are_near),
     };
