@@ -195,7 +195,7 @@ static int key_is(const struct member *m, const char *field, size_t field_n, str
     char *key = malloc(m->key_n + SCAN_SLACK);
     if (!key) return err_nomem(err, m->key_n);
     size_t at, n;
-    scan_plain.unescape(key, m->key, m->key_n, &at, &n);
+    scan_bytes_plain.unescape(key, m->key, m->key_n, &at, &n);
     bool same = n == field_n && !memcmp(key, field, field_n);
     free(key);
     return same;

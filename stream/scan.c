@@ -43,13 +43,13 @@ static bool utf8(const char *p, size_t n) {
     return utf8_error(p, n) == n;
 }
 
-const struct scan scan_plain = {find_end, unescape, utf8, "plain"};
+const struct scan scan_bytes_plain = {find_end, unescape, utf8, "plain"};
 
 const struct scan *scan_best(void) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi2"))
-        return &scan_avx512;
-    if (__builtin_cpu_supports("avx2")) return &scan_avx2;
+        return &scan_bytes_avx512;
+    if (__builtin_cpu_supports("avx2")) return &scan_bytes_avx2;
 #endif
-    return &scan_plain;
+    return &scan_bytes_plain;
 }

@@ -27,7 +27,7 @@ struct scan {
  * unescape: the same, writing the text to dst, which has room for n + SCAN_SLACK bytes; *dst_n of
  * them are used. Lone surrogates become U+FFFD.
  * utf8: true if p[0..n) is valid UTF-8 (no surrogates, shortest forms, up to U+10FFFF). */
-extern const struct scan scan_plain, scan_avx2, scan_avx512;
+extern const struct scan scan_bytes_plain, scan_bytes_avx2, scan_bytes_avx512;
 enum { SCAN_SLACK = 64 };
 
 /* The best one for this processor. */

@@ -24,7 +24,7 @@ static inline unsigned long long specials(const char *p) {
     return (unsigned)_mm256_movemask_epi8(any);
 }
 
-#define OWN_UNESCAPE
+#define BLOCKS
 #include "stream/scan_loop.h"
 
 /* Byte i of entry m is the place of the i-th bit that is set in m. */
@@ -175,29 +175,7 @@ static inline size_t block(char *dst, const char *src, size_t *written, bool *st
     return 32;
 }
 
-static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
-    size_t s = 0, d = 0, written, rest_at, rest_n;
-    while (n - s >= STEP) {
-        bool stop;
-        s += block(dst + d, src + s, &written, &stop);
-        d += written;
-        if (!stop) continue;
-        *at = s;
-        *dst_n = d;
-        if (src[s] == '"') return SCAN_QUOTE;
-        if (src[s] != '\\') return SCAN_CONTROL;
-        size_t used = 0;
-        if (n - s >= 2 && src[s + 1] == 'u') used = unicode_escape(src + s + 2, n - s - 2, dst, &d);
-        if (!used) return SCAN_ESCAPE;
-        s += 2 + used;
-    }
-    enum scan_end end = string_loop(dst + d, src + s, n - s, &rest_at, &rest_n, NULL);
-    *at = s + rest_at;
-    *dst_n = d + rest_n;
-    return end;
-}
-
-const struct scan scan_avx2 = {find_end, unescape, utf8, "avx2"};
+const struct scan scan_bytes_avx2 = {find_end, unescape, utf8, "avx2"};
 
 #else
 typedef int scan_avx2_not_built;

@@ -22,7 +22,7 @@ static inline uint64_t specials(const char *p) {
            _mm512_cmplt_epu8_mask(v, _mm512_set1_epi8(0x20));
 }
 
-#define OWN_UNESCAPE
+#define BLOCKS
 #include "stream/scan_loop.h"
 
 static inline uint64_t low_bits(size_t k) {
@@ -38,9 +38,9 @@ static inline uint64_t escapes(uint64_t slashes, uint64_t *escaped) {
     return both & slashes;
 }
 
-/* Does one block. Returns the bytes of src done with; *stop: the byte there needs a closer look. */
-static inline size_t block(char *dst, const char *src, __m512i low, __m512i high, size_t *written,
-                           bool *stop) {
+static inline size_t block(char *dst, const char *src, size_t *written, bool *stop) {
+    const __m512i low = _mm512_loadu_si512(simple_escape);
+    const __m512i high = _mm512_loadu_si512(simple_escape + 64);
     __m512i v = _mm512_loadu_si512(src);
     uint64_t slashes = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\'));
     uint64_t quotes = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"'));
@@ -59,31 +59,7 @@ static inline size_t block(char *dst, const char *src, __m512i low, __m512i high
     return k;
 }
 
-static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
-    const __m512i low = _mm512_loadu_si512(simple_escape);
-    const __m512i high = _mm512_loadu_si512(simple_escape + 64);
-    size_t s = 0, d = 0, written, rest_at, rest_n;
-    while (n - s >= STEP) {
-        bool stop;
-        s += block(dst + d, src + s, low, high, &written, &stop);
-        d += written;
-        if (!stop) continue;
-        *at = s;
-        *dst_n = d;
-        if (src[s] == '"') return SCAN_QUOTE;
-        if (src[s] != '\\') return SCAN_CONTROL;
-        size_t used = 0;
-        if (n - s >= 2 && src[s + 1] == 'u') used = unicode_escape(src + s + 2, n - s - 2, dst, &d);
-        if (!used) return SCAN_ESCAPE;
-        s += 2 + used;
-    }
-    enum scan_end end = string_loop(dst + d, src + s, n - s, &rest_at, &rest_n, NULL);
-    *at = s + rest_at;
-    *dst_n = d + rest_n;
-    return end;
-}
-
-const struct scan scan_avx512 = {find_end, unescape, utf8, "avx512"};
+const struct scan scan_bytes_avx512 = {find_end, unescape, utf8, "avx512"};
 
 #else
 typedef int scan_avx512_not_built;

@@ -3,7 +3,8 @@
  *   STEP           bytes looked at at once
  *   SPECIAL(p)     bit i set if p[i] is '"', '\\' or below 0x20, for i < STEP
  *   COPY(d, p)     copies STEP bytes
- *   OWN_UNESCAPE   if it has an unescape() of its own
+ *   BLOCKS         if it has a block(), defined behind the #include, that does the simple escapes
+ *                  of STEP bytes at once
  *
  * A block is copied whole before its first special byte is known: what was copied too much is
  * written over by what follows. That is why dst needs slack, and why a short tail goes byte by
@@ -111,8 +112,38 @@ static enum scan_end find_end(const char *src, size_t n, size_t *at, bool *escap
     return string_loop(NULL, src, n, at, NULL, escaped);
 }
 
-#ifndef OWN_UNESCAPE
+#ifdef BLOCKS
+
+/* Writes what src[0..STEP) stands for, *written bytes of it, and at most STEP bytes in all. Returns
+ * how many bytes of src are done with; *stop: the byte there needs a closer look. */
+static inline size_t block(char *dst, const char *src, size_t *written, bool *stop);
+
+static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
+    size_t s = 0, d = 0, written, rest_at, rest_n;
+    while (n - s >= STEP) {
+        bool stop;
+        s += block(dst + d, src + s, &written, &stop);
+        d += written;
+        if (!stop) continue;
+        *at = s;
+        *dst_n = d;
+        if (src[s] == '"') return SCAN_QUOTE;
+        if (src[s] != '\\') return SCAN_CONTROL;
+        size_t used = 0;
+        if (n - s >= 2 && src[s + 1] == 'u') used = unicode_escape(src + s + 2, n - s - 2, dst, &d);
+        if (!used) return SCAN_ESCAPE;
+        s += 2 + used;
+    }
+    enum scan_end end = string_loop(dst + d, src + s, n - s, &rest_at, &rest_n, NULL);
+    *at = s + rest_at;
+    *dst_n = d + rest_n;
+    return end;
+}
+
+#else
+
 static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
     return string_loop(dst, src, n, at, dst_n, NULL);
 }
+
 #endif

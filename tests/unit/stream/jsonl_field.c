@@ -292,10 +292,10 @@ static void random_and_mutated_lines(void **state) {
 
 static size_t versions(const struct scan *v[3]) {
     size_t n = 0;
-    v[n++] = &scan_plain;
+    v[n++] = &scan_bytes_plain;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2")) v[n++] = &scan_avx2;
-    if (scan_best() == &scan_avx512) v[n++] = &scan_avx512;
+    if (__builtin_cpu_supports("avx2")) v[n++] = &scan_bytes_avx2;
+    if (scan_best() == &scan_bytes_avx512) v[n++] = &scan_bytes_avx512;
 #endif
     return n;
 }
@@ -317,7 +317,7 @@ static void versions_agree_on_strings(void **state) {
              *got = malloc(n + SCAN_SLACK);
         memcpy(exact, b.v + (b.n > 0), n);
         size_t at, text_n, at2, text_n2;
-        enum scan_end end = scan_plain.unescape(want, exact, n, &at, &text_n);
+        enum scan_end end = scan_bytes_plain.unescape(want, exact, n, &at, &text_n);
         bool escaped = memchr(exact, '\\', at + (at < n)) != NULL;
         for (size_t k = 0; k < n_versions; k++) {
             bool escaped2 = false;
