@@ -94,7 +94,8 @@ static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n
     }
     for (size_t i = n - 1; i < (n + 7) / 8 * 8; i++) s.key[i] = NONE;
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("lzcnt"))
+    /* processors with BMI1 have LZCNT, whose name clang does not know here */
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi"))
         merge_all_avx2(t, &s, n);
     else
 #endif

@@ -4,14 +4,17 @@
     lint.py includes ROOT            who may include whom (layers.txt)
     lint.py symbols ROOT BUILD       no library needs what only a forbidden one defines
     lint.py headers ROOT CC...       every header compiles alone
+    lint.py clang ROOT BUILD         clang takes the sources, too (exit 77 without it)
     lint.py text ROOT                length of files and lines, banned words
     lint.py calls ROOT               libraries do not print, exit or read the environment
     lint.py format ROOT              clang-format has nothing to change (exit 77 without it)
 
 Every complaint is `file:line: what`; the last line counts them. Standard library only."""
 import concurrent.futures
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -158,6 +161,27 @@ BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|strtok|ge
 TODO = re.compile(r"\b(TODO|FIXME|XXX)\b(?!\([^)]+\))")
 
 
+def compile_with_clang(entry):
+    """clang's complaints about one source, with the flags that the build has for it."""
+    kept = ("-I", "-D", "-f", "-m", "-std", "-W")
+    flags = [w for w in shlex.split(entry["command"]) if w.startswith(kept)]
+    r = subprocess.run(["clang", "-fsyntax-only", *flags, entry["file"]], capture_output=True,
+                       text=True, cwd=entry["directory"])
+    return r.stderr if r.returncode else ""
+
+
+def check_clang(root, layers, build):
+    if not shutil.which("clang"):
+        print("no clang: nothing was checked")
+        sys.exit(77)
+    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as f:
+        entries = [e for e in json.load(f) if e["file"].endswith(".c") and "/tests/" not in e["file"]]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for said in pool.map(compile_with_clang, entries):
+            yield from (line for line in said.splitlines()
+                        if " error: " in line and "'omp.h'" not in line)
+
+
 def check_text(root, layers):
     for path in sources(root, layers.may):
         text = read(root, path)
@@ -209,7 +233,7 @@ def check_format(root, layers):
 
 
 CHECKS = {"includes": check_includes, "symbols": check_symbols, "headers": check_headers,
-          "text": check_text, "calls": check_calls, "format": check_format}
+          "clang": check_clang, "text": check_text, "calls": check_calls, "format": check_format}
 
 
 def main():
@@ -217,7 +241,8 @@ def main():
         sys.exit(__doc__)
     name, root, rest = sys.argv[1], os.path.abspath(sys.argv[2]), sys.argv[3:]
     layers = Layers(os.path.join(root, "tests/lint/layers.txt"))
-    extra = {"symbols": lambda: (rest[0],), "headers": lambda: (rest,)}.get(name, tuple)()
+    extra = {"symbols": lambda: (rest[0],), "clang": lambda: (rest[0],),
+             "headers": lambda: (rest,)}.get(name, tuple)()
     complaints = list(CHECKS[name](root, layers, *extra))
     for complaint in complaints:
         print(complaint)

@@ -81,11 +81,20 @@ INLINE void pack_along(float *out, int width, const struct matrix *x, size_t k0,
 #else
 #define LANES(M, S) LANES4(M, S, 0)
 #endif
+/* clang and gcc from 12 on have the one, older gcc the other */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(low, high, ...) __builtin_shufflevector(low, high, __VA_ARGS__)
+#endif
+#endif
+#ifndef SHUFFLE
+#define SHUFFLE(low, high, ...) __builtin_shuffle(low, high, (vi){__VA_ARGS__})
+#endif
 #define SWAP_STAGE(S)                                                                              \
     _Pragma("GCC unroll 16") for (int i = 0; i < VL; i++) if (!(i & (S))) {                        \
         vf low = r[i], high = r[i + (S)];                                                          \
-        r[i] = __builtin_shuffle(low, high, (vi){LANES(LOW, S)});                                  \
-        r[i + (S)] = __builtin_shuffle(low, high, (vi){LANES(HIGH, S)});                           \
+        r[i] = SHUFFLE(low, high, LANES(LOW, S));                                                  \
+        r[i + (S)] = SHUFFLE(low, high, LANES(HIGH, S));                                           \
     }
 INLINE void transpose(vf r[VL]) {
 #if VL == 16
