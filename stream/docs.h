@@ -31,6 +31,8 @@
 struct doc {
     const char *text; /* the chosen field, or the whole file (text), valid UTF-8                */
     size_t n;
+    size_t
+        prompt_n; /* so many bytes at its beginning are those of docs_opts.prompt               */
     const char *line; /* the record as it stands in the file, without its newline; of a table, the
                          row as an object; NULL for text                                         */
     size_t line_n;
@@ -56,6 +58,8 @@ struct docs_opts {
         *split;           /* of a dataset; what source_resolve_split() is given, by whoever calls
                                    it: docs_open() does not look at them                       */
     const char *field;    /* NULL: content, text, or the first string field; announced once  */
+    const char *prompt;   /* a field whose text stands before that of `field`; NULL: none. Not of
+                             text files                                                      */
     const char *on_error; /* "stop", "skip", or a file that collects the bad records         */
     const char *order;    /* "source", or as `datasets` shuffles: "hf5", "hf4" (stream/order.h) */
     uint64_t shuffle_buffer; /* 0: in order; with hf5 and hf4: 1000                             */

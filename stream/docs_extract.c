@@ -32,9 +32,9 @@ struct piece {
 };
 
 static int text_doc(const struct docs *d, struct part *p, const struct piece *r, struct err *err) {
-    if (d->opts.where.n)
-        return err_set(err, ERR_USAGE, "%s: a text file has no fields for --where to look at",
-                       d->list->v[r->file].name);
+    if (d->opts.where.n || d->opts.prompt)
+        return err_set(err, ERR_USAGE, "%s: a text file has no fields for --%s to look at",
+                       d->list->v[r->file].name, d->opts.prompt ? "prompt" : "where");
     if (!d->opts.any_bytes && !scan_best()->utf8(r->v, r->n)) {
         size_t at = utf8_error(r->v, r->n), line = 1, begin = 0;
         for (size_t i = 0; i < at; i++)
@@ -52,20 +52,37 @@ static bool lacks_text(const struct err *err) {
     return !strncmp(err->msg, "no string field", 15) || !strncmp(err->msg, "field \"", 7);
 }
 
+/* The text of one field, or of two: the prompt's and the other's, joined in p->text. There is room:
+ * together they are not longer than the line. */
+static int get_text(const struct docs *d, struct part *p, const struct piece *r, struct doc *doc,
+                    struct err *err) {
+    const char *field = p->field, *prompt = d->opts.prompt;
+    size_t field_n = strlen(field), from = p->text.n, n;
+    const char *v;
+    if (!prompt) return jsonl_field(r->v, r->n, field, field_n, &p->text, &doc->text, &doc->n, err);
+    int rc = jsonl_field(r->v, r->n, prompt, strlen(prompt), &p->text, &v, &n, err);
+    if (rc == 0 && p->text.n == from) rc = buf_append(&p->text, v, n, err);
+    size_t behind = p->text.n;
+    if (rc == 0) rc = jsonl_field(r->v, r->n, field, field_n, &p->text, &v, &doc->n, err);
+    if (rc == 0 && p->text.n == behind) rc = buf_append(&p->text, v, doc->n, err);
+    doc->text = p->text.v + from;
+    doc->prompt_n = n;
+    doc->n += n;
+    return rc;
+}
+
 /* A record that --where leaves out need not have the field, but has to be JSON. */
 static int json_doc(const struct docs *d, struct part *p, const struct piece *r, struct err *err) {
     struct doc doc = {.line = r->v, .line_n = r->n, .line_no = r->line_no};
     char *other = NULL;
-    int rc = p->field ? jsonl_field(r->v, r->n, p->field, strlen(p->field), &p->text, &doc.text,
-                                    &doc.n, err)
-                      : jsonl_guess_field(r->v, r->n, &other, err);
+    int rc = p->field ? get_text(d, p, r, &doc, err) : jsonl_guess_field(r->v, r->n, &other, err);
     free(other);
     bool wanted = docs_where(d, r->v, r->n);
     if (rc == 0) return wanted && docs_chosen(d, doc.text, doc.n) ? add_doc(p, &doc, err) : 0;
     if (rc == ERR_DATA && !wanted && lacks_text(err)) return 0;
     err->line = r->line_no;
     if (rc == ERR_DATA && !strncmp(err->msg, "no string field \"", 17)) {
-        if (jsonl_guess_field(r->v, r->n, &other, NULL) == 0)
+        if (!d->opts.prompt && jsonl_guess_field(r->v, r->n, &other, NULL) == 0)
             err_hint(err, "choose another with --field %s, or --on-error skip", other);
         else
             err_hint(err, "leave such records out with --on-error skip");
@@ -160,8 +177,10 @@ void docs_extract(struct docs *d, struct part *p) {
     size_t at = 0;
     bool on = true;
     p->failed.code = 0;
-    /* Texts are never longer than what they stand in: one reservation, and pointers stay. */
-    if (!p->is_text && buf_reserve(&p->text, p->data.n + SCAN_SLACK, &p->failed) < 0) return;
+    /* Texts are never longer than what they stand in: one reservation, and pointers stay. A prompt
+     * may stand behind the text that it comes to be before: twice as much. */
+    size_t room = p->data.n * (d->opts.prompt ? 2 : 1) + SCAN_SLACK;
+    if (!p->is_text && buf_reserve(&p->text, room, &p->failed) < 0) return;
     if (p->n_origins) {
         for (size_t i = 0; on && i < p->n_origins; i++) {
             const struct origin *o = &p->origins[i];

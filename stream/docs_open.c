@@ -52,6 +52,7 @@ static int needed(const struct docs *d, const char *name, const struct blob *fro
     int rc = 0;
     if (!d->opts.field) rc = parquet_guess_field(&field, name, from, err);
     if (rc == 0 && field) rc = strs_push(only, field, err);
+    if (rc == 0 && field && d->opts.prompt) rc = strs_push(only, d->opts.prompt, err);
     for (size_t i = 0; rc == 0 && field && i < d->opts.where.n; i++) {
         const char *where = d->opts.where.v[i];
         char *column = strndup(where, strcspn(where, "="));

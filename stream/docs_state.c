@@ -88,6 +88,7 @@ static int digest(const struct docs *d, uint64_t ret[2], struct err *err) {
         rc = put_bytes(&b, o->where.v[i], strlen(o->where.v[i]), err);
     for (size_t i = 0; rc == 0 && i < o->contains.n; i++)
         rc = put_bytes(&b, o->contains.v[i], strlen(o->contains.v[i]), err);
+    if (rc == 0 && o->prompt) rc = put_bytes(&b, o->prompt, strlen(o->prompt), err);
     for (size_t i = 0; rc == 0 && i < d->list->n; i++) {
         const struct source_file *f = &d->list->v[i];
         rc = put_bytes(&b, f->name, strlen(f->name), err);

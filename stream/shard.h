@@ -2,6 +2,8 @@
  *
  *   shards/train-00000.bin   256 int32 header (magic, version, tokens), then u16 or u32 tokens
  *   shards/train-00000.idx   magic, version, flags, count, u64 ends of documents in tokens
+ *   shards/train-00000.mask  magic, version, flags, count, a bit a token: whether it is a target;
+ *                            only of documents that are made of a prompt and a completion
  *   shards/index.json        written last: splits → files with counts, sha256; tokenizer digest …
  *
  * Readers accept llm.c's own files, without .idx and index.json; Megatron's .bin with its .idx; and
@@ -27,6 +29,7 @@ struct shard_opts {
     uint32_t vocab;  /* V: <= 65536 gives u16 tokens                                */
     uint32_t eot_id; /* ignored with SHARD_EOT_NONE                                 */
     enum shard_eot eot;
+    bool masked;           /* a .mask beside each .bin                                    */
     uint64_t seq_len;      /* recorded; what a trainer takes as its default               */
     uint64_t shard_tokens; /* cut at about this many (default 100M), at a document's end  */
     uint64_t max_tokens;   /* no shard holds more, a longer document is cut in two; 0: 2^31 - 1 */
@@ -41,9 +44,10 @@ struct shard_writer; /* one folder being written; one thread at a time */
 int shard_writer_open(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
                       struct err *err);
 /* Appends one document to a split ("train", "valid"). Adds the EOT token by the convention, so that
- * an empty document is one token. ERR_DATA for an id that is not below V. */
+ * an empty document is one token. The first n_prompt of its n tokens are no targets (of a masked
+ * writer; else 0); the EOT token always is one. ERR_DATA for an id that is not below V. */
 int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
-                     uint64_t text_bytes, struct err *err);
+                     size_t n_prompt, uint64_t text_bytes, struct err *err);
 /* Sets a member of index.json beyond those the writer knows: raw JSON text ("sources", "options",
  * …). */
 int shard_writer_note(struct shard_writer *w, const char *key, const char *json, struct err *err);
@@ -77,13 +81,18 @@ struct shard {
     uint64_t documents;   /* 0 without .idx                                        */
     struct mapping idx;
     uint64_t *made_ends; /* what `ends` points to, of another project's index */
-    int fd;              /* for shard_read()                                  */
+    /* Bit i % 8 of byte i / 8: token i is a target. NULL: every token is one. Borrowed. */
+    const uint8_t *mask;
+    struct mapping mask_map;
+    int fd, mask_fd; /* for shard_read() and shard_read_mask()            */
 };
 
 struct shard_set {
     struct shard *v;
     size_t n;
     uint64_t tokens;                   /* over all shards              */
+    uint64_t targets;                  /* by the masks; tokens where there are none */
+    bool masked;                       /* some shard has a mask        */
     uint64_t text_bytes;               /* 0 if unknown                 */
     uint32_t vocab;                    /* 0 if unknown (no index.json) */
     uint32_t eot_id;                   /* UINT32_MAX if unknown        */
@@ -113,6 +122,8 @@ void shard_tokens(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out)
  * shrunk since it was opened, that is ERR_CORRUPT with its name and the place, not a signal. Any
  * thread. */
 int shard_read(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out, struct err *err);
+/* Whether tokens [at, at+n) are targets, 1 or 0 each; all 1 without a mask. As shard_read(). */
+int shard_read_mask(const struct shard *s, uint64_t at, uint64_t n, uint8_t *out, struct err *err);
 /* Asks the system to read these tokens in soon. */
 void shard_will_need(const struct shard *s, uint64_t at, uint64_t n);
 

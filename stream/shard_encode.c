@@ -8,15 +8,25 @@
 
 /* What one worker makes of its batch, until it is written.
  *
- *   ids   [doc 0 …][doc 1 …][doc 2 …]       ends[i]: where document i ends in ids
- *   fate  [TRAIN][VALID][LEFT_OUT]           its split, if the split is chosen by hash */
+ *   ids      [doc 0 …][doc 1 …][doc 2 …]    ends[i]: where document i ends in ids
+ *   prompts  [n][n][n]                       so many of its tokens are no targets
+ *   fate     [TRAIN][VALID][LEFT_OUT]        its split, if the split is chosen by hash */
 enum { TRAIN, VALID, LEFT_OUT };
+
+/* A document's tokens. */
+struct piece {
+    const uint32_t *ids;
+    size_t n, n_prompt;
+    uint64_t text_bytes;
+};
 
 struct work {
     struct encoder *encoder;
     struct u32s ids;
-    struct u64s ends;
+    struct u64s ends, prompts;
     struct u8s fate;
+    struct u32s prompt; /* one, encoded alone */
+    uint64_t odd_prompts;
 };
 
 struct pass {
@@ -26,8 +36,8 @@ struct pass {
     uint32_t file;     /* of the list, being written, and what it gave so far */
     struct docs_totals of_file;
     /* The last document, held back while none went to "valid": it may have to. */
-    struct u32s held;
-    uint64_t held_bytes;
+    struct u32s held_ids;
+    struct piece held;
     bool holding;
 };
 
@@ -47,53 +57,69 @@ static uint8_t fate_of(const struct shard_encode *e, const struct doc *d, uint32
     return s && !shard_is_taken(d->text, d->n, e->seed, s->share) ? LEFT_OUT : TRAIN;
 }
 
+/* How many of the document's tokens, which begin at `from`, are its prompt's: as many as the prompt
+ * has when it is encoded alone. They need not be the same ones: a merge across the seam changes
+ * them (TRL's SFTTrainer counts in the same way, and warns). */
+static int encode_prompt(struct work *w, const struct doc *d, size_t from, struct err *err) {
+    size_t whole = w->ids.n - from;
+    w->prompt.n = 0;
+    int rc = d->prompt_n && whole
+                 ? encode(w->encoder, d->text, d->prompt_n, TOKENIZER_SPECIAL_NONE, &w->prompt, err)
+                 : 0;
+    size_t n = w->prompt.n < whole ? w->prompt.n : whole;
+    if (rc == 0 && n && memcmp(w->prompt.v, w->ids.v + from, n * sizeof *w->prompt.v))
+        w->odd_prompts++;
+    return rc < 0 ? rc : u64s_push(&w->prompts, n, err);
+}
+
 static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct pass *p = ctx;
     struct work *w = &p->work[thread];
     const struct shard_encode *e = p->e;
-    w->ids.n = w->ends.n = w->fate.n = 0;
+    w->ids.n = w->ends.n = w->fate.n = w->prompts.n = 0;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
         const struct doc *d = &b->v[i];
         uint8_t fate = fate_of(e, d, b->file);
+        size_t from = w->ids.n;
         if (fate != LEFT_OUT)
             rc = encode(w->encoder, d->text, d->n, TOKENIZER_SPECIAL_NONE, &w->ids, err);
+        if (rc == 0) rc = encode_prompt(w, d, from, err);
         if (rc == 0) rc = u64s_push(&w->ends, w->ids.n, err);
         if (rc == 0) rc = u8s_push(&w->fate, fate, err);
     }
     return rc;
 }
 
-static int add(struct pass *p, bool valid, const uint32_t *ids, size_t n, uint64_t bytes,
-               struct err *err) {
+static int add(struct pass *p, bool valid, const struct piece *d, struct err *err) {
     struct shard_encode *e = p->e;
     const char *split = valid ? "valid" : e->split;
     struct shard_counts *to = strcmp(split, "valid") ? &e->train : &e->valid;
     to->documents++;
-    to->tokens += n + e->eot;
-    to->text_bytes += bytes;
+    to->tokens += d->n + e->eot;
+    to->targets += d->n - d->n_prompt + e->eot;
+    to->text_bytes += d->text_bytes;
     e->full = e->full ||
               (e->max_documents && to == &e->train && to->documents >= e->max_documents) ||
               (e->max_tokens && to == &e->train && to->tokens >= e->max_tokens);
-    return shard_writer_add(e->writer, split, ids, n, bytes, err);
+    return shard_writer_add(e->writer, split, d->ids, d->n, d->n_prompt, d->text_bytes, err);
 }
 
 static int release_held(struct pass *p, bool valid, struct err *err) {
     if (!p->holding) return 0;
     p->holding = false;
-    return add(p, valid, p->held.v, p->held.n, p->held_bytes, err);
+    p->held.ids = p->held_ids.v;
+    return add(p, valid, &p->held, err);
 }
 
-static int add_or_hold(struct pass *p, bool valid, const uint32_t *ids, size_t n, uint64_t bytes,
-                       struct err *err) {
+static int add_or_hold(struct pass *p, bool valid, const struct piece *d, struct err *err) {
     int rc = release_held(p, false, err);
     if (rc < 0 || p->e->full) return rc;
-    if (p->e->valid_fraction <= 0 || valid || p->e->valid.documents)
-        return add(p, valid, ids, n, bytes, err);
-    p->held.n = 0;
-    p->held_bytes = bytes;
+    if (p->e->valid_fraction <= 0 || valid || p->e->valid.documents) return add(p, valid, d, err);
+    p->held_ids.n = 0;
+    p->held = *d;
     p->holding = true;
-    return u32s_append(&p->held, ids, n, err);
+    return u32s_append(&p->held_ids, d->ids, d->n, err);
 }
 
 /* The last batch of a file is written. */
@@ -112,13 +138,6 @@ static int end_file(struct pass *p, struct err *err) {
     return e->file_done(e->ctx, i, docs_field(p->docs), err);
 }
 
-static int write_document(struct pass *p, const struct doc *d, uint8_t fate, const uint32_t *ids,
-                          size_t n, struct err *err) {
-    p->of_file.documents++;
-    p->of_file.text_bytes += d->n;
-    return fate == LEFT_OUT ? 0 : add_or_hold(p, fate == VALID, ids, n, d->n, err);
-}
-
 static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct pass *p = ctx;
     struct work *w = &p->work[thread];
@@ -129,7 +148,10 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     if (p->e->full) return 0; /* was read ahead */
     p->file = b->file;
     for (size_t i = 0; rc == 0 && i < b->n && !p->e->full; i++) {
-        rc = write_document(p, &b->v[i], w->fate.v[i], w->ids.v + from, w->ends.v[i] - from, err);
+        struct piece d = {w->ids.v + from, w->ends.v[i] - from, w->prompts.v[i], b->v[i].n};
+        p->of_file.documents++;
+        p->of_file.text_bytes += d.text_bytes;
+        if (w->fate.v[i] != LEFT_OUT) rc = add_or_hold(p, w->fate.v[i] == VALID, &d, err);
         from = w->ends.v[i];
     }
     if (rc == 0 && (b->last_of_file || p->e->full)) rc = end_file(p, err);
@@ -155,8 +177,11 @@ static void stop(struct pass *p, int threads) {
         u32s_release(&p->work[i].ids);
         u64s_release(&p->work[i].ends);
         u8s_release(&p->work[i].fate);
+        u64s_release(&p->work[i].prompts);
+        u32s_release(&p->work[i].prompt);
+        p->e->odd_prompts += p->work[i].odd_prompts;
     }
-    u32s_release(&p->held);
+    u32s_release(&p->held_ids);
     free(p->work);
 }
 

@@ -1,4 +1,5 @@
-/* Documents into shards: decode, encode and write in one pass, with any number of threads.
+/* Documents into shards: decode, encode and write in one pass, with any number of threads. Of a
+ * document with a prompt (docs.prompt), as many tokens are no targets as the prompt alone has.
  *
  *   docs ─▶ batch ─▶ worker: encode(), choose the split ─▶ in the input's order ─▶ shard_writer
  *
@@ -16,6 +17,8 @@
 
 struct shard_counts {
     uint64_t documents, tokens, text_bytes; /* tokens with those that end documents */
+    uint64_t targets;                       /* of the tokens: those that the masks leave */
+    bool masked;                            /* there are masks                           */
 };
 
 /* How much of a file is taken. */
@@ -44,8 +47,9 @@ struct shard_encode {
     const struct log *log;
     struct shard_counts train, valid; /* out, added to                                         */
     uint64_t bad_records;             /* out, added to                                         */
-    struct docs_totals *files;        /* out: what each file of the list held, or NULL         */
-    bool full;                        /* out: max_documents or max_tokens was reached          */
+    uint64_t odd_prompts; /* out, added to: documents whose first tokens are not their prompt's */
+    struct docs_totals *files; /* out: what each file of the list held, or NULL         */
+    bool full;                 /* out: max_documents or max_tokens was reached          */
 };
 
 /* All documents of `list`. ERR_STOPPED after a signal; the writer is the caller's to abort. */

@@ -211,39 +211,117 @@ static int write_metadata(const struct shard_export *x, unsigned bytes, struct e
     return rc;
 }
 
+/* A byte a token: whether it is a target. */
+static int put_loss(const struct shard_export *x, struct outfile *f, struct err *err) {
+    enum { CHUNK = 16384 };
+    uint8_t mask[CHUNK];
+    for (size_t k = 0; k < x->set->n; k++) {
+        const struct shard *s = &x->set->v[k];
+        for (uint64_t at = 0, n; at < s->n; at += n) {
+            n = s->n - at < CHUNK ? s->n - at : CHUNK;
+            int rc = shard_read_mask(s, at, n, mask, err);
+            if (rc == 0) rc = outfile_write(f, mask, n, err);
+            if (rc < 0) return rc;
+        }
+    }
+    return 0;
+}
+
+static int write_loss(const struct shard_export *x, struct err *err) {
+    struct outfile *f;
+    int rc = open_file(&f, x, ".ds.loss", err);
+    if (rc < 0) return rc;
+    rc = put_loss(x, f, err);
+    if (rc == 0) return outfile_commit(f, err);
+    outfile_abort(f);
+    return rc;
+}
+
 static int datatrove(struct out *o, struct err *err) {
     struct shard_export *x = o->x;
     o->bytes = x->set->v[0].token_bytes;
     int rc = put_tokens(o, err);
     x->tokens = 0;
     if (rc == 0) rc = each_length(o, put_end, err);
+    if (rc == 0 && x->set->masked) rc = write_loss(x, err);
     return rc < 0 ? rc : write_metadata(x, o->bytes, err);
 }
 
 /* ------------------------------------------------------------------ text */
 
-static int put_text(struct shard_export *x, struct records *to, struct u32s *ids, struct buf *text,
-                    struct buf *line, struct err *err) {
-    size_t from = 0, n = ids->n;
-    if (x->eot == SHARD_EOT_BEFORE && n && ids->v[0] == x->eot_id) from++, n--;
-    if (x->eot == SHARD_EOT_AFTER && n && ids->v[n - 1] == x->eot_id) n--;
-    text->n = line->n = 0;
-    int rc = decode(x->tokenizer, ids->v + from, n, false, text, err);
-    if (rc == 0) rc = buf_str(line, "{\"text\": ", err);
-    if (rc == 0) rc = json_quote(line, text->v, text->n, err);
-    if (rc == 0) rc = buf_char(line, '}', err);
+/* A document on its way to its line. */
+struct text {
+    struct u32s ids;
+    struct u8s mask; /* of a masked shard: whether each is a target */
+    struct buf text, line;
+};
+
+static void text_release(struct text *t) {
+    u32s_release(&t->ids);
+    u8s_release(&t->mask);
+    buf_release(&t->text);
+    buf_release(&t->line);
+}
+
+static int add_piece(struct text *t, const struct piece *p, struct err *err) {
+    int rc = u32s_reserve(&t->ids, p->n, err);
+    if (rc == 0) rc = shard_read(p->shard, p->at, p->n, t->ids.v + t->ids.n, err);
+    if (rc == 0) rc = u8s_reserve(&t->mask, p->n, err);
+    if (rc == 0) rc = shard_read_mask(p->shard, p->at, p->n, t->mask.v + t->mask.n, err);
+    t->ids.n += p->n;
+    t->mask.n += p->n;
+    return rc;
+}
+
+static int put_member(struct text *t, const char *key, size_t from, size_t to, struct err *err) {
+    int rc = buf_printf(&t->line, err, "%s\"%s\": ", t->line.n ? ", " : "{", key);
+    return rc < 0 ? rc : json_quote(&t->line, t->text.v + from, to - from, err);
+}
+
+/* A prompt and a completion: the text is parted where its targets begin, or at the next character.
+ * `from`, `n`: its tokens without that of its end. */
+static int put_parted(const struct shard_export *x, struct text *t, size_t from, size_t n,
+                      struct err *err) {
+    struct buf prompt = {0};
+    size_t n_prompt = 0, at;
+    while (n_prompt < n && !t->mask.v[from + n_prompt]) n_prompt++;
+    for (size_t i = n_prompt; i < n; i++)
+        if (!t->mask.v[from + i])
+            return err_set(err, ERR_DATA,
+                           "document %llu: is no prompt with its completion: targets stand before "
+                           "others that are none",
+                           (unsigned long long)x->documents);
+    int rc = decode(x->tokenizer, t->ids.v + from, n_prompt, false, &prompt, err);
+    for (at = prompt.n; at < t->text.n && ((uint8_t)t->text.v[at] & 0xC0) == 0x80;) at++;
+    buf_release(&prompt);
+    if (rc == 0) rc = put_member(t, "prompt", 0, at, err);
+    return rc < 0 ? rc : put_member(t, "completion", at, t->text.n, err);
+}
+
+static int put_text(struct shard_export *x, struct records *to, struct text *t, struct err *err) {
+    const uint32_t *ids = t->ids.v;
+    size_t from = 0, n = t->ids.n;
+    if (x->eot == SHARD_EOT_BEFORE && n && ids[0] == x->eot_id) from++, n--;
+    if (x->eot == SHARD_EOT_AFTER && n && ids[n - 1] == x->eot_id) n--;
+    t->text.n = t->line.n = 0;
+    int rc = decode(x->tokenizer, ids + from, n, false, &t->text, err);
+    if (rc == 0 && x->set->masked)
+        rc = put_parted(x, t, from, n, err);
+    else if (rc == 0)
+        rc = put_member(t, "text", 0, t->text.n, err);
+    if (rc == 0) rc = buf_char(&t->line, '}', err);
     x->documents++;
-    x->tokens += ids->n;
-    ids->n = 0;
-    return rc < 0 ? rc : records_add(to, line->v, line->n, err);
+    x->tokens += t->ids.n;
+    t->ids.n = t->mask.n = 0;
+    return rc < 0 ? rc : records_add(to, t->line.v, t->line.n, err);
 }
 
 static int jsonl(struct shard_export *x, struct err *err) {
     struct walk w = {.x = x};
     struct piece p;
     struct records *to;
-    struct u32s ids = {0};
-    struct buf text = {0}, line = {0}, name = {0};
+    struct text text = {0};
+    struct buf name = {0};
     struct records_opts ro = {.threads = x->threads};
     int rc = buf_printf(&name, err, "%s.jsonl.gz", x->path);
     if (rc == 0 && !buf_cstr(&name)) rc = err_nomem(err, name.n);
@@ -251,15 +329,11 @@ static int jsonl(struct shard_export *x, struct err *err) {
     buf_release(&name);
     if (rc < 0) return rc;
     while (rc == 0 && walk_next(&w, &p)) {
-        rc = u32s_reserve(&ids, p.n, err);
-        if (rc == 0) rc = shard_read(p.shard, p.at, p.n, ids.v + ids.n, err);
-        ids.n += p.n;
-        if (rc == 0 && p.last) rc = put_text(x, to, &ids, &text, &line, err);
+        rc = add_piece(&text, &p, err);
+        if (rc == 0 && p.last) rc = put_text(x, to, &text, err);
         if (rc == 0 && p.last && x->documents % 256 == 0) rc = tell(x, err);
     }
-    u32s_release(&ids);
-    buf_release(&text);
-    buf_release(&line);
+    text_release(&text);
     if (rc == 0) return records_commit(to, err);
     records_abort(to);
     return rc;
@@ -300,6 +374,9 @@ int shard_export(const char *format, struct shard_export *x, struct err *err) {
     int rc = strcmp(format, "nanogpt") ? check_documents(x, err) : 0;
     if (rc < 0) return rc;
     if (text) return jsonl(x, err);
+    if (x->set->masked && strcmp(format, "datatrove"))
+        log_warn(x->log, "%s has no masks: there, prompts are as much to be learnt as the rest",
+                 format);
     struct out *o = calloc(1, sizeof *o);
     if (!o) return err_nomem(err, sizeof *o);
     o->x = x;

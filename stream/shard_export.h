@@ -2,8 +2,11 @@
  *
  *   megatron   NAME.bin + NAME.idx      i32 tokens, u16 where the vocabulary is below 65,500
  *   nanogpt    NAME.bin                 u16 tokens, nothing else
- *   datatrove  NAME.ds + .ds.index + .ds.metadata
- *   jsonl      NAME.jsonl.gz            {"text": …} a document */
+ *   datatrove  NAME.ds + .ds.index + .ds.metadata, of masked shards also .ds.loss
+ *   jsonl      NAME.jsonl.gz            {"text": …} a document; of masked shards {"prompt": …,
+ *                                       "completion": …}
+ *
+ * The others have no place for masks; a warning says so. */
 #ifndef LORY_STREAM_SHARD_EXPORT_H
 #define LORY_STREAM_SHARD_EXPORT_H
 

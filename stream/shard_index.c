@@ -44,20 +44,24 @@ static int need_u64(const cJSON *o, const char *key, uint64_t max, uint64_t *ret
 static int load_file(struct shard_index_file *f, const cJSON *o, const char *what,
                      struct err *err) {
     const uint64_t max = UINT64_C(1) << 53;
-    const char *name, *sha;
+    const char *name, *sha, *mask = NULL;
     int rc = need_str(o, "name", &name, what, err);
     if (rc == 0) rc = need_u64(o, "bytes", max, &f->bytes, what, err);
     if (rc == 0) rc = need_u64(o, "tokens", SHARD_TOKENS_MAX, &f->tokens, what, err);
     if (rc == 0) rc = need_u64(o, "documents", max, &f->documents, what, err);
     if (rc == 0) rc = json_u64(o, "text_bytes", max, &f->text_bytes, what, err);
     if (rc == 0) rc = need_str(o, "sha256", &sha, what, err);
+    if (rc == 0) rc = json_str(o, "mask_sha256", &mask, what, err);
+    if (rc == 0 && mask) rc = need_u64(o, "targets", f->tokens, &f->targets, what, err);
     if (rc < 0) return rc;
     /* The name is joined to the folder: it must not lead out of it. */
     if (!*name || *name == '.' || strpbrk(name, "/\\"))
         return err_set(err, ERR_CORRUPT, "%s: a shard cannot have the name \"%s\"", what, name);
-    if (!is_sha256(sha))
+    if (!is_sha256(sha) || (mask && !is_sha256(mask)))
         return err_set(err, ERR_CORRUPT, "%s: sha256 of %s is not 64 hex digits", what, name);
     memcpy(f->sha256, sha, SHA256_HEX);
+    f->masked = mask != NULL;
+    if (mask) memcpy(f->mask_sha256, mask, SHA256_HEX);
     f->name = strdup(name);
     return f->name ? 0 : err_nomem(err, strlen(name));
 }
@@ -78,6 +82,7 @@ int shard_index_parse_split(struct shard_index_split *s, const cJSON *o, const c
         s->tokens += to->tokens; /* each < 2^31, so the sums hold */
         s->documents += to->documents;
         s->text_bytes += to->text_bytes;
+        s->targets += to->targets;
     }
     /* A document cut in two counts once in the split, twice in its files. */
     return json_u64(o, "documents", s->documents, &s->documents, what, err);
@@ -87,9 +92,9 @@ static int load_head(struct shard_index *x, const cJSON *o, const char *what, st
     uint64_t version = 0, vocab = 0, eot_id = UINT32_MAX, token_bytes = 0;
     const char *eot, *digest;
     int rc = need_u64(o, "version", UINT32_MAX, &version, what, err);
-    if (rc == 0 && version != SHARD_INDEX_VERSION)
-        rc = err_set(err, ERR_CORRUPT, "%s: version %llu; this program reads version %d", what,
-                     (unsigned long long)version, SHARD_INDEX_VERSION);
+    if (rc == 0 && version != SHARD_INDEX_VERSION && version != SHARD_INDEX_MASKED)
+        rc = err_set(err, ERR_CORRUPT, "%s: version %llu; this program reads versions %d and %d",
+                     what, (unsigned long long)version, SHARD_INDEX_VERSION, SHARD_INDEX_MASKED);
     if (rc == 0) rc = need_u64(o, "vocab", UINT32_MAX, &vocab, what, err);
     if (rc == 0) rc = need_u64(o, "token_bytes", 4, &token_bytes, what, err);
     if (rc == 0) rc = need_str(o, "eot", &eot, what, err);
@@ -119,8 +124,10 @@ static int load_tree(struct shard_index *x, const cJSON *o, const char *what, st
     x->v = mem_array((size_t)cJSON_GetArraySize(splits), sizeof *x->v);
     if (!x->v && splits->child) return err_nomem(err, sizeof *x->v);
     cJSON_ArrayForEach(s, splits) {
-        rc = shard_index_parse_split(&x->v[x->n++], s, what, err);
+        struct shard_index_split *to = &x->v[x->n++];
+        rc = shard_index_parse_split(to, s, what, err);
         if (rc < 0) return rc;
+        for (size_t i = 0; i < to->n; i++) x->masked = x->masked || to->v[i].masked;
     }
     return 0;
 }

@@ -2,6 +2,7 @@
  *
  *   train-00000.bin   i32 magic, version, tokens, 0 × 253 │ token, token, …            u16 or u32
  *   train-00000.idx   "LORYIDX\0" │ u32 version, flags │ u64 count │ u64 end × count
+ *   train-00000.mask  "LORYMSK\0" │ u32 version, flags │ u64 tokens │ a bit a token
  *   index.json        splits → files → bytes, tokens, documents, text bytes, sha256
  *
  * For programs that show or check a folder; a trainer needs only stream/shard.h. */
@@ -27,14 +28,19 @@ enum {
     SHARD_VERSION_U32 = 7,
     SHARD_IDX_VERSION = 1,
     SHARD_IDX_CONTINUES = 1, /* flag: the last document goes on in the next shard */
-    SHARD_INDEX_VERSION = 1
+    SHARD_MASK_VERSION = 1,
+    SHARD_INDEX_VERSION = 1,
+    SHARD_INDEX_MASKED =
+        2 /* the version of one with masks: who does not know them must not read on */
 };
 #define SHARD_IDX_MAGIC     "LORYIDX" /* with its NUL: 8 bytes */
+#define SHARD_MASK_MAGIC    "LORYMSK"
 #define SHARD_INDEX_NAME    "index.json"
 #define SHARD_PROGRESS_NAME ".progress.json" /* while there is no index: see shard_progress.h */
 #define SHARD_INDEX_FORMAT  "lory-shards"
 #define SHARD_TOKENS_MAX    ((uint64_t)INT32_MAX) /* header[2] is an i32 */
 
+/* .idx and .mask begin alike; what is counted is documents there, tokens here. */
 struct shard_idx_header {
     char magic[8];
     uint32_t version, flags;
@@ -46,11 +52,15 @@ struct shard_index_file {
     char *name; /* a plain name in the same folder */
     uint64_t bytes, tokens, documents, text_bytes;
     char sha256[SHA256_HEX];
+    bool masked; /* of its .mask:  */
+    uint64_t targets;
+    char mask_sha256[SHA256_HEX];
 };
 
 struct shard_index_split {
     char *name; /* "train", "valid" */
     uint64_t tokens, documents, text_bytes;
+    uint64_t targets; /* of files with a mask */
     struct shard_index_file *v;
     size_t n;
 };
@@ -60,6 +70,7 @@ struct shard_index {
     uint32_t eot_id; /* UINT32_MAX with SHARD_EOT_NONE */
     enum shard_eot eot;
     unsigned token_bytes;
+    bool masked; /* some file has a mask */
     uint64_t seq_len;
     char tokenizer_digest[SHA256_HEX];
     struct shard_index_split *v;
@@ -89,7 +100,12 @@ int shard_eot_parse(enum shard_eot *ret, const char *name, struct err *err);
 int shard_foreign(struct shard *s, struct err *err);
 bool shard_is_megatron(const struct mapping *idx);
 
-/* Maps one .bin, and its .idx if there is one, and checks both. */
+/* Of n bytes of a mask. */
+uint64_t shard_mask_targets(const uint8_t *mask, uint64_t n);
+/* "dir/train-00000.bin" -> "dir/train-00000." + end; malloc'd, NULL: no memory. */
+char *shard_beside(const char *bin, const char *end);
+
+/* Maps one .bin, and its .idx and .mask if there are any, and checks them. */
 int shard_open(struct shard *ret, const char *path, struct err *err);
 void shard_close(struct shard *s); /* zeroes it */
 

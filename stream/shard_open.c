@@ -74,10 +74,46 @@ static int check_idx(struct shard *s, const char *path, struct err *err) {
     return 0;
 }
 
-/* "dir/train-00000.bin" -> "dir/train-00000.idx" */
-static char *idx_path(const char *bin) {
-    char *path = strdup(bin);
-    if (path) memcpy(path + strlen(path) - 3, "idx", 3);
+static int check_mask(struct shard *s, const char *path, struct err *err) {
+    struct shard_idx_header head;
+    size_t bytes = s->mask_map.bytes;
+    if (bytes < sizeof head)
+        return err_set(err, ERR_CORRUPT, "%s: %zu bytes; the header alone has %zu", path, bytes,
+                       sizeof head);
+    memcpy(&head, s->mask_map.v, sizeof head);
+    if (memcmp(head.magic, SHARD_MASK_MAGIC, sizeof head.magic))
+        return err_set(err, ERR_CORRUPT, "%s: bad magic, not a mask", path);
+    if (head.version != SHARD_MASK_VERSION || head.flags)
+        return err_set(err, ERR_CORRUPT, "%s: bad version %u or flags 0x%x", path, head.version,
+                       head.flags);
+    if (head.count != s->n || bytes - sizeof head != (s->n + 7) / 8)
+        return err_set(err, ERR_CORRUPT,
+                       "%s: %zu bytes for %llu tokens; the shard has %llu of them", path, bytes,
+                       (unsigned long long)head.count, (unsigned long long)s->n);
+    s->mask = s->mask_map.v + sizeof head;
+    if (s->n % 8 && s->mask[s->n / 8] >> s->n % 8)
+        return err_set(err, ERR_CORRUPT, "%s: has bits behind the last token", path);
+    return 0;
+}
+
+static int open_mask(struct shard *s, struct err *err) {
+    char *path = path_ends(s->path, ".bin") ? shard_beside(s->path, "mask") : strdup("");
+    int rc = path ? 0 : err_nomem(err, strlen(s->path));
+    if (rc == 0 && file_kind(path) == FILE_REGULAR) {
+        s->mask_fd = open(path, O_RDONLY | O_CLOEXEC);
+        rc = s->mask_fd < 0 ? err_errno(err, "%s", path) : mapping_open(&s->mask_map, path, err);
+        if (rc == 0) rc = check_mask(s, path, err);
+    }
+    free(path);
+    return rc;
+}
+
+char *shard_beside(const char *bin, const char *end) {
+    size_t stem = strlen(bin) - 3, n = strlen(end) + 1;
+    char *path = malloc(stem + n);
+    if (!path) return NULL;
+    memcpy(path, bin, stem);
+    memcpy(path + stem, end, n);
     return path;
 }
 
@@ -93,12 +129,14 @@ static int check(struct shard *s, const char *idx, struct err *err) {
     if (rc < 0) return rc;
     if (!is_llmc(&s->map) && (rc = shard_foreign(s, err)) != 0) return rc < 0 ? rc : 0;
     rc = check_bin(s, err);
-    return rc < 0 || !has_idx ? rc : check_idx(s, idx, err);
+    if (rc == 0 && has_idx) rc = check_idx(s, idx, err);
+    return rc < 0 ? rc : open_mask(s, err);
 }
 
 int shard_open(struct shard *ret, const char *path, struct err *err) {
     memset(ret, 0, sizeof *ret);
-    char *idx = path_ends(path, ".bin") ? idx_path(path) : strdup("");
+    char *idx = path_ends(path, ".bin") ? shard_beside(path, "idx") : strdup("");
+    ret->mask_fd = -1;
     ret->path = strdup(path);
     ret->fd = open(path, O_RDONLY | O_CLOEXEC);
     int rc = ret->path && idx ? 0 : err_nomem(err, strlen(path));
@@ -113,7 +151,9 @@ int shard_open(struct shard *ret, const char *path, struct err *err) {
 void shard_close(struct shard *s) {
     mapping_close(&s->map);
     mapping_close(&s->idx);
+    mapping_close(&s->mask_map);
     if (s->path && s->fd >= 0) close(s->fd);
+    if (s->path && s->mask_fd >= 0) close(s->mask_fd);
     free(s->made_ends);
     free(s->path);
     memset(s, 0, sizeof *s);
@@ -121,11 +161,24 @@ void shard_close(struct shard *s) {
 
 /* ------------------------------------------------------------------ tokens */
 
-static int shrunk(const struct shard *s, uint64_t at, struct err *err) {
-    return err_set(err, ERR_CORRUPT,
-                   "%s: ends at byte %llu, where there were %zu bytes when it was opened; it must "
-                   "not change while it is read",
-                   s->path, (unsigned long long)at, s->map.bytes);
+/* Bytes [at, at + n) of a file that had `bytes` when it was opened; of the shard, or its mask. */
+static int read_at(const struct shard *s, bool mask, uint64_t at, size_t n, void *to,
+                   struct err *err) {
+    size_t got = 0;
+    while (got < n) {
+        int fd = mask ? s->mask_fd : s->fd;
+        ssize_t r = pread(fd, (char *)to + got, n - got, (off_t)(at + got));
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return err_errno(err, "%s%s", s->path, mask ? ": its mask" : "");
+        if (r == 0)
+            return err_set(err, ERR_CORRUPT,
+                           "%s%s: ends at byte %llu, where there were %zu bytes when it was "
+                           "opened; it must not change while it is read",
+                           s->path, mask ? ": its mask" : "", (unsigned long long)(at + got),
+                           mask ? s->mask_map.bytes : s->map.bytes);
+        got += (size_t)r;
+    }
+    return 0;
 }
 
 int shard_read(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out, struct err *err) {
@@ -134,23 +187,46 @@ int shard_read(const struct shard *s, uint64_t at, uint64_t n, uint32_t *out, st
         return 0;
     }
     uint64_t from = (uint64_t)((const uint8_t *)s->tokens - s->map.v) + at * s->token_bytes;
-    size_t bytes = (size_t)n * s->token_bytes, got = 0;
+    size_t bytes = (size_t)n * s->token_bytes;
     /* Narrow tokens are read into the upper half of `out` and widened from its front. */
     char *to = (char *)out + (n * sizeof *out - bytes);
-    while (got < bytes) {
-        ssize_t r = pread(s->fd, to + got, bytes - got, (off_t)(from + got));
-        if (r < 0 && errno == EINTR) continue;
-        if (r < 0) return err_errno(err, "%s", s->path);
-        if (r == 0) return shrunk(s, from + got, err);
-        got += (size_t)r;
-    }
-    if (s->token_bytes == 2)
+    int rc = read_at(s, false, from, bytes, to, err);
+    if (rc == 0 && s->token_bytes == 2)
         for (uint64_t i = 0; i < n; i++) {
             uint16_t token;
             memcpy(&token, to + 2 * i, sizeof token);
             out[i] = token;
         }
+    return rc;
+}
+
+int shard_read_mask(const struct shard *s, uint64_t at, uint64_t n, uint8_t *out, struct err *err) {
+    if (!s->mask || !n) {
+        memset(out, 1, n);
+        return 0;
+    }
+    enum { CHUNK = 4096 };
+    uint8_t bytes[CHUNK];
+    for (uint64_t i = 0; i < n;) {
+        uint64_t first = (at + i) / 8, last = (at + n - 1) / 8;
+        uint64_t have = last - first + 1 < CHUNK ? last - first + 1 : CHUNK;
+        uint64_t from = s->mask_map.v ? (uint64_t)(s->mask - s->mask_map.v) + first : 0;
+        int rc = 0;
+        if (s->mask_map.v)
+            rc = read_at(s, true, from, have, bytes, err);
+        else
+            memcpy(bytes, s->mask + first, have);
+        if (rc < 0) return rc;
+        for (; i < n && (at + i) / 8 < first + have; i++)
+            out[i] = bytes[(at + i) / 8 - first] >> (at + i) % 8 & 1;
+    }
     return 0;
+}
+
+uint64_t shard_mask_targets(const uint8_t *mask, uint64_t n) {
+    uint64_t targets = 0;
+    for (uint64_t i = 0; i < n; i++) targets += (uint64_t)__builtin_popcount(mask[i]);
+    return targets;
 }
 
 void shard_will_need(const struct shard *s, uint64_t at, uint64_t n) {
@@ -181,16 +257,16 @@ enum { IDENTITY_WHOLE = 64 << 20, IDENTITY_BLOCK = 64 << 10, IDENTITY_BLOCKS = 2
 /* Stands for the contents of a file without a recorded sha256: all of it up to 64 MiB, else 256
  * blocks spread over it, so that opening a hundred shards of a public set does not read them all.
  */
-static void content_digest(const struct shard *s, char ret[XXH128_HEX]) {
-    if (s->map.bytes <= IDENTITY_WHOLE) {
-        xxh128_bytes(s->map.v, s->map.bytes, ret);
-        madvise((void *)(uintptr_t)s->map.v, s->map.bytes, MADV_DONTNEED); /* shard_read() it is */
+static void content_digest(const struct mapping *m, char ret[XXH128_HEX]) {
+    if (m->bytes <= IDENTITY_WHOLE) {
+        xxh128_bytes(m->v, m->bytes, ret);
+        madvise((void *)(uintptr_t)m->v, m->bytes, MADV_DONTNEED); /* shard_read() it is */
         return;
     }
     uint64_t h[IDENTITY_BLOCKS];
-    size_t step = (s->map.bytes - IDENTITY_BLOCK) / (IDENTITY_BLOCKS - 1);
+    size_t step = (m->bytes - IDENTITY_BLOCK) / (IDENTITY_BLOCKS - 1);
     for (size_t i = 0; i < IDENTITY_BLOCKS; i++)
-        h[i] = xxh64_bytes(s->map.v + i * step, IDENTITY_BLOCK, i);
+        h[i] = xxh64_bytes(m->v + i * step, IDENTITY_BLOCK, i);
     xxh128_bytes(h, sizeof h, ret);
 }
 
@@ -207,6 +283,11 @@ static int check_entry(const struct shard *s, const struct shard_index_file *f,
     if (s->token_bytes != x->token_bytes)
         return err_set(err, ERR_CORRUPT, "%s: tokens of %u bytes; %s says %u", s->path,
                        s->token_bytes, SHARD_INDEX_NAME, x->token_bytes);
+    if (f->masked != (s->mask != NULL))
+        return err_set(err, ERR_CORRUPT,
+                       f->masked ? "%s: its .mask is missing"
+                                 : "%s: there is a .mask that %s does not name",
+                       s->path, SHARD_INDEX_NAME);
     return 0;
 }
 
@@ -236,18 +317,23 @@ static int add_file(struct opening *o, const char *path, const struct shard_inde
     if (rc < 0) return rc;
     set->n++; /* from here on shard_set_close() ends it */
     set->tokens += s->n;
-    char digest[SHA256_HEX];
+    char digest[SHA256_HEX], mask[SHA256_HEX] = "";
     if (f) {
         rc = check_entry(s, f, x, err);
         if (rc == 0) rc = take_index(set, x, path, err);
         if (rc < 0) return rc;
         set->text_bytes += f->text_bytes;
         memcpy(digest, f->sha256, sizeof digest);
+        memcpy(mask, f->mask_sha256, sizeof mask);
     } else {
         o->mixed = true;
-        content_digest(s, digest);
+        content_digest(&s->map, digest);
+        if (s->mask) content_digest(&s->mask_map, mask);
     }
-    return buf_printf(&o->identity, err, "%s %zu %s\n", path_base(path), s->map.bytes, digest);
+    set->masked = set->masked || s->mask;
+    set->targets += !s->mask ? s->n : f ? f->targets : shard_mask_targets(s->mask, (s->n + 7) / 8);
+    return buf_printf(&o->identity, err, "%s %zu %s%s%s\n", path_base(path), s->map.bytes, digest,
+                      *mask ? " " : "", mask);
 }
 
 static int add_in(struct opening *o, const char *dir, const char *name,
@@ -287,8 +373,8 @@ static bool name_fits(const char *name, const char *split) {
 static int refuse_half(const char *dir, const struct strs *names, struct err *err) {
     for (size_t i = 0; i < names->n; i++) {
         const char *name = names->v[i];
-        if (strcmp(name, SHARD_PROGRESS_NAME) && (*name == '.' || !path_ends(name, ".idx")))
-            continue;
+        bool side = path_ends(name, ".idx") || path_ends(name, ".mask");
+        if (strcmp(name, SHARD_PROGRESS_NAME) && (*name == '.' || !side)) continue;
         return err_set(err, ERR_CORRUPT,
                        "%s: there is %s but no %s: its writing was interrupted; run shard again",
                        dir, name, SHARD_INDEX_NAME);

@@ -16,6 +16,7 @@ static const char *const list_names[2] = {"train_files", "valid_files"};
 static int load_counts(const cJSON *o, struct shard_counts *c, struct err *err) {
     int rc = json_u64(o, "documents", MOST, &c->documents, "progress", err);
     if (rc == 0) rc = json_u64(o, "tokens", MOST, &c->tokens, "progress", err);
+    if (rc == 0) rc = json_u64(o, "targets", MOST, &c->targets, "progress", err);
     return rc < 0 ? rc : json_u64(o, "text_bytes", MOST, &c->text_bytes, "progress", err);
 }
 
@@ -74,6 +75,7 @@ static void add_counts(cJSON *to, const char *key, const struct shard_counts *c)
     cJSON_AddNumberToObject(o, "documents", (double)c->documents);
     cJSON_AddNumberToObject(o, "tokens", (double)c->tokens);
     cJSON_AddNumberToObject(o, "text_bytes", (double)c->text_bytes);
+    cJSON_AddNumberToObject(o, "targets", (double)c->targets);
 }
 
 static void add_list(cJSON *to, const char *key, const struct shard_done *d) {

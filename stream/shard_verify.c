@@ -61,6 +61,26 @@ static void check_ends(struct verify *v, const struct shard *s) {
     }
 }
 
+static int check_mask(struct verify *v, const struct shard *s, const struct shard_index_file *f,
+                      struct err *err) {
+    char sha[SHA256_HEX];
+    if (!f->masked != !s->mask)
+        fault(v, f->masked ? "%s: its .mask is missing" : "%s: %s knows of no .mask", s->path,
+              SHARD_INDEX_NAME);
+    if (!f->masked || !s->mask) return 0;
+    uint64_t targets = shard_mask_targets(s->mask, (s->n + 7) / 8);
+    if (targets != f->targets)
+        fault(v, "%s: %llu targets; %s says %llu", s->path, (unsigned long long)targets,
+              SHARD_INDEX_NAME, (unsigned long long)f->targets);
+    char *path = shard_beside(s->path, "mask");
+    if (!path) return err_nomem(err, strlen(s->path));
+    int rc = sha256_file(path, sha, err);
+    if (rc == 0 && strcmp(sha, f->mask_sha256))
+        fault(v, "%s: sha256 is %s; %s says %s", path, sha, SHARD_INDEX_NAME, f->mask_sha256);
+    free(path);
+    return rc;
+}
+
 static void check_counts(struct verify *v, const struct shard *s,
                          const struct shard_index_file *f) {
     if (s->n != f->tokens)
@@ -92,6 +112,7 @@ static int check_file(struct verify *v, const struct shard_index_file *f, struct
         check_counts(v, &s, f);
         rc = check_tokens(v, &s, err);
         if (rc == 0 && s.ends) check_ends(v, &s);
+        if (rc == 0) rc = check_mask(v, &s, f, err);
         shard_close(&s);
     }
     if (rc < 0 && rc != ERR_NOMEM) { /* a missing or broken file is a fault like others */

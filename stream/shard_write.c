@@ -1,12 +1,12 @@
 /* Writing a folder of shards.
  *
- *   shard_writer ─▶ split "train" ─▶ [00000 committed][00001 committed][00002 open: .bin .idx]
+ *   shard_writer ─▶ split "train" ─▶ [00000 committed][00001 committed][00002 open: .bin .idx …]
  *                └▶ split "valid" ─▶ [00000 open]
  *
  * Order on disk: the old index.json goes, then the old shards; a shard grows in .NAME.partial and
- * commits its .idx and then its .bin; the new index.json comes last. So at any instant the folder
- * is the old run, the new run, or without an index, and an .idx or .progress.json without an
- * index.json tells readers that a run was interrupted.
+ * commits its .idx, its .mask, and then its .bin; the new index.json comes last. So at any instant
+ * the folder is the old run, the new run, or without an index, and an .idx or .progress.json
+ * without an index.json tells readers that a run was interrupted.
  *
  * The header of a .bin holds its number of tokens, which is known at the end only: sha256 therefore
  * reads the file back once, from the page cache (2 GB/s). */
@@ -22,8 +22,10 @@ enum { CHUNK_TOKENS = 8192, DEFAULT_SHARD_TOKENS = 100000000 };
 
 struct split {
     char name[32];
-    struct outfile *bin, *idx;              /* of the open shard, or NULL */
+    struct outfile *bin, *idx, *mask;       /* of the open shard, or NULL */
     uint64_t tokens, documents, text_bytes; /* of the open shard */
+    uint64_t targets;                       /* the same, by its mask */
+    uint8_t bits;                           /* the mask's last byte, while it is not full */
     uint64_t total_documents;               /* of the split: a document in two shards counts once */
     struct shard_index_file *v;             /* committed */
     size_t n;
@@ -53,8 +55,9 @@ static bool is_ours(const char *name) {
     const char *digits = name + n + 1;
     size_t d = strspn(digits, "0123456789");
     const char *end = digits + d;
-    if (d < 5 || (strncmp(end, ".bin", 4) && strncmp(end, ".idx", 4))) return false;
-    return !strcmp(end + 4, part ? ".partial" : "");
+    size_t e = !strncmp(end, ".mask", 5) ? 5 : 4;
+    if (d < 5 || (e == 4 && strncmp(end, ".bin", 4) && strncmp(end, ".idx", 4))) return false;
+    return !strcmp(end + e, part ? ".partial" : "");
 }
 
 static int remove_in(const char *dir, const char *name, struct err *err) {
@@ -142,15 +145,27 @@ static char *shard_path(const struct shard_writer *w, const struct split *s, con
     return path_join(w->dir, name);
 }
 
+static int begin_mask(struct shard_writer *w, struct split *s, uint64_t at, struct err *err) {
+    if (!w->o.masked) return 0;
+    char *mask = shard_path(w, s, "mask");
+    int rc = mask ? outfile_resume(&s->mask, mask, at, err) : err_nomem(err, strlen(w->dir));
+    free(mask);
+    return rc;
+}
+
 static int begin_shard(struct shard_writer *w, struct split *s, struct err *err) {
     static const char zeros[SHARD_HEADER_BYTES];
+    const size_t head = sizeof(struct shard_idx_header);
     char *bin = shard_path(w, s, "bin"), *idx = shard_path(w, s, "idx");
     int rc = bin && idx ? 0 : err_nomem(err, strlen(w->dir));
     if (rc == 0) rc = outfile_resume(&s->bin, bin, 0, err);
     if (rc == 0) rc = outfile_resume(&s->idx, idx, 0, err);
+    if (rc == 0) rc = begin_mask(w, s, 0, err);
     if (rc == 0) rc = outfile_write(s->bin, zeros, SHARD_HEADER_BYTES, err);
-    if (rc == 0) rc = outfile_write(s->idx, zeros, sizeof(struct shard_idx_header), err);
-    s->tokens = s->documents = s->text_bytes = 0;
+    if (rc == 0) rc = outfile_write(s->idx, zeros, head, err);
+    if (rc == 0 && s->mask) rc = outfile_write(s->mask, zeros, head, err);
+    s->tokens = s->documents = s->text_bytes = s->targets = 0;
+    s->bits = 0;
     free(bin);
     free(idx);
     return rc;
@@ -160,11 +175,14 @@ static int patch_headers(struct shard_writer *w, struct split *s, bool continues
     bool narrow = w->o.vocab <= 65536;
     const int32_t bin[3] = {narrow ? SHARD_MAGIC_U16 : SHARD_MAGIC_U32,
                             narrow ? SHARD_VERSION_U16 : SHARD_VERSION_U32, (int32_t)s->tokens};
-    struct shard_idx_header idx = {.magic = SHARD_IDX_MAGIC,
-                                   .version = SHARD_IDX_VERSION,
-                                   .flags = continues ? SHARD_IDX_CONTINUES : 0,
-                                   .count = s->documents};
+    const struct shard_idx_header idx = {.magic = SHARD_IDX_MAGIC,
+                                         .version = SHARD_IDX_VERSION,
+                                         .flags = continues ? SHARD_IDX_CONTINUES : 0,
+                                         .count = s->documents};
+    const struct shard_idx_header mask = {
+        .magic = SHARD_MASK_MAGIC, .version = SHARD_MASK_VERSION, .count = s->tokens};
     int rc = outfile_patch(s->bin, 0, bin, sizeof bin, err);
+    if (rc == 0 && s->mask) rc = outfile_patch(s->mask, 0, &mask, sizeof mask, err);
     return rc < 0 ? rc : outfile_patch(s->idx, 0, &idx, sizeof idx, err);
 }
 
@@ -172,6 +190,19 @@ static int commit(struct outfile **f, struct err *err) {
     struct outfile *done = *f;
     *f = NULL; /* commit frees it in any case */
     return outfile_commit(done, err);
+}
+
+static int digest_of(const struct shard_writer *w, const struct split *s, const char *end,
+                     char ret[SHA256_HEX], struct err *err) {
+    char *path = shard_path(w, s, end);
+    int rc = path ? sha256_file(path, ret, err) : err_nomem(err, strlen(w->dir));
+    free(path);
+    return rc;
+}
+
+/* The last bits, padded with 0. */
+static int end_mask(struct split *s, struct err *err) {
+    return s->mask && s->tokens % 8 ? outfile_write(s->mask, &s->bits, 1, err) : 0;
 }
 
 /* `continues`: the document at its end goes on in the next shard. */
@@ -183,16 +214,21 @@ static int end_shard(struct shard_writer *w, struct split *s, bool continues, st
     *f = (struct shard_index_file){.tokens = s->tokens,
                                    .documents = s->documents,
                                    .text_bytes = s->text_bytes,
-                                   .bytes = outfile_tell(s->bin)};
+                                   .bytes = outfile_tell(s->bin),
+                                   .masked = s->mask != NULL,
+                                   .targets = s->targets};
     char *path = shard_path(w, s, "bin");
     f->name = path ? strdup(path_base(path)) : NULL;
-    int rc = f->name ? 0 : err_nomem(err, strlen(w->dir));
-    if (rc == 0) s->n++; /* from here on abort removes it */
+    free(path);
+    if (!f->name) return err_nomem(err, strlen(w->dir));
+    int rc = end_mask(s, err);
     if (rc == 0) rc = patch_headers(w, s, continues, err);
     if (rc == 0) rc = commit(&s->idx, err);
+    if (rc == 0 && s->mask) rc = commit(&s->mask, err);
     if (rc == 0) rc = commit(&s->bin, err);
-    if (rc == 0) rc = sha256_file(path, f->sha256, err);
-    free(path);
+    if (rc == 0) rc = digest_of(w, s, "bin", f->sha256, err);
+    if (rc == 0 && f->masked) rc = digest_of(w, s, "mask", f->mask_sha256, err);
+    s->n++; /* abort removes it, whole or in part */
     return rc;
 }
 
@@ -233,9 +269,29 @@ static int put_end(struct split *s, struct err *err) {
     return outfile_write(s->idx, &s->tokens, sizeof s->tokens, err);
 }
 
-/* Writes tokens of one document; it goes on in a new shard when the open one can hold no more. */
+/* The mask of the n tokens that come next: all targets, or none. */
+static int put_bits(struct split *s, bool target, size_t n, struct err *err) {
+    uint8_t bytes[CHUNK_TOKENS / 8 + 1];
+    size_t full = 0, at = (size_t)(s->tokens % 8);
+    if (!s->mask) return 0;
+    for (size_t left = n; left;) {
+        size_t now = left < 8 - at ? left : 8 - at;
+        if (target) s->bits |= (uint8_t)(((1u << now) - 1) << at);
+        left -= now;
+        at += now;
+        if (at < 8) break;
+        bytes[full++] = s->bits;
+        s->bits = 0;
+        at = 0;
+    }
+    s->targets += target ? n : 0;
+    return outfile_write(s->mask, bytes, full, err);
+}
+
+/* Writes tokens of one document, all targets or none; it goes on in a new shard when the open one
+ * can hold no more. */
 static int put_tokens(struct shard_writer *w, struct split *s, const uint32_t *ids, size_t n,
-                      struct err *err) {
+                      bool target, struct err *err) {
     while (n) {
         int rc = 0;
         if (s->tokens == w->o.max_tokens) {
@@ -247,7 +303,8 @@ static int put_tokens(struct shard_writer *w, struct split *s, const uint32_t *i
         uint64_t room = w->o.max_tokens - s->tokens;
         size_t now = n < CHUNK_TOKENS ? n : CHUNK_TOKENS;
         if (now > room) now = (size_t)room;
-        rc = put_chunk(w, s, ids, now, err);
+        rc = put_bits(s, target, now, err);
+        if (rc == 0) rc = put_chunk(w, s, ids, now, err);
         if (rc < 0) return rc;
         ids += now;
         n -= now;
@@ -256,7 +313,7 @@ static int put_tokens(struct shard_writer *w, struct split *s, const uint32_t *i
 }
 
 int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
-                     uint64_t text_bytes, struct err *err) {
+                     size_t n_prompt, uint64_t text_bytes, struct err *err) {
     struct split *s = find_split(w, split, err);
     if (!s) return ERR_NOMEM;
     uint64_t more = n + (w->o.eot != SHARD_EOT_NONE);
@@ -264,9 +321,10 @@ int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *
     if (s->bin && s->tokens && s->tokens + more > w->o.shard_tokens)
         rc = end_shard(w, s, false, err);
     if (rc == 0 && !s->bin) rc = begin_shard(w, s, err);
-    if (rc == 0 && w->o.eot == SHARD_EOT_BEFORE) rc = put_tokens(w, s, &w->o.eot_id, 1, err);
-    if (rc == 0) rc = put_tokens(w, s, ids, n, err);
-    if (rc == 0 && w->o.eot == SHARD_EOT_AFTER) rc = put_tokens(w, s, &w->o.eot_id, 1, err);
+    if (rc == 0 && w->o.eot == SHARD_EOT_BEFORE) rc = put_tokens(w, s, &w->o.eot_id, 1, true, err);
+    if (rc == 0) rc = put_tokens(w, s, ids, n_prompt, false, err);
+    if (rc == 0) rc = put_tokens(w, s, ids + n_prompt, n - n_prompt, true, err);
+    if (rc == 0 && w->o.eot == SHARD_EOT_AFTER) rc = put_tokens(w, s, &w->o.eot_id, 1, true, err);
     if (rc == 0) rc = put_end(s, err);
     s->text_bytes += text_bytes;
     s->total_documents++;
@@ -295,28 +353,34 @@ static cJSON *files_tree(const struct split *s) {
         cJSON_AddNumberToObject(f, "documents", (double)s->v[i].documents);
         cJSON_AddNumberToObject(f, "text_bytes", (double)s->v[i].text_bytes);
         cJSON_AddStringToObject(f, "sha256", s->v[i].sha256);
+        if (s->v[i].masked) {
+            cJSON_AddNumberToObject(f, "targets", (double)s->v[i].targets);
+            cJSON_AddStringToObject(f, "mask_sha256", s->v[i].mask_sha256);
+        }
         cJSON_AddItemToArray(files, f);
     }
     return files;
 }
 
-static void add_split_tree(cJSON *splits, const struct split *s) {
-    uint64_t tokens = 0, text_bytes = 0;
+static void add_split_tree(cJSON *splits, const struct split *s, bool masked) {
+    uint64_t tokens = 0, text_bytes = 0, targets = 0;
     for (size_t i = 0; i < s->n; i++) {
         tokens += s->v[i].tokens;
+        targets += s->v[i].targets;
         text_bytes += s->v[i].text_bytes;
     }
     cJSON *o = cJSON_AddObjectToObject(splits, s->name);
     cJSON_AddNumberToObject(o, "documents", (double)s->total_documents);
     cJSON_AddNumberToObject(o, "tokens", (double)tokens);
     cJSON_AddNumberToObject(o, "text_bytes", (double)text_bytes);
+    if (masked) cJSON_AddNumberToObject(o, "targets", (double)targets);
     cJSON_AddItemToObject(o, "files", files_tree(s));
 }
 
 static int save_index(struct shard_writer *w, struct err *err) {
     cJSON *o = cJSON_CreateObject(), *splits;
     cJSON_AddStringToObject(o, "format", SHARD_INDEX_FORMAT);
-    cJSON_AddNumberToObject(o, "version", SHARD_INDEX_VERSION);
+    cJSON_AddNumberToObject(o, "version", w->o.masked ? SHARD_INDEX_MASKED : SHARD_INDEX_VERSION);
     cJSON_AddStringToObject(o, "tool", "lory " LORY_VERSION);
     cJSON_AddNumberToObject(o, "vocab", w->o.vocab);
     cJSON_AddNumberToObject(o, "token_bytes", w->o.vocab <= 65536 ? 2 : 4);
@@ -328,7 +392,7 @@ static int save_index(struct shard_writer *w, struct err *err) {
     cJSON_AddNumberToObject(o, "seq_len", (double)w->o.seq_len);
     cJSON_AddStringToObject(o, "tokenizer_digest", w->digest);
     splits = cJSON_AddObjectToObject(o, "splits");
-    for (size_t i = 0; i < w->n; i++) add_split_tree(splits, &w->splits[i]);
+    for (size_t i = 0; i < w->n; i++) add_split_tree(splits, &w->splits[i], w->o.masked);
     for (cJSON *note = w->notes->child, *next; note; note = next) {
         next = note->next;
         cJSON_AddItemToObject(o, note->string, cJSON_Duplicate(note, true));
@@ -343,7 +407,8 @@ static int save_index(struct shard_writer *w, struct err *err) {
 /* ------------------------------------------------------------------ marks
  *
  *   {"splits": {"train": {"total": 7, "files": [… as in index.json], "open": {"tokens": 9, …}}}}
- */
+ *
+ * The bits of a mask that do not fill a byte yet are in the mark alone. */
 
 static void add_mark_of(cJSON *splits, const struct split *s) {
     cJSON *o = cJSON_AddObjectToObject(splits, s->name), *open;
@@ -354,6 +419,9 @@ static void add_mark_of(cJSON *splits, const struct split *s) {
     cJSON_AddNumberToObject(open, "tokens", (double)s->tokens);
     cJSON_AddNumberToObject(open, "documents", (double)s->documents);
     cJSON_AddNumberToObject(open, "text_bytes", (double)s->text_bytes);
+    if (!s->mask) return;
+    cJSON_AddNumberToObject(open, "targets", (double)s->targets);
+    cJSON_AddNumberToObject(open, "bits", s->bits);
 }
 
 int shard_writer_mark(struct shard_writer *w, struct buf *json, struct err *err) {
@@ -363,6 +431,7 @@ int shard_writer_mark(struct shard_writer *w, struct buf *json, struct err *err)
         struct split *s = &w->splits[i];
         if (s->bin) rc = outfile_sync(s->bin, err);
         if (rc == 0 && s->idx) rc = outfile_sync(s->idx, err);
+        if (rc == 0 && s->mask) rc = outfile_sync(s->mask, err);
         if (rc == 0) add_mark_of(splits, s);
     }
     /* The parts' names, too, survive a power cut. */
@@ -374,16 +443,21 @@ int shard_writer_mark(struct shard_writer *w, struct buf *json, struct err *err)
 
 static int resume_open(struct shard_writer *w, struct split *s, const cJSON *open,
                        struct err *err) {
-    const uint64_t max = UINT64_C(1) << 53;
+    const uint64_t max = UINT64_C(1) << 53, head = sizeof(struct shard_idx_header);
+    uint64_t bits = 0;
     int rc = json_u64(open, "tokens", SHARD_TOKENS_MAX, &s->tokens, "mark", err);
     if (rc == 0) rc = json_u64(open, "documents", max, &s->documents, "mark", err);
     if (rc == 0) rc = json_u64(open, "text_bytes", max, &s->text_bytes, "mark", err);
+    if (rc == 0) rc = json_u64(open, "targets", max, &s->targets, "mark", err);
+    if (rc == 0) rc = json_u64(open, "bits", UINT8_MAX, &bits, "mark", err);
+    s->bits = (uint8_t)bits;
     char *bin = shard_path(w, s, "bin"), *idx = shard_path(w, s, "idx");
     if (rc == 0 && !(bin && idx)) rc = err_nomem(err, strlen(w->dir));
     uint64_t bytes = SHARD_HEADER_BYTES + s->tokens * (w->o.vocab <= 65536 ? 2 : 4);
-    uint64_t ends = sizeof(struct shard_idx_header) + s->documents * sizeof(uint64_t);
+    uint64_t ends = head + s->documents * sizeof(uint64_t);
     if (rc == 0) rc = outfile_resume(&s->bin, bin, bytes, err);
     if (rc == 0) rc = outfile_resume(&s->idx, idx, ends, err);
+    if (rc == 0) rc = begin_mask(w, s, head + s->tokens / 8, err);
     free(bin);
     free(idx);
     return rc;
@@ -489,19 +563,27 @@ int shard_writer_finish(struct shard_writer *w, struct err *err) {
     return rc;
 }
 
-static void remove_partial(const struct shard_writer *w, const struct split *s, const char *end) {
-    char name[80];
-    snprintf(name, sizeof name, ".%s-%05zu.%s.partial", s->name, s->n, end);
-    remove_in(w->dir, name, NULL);
-}
-
 void shard_writer_keep(struct shard_writer *w) {
     if (!w) return;
     for (size_t i = 0; i < w->n; i++) {
         outfile_abort(w->splits[i].bin);
         outfile_abort(w->splits[i].idx);
+        outfile_abort(w->splits[i].mask);
     }
     free_writer(w);
+}
+
+/* The files of shard i of a split, whole or in part; the .bin first: without it the others mean
+ * nothing. */
+static void remove_shard(const struct shard_writer *w, const struct split *s, size_t i) {
+    static const char *const ends[] = {"bin", "idx", "mask"};
+    char name[80];
+    for (size_t e = 0; e < sizeof ends / sizeof *ends; e++) {
+        snprintf(name, sizeof name, ".%s-%05zu.%s.partial", s->name, i, ends[e]);
+        remove_in(w->dir, name, NULL);
+        name[strlen(name) - sizeof ".partial" + 1] = 0;
+        remove_in(w->dir, name + 1, NULL);
+    }
 }
 
 void shard_writer_abort(struct shard_writer *w) {
@@ -510,13 +592,8 @@ void shard_writer_abort(struct shard_writer *w) {
         struct split *s = &w->splits[i];
         outfile_abort(s->bin);
         outfile_abort(s->idx);
-        remove_partial(w, s, "bin");
-        remove_partial(w, s, "idx");
-        for (size_t j = 0; j < s->n; j++) { /* the .bin first: without it the .idx means nothing */
-            remove_in(w->dir, s->v[j].name, NULL);
-            memcpy(s->v[j].name + strlen(s->v[j].name) - 3, "idx", 3);
-            remove_in(w->dir, s->v[j].name, NULL);
-        }
+        outfile_abort(s->mask);
+        for (size_t j = 0; j <= s->n; j++) remove_shard(w, s, j);
     }
     free_writer(w);
 }

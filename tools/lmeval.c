@@ -125,7 +125,8 @@ static int loss_main(int argc, char **argv) {
                         .usage = "-m DIR --valid SHARDS [--seq-len T] [--window gpt|hf]",
                         .text =
                             "Every token but the first of a window is a target once, the tails of "
-                            "shards included; the loss is their plain mean.",
+                            "shards included, prompts (shard --prompt) left out; the loss is "
+                            "their plain mean.",
                         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);

@@ -100,8 +100,12 @@ void say_plan(const struct plan *p, const struct memory_plan *m) {
     uint64_t samples = (uint64_t)p->B * p->accumulate;
     log_info(log, "%.1f M parameters: %d layers, width %d, %d heads, vocabulary %d, context %d",
              (double)m->params / 1e6, c->L, c->C, c->NH, c->V, c->P);
+    const struct shard_set *set = &p->train_set;
     log_info(log, "%.1f M tokens in %" PRIu64 " windows of %d; %" PRIu64 " more in tails",
              (double)p->train.targets / 1e6, p->train.n, p->T, p->train.tail_tokens);
+    if (set->masked)
+        log_info(log, "masks leave %.1f %% of the tokens as targets",
+                 100 * (double)set->targets / (double)set->tokens);
     log_info(log,
              "%" PRIu64 " steps of %" PRIu64 " tokens (%d x %" PRIu64 " x %d) = %.3g epochs; "
              "warmup %" PRIu64,

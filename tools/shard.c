@@ -12,13 +12,16 @@ cJSON *shard_counts_tree(const struct shard_counts *c) {
     cJSON_AddNumberToObject(o, "tokens", (double)c->tokens);
     cJSON_AddNumberToObject(o, "text_bytes", (double)c->text_bytes);
     cJSON_AddNumberToObject(o, "bytes_per_token", per(c->text_bytes, c->tokens));
+    if (c->masked) cJSON_AddNumberToObject(o, "targets", (double)c->targets);
     return o;
 }
 
 void shard_print_counts(struct tool *t, const char *split, const struct shard_counts *c) {
-    fprintf(tool_out(t), "%-6s %12llu documents %14llu tokens %8.1f MB of text %6.3f bytes/token\n",
+    fprintf(tool_out(t), "%-6s %12llu documents %14llu tokens %8.1f MB of text %6.3f bytes/token",
             split, (unsigned long long)c->documents, (unsigned long long)c->tokens,
             (double)c->text_bytes / 1e6, per(c->text_bytes, c->tokens));
+    if (c->masked) fprintf(tool_out(t), " %14llu targets", (unsigned long long)c->targets);
+    fputc('\n', tool_out(t));
 }
 
 int main(int argc, char **argv) {

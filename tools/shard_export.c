@@ -62,10 +62,22 @@ static int export_set(struct exporting *e, struct tool *t, const char *format, c
     if (rc == 0) rc = shard_export(format, &x, &t->err);
     free(to);
     if (rc < 0) return rc;
-    struct shard_counts c = {x.documents, x.tokens, set->text_bytes};
+    struct shard_counts c = {x.documents, x.tokens, set->text_bytes, set->targets, set->masked};
     cJSON_AddItemToObject(e->done, name, shard_counts_tree(&c));
     if (!t->json && !t->quiet) shard_print_counts(t, name, &c);
     return 0;
+}
+
+/* Whether a folder's index.json lists no files for a split. */
+static bool is_empty(const char *path, const char *split) {
+    struct shard_index x;
+    bool empty = false;
+    if (shard_index_load(&x, path, NULL) > 0) {
+        const struct shard_index_split *s = shard_index_split(&x, split);
+        empty = !s || !s->n;
+        shard_index_release(&x);
+    }
+    return empty;
 }
 
 /* The splits there are, or the one asked for; a single file has none. */
@@ -77,8 +89,8 @@ static int export_all(struct exporting *e, struct tool *t, const char *format, c
         struct shard_set set;
         if (*e->split && strcmp(e->split, splits[i]) && folder) continue;
         int opened = shard_set_open(&set, &path, 1, splits[i], &t->err);
-        bool absent = opened == ERR_IO || (opened == ERR_DATA && strstr(t->err.msg, "the split"));
-        if (absent && folder && !*e->split && file_kind(path) == FILE_FOLDER) continue;
+        bool absent = opened == ERR_IO || (opened == ERR_DATA && is_empty(path, splits[i]));
+        if (absent && folder && !*e->split) continue;
         if (opened < 0) return opened;
         found++;
         rc = export_set(e, t, format, path, &set, name_of(format, splits[i]));
@@ -117,10 +129,12 @@ int shard_export_main(int argc, char **argv) {
         .summary = "write shards as the files of other trainers",
         .usage = "FORMAT [PATH] -o OUT",
         .opts = opts,
-        .text = "FORMAT is megatron (NAME.bin, NAME.idx), nanogpt (train.bin, val.bin), datatrove "
-                "(NAME.ds, .ds.index, .ds.metadata) or jsonl (NAME.jsonl.gz, the text again). PATH "
-                "is a folder of shards (default: shards) or one file; it may also be llm.c's, "
-                "nanoGPT's or Megatron's own.",
+        .text =
+            "FORMAT is megatron (NAME.bin, NAME.idx), nanogpt (train.bin, val.bin), datatrove "
+            "(NAME.ds, .ds.index, .ds.metadata) or jsonl (NAME.jsonl.gz, the text again). Prompts "
+            "and completions stay apart in jsonl, and in datatrove's .ds.loss. PATH "
+            "is a folder of shards (default: shards) or one file; it may also be llm.c's, "
+            "nanoGPT's or Megatron's own.",
         .examples = "shard export megatron shards/ -o megatron/\tfor --data-path megatron/train\n"
                     "shard export jsonl fineweb_train_000001.bin --eot-id 50256 -t gpt2/ -o text/\t"
                     "what is in a file of llm.c"};

@@ -19,7 +19,7 @@ static void info_text(struct tool *t, const struct shard_index *x, const char *d
             *x->tokenizer_digest ? x->tokenizer_digest : "unknown");
     for (size_t i = 0; i < x->n; i++) {
         const struct shard_index_split *s = &x->v[i];
-        struct shard_counts c = {s->documents, s->tokens, s->text_bytes};
+        struct shard_counts c = {s->documents, s->tokens, s->text_bytes, s->targets, x->masked};
         shard_print_counts(t, s->name, &c);
         for (size_t j = 0; t->verbose && j < s->n; j++)
             fprintf(to, "  %s %llu tokens, %llu documents, sha256 %s\n", s->v[j].name,
@@ -39,7 +39,7 @@ static cJSON *info_tree(const struct shard_index *x) {
     splits = cJSON_AddObjectToObject(o, "splits");
     for (size_t i = 0; i < x->n; i++) {
         const struct shard_index_split *s = &x->v[i];
-        struct shard_counts c = {s->documents, s->tokens, s->text_bytes};
+        struct shard_counts c = {s->documents, s->tokens, s->text_bytes, s->targets, x->masked};
         cJSON *v = shard_counts_tree(&c);
         cJSON_AddNumberToObject(v, "shards", (double)s->n);
         cJSON_AddItemToObject(splits, s->name, v);
@@ -60,7 +60,7 @@ static int info_plain(struct tool *t, const char *path) {
         rc = opened;
         if (rc < 0) break;
         found++;
-        struct shard_counts c = {.tokens = s.tokens};
+        struct shard_counts c = {.tokens = s.tokens, .targets = s.targets, .masked = s.masked};
         cJSON_AddItemToObject(to, folder ? splits[i] : path_base(path), shard_counts_tree(&c));
         if (!t->json)
             fprintf(tool_out(t), "%s: %llu tokens in %zu shards of u%u, no index.json\n",

@@ -20,7 +20,7 @@ static double now(void) {
 }
 
 struct options {
-    const char *tok, *output, *valid, *eot, *weights;
+    const char *tok, *output, *valid, *eot, *weights, *prompt;
     uint64_t seq_len, shard_tokens, docs, max_tokens;
     double valid_fraction;
     bool fraction_given;
@@ -156,6 +156,8 @@ static int make_lists(struct run *r, struct err *err) {
 static int resolve(struct run *r, struct err *err) {
     const struct source_list *train = &r->in->list;
     struct options *o = r->o;
+    r->in->opts.prompt = o->prompt;
+    if (o->prompt && !r->in->opts.field) r->in->opts.field = "completion";
     if (o->valid && o->fraction_given)
         return err_set(err, ERR_USAGE, "--valid and --valid-fraction exclude each other");
     int rc = resolve_train(r, err);
@@ -297,8 +299,10 @@ static int take_up(struct run *r, const struct shard_opts *s, struct err *err) {
 static int open_writer(struct run *r, struct err *err) {
     char digest[SHA256_HEX];
     struct options *o = r->o;
-    struct shard_opts s = {
-        .seq_len = o->seq_len, .shard_tokens = o->shard_tokens, .tokenizer_digest = digest};
+    struct shard_opts s = {.seq_len = o->seq_len,
+                           .shard_tokens = o->shard_tokens,
+                           .tokenizer_digest = digest,
+                           .masked = o->prompt != NULL};
     int rc = shard_eot_parse(&s.eot, o->eot, err);
     if (rc == 0) rc = tokenizer_open(&r->tokenizer, o->tok, NULL, err);
     if (rc < 0) return rc;
@@ -313,6 +317,7 @@ static int open_writer(struct run *r, struct err *err) {
     rc = make_plan(r, &s, err);
     if (rc < 0) return rc;
     if (r->resumable && file_kind(o->output) == FILE_FOLDER) rc = take_up(r, &s, err);
+    r->e.train.masked = r->e.valid.masked = s.masked;
     if (rc != 0) return rc < 0 ? rc : 0;
     return shard_writer_open(&r->writer, o->output, &s, err);
 }
@@ -349,6 +354,7 @@ static cJSON *options_tree(const struct run *r) {
     cJSON_AddStringToObject(v, "format", d->format);
     cJSON_AddStringToObject(v, "on_error", d->on_error);
     if (d->field) cJSON_AddStringToObject(v, "field", d->field);
+    if (o->prompt) cJSON_AddStringToObject(v, "prompt", o->prompt);
     if (o->docs) cJSON_AddNumberToObject(v, "docs", (double)o->docs);
     if (o->max_tokens) cJSON_AddNumberToObject(v, "max_tokens", (double)o->max_tokens);
     if (o->weights) cJSON_AddStringToObject(v, "weights", o->weights);
@@ -435,6 +441,12 @@ static int report(struct run *r) {
         for (size_t k = 0; k < r->progress.lists[i].n; k++)
             bad += r->progress.lists[i].v[k].bad_records;
     if (bad) log_warn(&t->log, "%llu bad records left out", (unsigned long long)bad);
+    if (r->e.odd_prompts)
+        log_warn(&t->log,
+                 "%llu documents do not begin with the tokens of their prompt alone: characters "
+                 "merge across the seam; end prompts with a line's end, or begin completions with "
+                 "a blank",
+                 (unsigned long long)r->e.odd_prompts);
     if (!r->e.valid.documents) log_warn(&t->log, "the validation split is empty");
     if (t->json) {
         cJSON *o = cJSON_CreateObject(), *splits = cJSON_AddObjectToObject(o, "splits");
@@ -495,6 +507,8 @@ static const char shard_examples[] =
     "shard --seq-len 1024\tcorpus/ and tok/ into shards/\n"
     "shard corpus/ --valid held-out.jsonl.zst -o shards/\ta validation set of its own\n"
     "shard hf://datasets/NS/NAME/data/*.json.gz -t tok/\tstraight from the Hub\n"
+    "shard sft.jsonl --prompt prompt --eot after\tprompts and completions; a trainer learns the "
+    "completions\n"
     "shard info shards/\twhat is in it\n"
     "shard verify shards/\tcheck every byte against index.json";
 
@@ -506,7 +520,7 @@ int shard_make(int argc, char **argv) {
                         .shard_tokens = 100000000,
                         .valid_fraction = 0.01};
     struct input in = {.opts = docs_defaults};
-    struct opt opts[19 + INPUT_ROWS] = {
+    struct opt opts[20 + INPUT_ROWS] = {
         {"Shards", .type = OPT_GROUP},
         {"seq-len", 0, OPT_U64, &o.seq_len, "N", "tokens in a training sequence, for the trainer",
          .min = 1, .max = 1 << 24},
@@ -522,13 +536,15 @@ int shard_make(int argc, char **argv) {
          .max = 1e18},
         {"weights", 0, OPT_STR, &o.weights, "W,W…",
          "how often each SOURCE is taken: 2 twice, 0.3 three documents in ten, by hash"},
+        {"prompt", 0, OPT_STR, &o.prompt, "NAME",
+         "field with a prompt, of which nothing is to be learnt; --field (completion) follows it"},
         {"Validation", .type = OPT_GROUP},
         {"valid", 0, OPT_STR, &o.valid, "SOURCE", "the validation set"},
         {"valid-fraction", 0, OPT_F64, &o.valid_fraction, "F",
          "share of the documents for validation, by keyed hash; 0: none", .min = 0, .max = 0.5},
         {"Reading", .type = OPT_GROUP},
     };
-    enum { FRACTION = 11, OWN = 13 };
+    enum { FRACTION = 12, OWN = 14 };
     docs_option_rows(opts + OWN, INPUT_ROWS, &in.opts);
     in.opts.text_only = true;
     struct program p = {.name = "shard",

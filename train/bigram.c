@@ -104,6 +104,17 @@ static int allocate(struct counts *c, uint32_t V, uint64_t tokens, struct err *e
     return 0;
 }
 
+/* The sum over a shard's targets, and their number. */
+static double score(const struct counts *c, double D, const struct shard *s, uint64_t *targets) {
+    double sum = 0;
+    for (uint64_t i = 1; i < s->n; i++) {
+        if (s->mask && !(s->mask[i / 8] >> i % 8 & 1)) continue;
+        sum -= log(probability(c, D, shard_token(s, i - 1), shard_token(s, i)));
+        ++*targets;
+    }
+    return sum;
+}
+
 int bigram_loss(const struct shard_set *train, const struct shard_set *valid, uint32_t V,
                 struct bigram_result *ret, struct err *err) {
     struct counts c = {0};
@@ -115,10 +126,7 @@ int bigram_loss(const struct shard_set *train, const struct shard_set *valid, ui
         count_runs(&c);
         double D = c.once ? (double)c.once / ((double)c.once + 2 * (double)c.twice) : 0.5, sum = 0;
         uint64_t targets = 0;
-        for (size_t s = 0; s < valid->n; s++)
-            for (uint64_t i = 1; i < valid->v[s].n; i++, targets++)
-                sum -= log(probability(&c, D, shard_token(&valid->v[s], i - 1),
-                                       shard_token(&valid->v[s], i)));
+        for (size_t s = 0; s < valid->n; s++) sum += score(&c, D, &valid->v[s], &targets);
         if (targets == 0)
             rc = err_set(err, ERR_DATA, "no token to score: the shards are too short");
         else

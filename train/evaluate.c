@@ -19,7 +19,7 @@ int check_ids(const int32_t *tokens, const int32_t *labels, int T, int V, const 
 }
 
 double evaluate_bits_per_byte(const struct shard_set *set, const struct evaluate_result *r) {
-    if (!set->text_bytes || !set->tokens || !r->targets) return NAN;
+    if (!set->text_bytes || !set->tokens || !r->targets || set->masked) return NAN;
     double bytes = (double)set->text_bytes * (double)r->targets / (double)set->tokens;
     return r->sum / log(2) / bytes;
 }

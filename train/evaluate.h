@@ -30,7 +30,7 @@ struct evaluate_result {
 int evaluate_loss(struct model *m, const struct loader *l, const struct evaluate_opts *o,
                   struct evaluate_result *ret, struct err *err);
 /* Bits per byte of the text behind the targets: their share of the shards' text bytes; NAN where
- * the shards do not say how many they were. */
+ * the shards do not say how many they were, or masks leave only some of the tokens. */
 double evaluate_bits_per_byte(const struct shard_set *set, const struct evaluate_result *r);
 /* ERR_CORRUPT, with the place, if a row of T tokens and labels has an id of V or more. */
 int check_ids(const int32_t *tokens, const int32_t *labels, int T, int V, const char *path,

@@ -136,6 +136,22 @@ void loader_place(const struct loader *l, uint64_t position, size_t *ret_shard, 
     *ret_at = (w - l->first[*ret_shard]) * (uint64_t)l->T;
 }
 
+/* Takes out the labels that are no targets by the shard's mask. */
+static int mask_labels(const struct shard *s, uint64_t at, uint64_t T, int32_t *labels,
+                       struct err *err) {
+    enum { CHUNK = 1024 };
+    uint8_t mask[CHUNK];
+    uint64_t n = s->n - at - 1 < T ? s->n - at - 1 : T; /* labels that are tokens at + 1 … */
+    for (uint64_t t = 0; s->mask && t < n; t += CHUNK) {
+        uint64_t now = n - t < CHUNK ? n - t : CHUNK;
+        int rc = shard_read_mask(s, at + 1 + t, now, mask, err);
+        if (rc < 0) return rc;
+        for (uint64_t i = 0; i < now; i++)
+            if (!mask[i]) labels[t + i] = LABEL_IGNORED;
+    }
+    return 0;
+}
+
 /* Reads a window that begins at token `at`; what the shard does not hold is padding. */
 static int read_window(const struct loader *l, const struct shard *s, uint64_t at, int32_t *tokens,
                        int32_t *labels, struct err *err) {
@@ -150,7 +166,7 @@ static int read_window(const struct loader *l, const struct shard *s, uint64_t a
         bool there = t < last && t + 1 < left;
         labels[t] = !there ? LABEL_IGNORED : t + 1 < T ? tokens[t + 1] : (int32_t)behind;
     }
-    return 0;
+    return mask_labels(s, at, T, labels, err);
 }
 
 int loader_get(const struct loader *l, uint64_t position, int32_t *tokens, int32_t *labels,

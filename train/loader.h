@@ -40,8 +40,8 @@ struct loader {
     uint64_t n;           /* whole windows over all shards                       */
     uint64_t *first;      /* (set->n + 1) number of the first window of shard i  */
     uint64_t *first_eval; /* (set->n + 1) the same, tails counted                */
-    uint64_t targets;     /* targets in whole windows                            */
-    uint64_t tail_tokens; /* targets in tails shorter than a window              */
+    uint64_t targets;     /* targets in whole windows, masks not looked at       */
+    uint64_t tail_tokens; /* the same in tails shorter than a window             */
     struct mix mix;       /* of loader_weigh: the set's paths are mixed          */
 };
 
@@ -55,7 +55,8 @@ void loader_close(struct loader *l); /* zeroes it */
  * ERR_DATA: a path without a window. */
 int loader_weigh(struct loader *l, const double *weights, size_t n, struct err *err);
 /* Sample number `position` of the run (epoch = position / n) into tokens (T) and labels (T),
- * shifted: the label of tokens[t] is the token behind it, LABEL_IGNORED where the window has none.
+ * shifted: the label of tokens[t] is the token behind it, LABEL_IGNORED where the window has none,
+ * or the shard's mask says that it is no target.
  * ERR_CORRUPT: the shard is not what it was when it was opened. */
 int loader_get(const struct loader *l, uint64_t position, int32_t *tokens, int32_t *labels,
                struct err *err);

@@ -64,9 +64,9 @@ static int fetch(struct trainer *t, uint64_t *ret_targets, struct err *err) {
     return rc;
 }
 
-/* Adds the gradients of all micro-batches; *ret_loss is the mean over the step's targets. 1: told
- * to stop on the way. */
-static int accumulate(struct trainer *t, double *ret_loss, struct err *err) {
+/* Adds the gradients of all micro-batches; *ret_loss is the mean over the step's targets, NAN where
+ * masks leave none. 1: told to stop on the way. */
+static int accumulate(struct trainer *t, double *ret_loss, uint64_t *ret_targets, struct err *err) {
     uint64_t targets = 0, key = philox(t->opts->seed, 0, DROPOUT_STREAM).v[0];
     uint64_t B = (uint64_t)t->opts->B, T = (uint64_t)t->train->T;
     const struct model_config *c = model_get_config(t->model);
@@ -75,7 +75,7 @@ static int accumulate(struct trainer *t, double *ret_loss, struct err *err) {
     if (rc < 0) return rc;
     float scale = targets ? (float)(1.0 / (double)targets) : 0;
     model_zero_grads(t->model);
-    for (uint64_t i = 0; rc == 0 && i < t->mine; i += B) {
+    for (uint64_t i = 0; rc == 0 && targets && i < t->mine; i += B) {
         uint64_t rows = t->mine - i < B ? t->mine - i : B, n = 0;
         struct model_batch b = {.B = (int)rows, .T = (int)T};
         double micro = 0;
@@ -88,19 +88,18 @@ static int accumulate(struct trainer *t, double *ret_loss, struct err *err) {
         rc = model_forward_backward(t->model, &b, scale, &micro, &n, err);
         sum += micro;
     }
-    *ret_loss = targets ? sum / (double)targets : 0;
+    *ret_loss = targets ? sum / (double)targets : NAN;
+    *ret_targets = targets;
     return rc;
 }
 
 /* A step whose loss or norm is no number, or a spike, changes nothing; too many in a row, and the
- * run is lost. */
-static int note_skip(struct trainer *t, const struct metrics_step *s, const char *why,
-                     struct err *err) {
+ * run is lost. One without targets has nothing to learn: that is no sign of anything. */
+static int note_skip(struct trainer *t, const struct metrics_step *s, uint64_t targets,
+                     const char *why, struct err *err) {
     uint64_t allowed = t->opts->skips ? t->opts->skips : SKIPS_ALLOWED;
-    if (!s->skipped) {
-        t->skipped_in_row = 0;
-        return 0;
-    }
+    if (!s->skipped) t->skipped_in_row = 0;
+    if (!s->skipped || !targets) return 0;
     t->skipped_in_row++;
     log_warn(t->log,
              "step %" PRIu64 ": %s; skipped (samples %" PRIu64 " to %" PRIu64
@@ -161,7 +160,8 @@ static int one_step(struct trainer *t, struct err *err) {
     struct run_state *r = &t->state;
     struct guard g = trainer_guard(t);
     double start = trainer_clock(), loss = 0;
-    int rc = accumulate(t, &loss, err);
+    uint64_t targets = 0;
+    int rc = accumulate(t, &loss, &targets, err);
     if (rc != 0) return rc;
     struct step_scalars s = {.lr = (float)schedule_lr(&p->schedule, r->step),
                              .beta1 = (float)p->beta1,
@@ -191,9 +191,9 @@ static int one_step(struct trainer *t, struct err *err) {
                              .skipped = s.skipped != 0};
     m.tokens_per_s = round(10 * (double)tokens / (trainer_clock() - start)) / 10;
     char why[128] = "";
-    if (m.skipped) trainer_why_skipped(&m, &g, why, sizeof why);
+    if (m.skipped) trainer_why_skipped(&m, &g, targets, why, sizeof why);
     rc = record(t, &m, why, err);
-    return rc < 0 ? rc : note_skip(t, &m, why, err);
+    return rc < 0 ? rc : note_skip(t, &m, targets, why, err);
 }
 
 /* ------------------------------------------------------------------ evaluation */
@@ -208,7 +208,12 @@ static int evaluate(struct trainer *t, bool whole, struct err *err) {
     o.part = whole ? part : 0;
     double start = trainer_clock();
     int rc = evaluate_loss(t->model, t->eval, &o, &r, err);
-    if (rc < 0 || r.stopped || r.targets == 0) return rc;
+    if (rc < 0 || r.stopped) return rc;
+    if (r.targets == 0) {
+        err_set(err, ERR_DATA, "the first %" PRIu64 " windows to evaluate on hold no targets",
+                r.windows);
+        return err_hint(err, "their masks leave none; evaluate on more with --eval-tokens");
+    }
     struct metrics_eval e = {.step = t->state.step,
                              .loss = r.sum / (double)r.targets,
                              .targets = r.targets,

@@ -42,8 +42,11 @@ struct guard trainer_guard(const struct trainer *t) {
     return g;
 }
 
-void trainer_why_skipped(const struct metrics_step *s, const struct guard *g, char *out, size_t n) {
-    if (!isfinite(s->loss))
+void trainer_why_skipped(const struct metrics_step *s, const struct guard *g, uint64_t targets,
+                         char *out, size_t n) {
+    if (!targets)
+        snprintf(out, n, "none of its tokens is a target");
+    else if (!isfinite(s->loss))
         snprintf(out, n, "the loss is %s", isnan(s->loss) ? "nan" : "infinite");
     else if (s->loss > g->loss)
         snprintf(out, n, "the loss is %.4f, the limit %.4f", s->loss, g->loss);

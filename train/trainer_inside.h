@@ -50,8 +50,9 @@ struct guard {
     double loss, norm;
 };
 struct guard trainer_guard(const struct trainer *t);
-/* Why the step was skipped, in words. */
-void trainer_why_skipped(const struct metrics_step *s, const struct guard *g, char *out, size_t n);
+/* Why a step of so many targets was skipped, in words. */
+void trainer_why_skipped(const struct metrics_step *s, const struct guard *g, uint64_t targets,
+                         char *out, size_t n);
 /* True when the evaluations have not become better for as long as the patience allows. */
 bool trainer_out_of_patience(const struct trainer *t);
 /* Marks parameters by --freeze and --decay. ERR_USAGE: a pattern that is no parameter's, or none

@@ -216,6 +216,97 @@ class Shard(unittest.TestCase):
         bad = run("lmtrain", "--train", "n", "--train-weights", "1,2", "-o", "x", rc=2)
         self.assertIn(b"one number for each of 1", bad.stderr)
 
+    def test_export_of_a_folder_without_a_validation_set(self):
+        self.shard("a.jsonl.gz", "-o", "s", "--valid-fraction", "0", "--eot", "none")
+        run("shard", "export", "megatron", "s", "-o", "m", "-q")
+        self.assertEqual(megatron("m/train")[0], documents("s", "train"))
+        self.assertFalse(os.path.exists("m/valid.bin"))
+        run("shard", "export", "megatron", "s", "-o", "m", "-q", "--split", "valid", rc=3)
+
+    def dialogues(self):
+        """Prompts and completions, as TRL's prompt-completion form has them; in either order in the record."""
+        rows = [(f"Q: {i} é + {i}?\nA:", f" {2 * i}\n") for i in range(80)] + [("", "nothing asked"), ("asked ", "")]
+        with open("sft.jsonl", "w") as f:
+            for i, (p, c) in enumerate(rows):
+                f.write(json.dumps({"prompt": p, "completion": c} if i % 2 else {"completion": c, "prompt": p}) + "\n")
+        return rows
+
+    def ids(self, texts):
+        lines = "".join(json.dumps({"text": t}) + "\n" for t in texts).encode()
+        return [json.loads(x) for x in run("tokenize", "encode", "-t", TOK, "--ids", "json", "-", input=lines).stdout.splitlines()]
+
+    def test_prompts_are_masked(self):
+        rows = self.dialogues()
+        self.shard("sft.jsonl", "--prompt", "prompt", "-o", "p", "--valid-fraction", "0")
+        whole, prompts = self.ids([p + c for p, c in rows]), self.ids([p for p, c in rows])
+        self.assertEqual([d[:-1] for d in documents("p", "train")], whole)
+        want = "".join("0" * len(p) + "1" * (len(w) - len(p) + 1) for w, p in zip(whole, prompts))
+        got, index = "", json.loads(slurp("p/index.json"))
+        self.assertEqual(index["version"], 2)
+        for f in index["splits"]["train"]["files"]:
+            mask = slurp("p/" + f["name"][:-3] + "mask")
+            self.assertEqual(mask[:24], struct.pack("<8sIIQ", b"LORYMSK", 1, 0, f["tokens"]))
+            got += "".join(f"{b:08b}"[::-1] for b in mask[24:])[:f["tokens"]]
+        self.assertEqual(got, want)
+        info = json.loads(run("shard", "info", "p", "--json").stdout)
+        self.assertEqual(info["splits"]["train"]["targets"], want.count("1"))
+        self.assertIn(f"{want.count('1')} targets".encode(), run("shard", "info", "p").stdout)
+        run("shard", "verify", "p")
+        run("shard", "export", "jsonl", "p", "-o", "j", "-q")
+        back = [json.loads(x) for x in gzip.decompress(slurp("j/train.jsonl.gz")).splitlines()]
+        self.assertEqual([(x["prompt"], x["completion"]) for x in back], rows)
+        run("shard", "export", "datatrove", "p", "-o", "d", "-q")
+        self.assertEqual(slurp("d/train.ds.loss"), bytes(map(int, want)))
+        self.assertIn(b"has no masks", run("shard", "export", "nanogpt", "p", "-o", "n").stderr)
+
+    def test_a_prompt_that_merges_with_its_completion(self):
+        with open("m.jsonl", "w") as f:
+            f.write(json.dumps({"q": "return x.de", "a": "f y"}) + "\n")
+        with open("corpus.jsonl", "w") as f:
+            f.write(json.dumps({"text": "def " * 200}) + "\n")
+        run("bpe-train", "-q", "corpus.jsonl", "--vocab", "260", "-o", "tok2")
+        r = run("shard", "m.jsonl", "-t", "tok2", "--prompt", "q", "--field", "a", "-o", "p", "--valid-fraction", "0")
+        self.assertIn(b"1 documents do not begin with the tokens of their prompt", r.stderr)
+        run("shard", "export", "jsonl", "p", "-o", "j", "-q")
+        back = json.loads(gzip.decompress(slurp("j/train.jsonl.gz")))
+        self.assertEqual(back["prompt"] + back["completion"], "return x.def y")
+
+    def test_prompts_that_are_missing(self):
+        rows = self.dialogues()
+        with open("sft.jsonl", "a") as f:
+            f.write('{"completion": "without"}\n{"prompt": 3, "completion": "x"}\n')
+        r = self.shard("sft.jsonl", "--prompt", "prompt", "-o", "p", rc=3)
+        self.assertIn(f'sft.jsonl:{len(rows) + 1}:1: no string field "prompt"'.encode(), r.stderr)
+        self.shard("sft.jsonl", "--prompt", "prompt", "-o", "p", "--on-error", "skip")
+        with open("t.txt", "w") as f:
+            f.write("text")
+        self.assertIn(b"no fields for --prompt", self.shard("t.txt", "--prompt", "prompt", "-o", "x", rc=2).stderr)
+
+    def test_training_learns_completions_only(self):
+        """With prompts that are noise: what is left to learn is one token, whatever stands before it."""
+        rng = random.Random(2)
+        with open("sft.jsonl", "w") as f:
+            for _ in range(150):
+                f.write(json.dumps({"prompt": "".join(rng.choices("abcdefgh", k=12)), "completion": "!"}) + "\n")
+        for name, more in (("p", ["--prompt", "prompt"]), ("s", ["--field", "prompt"])):
+            run("shard", "-q", "-t", TOK, "sft.jsonl", "-o", name, "--valid-fraction", "0.2", "--seq-len", "16", *more)
+        losses = {}
+        for name in "ps":
+            r = run("lmtrain", "--train", name, "--valid", name, "--layers", "1", "--width", "16", "--heads", "1", "--batch", "4",
+                    "--steps", "60", "--lr", "2e-2", "--warmup", "2", "--device", "ref", "--threads", "1", "-o", "run" + name)
+            losses[name] = json.loads(slurp(f"run{name}/eval_results.json"))["eval_loss"]
+            if name == "p":
+                self.assertIn(b"% of the tokens as targets", r.stderr)
+        self.assertLess(losses["p"], 0.4)   # "!" and the end
+        self.assertGreater(losses["s"], 1.5)  # eight letters, and an end
+        scored = json.loads(run("lmeval", "loss", "-m", "runp", "--valid", "p", "--json").stdout)
+        self.assertAlmostEqual(scored["loss"], losses["p"], 4)
+        targets = json.loads(run("shard", "info", "p", "--json").stdout)["splits"]["valid"]["targets"]
+        self.assertEqual(scored["tokens"], targets)
+        self.assertNotIn("bits_per_byte", scored)
+        pairs = json.loads(run("lmeval", "bigram", "--train", "p", "--valid", "p", "--json").stdout)
+        self.assertEqual(pairs["tokens"], targets)
+
     def test_verify_asks_for_the_tokenizer(self):
         self.made()
         run("shard", "verify", "s")

@@ -1,6 +1,6 @@
 """Every kind of checkpoint in a fresh transformers: it loads without a word, its tokenizer with it, and generates
 the same greedy text. Usage: test_transformers.py FOLDER_OF_PROGRAMS FOLDER_OF_TEXT; exit 77 without torch."""
-import json, os, subprocess, sys, tempfile
+import glob, json, os, random, struct, subprocess, sys, tempfile
 
 try:
     import torch, transformers
@@ -48,6 +48,30 @@ def compare(d, name, folder):
         check(f"{name}: {prompt!r} goes on alike", cut(got) == cut(want), (got, want))
 
 
+def masked_loss(d, folder):
+    """The loss over completions: lmeval on shards with masks, and transformers with -100 for what they take out."""
+    rng = random.Random(3)
+    with open(os.path.join(d, "sft.jsonl"), "w") as f:
+        for i in range(120):
+            f.write(json.dumps({"prompt": "".join(rng.choices("def (x):\n", k=rng.randrange(1, 60))), "completion": f"{i}\n"}) + "\n")
+    run(d, "shard", "sft.jsonl", "--prompt", "prompt", "--seq-len", "32", "--valid-fraction", "0.5", "-o", "sft", "-q")
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
+    total, count = 0.0, 0
+    for path in sorted(glob.glob(os.path.join(d, "sft", "valid-*.bin"))):
+        data, bits = open(path, "rb").read(), open(path[:-3] + "mask", "rb").read()[24:]
+        tokens = struct.unpack(f"<{(len(data) - 1024) // 2}H", data[1024:])
+        for at in range(0, len(tokens), 32):
+            ids = list(tokens[at:at + 32])
+            labels = [t if bits[i // 8] >> i % 8 & 1 else -100 for i, t in enumerate(ids, at)]
+            n = sum(x != -100 for x in labels[1:])
+            if n:
+                loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss
+                total, count = total + loss.item() * n, count + n
+    got = json.loads(run(d, "lmeval", "loss", "-m", folder, "--valid", "sft", "--window", "hf", "--json", "--dtype", "fp32"))
+    check("masked loss: as many targets", got["tokens"] == count, (got["tokens"], count))
+    check("masked loss", abs(got["loss"] - total / count) < 1e-5, (got["loss"], total / count))
+
+
 with tempfile.TemporaryDirectory() as d:
     os.symlink(TEXT, os.path.join(d, "corpus"))
     run(d, "bpe-train", "--vocab", "400", "-q")
@@ -59,5 +83,6 @@ with tempfile.TemporaryDirectory() as d:
             "--device", "cpu", "--save-every", "15", "-o", name, *steps, *shape, *more)
         for folder in ([f"{name}/checkpoint-15", f"{name}/checkpoint-30", name] if steps else [f"{name}/checkpoint-0", name]):
             compare(d, folder, os.path.join(d, folder))
+    masked_loss(d, os.path.join(d, "plain"))
 print(f"transformers {transformers.__version__}")
 sys.exit(FAILED > 0)

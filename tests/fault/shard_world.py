@@ -11,12 +11,13 @@ class World:
         rng = random.Random(7)
         words = ["def ", "return ", "x = ", "self.", "\n", "    ", "é", "if ", "(0)", "# "]
         for i in range(files):
-            lines = [json.dumps({"content": "".join(rng.choices(words, k=rng.randrange(1, 60)))})
-                     for _ in range(documents)]
+            text = lambda most: "".join(rng.choices(words, k=rng.randrange(1, most)))
+            lines = [json.dumps({"prompt": text(20), "completion": text(40)}) for _ in range(documents)]
             with open(f"{self.dir}/corpus/{i}.jsonl.gz", "wb") as f:
                 f.write(gzip.compress("\n".join(lines).encode(), 1, mtime=0))
         # Five shards or so, both splits in every file but the last, which is for validation.
-        self.args = ["corpus", "-t", self.tok, "--seq-len", "8", "--shard-tokens", "1500", "--threads", "2"]
+        self.args = ["corpus", "-t", self.tok, "--seq-len", "8", "--shard-tokens", "1500", "--threads", "2",
+                     "--prompt", "prompt"]  # so that there are masks, too
         self.text = ["--eot", "none"]
 
     def run(self, out, env=None, more=(), **kw):

@@ -1,5 +1,5 @@
-/* A folder of one shard: .bin, .idx and index.json, with "%%" between them; an empty part is no
- * file. Opened, read to the end, verified. */
+/* A folder of one shard: .bin, .idx, index.json and .mask, with "%%" between them; an empty part is
+ * no file. Opened, read to the end, verified. */
 #include "stream/shard.h"
 #include "stream/shard_index.h"
 #include "tests/fuzz/fuzz.h"
@@ -26,9 +26,15 @@ static void read_all(const struct shard_set *s) {
     for (size_t i = 0; i < s->n; i++) {
         const struct shard *x = &s->v[i];
         uint32_t some[100];
+        uint8_t mask[100];
         tokens += x->n;
         for (uint64_t k = 0; k < x->n; k++) sum += shard_token(x, k);
         if (x->n) shard_tokens(x, x->n / 2, x->n - x->n / 2 < 100 ? x->n - x->n / 2 : 100, some);
+        for (uint64_t k = 0, m; k < x->n; k += m) {
+            m = x->n - k < sizeof mask ? x->n - k : sizeof mask;
+            FUZZ_CHECK(shard_read_mask(x, k, m, mask, NULL) == 0, "no mask at %llu",
+                       (unsigned long long)k);
+        }
         for (uint64_t k = 0; k < x->documents; k++)
             FUZZ_CHECK(x->ends[k] <= x->n && (!k || x->ends[k] >= x->ends[k - 1]), "end %llu",
                        (unsigned long long)k);
@@ -42,6 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     part(&data, &n, "train-00000.bin");
     part(&data, &n, "train-00000.idx");
     part(&data, &n, "index.json");
+    part(&data, &n, "train-00000.mask");
     const char *folder = fuzz_folder();
     int rc = shard_set_open(&s, &folder, 1, "train", &err);
     fuzz_told(rc, &err);

@@ -143,6 +143,11 @@ def arrays():
     put("shard", "wide", wide, b"", b"")
     put("shard", "documents", short, idx, b"")
     put("shard", "index", short, idx, json.dumps(index))
+    mask = b"LORYMSK\0" + struct.pack("<IIQB", 1, 0, 8, 0b11011001)
+    put("shard", "mask", short, b"", b"", mask)
+    index["version"] = 2
+    index["splits"]["train"]["files"][0].update(targets=5, mask_sha256="0" * 64)
+    put("shard", "masked-index", short, idx, json.dumps(index), mask)
 
 
 def tables():

@@ -112,7 +112,7 @@ static void edit_index(const char *dir, const char *from, const char *to) {
 
 static void index_that_lies(void **state) {
     static const char *const edits[][3] = {
-        {"\"version\": 1", "\"version\": 2", "version 2"},
+        {"\"version\": 1", "\"version\": 3", "version 3"},
         {"\"vocab\": 1000", "\"vocab\": 0", "index.json"},
         {"\"vocab\": 1000", "\"vocab\": 70000", "index.json"},
         {"\"vocab\": 1000", "\"vocab\": -1", "vocab"},

@@ -55,7 +55,7 @@ static inline int add_documents(struct shard_writer *w, const char *split, size_
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
         for (size_t j = 0; j < i; j++) ids[j] = (uint32_t)((i * 37 + j) % (vocab - 1) + 1);
-        rc = shard_writer_add(w, split, ids, i, 3 * i, err);
+        rc = shard_writer_add(w, split, ids, i, 0, 3 * i, err);
     }
     return rc;
 }

@@ -84,8 +84,8 @@ static void long_document_is_cut(void **state) {
     for (uint32_t i = 0; i < 250; i++) ids[i] = i + 1;
     o.max_tokens = 100;
     assert_ok(shard_writer_open(&w, *state, &o, &err), err);
-    assert_ok(shard_writer_add(w, "train", ids, 30, 30, &err), err);
-    assert_ok(shard_writer_add(w, "train", ids, 250, 250, &err), err);
+    assert_ok(shard_writer_add(w, "train", ids, 30, 0, 30, &err), err);
+    assert_ok(shard_writer_add(w, "train", ids, 250, 0, 250, &err), err);
     assert_ok(shard_writer_finish(w, &err), err);
     assert_ok(set_open(&s, *state, "train", &err), err);
     assert_int_equal(s.n, 4); /* 31 │ 100 │ 100 │ 51 */
@@ -165,7 +165,7 @@ static void token_outside_the_vocabulary(void **state) {
     uint32_t id = 300;
     o.vocab = 300;
     assert_ok(shard_writer_open(&w, *state, &o, &err), err);
-    assert_int_equal(shard_writer_add(w, "train", &id, 1, 1, &err), ERR_DATA);
+    assert_int_equal(shard_writer_add(w, "train", &id, 1, 0, 1, &err), ERR_DATA);
     assert_non_null(strstr(err.msg, "300"));
     shard_writer_abort(w);
 }

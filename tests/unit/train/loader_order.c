@@ -302,6 +302,39 @@ static void too_few_tokens_are_named(void **state) {
     loader_close(&l);
 }
 
+/* Every token but those with a 7 in their last two digits is a target. */
+static void masks_take_labels_out(void **state) {
+    enum { N = 4000, LONG = 2500 };
+    static const int lengths[] = {2, 3, 7, 8, 9, 64, 1023, 1024, 1025, LONG};
+    static uint16_t room[N];
+    static uint8_t mask[N / 8];
+    static int32_t x[LONG], y[LONG];
+    struct memory_set m = {0};
+    struct loader l;
+    struct err err = {0};
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        room[i] = (uint16_t)i;
+        mask[i / 8] |= (uint8_t)((i % 10 != 7 && i / 10 % 10 != 7) << i % 8);
+    }
+    memory_add_masked(&m, room, mask, N);
+    for (int k = 0; k < 2 * (int)(sizeof lengths / sizeof *lengths); k++) {
+        enum window window = k % 2 ? WINDOW_HF : WINDOW_GPT;
+        int T = lengths[k / 2];
+        assert_ok(loader_open(&l, &m.set, T, window, false, 1, false, &err), err);
+        for (uint64_t i = 0; i < loader_eval_windows(&l); i++) {
+            assert_ok(loader_eval_get(&l, i, x, y, &err), err);
+            for (int t = 0; t < T; t++) {
+                int next = (int)i * T + t + 1;
+                bool in = next < N && (window == WINDOW_GPT || t < T - 1);
+                bool target = in && next % 10 != 7 && next / 10 % 10 != 7;
+                assert_int_equal(y[t], target ? next : LABEL_IGNORED);
+            }
+        }
+        loader_close(&l);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_those_of_the_document),
@@ -309,6 +342,7 @@ int main(void) {
         cmocka_unit_test(every_number_comes_once),
         cmocka_unit_test(gpt_windows),
         cmocka_unit_test(hf_windows),
+        cmocka_unit_test(masks_take_labels_out),
         cmocka_unit_test(every_target_is_evaluated_once),
         cmocka_unit_test(an_epoch_takes_each_window_once),
         cmocka_unit_test(weights_are_kept_everywhere),

@@ -37,7 +37,9 @@ struct memory_set {
     struct shard shards[4];
 };
 
-static inline void memory_add(struct memory_set *m, const uint16_t *tokens, uint64_t n) {
+/* `mask`: as in struct shard. */
+static inline void memory_add_masked(struct memory_set *m, const uint16_t *tokens,
+                                     const uint8_t *mask, uint64_t n) {
     static char names[4][32];
     size_t i = m->set.n;
     snprintf(names[i], sizeof names[i], "train-%05zu.bin", i);
@@ -45,8 +47,14 @@ static inline void memory_add(struct memory_set *m, const uint16_t *tokens, uint
     m->set.v = m->shards;
     m->set.n++;
     m->set.tokens += n;
+    m->shards[i].mask = mask;
+    m->set.masked = m->set.masked || mask;
     m->set.eot_id = UINT32_MAX;
     snprintf(m->set.digest, sizeof m->set.digest, "%032" PRIx64, m->set.tokens);
+}
+
+static inline void memory_add(struct memory_set *m, const uint16_t *tokens, uint64_t n) {
+    memory_add_masked(m, tokens, NULL, n);
 }
 
 /* A new folder, in memory where there is such a place (checkpoints sync a lot); remove with

@@ -18,10 +18,21 @@ static uint16_t *tokens_of(const cJSON *list, uint64_t *ret_n) {
     return v;
 }
 
-static void train(const char *run, const cJSON *golden) {
+/* "0110…" as a shard's mask; NULL: none. Caller frees. */
+static uint8_t *mask_of(const cJSON *text) {
+    size_t n = text ? strlen(text->valuestring) : 0;
+    uint8_t *v = text ? mem_array(n / 8 + 1, 1) : NULL;
+    for (size_t i = 0; i < n; i++) v[i / 8] |= (uint8_t)((text->valuestring[i] == '1') << i % 8);
+    return v;
+}
+
+/* `masked` NULL: every token is a target. */
+static void train(const char *run, const cJSON *golden, const cJSON *masked, uint64_t steps) {
     uint64_t n, n_eval;
     uint16_t *a = tokens_of(json_get(golden, "train"), &n),
              *b = tokens_of(json_get(golden, "eval"), &n_eval);
+    uint8_t *train_mask = mask_of(json_get(masked, "train_mask")),
+            *eval_mask = mask_of(json_get(masked, "eval_mask"));
     struct memory_set train_set = {0}, eval_set = {0};
     struct loader train, eval;
     struct device *device;
@@ -35,7 +46,7 @@ static void train(const char *run, const cJSON *golden) {
                              .model_name = "golden",
                              .B = 2,
                              .samples = 4,
-                             .steps = 12,
+                             .steps = steps,
                              .beta1 = 0.9,
                              .beta2 = 0.95,
                              .eps = 1e-8,
@@ -44,9 +55,9 @@ static void train(const char *run, const cJSON *golden) {
                              .seed = 1,
                              .eval_every = {.steps = 4},
                              .save_every = {.steps = 4}};
-    o.schedule = (struct schedule){.lr = 2e-3, .warmup = 3, .steps = 12};
-    memory_add(&train_set, a, n);
-    memory_add(&eval_set, b, n_eval);
+    o.schedule = (struct schedule){.lr = 2e-3, .warmup = 3, .steps = steps};
+    memory_add_masked(&train_set, a, train_mask, n);
+    memory_add_masked(&eval_set, b, eval_mask, n_eval);
     assert_ok(loader_open(&train, &train_set.set, T, WINDOW_HF, false, 1, false, &err), err);
     assert_ok(loader_open(&eval, &eval_set.set, T, WINDOW_HF, false, 0, true, &err), err);
     assert_ok(backend_ref()->open(&device, &device_opts, &err), err);
@@ -54,13 +65,15 @@ static void train(const char *run, const cJSON *golden) {
     assert_ok(model_new(&model, &config, backend_ref(), device, DTYPE_F32, true, &err), err);
     assert_ok(trainer_run(model, backend_ref(), device, &train, &eval, &o, &result, NULL, &err),
               err);
-    assert_int_equal(result.step, 12);
+    assert_int_equal(result.step, steps);
     model_free(model);
     backend_ref()->close(device);
     loader_close(&train);
     loader_close(&eval);
     free(a);
     free(b);
+    free(train_mask);
+    free(eval_mask);
 }
 
 static void near(const char *what, uint64_t i, double got, double want, double tolerance) {
@@ -164,7 +177,7 @@ static void a_trainer_run(void **state) {
     cJSON *golden;
     (void)state;
     assert_ok(json_load(&golden, GOLDEN_RUN "/golden.json", &err), err);
-    train(run, golden);
+    train(run, golden, NULL, 12);
     check_metrics(run, golden);
     check_weights(run);
     check_files(run, golden);
@@ -172,7 +185,36 @@ static void a_trainer_run(void **state) {
     tmp_remove(run);
 }
 
+/* The mean is over the targets of all micro-batches (num_items_in_batch), one of which has none. */
+static void a_run_with_prompts(void **state) {
+    char *run = tmp_make(), *path = path_join(run, "metrics.jsonl");
+    struct metrics_steps s = {0};
+    struct metrics_evals e = {0};
+    struct err err = {0};
+    cJSON *golden, *masked;
+    (void)state;
+    assert_ok(json_load(&golden, GOLDEN_RUN "/golden.json", &err), err);
+    assert_ok(json_load(&masked, GOLDEN_RUN "/masked.json", &err), err);
+    train(run, golden, masked, 8);
+    assert_ok(metrics_read(path, &s, &e, &err), err);
+    assert_int_equal(s.n, 8);
+    assert_int_equal(e.n, 2);
+    for (size_t i = 0; i < s.n; i++) {
+        near("loss", i + 1, s.v[i].loss, item(masked, "loss", i), 1e-6);
+        near("norm", i + 1, s.v[i].grad_norm, item(masked, "grad_norm", i), 1e-5);
+    }
+    for (size_t i = 0; i < e.n; i++)
+        near("evaluation", e.v[i].step, e.v[i].loss, item(masked, "eval_loss", i), 1e-6);
+    metrics_steps_release(&s);
+    metrics_evals_release(&e);
+    cJSON_Delete(golden);
+    cJSON_Delete(masked);
+    free(path);
+    tmp_remove(run);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_trainer_run)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_trainer_run),
+                                       cmocka_unit_test(a_run_with_prompts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -473,6 +473,34 @@ static void ranks_share_a_step(void **state) {
     assert_true(fabs((3 * a + 2 * b) / 5 - all) < 1e-5);
 }
 
+/* Six of these steps see no target: nothing changes in them, and they are no divergence. */
+static void steps_without_targets_are_skipped(void **state) {
+    uint8_t mask[50] = {0};
+    struct metrics_steps s = {0};
+    struct metrics_evals e = {0};
+    char *path = path_join(w.o.run, "metrics.jsonl");
+    (void)state;
+    for (int i = 6 * T + 1; i < 400; i++) mask[i / 8] |= (uint8_t)(1u << i % 8);
+    w.train_set.shards[0].mask = mask;
+    w.train.shuffled = false;
+    w.o.B = 1, w.o.samples = 1;
+    assert_ok(run_once(), w.err);
+    assert_int_equal(w.result.skipped, 6);
+    struct buf lines = slurp(w.o.run, "metrics.jsonl");
+    assert_non_null(memmem(lines.v, lines.n, "\"why\":\"none of its tokens is a target\"", 38));
+    buf_release(&lines);
+    assert_ok(metrics_read(path, &s, &e, &w.err), w.err);
+    assert_true(isnan(s.v[5].loss) && isfinite(s.v[6].loss));
+    metrics_steps_release(&s);
+    metrics_evals_release(&e);
+    free(path);
+    uint8_t none[50] = {0};
+    w.eval_set.shards[0].mask = none;
+    tmp_remove((char *)w.o.run);
+    w.o.run = tmp_make();
+    assert_fails(run_once(), w.err, ERR_DATA, "hold no targets");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -484,6 +512,7 @@ int main(void) {
         TEST(other_options_are_refused_by_name),
         TEST(another_micro_batch_goes_on),
         TEST(ranks_share_a_step),
+        TEST(steps_without_targets_are_skipped),
         TEST(one_kept_and_the_best),
         TEST(divergence_ends_the_run),
         TEST(a_spike_is_skipped_resumed_or_not),
