@@ -278,8 +278,8 @@ static void defaults_are_told_once(void **state) {
     (void)state;
     const char *model = "run";
     uint64_t steps = 2000;
-    struct opt opts[] = {{"model", 'm', OPT_STR, &model, "DIR", "weights (default: run)", NULL},
-                         {"steps", 0, OPT_U64, &steps, "N", "of the run", NULL},
+    struct opt opts[] = {{"model", 'm', OPT_STR, &model, .help = "weights (default: run)"},
+                         {"steps", 0, OPT_U64, &steps, .help = "of the run"},
                          {0}};
     struct program p = {.name = "p", .opts = opts};
     char *text;
