@@ -103,8 +103,7 @@ static const char examples[] =
     "lmtrain --train shards/ --push-to hf://me/small\tpushes each checkpoint to a branch of its "
     "own";
 
-int main(int argc, char **argv) {
-    backend_spin_less(argv);
+static int lmtrain_main(int argc, char **argv) {
     struct options o = {.output = "run",
                         .resume = "auto",
                         .window = "gpt",
@@ -267,7 +266,8 @@ int main(int argc, char **argv) {
         {0}};
     struct program p = {.name = "lmtrain",
                         .summary = "trains a GPT-2 on token shards",
-                        .usage = "--train DIR [--valid DIR] [--model DIR] [-o run/]",
+                        .usage = "--train DIR [--valid DIR] [--model DIR] [-o run/]\n"
+                                 "export FORMAT [MODEL] -o FILE",
                         .text = text,
                         .examples = examples,
                         .opts = opts};
@@ -278,4 +278,13 @@ int main(int argc, char **argv) {
         rc = run(&o, opts, &t);
     }
     return tool_end(&t, rc);
+}
+
+int main(int argc, char **argv) {
+    backend_spin_less(argv);
+    static const struct subcommand subs[] = {
+        {"export", "write a model as the file of another trainer", lmtrain_export}, {0}};
+    static const struct family f = {"lmtrain", "trains a GPT-2 on token shards", subs,
+                                    lmtrain_main};
+    return tool_dispatch(&f, argc, argv);
 }

@@ -1,5 +1,6 @@
 /* What lmtrain's files share: the option table and the run (lmtrain.c), recipes (lmtrain_recipe.c),
- * the plan that options and shards make (lmtrain_plan.c), and its telling (lmtrain_say.c). */
+ * the plan that options and shards make (lmtrain_plan.c), and its telling (lmtrain_say.c); and the
+ * subcommand export (lmtrain_export.c). */
 #ifndef LORY_TOOLS_LMTRAIN_PARTS_H
 #define LORY_TOOLS_LMTRAIN_PARTS_H
 
@@ -74,5 +75,8 @@ struct memory_plan {
 struct memory_plan plan_memory(const struct plan *p);
 void say_plan(const struct plan *p, const struct memory_plan *m);
 cJSON *plan_json(const struct plan *p, const struct memory_plan *m);
+
+/* The subcommand, with its own table of options; the exit code. */
+int lmtrain_export(int argc, char **argv);
 
 #endif

@@ -3,6 +3,7 @@
 #include "train/llmc_model.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,19 +126,24 @@ static float element(const struct reading *r, uint64_t at) {
     return x;
 }
 
-/* One tensor of one layer, which begins at element `at`. */
-static int load_tensor(struct model *m, const struct reading *r, const struct kind *k, int layer,
-                       uint64_t at, struct err *err) {
+/* The model's tensor of that kind in that layer; NULL: it has another shape. */
+static struct param *find(const struct model *m, const struct kind *k, int layer) {
     char name[96];
-    struct param *p = NULL;
     if (k->layers)
         snprintf(name, sizeof name, "transformer.h.%d.%s", layer, k->name);
     else
         snprintf(name, sizeof name, "transformer.%s", k->name);
-    for (size_t i = 0; i < m->n_params && !p; i++)
-        if (!strcmp(m->params[i].name, name)) p = &m->params[i];
-    if (!p || p->n > k->rows * k->cols)
-        return err_set(err, ERR_OTHER, "%s: the model has another shape", r->path);
+    for (size_t i = 0; i < m->n_params; i++)
+        if (!strcmp(m->params[i].name, name))
+            return m->params[i].n > k->rows * k->cols ? NULL : &m->params[i];
+    return NULL;
+}
+
+/* One tensor of one layer, which begins at element `at`. */
+static int load_tensor(struct model *m, const struct reading *r, const struct kind *k, int layer,
+                       uint64_t at, struct err *err) {
+    struct param *p = find(m, k, layer);
+    if (!p) return err_set(err, ERR_OTHER, "%s: the model has another shape", r->path);
     float *host = mem_array(p->n, sizeof *host);
     if (!host) return err_nomem(err, p->n * sizeof *host);
     for (uint64_t i = 0; i < p->n; i++) /* the rows behind V are left out */
@@ -161,5 +167,82 @@ int llmc_load(struct model *m, const char *path, struct err *err) {
             at += r.kinds[k].rows * r.kinds[k].cols;
         }
     mapping_close(&r.map);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ writing */
+
+enum { PAD_V = 128, CHUNK = 1 << 16 /* elements on their way out */ };
+
+/* What the format has no word for, or NULL. */
+static const char *misfit(const struct model_config *c) {
+    return !c->tied                    ? "an output matrix of its own (tie_word_embeddings)"
+           : c->act != ACT_GELU_TANH   ? "activation_function gelu; llm.c's is gelu_new"
+           : c->inner != 4 * c->C      ? "an n_inner that is not 4 n_embd"
+           : !c->scale_attn            ? "scale_attn_weights false"
+           : c->scale_by_layer         ? "scale_attn_by_inverse_layer_idx"
+           : fabsf(c->eps - 1e-5f) > 0 ? "a layer_norm_epsilon that is not 1e-5"
+                                       : NULL;
+}
+
+/* `host` (p->n) as it lies in the model; behind it, as zeros, what the kind has more. */
+static int put_tensor(struct outfile *f, const struct kind *k, const float *host, uint64_t n,
+                      enum dtype stored, struct err *err) {
+    union {
+        float f32[CHUNK];
+        uint16_t bf16[CHUNK];
+    } *out = malloc(sizeof *out);
+    uint64_t total = k->rows * k->cols;
+    int rc = out ? 0 : err_nomem(err, sizeof *out);
+    for (uint64_t at = 0; rc == 0 && at < total; at += CHUNK) {
+        uint64_t take = total - at < CHUNK ? total - at : CHUNK;
+        for (uint64_t j = 0; j < take; j++) {
+            uint64_t i = at + j; /* (out, in) there, (in, out) here */
+            float x = i >= n ? 0 : host[k->across ? i % k->cols * k->rows + i / k->cols : i];
+            if (stored == DTYPE_BF16)
+                out->bf16[j] = bf16_of_f32(x);
+            else
+                out->f32[j] = x;
+        }
+        rc = outfile_write(f, out, (size_t)take * dtype_bytes(stored), err);
+    }
+    free(out);
+    return rc;
+}
+
+static int save_tensor(struct model *m, struct outfile *f, const struct kind *k, int layer,
+                       enum dtype stored, struct err *err) {
+    struct param *p = find(m, k, layer);
+    if (!p) return err_set(err, ERR_OTHER, "the model has no %s of the shape wanted", k->name);
+    float *host = mem_array(p->n, sizeof *host);
+    if (!host) return err_nomem(err, p->n * sizeof *host);
+    m->ops->download(m->device, host, p->master, p->n * sizeof *host);
+    int rc = m->ops->sync(m->device, err);
+    if (rc == 0) rc = put_tensor(f, k, host, p->n, stored, err);
+    free(host);
+    return rc;
+}
+
+int llmc_save(struct model *m, const char *path, enum dtype stored, struct err *err) {
+    const struct model_config *c = &m->config;
+    const char *odd = misfit(c);
+    int32_t Vp = (c->V + PAD_V - 1) / PAD_V * PAD_V;
+    const int32_t head[HEADER_BYTES / 4] = {
+        [H_MAGIC] = MAGIC,    [H_VERSION] = stored == DTYPE_BF16 ? VERSION_BF16 : VERSION_F32,
+        [H_POSITIONS] = c->P, [H_V] = c->V,
+        [H_L] = c->L,         [H_NH] = c->NH,
+        [H_C] = c->C,         [H_VP] = Vp};
+    struct kind kinds[KINDS];
+    struct outfile *f;
+    if (odd) return err_set(err, ERR_DATA, "llm.c's files have no place for %s", odd);
+    list_kinds(kinds, c, (uint64_t)Vp);
+    int rc = outfile_open(&f, path, err);
+    if (rc < 0) return rc;
+    rc = outfile_write(f, head, sizeof head, err);
+    for (int k = 0; rc == 0 && k < KINDS; k++)
+        for (int l = 0; rc == 0 && l < (kinds[k].layers ? c->L : 1); l++)
+            rc = save_tensor(m, f, &kinds[k], l, stored, err);
+    if (rc == 0) return outfile_commit(f, err);
+    outfile_abort(f);
     return rc;
 }

@@ -19,4 +19,9 @@ int llmc_config(struct model_config *ret, const char *path, struct err *err);
 /* Its weights into a model of that shape. */
 int llmc_load(struct model *m, const char *path, struct err *err);
 
+/* Writes a model as such a file, fp32 (version 3) or bf16 (5, rounded to the nearest), V rounded up
+ * to a multiple of 128 as train_gpt2.py does. It appears whole. ERR_DATA names what of the model
+ * has no place in the format: an output matrix of its own, another GELU, another n_inner … */
+int llmc_save(struct model *m, const char *path, enum dtype stored, struct err *err);
+
 #endif

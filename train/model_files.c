@@ -180,14 +180,6 @@ struct filling {
     float *host; /* (CHUNK), shared */
 };
 
-/* Round to nearest even; NaN stays one. */
-static uint16_t bf16_of_f32(float x) {
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    if ((u & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
-}
-
 static int fill_f32(const struct st_out *t, uint64_t at, size_t bytes, void *to, struct err *err) {
     const struct filling *f = t->ctx;
     f->m->ops->download(f->m->device, to, f->p->master + at / 4, bytes);

@@ -2,6 +2,7 @@
 #ifndef LORY_TRAIN_MODEL_INSIDE_H
 #define LORY_TRAIN_MODEL_INSIDE_H
 
+#include <string.h>
 #include "train/model.h"
 
 /* ------------------------------------------------------------------ parameters (params.def) */
@@ -98,5 +99,13 @@ void model_final_norm(const struct model *m, const struct acts *a, const struct 
 /* The whole way forward, from tokens on the host to a->lnf. */
 int model_forward(const struct model *m, const struct acts *a, const struct model_batch *b,
                   struct err *err);
+
+/* Round to nearest even; NaN stays one. */
+static inline uint16_t bf16_of_f32(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    if ((u & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
+}
 
 #endif

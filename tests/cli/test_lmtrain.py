@@ -132,6 +132,27 @@ class Lmtrain(unittest.TestCase):
             self.refused(6, "model.safetensors", "--model", d, "--train", "shards", "-o", "no", "--force", limit=2 << 30)
             self.assertFalse(os.path.exists(path("no")))
 
+    def test_export_to_llmc(self):
+        self.ok("lmtrain", "--train", "llmc.bin", "--vocab", "250", "--seq-len", "16", "--steps", "3", "-o", "x", *SMALL)
+        told = json.loads(self.ok("lmtrain", "export", "llmc", "x", "-o", "x.bin", "--json"))
+        self.assertEqual((told["dtype"], told["bytes"]), ("fp32", os.path.getsize(path("x.bin"))))
+        self.assertEqual(struct.unpack("<8i", read("x.bin")[:32]), (20240326, 3, 16, 250, 1, 2, 16, 256))
+        self.ok("lmtrain", "export", "llmc", "x.bin", "-o", "y.bin", "-q")
+        self.assertEqual(read("y.bin"), read("x.bin"))
+        self.ok("lmtrain", "export", "llmc", "x", "-o", "half.bin", "--dtype", "bf16", "-q")
+        self.assertEqual(struct.unpack("<2i", read("half.bin")[:8]), (20240326, 5))
+        score = lambda model: json.loads(self.ok("lmeval", "loss", "-m", model, "--valid", "llmc.bin", "--seq-len", "16",
+                                                 "--dtype", "fp32", "--json"))["loss"]
+        self.assertEqual(score("x.bin"), score("x"))
+        self.assertNotEqual(score("half.bin"), score("x"))
+        self.ok("lmtrain", "--train", "llmc.bin", "--model", "x.bin", "--seq-len", "16", "--steps", "0", "-o", "again", "-q")
+        self.assertEqual(read("again/checkpoint-0/model.safetensors"), read("x/checkpoint-3/model.safetensors"))
+        self.ok("lmtrain", "--train", "llmc.bin", "--vocab", "250", "--no-tied", "--seq-len", "16", "--steps", "0", "-o", "u", *SMALL)
+        self.refused(3, "output matrix of its own", "export", "llmc", "u", "-o", "u.bin")
+        self.assertFalse(os.path.exists(path("u.bin")))
+        self.refused(2, "there is no format ggml; there is llmc", "export", "ggml", "x", "-o", "z")
+        self.refused(2, "with -o", "export", "llmc", "x")
+
     def test_report(self):
         for name, lr in (("r1", "1e-2"), ("r2", "1e-3")):
             self.ok("lmtrain", "--train", "shards", "--valid", "shards", "--steps", "6", "--lr", lr, "--eval-every", "2",

@@ -20,10 +20,13 @@ static const struct {
     {"ln_f.weight", false, false},      {"ln_f.bias", false, false},
 };
 
+/* bf16: to the nearest; of two as near, to the even one. */
 static void put(FILE *f, float x, bool bf16) {
-    uint32_t u;
+    uint32_t u, rest;
     memcpy(&u, &x, sizeof u);
     uint16_t h = (uint16_t)(u >> 16);
+    rest = u & 0xFFFF;
+    h = (uint16_t)(h + (rest > 0x8000 || (rest == 0x8000 && (h & 1))));
     if (bf16)
         fwrite(&h, 2, 1, f);
     else
@@ -131,9 +134,58 @@ static void lies_are_refused(void **state) {
     buf_release(&b);
 }
 
+static void what_is_saved_is_that_file(void **state) {
+    (void)state;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        struct golden g;
+        struct err err = {0};
+        struct buf want = {0}, got = {0};
+        char other[80];
+        snprintf(other, sizeof other, "%s/saved.bin", dir);
+        assert_ok(golden_open(&g, backend_ref(), false, &err), err);
+        write_model(&g, bf16);
+        assert_ok(llmc_save(g.model, other, bf16 ? DTYPE_BF16 : DTYPE_F32, &err), err);
+        assert_ok(file_read(path, UINT64_MAX, &want, &err), err);
+        assert_ok(file_read(other, UINT64_MAX, &got, &err), err);
+        assert_int_equal(got.n, want.n);
+        assert_memory_equal(got.v, want.v, want.n);
+        buf_release(&want);
+        buf_release(&got);
+        golden_close(&g);
+    }
+}
+
+/* What llm.c would compute something else from is not written. */
+static void models_without_a_place_are_refused(void **state) {
+    static const char *const said[] = {"output matrix",      "gelu_new",      "n_inner",
+                                       "scale_attn_weights", "inverse_layer", "epsilon"};
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        struct model_config c;
+        struct device_opts opts = {.dtype = DTYPE_F32, .threads = 1};
+        struct device *device;
+        struct model *m;
+        struct err err = {0};
+        assert_ok(model_config_load(&c, TINY, &err), err);
+        c.tied = i != 0;
+        c.act = i == 1 ? ACT_GELU_ERF : ACT_GELU_TANH;
+        c.inner = i == 2 ? c.C : 4 * c.C;
+        c.scale_attn = i != 3;
+        c.scale_by_layer = i == 4;
+        c.eps = i == 5 ? 1e-6f : 1e-5f;
+        assert_ok(backend_ref()->open(&device, &opts, &err), err);
+        assert_ok(model_new(&m, &c, backend_ref(), device, DTYPE_F32, false, &err), err);
+        int rc = llmc_save(m, path, DTYPE_F32, &err);
+        if (rc != ERR_DATA || !strstr(err.msg, said[i])) fail_msg("%d: \"%s\"", rc, err.msg);
+        model_free(m);
+        backend_ref()->close(device);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_model_comes_back),
-                                       cmocka_unit_test(lies_are_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_model_comes_back), cmocka_unit_test(what_is_saved_is_that_file),
+        cmocka_unit_test(models_without_a_place_are_refused), cmocka_unit_test(lies_are_refused)};
     if (!mkdtemp(dir)) return 1;
     snprintf(path, sizeof path, "%s/model.bin", dir);
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
