@@ -36,7 +36,7 @@ void fill(problem *p) {
 }
 
 attention_args<bf16> args(problem *p, int which) { /* p: device memory */
-    struct dropout drop = {0.1f, 1, 2, 3};
+    struct dropout drop = {0.1f, 1, 2, 3, NULL};
     attention_args<bf16> a = {};
     a.qkv = p->qkv;
     a.y = p->of[which].y;

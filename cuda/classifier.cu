@@ -13,11 +13,13 @@ struct row_sums {
     float part[32], part2[32];
 };
 
+enum { SUM_THREADS = 1024 };
+
 /* z (n,stride) fp32 logits of rows r0 …; becomes their gradient as A, row by row from its start,
  * if `backward`. */
 template <class A>
 __global__ void classifier_kernel(float *loss, float *z, const int32_t *labels, int V,
-                                  size_t stride, float scale, bool backward) {
+                                  size_t stride, const float *scale_at, bool backward) {
     row_sums &s = *shared_memory<row_sums>();
     size_t r = blockIdx.x;
     int threads = (int)blockDim.x;
@@ -42,7 +44,7 @@ __global__ void classifier_kernel(float *loss, float *z, const int32_t *labels, 
     sum = block_sum(most == -INFINITY ? 0 : sum * exp_fast(most - all), s.part2);
     if (threadIdx.x == 0) loss[r] = logf(sum) + all - zr[label];
     if (!backward) return;
-    float by = scale / sum;
+    float scale = *scale_at, by = scale / sum;
     __syncthreads(); /* the label's logit has been read */
     /* What is written at a step lies where this step or an earlier one has read. */
     for (int from = 0; from < V; from += threads) {
@@ -63,7 +65,7 @@ int chunk_rows(struct device *d, int rows, size_t stride) {
 
 template <class A>
 void classifier(struct device *d, float *loss, A *dx, float *dw, const A *x, const A *w,
-                const int32_t *labels, int rows, int C, int V, float scale) {
+                const int32_t *labels, int rows, int C, int V, const float *scale) {
     size_t stride = ((size_t)V + 15) / 16 * 16; /* 16-byte rows also as bf16 */
     int most = chunk_rows(d, rows, stride);
     float *z = (float *)cuda_work(d, (size_t)most * stride * sizeof(float));
@@ -94,14 +96,28 @@ void classifier(struct device *d, float *loss, A *dx, float *dw, const A *x, con
     }
 }
 
+/* One block: a thread adds every 1024th loss, the threads' sums go in a fixed order. */
+__global__ void loss_sum_kernel(double *sum, const float *loss, size_t n) {
+    double s = 0;
+    for (size_t i = threadIdx.x; i < n; i += SUM_THREADS) s += loss[i];
+    s = block_sum_double(s, shared_memory<double>());
+    if (threadIdx.x == 0) *sum += s;
+}
+
 } // namespace
 
 void cuda_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
-                     const void *w, const int32_t *labels, int rows, int C, int V, float scale) {
+                     const void *w, const int32_t *labels, int rows, int C, int V,
+                     const float *scale) {
     if (cuda_is_bf16(d))
         classifier(d, loss, (bf16 *)dx, dw, (const bf16 *)x, (const bf16 *)w, labels, rows, C, V,
                    scale);
     else
         classifier(d, loss, (float *)dx, dw, (const float *)x, (const float *)w, labels, rows, C, V,
                    scale);
+}
+
+void cuda_loss_sum(struct device *d, double *sum, const float *loss, size_t n) {
+    launch(d, "loss_sum", loss_sum_kernel, 1, SUM_THREADS, SUM_THREADS / 32 * sizeof(double), sum,
+           loss, n);
 }

@@ -1,4 +1,5 @@
-/* The CUDA device: opening and its errors, memory, one stream, the workspace of operations. */
+/* The CUDA device: opening and its errors, memory, one stream, recordings (CUDA graphs of it), the
+ * workspace of operations. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,8 +8,8 @@
 #include "cuda/kernel.cuh"
 #include "cuda/table.h"
 
-enum { SLOTS = 4 };
-constexpr size_t SLOT_BYTES = 4 << 20;
+enum { SLOTS = 16 };
+constexpr size_t SLOT_BYTES = 1 << 20;
 
 struct slot {
     void *pinned;
@@ -24,6 +25,10 @@ struct device {
     struct gemm_plans *gemms;
     void *work; /* of the running operation */
     size_t work_bytes;
+    uint64_t moves;           /* how often the workspace was another                       */
+    bool no_record;           /* asked for by who opened it                                */
+    bool recording;           /* the stream is being captured …                            */
+    bool unkept;              /* … in vain: something cannot be kept                       */
     struct slot slots[SLOTS]; /* what uploads go through */
     int next_slot;
     void *kept, *kept_host; /* what cuda_keep() has sent */
@@ -46,6 +51,10 @@ void cuda_fail(struct device *d, int code, const char *fmt, ...) {
 
 static void check(struct device *d, cudaError_t e, const char *what) {
     if (e == cudaSuccess) return;
+    if (d->recording) { /* nothing has been done: it will be, without a recording */
+        d->unkept = true;
+        return;
+    }
     cuda_fail(d, e == cudaErrorMemoryAllocation ? ERR_NOMEM : ERR_OTHER, "%s: %s", what,
               cudaGetErrorString(e));
 }
@@ -142,6 +151,11 @@ void cuda_free(struct device *d, void *p) {
 void *cuda_work(struct device *d, size_t bytes) {
     if (d->first.code) return NULL;
     if (d->work_bytes >= bytes) return d->work;
+    if (d->recording) {
+        d->unkept = true;
+        return NULL;
+    }
+    d->moves++;
     check(d, cudaStreamSynchronize(d->stream), "workspace");
     check(d, cudaFree(d->work), "workspace");
     d->work = NULL;
@@ -162,6 +176,11 @@ static void forget_kept(struct device *d) {
 void *cuda_keep(struct device *d, const void *host, size_t bytes) {
     if (d->first.code || bytes == 0) return NULL;
     if (d->kept_bytes == bytes && memcmp(d->kept_host, host, bytes) == 0) return d->kept;
+    if (d->recording) {
+        d->unkept = true;
+        return NULL;
+    }
+    d->moves++;
     check(d, cudaStreamSynchronize(d->stream), "parameters");
     forget_kept(d);
     d->kept_host = malloc(bytes);
@@ -186,6 +205,10 @@ static void transfer(struct device *d, void *to, const void *from, size_t bytes,
 /* A piece through pinned memory, so that the copy runs while the caller goes on; a slot is used
  * again when its last copy is done. */
 static void upload_piece(struct device *d, void *to, const void *from_host, size_t bytes) {
+    if (d->recording) { /* it would be this host memory again at each replay */
+        d->unkept = true;
+        return;
+    }
     struct slot *s = &d->slots[d->next_slot];
     d->next_slot = (d->next_slot + 1) % SLOTS;
     if (!s->pinned) {
@@ -207,6 +230,10 @@ void cuda_upload(struct device *d, void *to, const void *from_host, size_t bytes
 }
 
 void cuda_download(struct device *d, void *to_host, const void *from, size_t bytes) {
+    if (d->recording) {
+        d->unkept = true;
+        return;
+    }
     transfer(d, to_host, from, bytes, cudaMemcpyDeviceToHost, "download");
     if (!d->first.code) check(d, cudaStreamSynchronize(d->stream), "download");
 }
@@ -223,6 +250,69 @@ int cuda_sync(struct device *d, struct err *err) {
     if (!d->first.code) check(d, cudaStreamSynchronize(d->stream), "sync");
     if (d->first.code && err) *err = d->first;
     return d->first.code;
+}
+
+/* ------------------------------------------------------------------ recordings */
+
+struct recording {
+    cudaGraphExec_t graph;
+    uint64_t moves; /* the device's, when it was made */
+};
+
+bool cuda_recording(const struct device *d) {
+    return d->recording;
+}
+
+void cuda_cannot_record(struct device *d) {
+    d->unkept = true;
+}
+
+bool cuda_record(struct device *d) {
+    if (d->no_record || d->first.code || d->recording) return false;
+    if (cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) {
+        cudaGetLastError();
+        return false;
+    }
+    d->recording = true;
+    d->unkept = false;
+    return true;
+}
+
+/* The graph of a capture that went well; NULL otherwise. */
+static cudaGraphExec_t instantiate(cudaGraph_t graph, bool unkept) {
+    cudaGraphExec_t e = NULL;
+    if (graph && !unkept && cudaGraphInstantiate(&e, graph, 0) != cudaSuccess) e = NULL;
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError(); /* what failed stays undone, that is all */
+    return e;
+}
+
+struct recording *cuda_recorded(struct device *d) {
+    cudaGraph_t graph = NULL;
+    struct recording *r = (struct recording *)calloc(1, sizeof *r);
+    if (cudaStreamEndCapture(d->stream, &graph) != cudaSuccess) graph = NULL;
+    d->recording = false;
+    cudaGraphExec_t e = instantiate(graph, d->unkept || !r);
+    if (!e) {
+        free(r);
+        return NULL;
+    }
+    r->graph = e;
+    r->moves = d->moves;
+    return r;
+}
+
+bool cuda_replay(struct device *d, struct recording *r) {
+    if (r->moves != d->moves) return false;
+    if (!d->first.code) check(d, cudaGraphLaunch(r->graph, d->stream), "replay");
+    return true;
+}
+
+void cuda_forget(struct device *d, struct recording *r) {
+    if (!r) return;
+    cudaStreamSynchronize(d->stream); /* it may be running */
+    cudaGraphExecDestroy(r->graph);
+    free(r);
 }
 
 /* ------------------------------------------------------------------ opening */
@@ -289,6 +379,7 @@ int cuda_open(struct device **ret, const struct device_opts *opts, struct err *e
     struct device *d = (struct device *)calloc(1, sizeof *d);
     if (!d) return fail(err, ERR_NOMEM, "out of memory");
     d->bf16 = opts->dtype == DTYPE_BF16;
+    d->no_record = opts->no_record;
     int rc = start(d, opts->ordinal, opts->plan_file, err);
     if (rc == 0 && d->bf16 && d->prop.major == 9) d->wgmma = attention_sm90_agrees(d);
     if (rc == 0) rc = cuda_sync(d, err);

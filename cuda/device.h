@@ -23,6 +23,11 @@ struct gemm_plans *cuda_gemms(struct device *d);
 bool cuda_uses_wgmma(const struct device *d);
 bool attention_sm90_agrees(struct device *d); /* attention_agree.cu */
 
+/* Between record() and recorded(): nothing is done then, and nothing may wait or allocate. */
+bool cuda_recording(const struct device *d);
+/* What is being recorded cannot be kept; the recording comes to nothing. */
+void cuda_cannot_record(struct device *d);
+
 /* Device memory for the length of one operation; the next one may use it again. NULL after noting
  * the failure, or if one was noted before. Contents are undefined. */
 void *cuda_work(struct device *d, size_t bytes);
@@ -54,7 +59,9 @@ void cuda_linear_backward(struct device *d, void *dx, float *dw, float *db, cons
                           const void *x, const void *w, const void *prev_pre, enum act prev_act,
                           int rows, int K, int N);
 void cuda_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
-                     const void *w, const int32_t *labels, int rows, int C, int V, float scale);
+                     const void *w, const int32_t *labels, int rows, int C, int V,
+                     const float *scale);
+void cuda_loss_sum(struct device *d, double *sum, const float *loss, size_t n);
 void cuda_grad_norm(struct device *d, struct step_scalars *s, const struct param_slice *p,
                     size_t n_params);
 void cuda_adamw(struct device *d, const struct step_scalars *s, const struct param_slice *p,

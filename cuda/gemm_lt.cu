@@ -40,6 +40,10 @@ static_assert(sizeof(cublasLtMatmulAlgo_t) == GEMM_ALGORITHM_BYTES, "an algorith
 
 static bool ok(struct device *d, cublasStatus_t s, const char *what) {
     if (s == CUBLAS_STATUS_SUCCESS) return true;
+    if (cuda_recording(d)) { /* it will be done without a recording, and fail again if it must */
+        cuda_cannot_record(d);
+        return false;
+    }
     cuda_fail(d, s == CUBLAS_STATUS_ALLOC_FAILED ? ERR_NOMEM : ERR_OTHER, "%s: %s", what,
               cublasLtGetStatusString(s));
     return false;
@@ -337,6 +341,10 @@ void gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, 
     if (ab < align) align = ab;
     struct plan *p = plan_of(d, g, align);
     if (!p) return;
+    if (cuda_recording(d) && !p->possible) { /* its algorithms are measured first, without */
+        cuda_cannot_record(d);
+        return;
+    }
     if (!make_possible(d, p, g, a, b)) {
         cuda_fail(d, ERR_OTHER, "cuBLASLt has no product of %d x %d x %d", g->m, g->n, g->k);
         return;

@@ -142,6 +142,19 @@ __device__ __forceinline__ float block_max(float x, float *part) {
     return warp_max(lane < warps ? part[lane] : -INFINITY);
 }
 
+__device__ __forceinline__ double warp_sum_double(double x) {
+    for (int o = 16; o > 0; o /= 2) x += __shfl_xor_sync(ALL_LANES, x, o);
+    return x;
+}
+/* To thread 0. `part`: a double for each warp. */
+__device__ __forceinline__ double block_sum_double(double x, double *part) {
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    x = warp_sum_double(x);
+    if (lane == 0) part[warp] = x;
+    __syncthreads();
+    return warp == 0 ? warp_sum_double(lane < warps ? part[lane] : 0.0) : 0.0;
+}
+
 /* ------------------------------------------------------------------ dropout (train/dropout.h) */
 
 /* dropout_rule() and what a block of eight lanes needs, made on the host. */
@@ -149,9 +162,10 @@ struct drop_rule {
     uint32_t threshold; /* 0: nothing is dropped */
     float scale;
     uint64_t key, sample0, site; /* site: shifted into its place in the counter */
+    const uint64_t *more;        /* added to sample0, if it is there            */
 };
 static inline drop_rule drop_rule_of(const struct dropout &d) {
-    drop_rule r = {0, 1, d.key, d.sample0, (uint64_t)d.site << 40};
+    drop_rule r = {0, 1, d.key, d.sample0, (uint64_t)d.site << 40, d.more};
     if (!(d.p > 0)) return r;
     double t = floor((double)d.p * 65536 + 0.5);
     r.threshold = t > 65535 ? 65535 : (uint32_t)t;
@@ -178,7 +192,8 @@ __device__ __forceinline__ uint4 drop_philox(uint64_t key, uint64_t lo, uint64_t
 }
 /* The 16-bit lanes of elements 8 block … 8 block + 7 of batch row b. */
 __device__ __forceinline__ uint4 drop_block(const drop_rule &r, int b, uint64_t block) {
-    return drop_philox(r.key, r.site | block, r.sample0 + (uint64_t)b);
+    uint64_t first = r.sample0 + (r.more ? __ldg(r.more) : 0);
+    return drop_philox(r.key, r.site | block, first + (uint64_t)b);
 }
 __device__ __forceinline__ float drop_lane(const drop_rule &r, const uint4 &bits, int k) {
     uint32_t word = k < 4 ? (k < 2 ? bits.x : bits.y) : (k < 6 ? bits.z : bits.w);

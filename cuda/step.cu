@@ -21,19 +21,6 @@ namespace {
 enum { THREADS = 256 };
 constexpr size_t CHUNK = 1 << 16;
 
-__device__ __forceinline__ double warp_sum_double(double x) {
-    for (int o = 16; o > 0; o /= 2) x += __shfl_xor_sync(ALL_LANES, x, o);
-    return x;
-}
-/* To thread 0. */
-__device__ __forceinline__ double block_sum_double(double x, double *part) {
-    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    x = warp_sum_double(x);
-    if (lane == 0) part[warp] = x;
-    __syncthreads();
-    return warp == 0 ? warp_sum_double(lane < THREADS / 32 ? part[lane] : 0.0) : 0.0;
-}
-
 __global__ void square_sum_kernel(double *sums, const chunk *chunks) {
     const chunk c = chunks[blockIdx.x];
     double total = 0;
@@ -53,7 +40,9 @@ __global__ void norm_kernel(struct step_scalars *s, const double *sums, int n) {
     if (threadIdx.x != 0) return;
     float norm = (float)(s->grad_scale * sqrt(total));
     s->grad_norm = norm;
-    s->skipped = !isfinite(norm) || (s->spike > 0 && norm > s->spike);
+    double mean = s->targets > 0 ? s->loss_sum / s->targets : 0;
+    bool loss_spiked = !isfinite(mean) || (s->loss_spike > 0 && mean > s->loss_spike);
+    s->skipped = !isfinite(norm) || (s->spike > 0 && norm > s->spike) || loss_spiked;
 }
 
 struct factors {

@@ -19,6 +19,10 @@ static constexpr struct backend make_table(void) {
     t.copy = cuda_copy;
     t.zero = cuda_zero;
     t.sync = cuda_sync;
+    t.record = cuda_record;
+    t.recorded = cuda_recorded;
+    t.replay = cuda_replay;
+    t.forget = cuda_forget;
     t.embed_forward = cuda_embed_forward;
     t.embed_backward = cuda_embed_backward;
     t.norm_forward = cuda_norm_forward;
@@ -27,6 +31,7 @@ static constexpr struct backend make_table(void) {
     t.act_forward = cuda_act_forward;
     t.linear_backward = cuda_linear_backward;
     t.classifier = cuda_classifier;
+    t.loss_sum = cuda_loss_sum;
     t.grad_norm = cuda_grad_norm;
     t.adamw = cuda_adamw;
     t.cast = cuda_cast;

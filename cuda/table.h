@@ -15,6 +15,10 @@ void cuda_download(struct device *d, void *to_host, const void *from, size_t byt
 void cuda_copy(struct device *d, void *to, const void *from, size_t bytes);
 void cuda_zero(struct device *d, void *p, size_t bytes);
 int cuda_sync(struct device *d, struct err *err);
+bool cuda_record(struct device *d);
+struct recording *cuda_recorded(struct device *d);
+bool cuda_replay(struct device *d, struct recording *r);
+void cuda_forget(struct device *d, struct recording *r);
 
 #define MODULE_DOOR extern "C" __attribute__((visibility("default")))
 

@@ -51,6 +51,7 @@ static int train(struct plan *p, struct err *err) {
     p->o->push.run = p->o->output;
     p->o->push.log = &p->tool->log;
     if (rc == 0 && p->o->push.target) rc = pusher_start(&pusher, &p->o->push, err);
+    p->choice.opts.no_record = !p->o->record;
     p->choice.opts.plan_file = products = path_join(p->o->output, "products.txt");
     if (rc == 0) rc = products ? b->open(&device, &p->choice.opts, err) : err_nomem(err, 1);
     free(products);
@@ -134,6 +135,7 @@ static int lmtrain_main(int argc, char **argv) {
                         .eval_tokens = 1000000,
                         .dtype = "auto",
                         .recompute = "gelu",
+                        .record = true,
                         .device = "auto",
                         .push_wait = 600,
                         .layers = 12,
@@ -263,6 +265,10 @@ static int lmtrain_main(int argc, char **argv) {
         {"recompute", 0, OPT_CHOICE, &o.recompute, "WHAT",
          "compute again on the way back, to the same bits: the GELU (default), all of a block",
          "none|gelu|block"},
+        {"record", 0, OPT_FLAG, &o.record, NULL,
+         "on a GPU, a batch's kernels as one submission (a CUDA graph); --no-record: one by one, "
+         "to "
+         "look for faults"},
         {0}};
     struct program p = {.name = "lmtrain",
                         .summary = "trains a GPT-2 on token shards",

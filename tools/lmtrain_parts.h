@@ -31,6 +31,7 @@ struct options {
     struct opt_steps eval_every, save_every;
     uint64_t keep, eval_tokens, eval_steps;
     const char *dtype, *device, *recompute;
+    bool record;
     struct pusher_opts push; /* --push-to and what belongs to it; no target: nothing is pushed */
     double push_wait;        /* seconds */
 };

@@ -3,7 +3,7 @@
  * Element e of batch row b at place `site` reads 16 bits of Philox4x32-10 (base/rng.h):
  *
  *   counter  lo = site << 40 | e / 8        (site < 2^24, e < 2^43)
- *            hi = sample0 + b
+ *            hi = sample0 + more + b         (more: 0 without struct dropout's pointer)
  *   lane     k = e % 8:  bits 16 (k & 1) … +15 of word v[k / 2]
  *   kept     lane >= threshold,  threshold = min(65535, round(p * 65536))
  *   value    x * 65536 / (65536 - threshold)  if kept, else 0
@@ -29,9 +29,14 @@ static inline struct dropout_rule dropout_rule(float p) {
     return (struct dropout_rule){threshold, 65536.0f / (float)(65536 - threshold)};
 }
 
+/* The counter's upper half for batch row b. Reads drop->more: for devices whose memory is ours. */
+static inline uint64_t dropout_sample(const struct dropout *drop, int b) {
+    return drop->sample0 + (drop->more ? *drop->more : 0) + (uint64_t)b;
+}
+
 /* The eight lanes of elements 8 * block … 8 * block + 7 of batch row b. */
 static inline struct philox_out dropout_block(const struct dropout *drop, int b, uint64_t block) {
-    return philox(drop->key, (uint64_t)drop->site << 40 | block, drop->sample0 + (uint64_t)b);
+    return philox(drop->key, (uint64_t)drop->site << 40 | block, dropout_sample(drop, b));
 }
 
 /* The first element of attention's row (h, i). */

@@ -141,7 +141,8 @@ static int prefill(struct generator *g, int b, const uint32_t *ids, int T, struc
         acts_release(&g->read, m);
         rc = acts_plan(&g->read, m, (size_t)T, false, err);
     }
-    if (rc == 0) rc = model_embed(m, &g->read, &batch, err);
+    if (rc == 0) rc = model_take(m, &g->read, &batch, err);
+    if (rc == 0) model_embed(m, &g->read, &batch);
     for (int l = 0; rc == 0 && l < c->L; l++) {
         model_layer_in(m, &g->read, &batch, l, false);
         model_layer_attention(m, &g->read, &batch, l);
@@ -240,8 +241,9 @@ static int step(struct generator *g, int n, struct err *err) {
         g->pos[b] = g->n_past[b] < g->P ? g->n_past[b] : g->P - 1;
         g->tokens[b] = g->rows[b].done || g->rows[b].full ? 0 : (int32_t)g->rows[b].next;
     }
-    rc = model_embed(m, &g->step, &batch, err);
+    rc = model_take(m, &g->step, &batch, err);
     if (rc < 0) return rc;
+    model_embed(m, &g->step, &batch);
     m->ops->upload(m->device, g->n_past_device, g->pos, (size_t)n * sizeof *g->pos);
     for (int l = 0; l < c->L; l++) {
         const struct layer_acts *x = &g->step.layer[l];

@@ -75,7 +75,8 @@ static int allocate(struct model *m, struct err *err) {
         copy += aligned(m->params[i].n * dtype_bytes(m->dtype));
     }
     rc = m->ops->alloc(m->device, &m->masters, fp32, err);
-    if (rc == 0 && m->train) rc = m->ops->alloc(m->device, &m->grads, fp32, err);
+    m->grads_bytes = fp32 + aligned(sizeof *m->loss_sum);
+    if (rc == 0 && m->train) rc = m->ops->alloc(m->device, &m->grads, m->grads_bytes, err);
     if (rc == 0 && m->dtype != DTYPE_F32) rc = m->ops->alloc(m->device, &m->copies, copy, err);
     if (rc < 0) return err_prefix(err, "the model's %zu MiB", (fp32 + copy) >> 20);
     for (size_t i = 0; i < m->n_params; i++) {
@@ -86,6 +87,7 @@ static int allocate(struct model *m, struct err *err) {
         at32 += aligned(p->n * 4);
         at16 += aligned(p->n * dtype_bytes(m->dtype));
     }
+    if (m->grads) m->loss_sum = (double *)((char *)m->grads + at32);
     return 0;
 }
 
@@ -121,6 +123,7 @@ int model_new(struct model **ret, const struct model_config *config, const struc
 
 void model_free(struct model *m) {
     if (!m) return;
+    model_forget_recordings(m);
     acts_release(&m->acts, m);
     m->ops->free(m->device, m->masters);
     m->ops->free(m->device, m->copies);
@@ -172,7 +175,9 @@ void model_cast(struct model *m) {
 }
 
 void model_zero_grads(struct model *m) {
-    for (size_t i = 0; i < m->n_params; i++)
-        if (m->params[i].grad)
-            m->ops->zero(m->device, m->params[i].grad, m->params[i].n * sizeof(float));
+    if (m->grads) m->ops->zero(m->device, m->grads, m->grads_bytes);
+}
+
+const double *model_loss_sum(const struct model *m) {
+    return m->loss_sum;
 }

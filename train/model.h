@@ -58,7 +58,10 @@ int model_check_files(const struct model_config *c, const char *dir, struct err 
 int model_save(struct model *m, const char *dir, enum dtype stored, struct err *err);
 /* Refreshes `act` of every parameter from `master` (after load, init or a resumed optimizer). */
 void model_cast(struct model *m);
+/* Gradients and the sum of the losses. */
 void model_zero_grads(struct model *m);
+/* Where that sum is: device memory, for the optimizer; NULL unless made for training. */
+const double *model_loss_sum(const struct model *m);
 
 /* What a layer keeps for the way back, and what it computes again there, to the same bits:
  * everything is kept; or the GELU's output is computed again (a quarter less memory); or only the
@@ -89,7 +92,10 @@ struct model_batch {
 /* Sum of the losses over the targets, in fixed order, and their number. Forward only. */
 int model_loss(struct model *m, const struct model_batch *b, double *ret_sum, uint64_t *ret_targets,
                struct err *err);
-/* The same, and adds the gradient of scale * sum to the parameters' gradients. */
+/* The same, and adds the gradient of scale * sum to the parameters' gradients, and the losses to
+ * the sum that model_zero_grads() began. ret_sum NULL: waits for nothing, so that a device has the
+ * next micro-batch before this one is done. From the second micro-batch of a form on it is one
+ * recording that is replayed, where the device has them. */
 int model_forward_backward(struct model *m, const struct model_batch *b, float scale,
                            double *ret_sum, uint64_t *ret_targets, struct err *err);
 /* Logits of every position, for tests and tools: host (B,T,V) fp32. */

@@ -24,9 +24,10 @@ static void *place(struct layout *o, uint64_t elements, size_t bytes_each) {
     return p;
 }
 
-#define BYTES_ACT     dtype_bytes(m->dtype)
-#define BYTES_float   sizeof(float)
-#define BYTES_int32_t sizeof(int32_t)
+#define BYTES_ACT      dtype_bytes(m->dtype)
+#define BYTES_float    sizeof(float)
+#define BYTES_int32_t  sizeof(int32_t)
+#define BYTES_uint64_t sizeof(uint64_t)
 
 /* The recompute level from which on layers share an activation. */
 enum { FROM_GELU = RECOMPUTE_GELU, FROM_BLOCK = RECOMPUTE_BLOCK, FROM_NEVER };
@@ -93,6 +94,7 @@ int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, s
     if (rows > INT32_MAX / 4) return err_set(err, ERR_USAGE, "%d rows of %d tokens", B, T);
     if (!m->acts.memory || m->acts.rows != rows || m->acts.train != train ||
         (train && m->acts.again != m->recompute)) {
+        model_forget_recordings(m);
         acts_release(&m->acts, m);
         rc = acts_plan(&m->acts, m, rows, train, err);
     }

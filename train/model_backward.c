@@ -6,25 +6,25 @@
 #include "base/buf.h"
 #include "train/model_inside.h"
 
-/* Sums the losses on the host, in double and in the order of the positions. */
-static int sum_losses(const struct model *m, const struct acts *a, const struct model_batch *b,
-                      double *ret_sum, uint64_t *ret_targets, struct err *err) {
+static uint64_t count_targets(const struct model_batch *b) {
+    size_t rows = (size_t)b->B * (size_t)b->T;
+    uint64_t targets = 0;
+    for (size_t r = 0; r < rows; r++) targets += b->labels[r] != LABEL_IGNORED;
+    return targets;
+}
+
+/* Sums the losses on the host, in double and in the order of the positions; ignored ones are 0. */
+static int sum_losses(const struct model *m, const struct model_batch *b, double *ret_sum,
+                      struct err *err) {
     size_t rows = (size_t)b->B * (size_t)b->T;
     float *loss = mem_array(rows, sizeof *loss);
     double sum = 0;
-    uint64_t targets = 0;
-    int rc;
     if (!loss) return err_nomem(err, rows * sizeof *loss);
-    m->ops->download(m->device, loss, a->loss, rows * sizeof *loss);
-    rc = m->ops->sync(m->device, err);
-    for (size_t r = 0; r < rows; r++) {
-        if (b->labels[r] == LABEL_IGNORED) continue;
-        sum += loss[r];
-        targets++;
-    }
+    m->ops->download(m->device, loss, m->acts.loss, rows * sizeof *loss);
+    int rc = m->ops->sync(m->device, err);
+    for (size_t r = 0; r < rows; r++) sum += loss[r];
     free(loss);
     *ret_sum = sum;
-    *ret_targets = targets;
     return rc;
 }
 
@@ -74,14 +74,14 @@ static void *layer_back(const struct model *m, const struct model_batch *b, int 
     linear_back(m, rows, a->d_fc, branch, x->gelu, p->mlp_w, p->mlp_b, x->fc, c->act);
     linear_back(m, rows, a->d_norm, a->d_fc, x->ln2, p->fc_w, p->fc_b, NULL, ACT_NONE);
     branch = norm_back(m, b, x->mid, x->ln2_mean, x->ln2_rstd, p->ln2_g, p->ln2_b,
-                       model_dropout(m, b, l, SITE_ATTENTION_OUT));
+                       model_dropout(m, a, b, l, SITE_ATTENTION_OUT));
     linear_back(m, rows, a->d_att, branch, x->att, p->attn_w, p->attn_b, NULL, ACT_NONE);
-    m->ops->attention_backward(m->device, a->d_qkv, a->d_att, x->att, x->lse, x->qkv,
-                               b->start ? a->start : NULL, b->B, b->T, c->C, c->NH,
-                               model_attention_scale(m, l), model_dropout(m, b, l, SITE_ATTENTION));
+    m->ops->attention_backward(
+        m->device, a->d_qkv, a->d_att, x->att, x->lse, x->qkv, b->start ? a->start : NULL, b->B,
+        b->T, c->C, c->NH, model_attention_scale(m, l), model_dropout(m, a, b, l, SITE_ATTENTION));
     linear_back(m, rows, a->d_norm, a->d_qkv, x->ln1, p->qkv_w, p->qkv_b, NULL, ACT_NONE);
     return norm_back(m, b, x->res, x->ln1_mean, x->ln1_rstd, p->ln1_g, p->ln1_b,
-                     l > 0 ? model_dropout(m, b, l - 1, SITE_MLP_OUT) : none);
+                     l > 0 ? model_dropout(m, a, b, l - 1, SITE_MLP_OUT) : none);
 }
 
 static void backward(const struct model *m, const struct model_batch *b) {
@@ -91,36 +91,46 @@ static void backward(const struct model *m, const struct model_batch *b) {
     void *branch;
     m->ops->zero(m->device, a->d_res, rows * (size_t)c->C * dtype_bytes(m->dtype));
     branch = norm_back(m, b, a->resf, a->lnf_mean, a->lnf_rstd, m->top.lnf_g, m->top.lnf_b,
-                       model_dropout(m, b, c->L - 1, SITE_MLP_OUT));
+                       model_dropout(m, a, b, c->L - 1, SITE_MLP_OUT));
     for (int l = c->L - 1; l >= 0; l--) {
         layer_again(m, b, l);
         branch = layer_back(m, b, l, branch);
     }
     m->ops->embed_backward(m->device, m->top.wte->grad, m->top.wpe->grad, a->d_res, a->tokens,
                            b->pos ? a->pos : NULL, b->B, b->T, c->C, c->V,
-                           model_dropout(m, b, 0, SITE_EMBED));
+                           model_dropout(m, a, b, 0, SITE_EMBED));
+}
+
+void model_there_and_back(const struct model *m, const struct model_batch *b) {
+    const struct acts *a = &m->acts;
+    int rows = b->B * b->T;
+    model_forward(m, a, b);
+    m->ops->classifier(m->device, a->loss, a->d_norm, model_head(m)->grad, a->lnf,
+                       model_head(m)->act, a->labels, rows, m->config.C, m->config.V, a->scale);
+    m->ops->loss_sum(m->device, m->loss_sum, a->loss, (size_t)rows);
+    backward(m, b);
 }
 
 int model_loss(struct model *m, const struct model_batch *b, double *ret_sum, uint64_t *ret_targets,
                struct err *err) {
     const struct acts *a = &m->acts;
-    int rc = model_forward(m, a, b, err);
+    int rc = model_take(m, a, b, err);
     if (rc < 0) return rc;
+    model_forward(m, a, b);
     m->ops->classifier(m->device, a->loss, NULL, NULL, a->lnf, model_head(m)->act, a->labels,
-                       b->B * b->T, m->config.C, m->config.V, 0);
-    return sum_losses(m, a, b, ret_sum, ret_targets, err);
+                       b->B * b->T, m->config.C, m->config.V, NULL);
+    *ret_targets = count_targets(b);
+    return sum_losses(m, b, ret_sum, err);
 }
 
 int model_forward_backward(struct model *m, const struct model_batch *b, float scale,
                            double *ret_sum, uint64_t *ret_targets, struct err *err) {
-    const struct acts *a = &m->acts;
-    int rc;
-    if (!m->grads || !a->train)
+    if (!m->grads || !m->acts.train)
         return err_set(err, ERR_OTHER, "the model was not made or planned for training");
-    rc = model_forward(m, a, b, err);
+    int rc = model_take(m, &m->acts, b, err);
     if (rc < 0) return rc;
-    m->ops->classifier(m->device, a->loss, a->d_norm, model_head(m)->grad, a->lnf,
-                       model_head(m)->act, a->labels, b->B * b->T, m->config.C, m->config.V, scale);
-    backward(m, b);
-    return sum_losses(m, a, b, ret_sum, ret_targets, err);
+    m->ops->upload(m->device, m->acts.scale, &scale, sizeof scale);
+    model_there_and_back_again(m, b);
+    *ret_targets = count_targets(b);
+    return ret_sum ? sum_losses(m, b, ret_sum, err) : 0;
 }

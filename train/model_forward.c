@@ -9,16 +9,16 @@
 #include <stdlib.h>
 #include "train/model_inside.h"
 
-struct dropout model_dropout(const struct model *m, const struct model_batch *b, int layer,
-                             int site) {
+struct dropout model_dropout(const struct model *m, const struct acts *a,
+                             const struct model_batch *b, int layer, int site) {
     const struct model_config *c = &m->config;
     float p = site == SITE_EMBED       ? c->embd_pdrop
               : site == SITE_ATTENTION ? c->attn_pdrop
                                        : c->resid_pdrop;
     return (struct dropout){.p = b->dropout ? p : 0,
                             .key = b->dropout_key,
-                            .sample0 = b->sample0,
-                            .site = (uint32_t)(3 * layer + site)};
+                            .site = (uint32_t)(3 * layer + site),
+                            .more = a->sample0};
 }
 
 float model_attention_scale(const struct model *m, int layer) {
@@ -39,7 +39,7 @@ void model_layer_in(const struct model *m, const struct acts *a, const struct mo
     else
         m->ops->norm_forward(m->device, x->ln1, x->res, x->ln1_mean, x->ln1_rstd,
                              a->layer[l - 1].mid, a->branch, p->ln1_g->act, p->ln1_b->act, b->B,
-                             b->T, C, m->config.eps, model_dropout(m, b, l - 1, SITE_MLP_OUT));
+                             b->T, C, m->config.eps, model_dropout(m, a, b, l - 1, SITE_MLP_OUT));
     m->ops->linear_forward(m->device, x->qkv, NULL, x->ln1, p->qkv_w->act, p->qkv_b->act, rows, C,
                            3 * C, ACT_NONE);
 }
@@ -49,7 +49,7 @@ void model_layer_attention(const struct model *m, const struct acts *a, const st
     const struct layer_acts *x = &a->layer[l];
     m->ops->attention_forward(m->device, x->att, x->lse, x->qkv, b->start ? a->start : NULL, b->B,
                               b->T, m->config.C, m->config.NH, model_attention_scale(m, l),
-                              model_dropout(m, b, l, SITE_ATTENTION));
+                              model_dropout(m, a, b, l, SITE_ATTENTION));
 }
 
 void model_layer_mid(const struct model *m, const struct acts *a, const struct model_batch *b,
@@ -61,7 +61,7 @@ void model_layer_mid(const struct model *m, const struct acts *a, const struct m
                            C, C, ACT_NONE);
     m->ops->norm_forward(m->device, x->ln2, x->mid, x->ln2_mean, x->ln2_rstd, x->res, a->branch,
                          p->ln2_g->act, p->ln2_b->act, b->B, b->T, C, m->config.eps,
-                         model_dropout(m, b, l, SITE_ATTENTION_OUT));
+                         model_dropout(m, a, b, l, SITE_ATTENTION_OUT));
     m->ops->linear_forward(m->device, x->gelu, x->fc, x->ln2, p->fc_w->act, p->fc_b->act, rows, C,
                            m->config.inner, m->config.act);
 }
@@ -78,7 +78,7 @@ void model_final_norm(const struct model *m, const struct acts *a, const struct 
     int last = m->config.L - 1;
     m->ops->norm_forward(m->device, a->lnf, a->resf, a->lnf_mean, a->lnf_rstd, a->layer[last].mid,
                          a->branch, m->top.lnf_g->act, m->top.lnf_b->act, b->B, b->T, m->config.C,
-                         m->config.eps, model_dropout(m, b, last, SITE_MLP_OUT));
+                         m->config.eps, model_dropout(m, a, b, last, SITE_MLP_OUT));
 }
 
 static int check_range(const int32_t *v, size_t n, int limit, int32_t also, const char *what,
@@ -108,9 +108,8 @@ static int check_batch(const struct model *m, const struct acts *a, const struct
     return rc;
 }
 
-int model_embed(const struct model *m, const struct acts *a, const struct model_batch *b,
-                struct err *err) {
-    const struct model_config *c = &m->config;
+int model_take(const struct model *m, const struct acts *a, const struct model_batch *b,
+               struct err *err) {
     size_t bytes = (size_t)b->B * (size_t)b->T * sizeof(int32_t);
     int rc = check_batch(m, a, b, err);
     if (rc < 0) return rc;
@@ -118,24 +117,24 @@ int model_embed(const struct model *m, const struct acts *a, const struct model_
     if (b->labels) m->ops->upload(m->device, a->labels, b->labels, bytes);
     if (b->pos) m->ops->upload(m->device, a->pos, b->pos, bytes);
     if (b->start) m->ops->upload(m->device, a->start, b->start, bytes);
-    m->ops->embed_forward(m->device, a->layer[0].res, a->tokens, b->pos ? a->pos : NULL,
-                          m->top.wte->act, m->top.wpe->act, b->B, b->T, c->C,
-                          model_dropout(m, b, 0, SITE_EMBED));
+    if (b->dropout) m->ops->upload(m->device, a->sample0, &b->sample0, sizeof b->sample0);
     return 0;
 }
 
-int model_forward(const struct model *m, const struct acts *a, const struct model_batch *b,
-                  struct err *err) {
-    const struct model_config *c = &m->config;
-    int rc = model_embed(m, a, b, err);
-    if (rc < 0) return rc;
-    for (int l = 0; l < c->L; l++) {
+void model_embed(const struct model *m, const struct acts *a, const struct model_batch *b) {
+    m->ops->embed_forward(m->device, a->layer[0].res, a->tokens, b->pos ? a->pos : NULL,
+                          m->top.wte->act, m->top.wpe->act, b->B, b->T, m->config.C,
+                          model_dropout(m, a, b, 0, SITE_EMBED));
+}
+
+void model_forward(const struct model *m, const struct acts *a, const struct model_batch *b) {
+    model_embed(m, a, b);
+    for (int l = 0; l < m->config.L; l++) {
         model_layer_in(m, a, b, l, false);
         model_layer_attention(m, a, b, l);
         model_layer_out(m, a, b, l);
     }
     model_final_norm(m, a, b);
-    return 0;
 }
 
 /* Logits of every position, a few rows at a time: (rows,V) may be larger than the model. */
@@ -143,7 +142,8 @@ int model_logits(struct model *m, const struct model_batch *b, float *out_host, 
     enum { ROWS = 64 };
     size_t rows = (size_t)b->B * (size_t)b->T, V = (size_t)m->config.V, C = (size_t)m->config.C;
     void *logits = NULL;
-    int rc = model_forward(m, &m->acts, b, err);
+    int rc = model_take(m, &m->acts, b, err);
+    if (rc == 0) model_forward(m, &m->acts, b);
     if (rc == 0) rc = m->ops->alloc(m->device, &logits, ROWS * V * sizeof(float), err);
     for (size_t r = 0; rc == 0 && r < rows; r += ROWS) {
         size_t n = rows - r < ROWS ? rows - r : ROWS;

@@ -48,6 +48,15 @@ void acts_release(struct acts *a, const struct model *m); /* zeroes it; fine on 
 
 /* ------------------------------------------------------------------ the model */
 
+/* The operations of a micro-batch of one form, recorded at its second time: at the first the device
+ * makes its preparations. */
+struct model_recording {
+    struct model_batch form; /* B 0: free. Its pointers only say what is given */
+    struct recording *made;
+    bool impossible;
+};
+enum { MODEL_RECORDINGS = 2 }; /* whole micro-batches, and the shorter one at a step's end */
+
 struct model {
     struct model_config config;
     const struct backend *ops;
@@ -60,6 +69,9 @@ struct model {
     struct top_params top;
     struct layer_params *layer;     /* (L)                                                  */
     void *masters, *copies, *grads; /* blocks on the device that the params lie in      */
+    uint64_t grads_bytes;
+    double *loss_sum; /* device: of the losses since model_zero_grads(); in grads             */
+    struct model_recording recordings[MODEL_RECORDINGS];
     struct acts acts;
 };
 
@@ -69,8 +81,8 @@ int model_table(struct model *m, struct err *err);
 
 /* The places where dropout acts, numbered for its counters: embedding, then three a layer. */
 enum { SITE_EMBED = 0, SITE_ATTENTION = 1, SITE_ATTENTION_OUT = 2, SITE_MLP_OUT = 3 };
-struct dropout model_dropout(const struct model *m, const struct model_batch *b, int layer,
-                             int site);
+struct dropout model_dropout(const struct model *m, const struct acts *a,
+                             const struct model_batch *b, int layer, int site);
 
 /* 1 / sqrt(HS), and by the layer where the configuration says so. */
 float model_attention_scale(const struct model *m, int layer);
@@ -79,10 +91,12 @@ static inline struct param *model_head(const struct model *m) {
     return m->top.head ? m->top.head : m->top.wte;
 }
 
-/* Checks the batch, moves it to the device, and writes its embedding into a->layer[0].res.
- * ERR_DATA: a token, label or position out of range. */
-int model_embed(const struct model *m, const struct acts *a, const struct model_batch *b,
-                struct err *err);
+/* Checks the batch and moves it to the device. ERR_DATA: a token, label or position out of
+ * range. */
+int model_take(const struct model *m, const struct acts *a, const struct model_batch *b,
+               struct err *err);
+/* The embedding of the batch taken, into a->layer[0].res. */
+void model_embed(const struct model *m, const struct acts *a, const struct model_batch *b);
 /* The parts of a layer around its attention, shared by training and generation: from what the layer
  * before left (its residual stream and branch) to qkv, or `again` from the layer's own residual
  * stream; from the heads' output to the GELU's; and on to the MLP's. */
@@ -96,9 +110,13 @@ void model_layer_out(const struct model *m, const struct acts *a, const struct m
                      int l);
 /* The last LayerNorm, into a->lnf. */
 void model_final_norm(const struct model *m, const struct acts *a, const struct model_batch *b);
-/* The whole way forward, from tokens on the host to a->lnf. */
-int model_forward(const struct model *m, const struct acts *a, const struct model_batch *b,
-                  struct err *err);
+/* The whole way forward, from the batch taken to a->lnf. */
+void model_forward(const struct model *m, const struct acts *a, const struct model_batch *b);
+/* Forward and back: adds to the gradients and to m->loss_sum. */
+void model_there_and_back(const struct model *m, const struct model_batch *b);
+/* The same as one submission, where the device can record it (model_record.c). */
+void model_there_and_back_again(struct model *m, const struct model_batch *b);
+void model_forget_recordings(struct model *m);
 
 /* Round to nearest even; NaN stays one. */
 static inline uint16_t bf16_of_f32(float x) {

@@ -17,6 +17,7 @@
 #ifndef LORY_TRAIN_OP_H
 #define LORY_TRAIN_OP_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,7 +32,8 @@ enum act { ACT_NONE, ACT_GELU_TANH /* HF gelu_new */, ACT_GELU_ERF /* HF gelu */
 
 enum { LABEL_IGNORED = -100 }; /* as PyTorch's cross_entropy */
 
-struct device; /* a backend's own: threads, streams, workspaces, plans */
+struct device;    /* a backend's own: threads, streams, workspaces, plans */
+struct recording; /* operations kept by a device, to be done again          */
 
 struct device_opts {
     enum dtype dtype;
@@ -40,6 +42,7 @@ struct device_opts {
     /* GPU: where the algorithms measured for its products are kept, so that a resumed run takes the
      * same ones and gets the same bits; NULL: nowhere. Borrowed while open() runs. */
     const char *plan_file;
+    bool no_record; /* GPU: record() is refused, so that every kernel is launched by itself */
 };
 
 /* Dropout without stored masks: element `e` (0 … T*C-1, or h,i,j of attention) of batch row b is
@@ -51,6 +54,9 @@ struct dropout {
     uint64_t key;
     uint64_t sample0;
     uint32_t site; /* which place in the model                                        */
+    /* Device memory (1), added to sample0, so that what record() keeps can be replayed for other
+     * rows; NULL: 0. */
+    const uint64_t *more;
 };
 
 /* One parameter as the optimizer sees it. */
@@ -67,13 +73,23 @@ struct param_slice {
  * replayed. */
 struct step_scalars {
     float lr, beta1, beta2, eps, weight_decay;
-    float clip;       /* largest gradient norm; 0: no clipping                           */
-    float grad_scale; /* multiplies every gradient first (1 / number of targets …)       */
-    float spike;      /* a norm above this skips the step too; 0: never                  */
-    uint64_t step;    /* from 1: for the bias corrections                                */
-    float grad_norm;  /* out: after grad_scale, before clipping                          */
-    int32_t skipped;  /* out: 1 if the norm was not finite or a spike: nothing changed   */
+    float clip;        /* largest gradient norm; 0: no clipping                           */
+    float grad_scale;  /* multiplies every gradient first (1 / number of targets …)       */
+    float spike;       /* a norm above this skips the step too; 0: never                  */
+    uint64_t step;     /* from 1: for the bias corrections                                */
+    double loss_sum;   /* of the step's losses, as loss_sum() adds them up                */
+    double targets;    /* of the step: loss_sum / targets is the mean; 0: there is none   */
+    double loss_spike; /* a mean above this skips the step too; 0: never                 */
+    float grad_norm;   /* out: after grad_scale, before clipping                          */
+    int32_t skipped;   /* out: 1 if the norm or the mean loss was not finite or a spike:
+                         nothing changed                                                 */
 };
+
+/* True where the mean loss alone says that the step is not to be taken. */
+static inline bool step_loss_spiked(const struct step_scalars *s) {
+    double mean = s->targets > 0 ? s->loss_sum / s->targets : 0;
+    return !isfinite(mean) || (s->loss_spike > 0 && mean > s->loss_spike);
+}
 
 /* clang-format off: a table, one operation a paragraph */
 struct backend {
@@ -96,6 +112,18 @@ struct backend {
     void (*zero)(struct device *d, void *p, size_t bytes);
     /* Waits for everything; the first failure since open. */
     int (*sync)(struct device *d, struct err *err);
+
+    /* Operations between record() and recorded() are not done but kept, to be done any number of
+     * times by replay(): one submission in place of hundreds. Pointers and numbers are kept as they
+     * are, and what is in memory is read anew each time. Nothing of the group above in between, but
+     * copy and zero. The four are NULL where a device has no such thing. */
+    bool (*record)(struct device *d); /* false: not on this device */
+    /* NULL: something among the operations cannot be kept. None was done: do them one by one. */
+    struct recording *(*recorded)(struct device *d);
+    /* False, and nothing was done: memory that the operations use beside their arguments has moved;
+     * forget it and record again. */
+    bool (*replay)(struct device *d, struct recording *r);
+    void (*forget)(struct device *d, struct recording *r); /* NULL is fine */
 
     /* ---------------------------------------------------------------- layer operations */
 
@@ -162,12 +190,15 @@ struct backend {
     void (*classifier)(struct device *d, float *loss /* = (rows) */, void *dx /* = (rows,C) act */,
                        float *dw /* += (V,C), or NULL */, const void *x /* (rows,C) act */,
                        const void *w /* (V,C) act */, const int32_t *labels /* (rows) */, int rows,
-                       int C, int V, float scale);
+                       int C, int V, const float *scale /* (1), or NULL if dx is */);
+    /* *sum += the losses, added up in double and in a fixed order. */
+    void (*loss_sum)(struct device *d, double *sum /* += (1) */, const float *loss /* (n) */,
+                     size_t n);
 
     /* ---------------------------------------------------------------- step operations */
 
     /* s->grad_norm = grad_scale * sqrt(sum of squares of all gradients), summed in double in a
-     * fixed order; s->skipped = not finite, or above s->spike. */
+     * fixed order; s->skipped = not finite, or above s->spike, or step_loss_spiked(). */
     void (*grad_norm)(struct device *d, struct step_scalars *s,
                       const struct param_slice *p /* host */, size_t n_params);
     /* AdamW (Loshchilov, Hutter 2019; PyTorch's order of operations), with g = grad * grad_scale *

@@ -19,7 +19,7 @@ static int alloc_floats(struct optimizer *o, float **ret, size_t n, struct err *
 
 int optimizer_new(struct optimizer *ret, struct model *model, const struct backend *backend,
                   struct device *device, struct err *err) {
-    struct optimizer o = {.backend = backend, .device = device};
+    struct optimizer o = {.backend = backend, .device = device, .loss_sum = model_loss_sum(model)};
     o.n_params = model_params(model, &o.params);
     o.slices = mem_array(o.n_params, sizeof *o.slices);
     o.owners = mem_array(o.n_params, sizeof *o.owners);
@@ -57,13 +57,23 @@ void optimizer_free(struct optimizer *o) {
     *o = (struct optimizer){0};
 }
 
-int optimizer_step(struct optimizer *o, struct step_scalars *s, struct err *err) {
+void optimizer_start(struct optimizer *o, const struct step_scalars *s) {
     const struct backend *b = o->backend;
     b->upload(o->device, o->scalars, s, sizeof *s);
+    if (o->loss_sum) b->copy(o->device, &o->scalars->loss_sum, o->loss_sum, sizeof *o->loss_sum);
     b->grad_norm(o->device, o->scalars, o->slices, o->n);
     b->adamw(o->device, o->scalars, o->slices, o->n);
+}
+
+int optimizer_finish(struct optimizer *o, struct step_scalars *s, struct err *err) {
+    const struct backend *b = o->backend;
     b->download(o->device, s, o->scalars, sizeof *s);
     return b->sync(o->device, err);
+}
+
+int optimizer_step(struct optimizer *o, struct step_scalars *s, struct err *err) {
+    optimizer_start(o, s);
+    return optimizer_finish(o, s, err);
 }
 
 /* ------------------------------------------------------------------ files */

@@ -22,13 +22,18 @@ struct optimizer {
     struct param **owners;      /* (n) the parameter of each slice               */
     size_t n;
     struct step_scalars *scalars; /* device                                      */
+    const double *loss_sum;       /* device: of the model                        */
 };
 
 /* Moments of zero. The model must outlive it. ERR_NOMEM. */
 int optimizer_new(struct optimizer *ret, struct model *model, const struct backend *backend,
                   struct device *device, struct err *err);
 void optimizer_free(struct optimizer *o); /* fine on a zeroed one */
-/* One step with s (in: rates, clip, scale, step; out: grad_norm, skipped). */
+/* One step with s (in: rates, clip, scale, step, targets; out: loss_sum, grad_norm, skipped). The
+ * first asks for it and waits for nothing; the second waits and reads s. */
+void optimizer_start(struct optimizer *o, const struct step_scalars *s);
+int optimizer_finish(struct optimizer *o, struct step_scalars *s, struct err *err);
+/* Both. */
 int optimizer_step(struct optimizer *o, struct step_scalars *s, struct err *err);
 int optimizer_save(const struct optimizer *o, const char *path, struct err *err);
 /* ERR_CORRUPT: a moment is missing or of another shape. */

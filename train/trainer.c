@@ -5,7 +5,6 @@
  * */
 #include "train/trainer_inside.h"
 
-#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -46,50 +45,55 @@ static bool wants_stop(void *trainer) {
 
 /* ------------------------------------------------------------------ one step */
 
-/* This rank's windows of the coming step, and the number of their targets. */
-static int fetch(struct trainer *t, uint64_t *ret_targets, struct err *err) {
+/* This rank's windows of the step that begins at sample `at`, and the number of their targets;
+ * nothing if they are there. */
+static int fetch(struct trainer *t, uint64_t at, struct err *err) {
     int T = t->train->T, V = model_get_config(t->model)->V, rc = 0;
-    uint64_t targets = 0, position = t->state.samples + t->first;
+    uint64_t targets = 0, position = at + t->first;
+    if (t->fetched == at) return 0;
+    t->fetched = NOTHING_FETCHED;
     for (uint64_t i = 0; rc == 0 && i < t->mine; i++) {
         int32_t *x = t->tokens + i * (uint64_t)T, *y = t->labels + i * (uint64_t)T;
         size_t shard;
-        uint64_t at;
+        uint64_t token;
         rc = loader_get(t->train, position + i, x, y, err);
-        loader_place(t->train, position + i, &shard, &at);
-        if (rc == 0) rc = check_ids(x, y, T, V, t->train->set->v[shard].path, at, err);
+        loader_place(t->train, position + i, &shard, &token);
+        if (rc == 0) rc = check_ids(x, y, T, V, t->train->set->v[shard].path, token, err);
         for (int j = 0; j < T; j++) targets += y[j] != LABEL_IGNORED;
     }
     loader_will_need(t->train, position + t->opts->samples, t->mine);
-    *ret_targets = targets;
+    if (rc == 0) t->fetched = at;
+    t->targets = targets;
     return rc;
 }
 
-/* Adds the gradients of all micro-batches; *ret_loss is the mean over the step's targets, NAN where
- * masks leave none. 1: told to stop on the way. */
-static int accumulate(struct trainer *t, double *ret_loss, uint64_t *ret_targets, struct err *err) {
-    uint64_t targets = 0, key = philox(t->opts->seed, 0, DROPOUT_STREAM).v[0];
+/* The windows of the step after this one, while a device is at work. What is wrong with them is
+ * said when their step comes. */
+static void fetch_ahead(struct trainer *t) {
+    struct err later = {0};
+    if (t->state.step + 1 < t->opts->steps) fetch(t, t->state.samples + t->opts->samples, &later);
+}
+
+/* Asks for the gradients of all micro-batches. 1: told to stop on the way. */
+static int accumulate(struct trainer *t, struct err *err) {
+    uint64_t key = philox(t->opts->seed, 0, DROPOUT_STREAM).v[0];
     uint64_t B = (uint64_t)t->opts->B, T = (uint64_t)t->train->T;
     const struct model_config *c = model_get_config(t->model);
-    double sum = 0;
-    int rc = fetch(t, &targets, err);
+    int rc = fetch(t, t->state.samples, err);
     if (rc < 0) return rc;
-    float scale = targets ? (float)(1.0 / (double)targets) : 0;
+    float scale = t->targets ? (float)(1.0 / (double)t->targets) : 0;
     model_zero_grads(t->model);
-    for (uint64_t i = 0; rc == 0 && targets && i < t->mine; i += B) {
+    for (uint64_t i = 0; rc == 0 && t->targets && i < t->mine; i += B) {
         uint64_t rows = t->mine - i < B ? t->mine - i : B, n = 0;
         struct model_batch b = {.B = (int)rows, .T = (int)T};
-        double micro = 0;
         if (stop_signal(t)) return 1;
         b.tokens = t->tokens + i * T;
         b.labels = t->labels + i * T;
         b.dropout = c->embd_pdrop > 0 || c->attn_pdrop > 0 || c->resid_pdrop > 0;
         b.dropout_key = key;
         b.sample0 = t->state.samples + t->first + i;
-        rc = model_forward_backward(t->model, &b, scale, &micro, &n, err);
-        sum += micro;
+        rc = model_forward_backward(t->model, &b, scale, NULL, &n, err);
     }
-    *ret_loss = targets ? sum / (double)targets : NAN;
-    *ret_targets = targets;
     return rc;
 }
 
@@ -159,21 +163,24 @@ static int one_step(struct trainer *t, struct err *err) {
     const struct trainer_opts *p = t->opts;
     struct run_state *r = &t->state;
     struct guard g = trainer_guard(t);
-    double start = trainer_clock(), loss = 0;
-    uint64_t targets = 0;
-    int rc = accumulate(t, &loss, &targets, err);
+    double start = trainer_clock();
+    int rc = accumulate(t, err);
     if (rc != 0) return rc;
+    uint64_t targets = t->targets;
     struct step_scalars s = {.lr = (float)schedule_lr(&p->schedule, r->step),
                              .beta1 = (float)p->beta1,
                              .beta2 = (float)p->beta2,
                              .eps = (float)p->eps,
                              .weight_decay = (float)p->weight_decay,
                              .clip = (float)p->clip,
-                             .grad_scale = isfinite(loss) ? 1 : NAN, /* makes the norm NaN: skip */
-                             .step = r->updates + 1};
+                             .grad_scale = targets ? 1 : NAN, /* the norm is none: skip */
+                             .step = r->updates + 1,
+                             .targets = (double)targets};
     if (isfinite(g.norm)) s.spike = (float)g.norm;
-    if (loss > g.loss) s.spike = FLT_MIN; /* whatever the norm is: skip */
-    rc = optimizer_step(&t->optimizer, &s, err);
+    if (isfinite(g.loss)) s.loss_spike = g.loss;
+    optimizer_start(&t->optimizer, &s);
+    fetch_ahead(t);
+    rc = optimizer_finish(&t->optimizer, &s, err);
     if (rc < 0) return rc;
     uint64_t tokens = t->opts->samples * (uint64_t)t->train->T;
     r->step++;
@@ -181,7 +188,7 @@ static int one_step(struct trainer *t, struct err *err) {
     r->samples += t->opts->samples;
     r->tokens += tokens;
     struct metrics_step m = {.step = r->step,
-                             .loss = loss,
+                             .loss = targets ? s.loss_sum / (double)targets : NAN,
                              .lr = schedule_lr(&p->schedule, r->step - 1),
                              .grad_norm = s.grad_norm,
                              .tokens = r->tokens,
@@ -342,6 +349,7 @@ int trainer_run(struct model *model, const struct backend *backend, struct devic
                 struct err *err) {
     struct trainer t = {.opts = opts,
                         .saved_step = CHECKPOINT_NONE,
+                        .fetched = NOTHING_FETCHED,
                         .model = model,
                         .backend = backend,
                         .device = device,

@@ -11,6 +11,7 @@
 #include "train/trainer.h"
 
 enum { SKIPS_ALLOWED = 5, SPIKE_STEPS = 128 };
+#define NOTHING_FETCHED UINT64_MAX
 static const double SAVE_SECONDS = 1800; /* a save at least so often */
 
 struct trainer {
@@ -26,8 +27,9 @@ struct trainer {
     struct optimizer optimizer;
     struct run_state state;
     struct run_identity id;
-    uint64_t first, mine;     /* of a step's samples, this rank's: [first, first + mine) */
-    int32_t *tokens, *labels; /* (mine, T)                                               */
+    uint64_t first, mine;      /* of a step's samples, this rank's: [first, first + mine) */
+    int32_t *tokens, *labels;  /* (mine, T): of the step that begins at sample `fetched`  */
+    uint64_t fetched, targets; /* … or NOTHING_FETCHED; targets among the labels         */
     uint64_t params, body_params;
     uint64_t saved_step; /* the newest checkpoint; or CHECKPOINT_NONE               */
     uint64_t skipped_in_row;

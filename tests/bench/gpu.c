@@ -95,6 +95,7 @@ struct shapes {
     void *x, *y, *y2, *pre, *w, *b, *dy, *dx, *qkv, *dqkv, *g, *wte;
     float *dw, *db, *lse, *mean, *rstd, *loss, *dwte, *dwpe;
     int32_t *tokens;
+    const float *scale;
     int K, N; /* of the linear under way */
 };
 
@@ -140,7 +141,7 @@ static void norm_backward(void *ctx) {
 static void classifier(void *ctx) {
     struct shapes *s = ctx;
     G.v.be->classifier(G.v.d, s->loss, s->dx, s->dwte, s->x, s->wte, s->tokens, s->B * s->T, s->C,
-                       s->V, 1e-3f);
+                       s->V, s->scale);
 }
 static void embed_forward(void *ctx) {
     struct shapes *s = ctx;
@@ -197,6 +198,7 @@ static void make_shapes(struct shapes *s, const struct preset *p, int B) {
     s->mean = dev_zero(v, rows), s->rstd = dev_random_f32(v, 11, rows, 1);
     s->loss = dev_zero(v, rows), s->dwte = dev_zero(v, V * C), s->dwpe = dev_zero(v, rows * C);
     s->tokens = dev_ints_below(v, 12, rows, (int32_t)V);
+    s->scale = dev_bytes(v, &(float){1e-3f}, sizeof(float));
 }
 
 static void bench_ops(const struct preset *p, int B) {
@@ -226,21 +228,19 @@ struct training {
     struct optimizer o;
     struct model_batch batch;
     struct step_scalars s;
-    double loss;
 };
 
 static void train_step(void *ctx) {
     struct training *t = ctx;
     struct err err = {0};
-    double sum;
     uint64_t targets;
     model_zero_grads(t->m);
-    stop_on(model_forward_backward(t->m, &t->batch, 1.0f / (float)(t->batch.B * t->batch.T), &sum,
+    stop_on(model_forward_backward(t->m, &t->batch, 1.0f / (float)(t->batch.B * t->batch.T), NULL,
                                    &targets, &err),
             &err);
     t->s.step++;
+    t->s.targets = (double)targets;
     stop_on(optimizer_step(&t->o, &t->s, &err), &err);
-    t->loss = sum / (double)targets;
 }
 
 static struct model_config config_of(const struct preset *p) {
@@ -250,34 +250,37 @@ static struct model_config config_of(const struct preset *p) {
     return c;
 }
 
-static void report_step(const struct preset *p, int B, double s, uint64_t bytes, double loss) {
+static void report_step(const struct preset *p, int B, double s, uint64_t bytes, double loss,
+                        bool recorded) {
     double C = p->C, L = p->L, T = G.T;
     double body = L * (12 * C * C + 13 * C) + 2 * C + 50257 * C, tps = B * T / s;
     double nanogpt = tps * (6 * body + 12 * L * C * T) * 1e-12 / G.card.tflops;
     double llmc = tps * (6 * (body + C * T) + 6 * L * C * T) * 1e-12 / G.card.tflops;
     printf("%-6s B %3d T %d: %8.0f tokens/s, %8.2f ms a step, MFU %.1f %%, MFU/2 %.1f %% of %.1f, "
-           "%.1f GiB of activations, loss %.3f\n",
+           "%.1f GiB of activations, loss %.3f%s\n",
            p->name, B, G.T, tps, s * 1e3, 100 * nanogpt, 100 * llmc, G.card.tflops,
-           (double)bytes / 1073741824, loss);
+           (double)bytes / 1073741824, loss, recorded ? "" : ", kernels one by one");
     fflush(stdout);
     if (!G.json) return;
     fprintf(G.json,
             "%s\n  {\"model\": \"%s\", \"step\": true, \"B\": %d, \"T\": %d, \"tokens_per_s\": "
             "%.1f, \"ms\": %.4f, \"mfu_12lct\": %.4f, \"mfu_6lct\": %.4f, \"peak_tflops\": %.1f, "
-            "\"activation_bytes\": %llu}",
+            "\"activation_bytes\": %llu, \"recorded\": %s}",
             G.rows_written++ ? "," : "", p->name, B, G.T, tps, s * 1e3, nanogpt, llmc,
-            G.card.tflops, (unsigned long long)bytes);
+            G.card.tflops, (unsigned long long)bytes, recorded ? "true" : "false");
 }
 
-/* B rows a step. False: they do not fit. */
-static bool bench_step(const struct preset *p, int B) {
+/* B rows a step; the device's recordings (CUDA graphs) used or not. False: they do not fit. */
+static bool bench_step(const struct preset *p, int B, bool recorded) {
+    struct backend ops = *G.v.be;
+    if (!recorded) ops.record = NULL;
     struct model_config c = config_of(p);
     struct training t = {
         .s = {
             .lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .clip = 1, .grad_scale = 1}};
     struct err err = {0};
     uint64_t bytes = 0;
-    stop_on(model_new(&t.m, &c, G.v.be, G.v.d, DTYPE_BF16, true, &err), &err);
+    stop_on(model_new(&t.m, &c, &ops, G.v.d, DTYPE_BF16, true, &err), &err);
     stop_on(model_init(t.m, 1, &err), &err);
     model_cast(t.m);
     stop_on(optimizer_new(&t.o, t.m, G.v.be, G.v.d, &err), &err);
@@ -286,13 +289,19 @@ static bool bench_step(const struct preset *p, int B) {
         int32_t *tokens = ints_below(1, (size_t)B * (size_t)G.T, c.V);
         t.batch = (struct model_batch){.B = B, .T = G.T, .tokens = tokens, .labels = tokens};
         double s = median(train_step, &t);
-        report_step(p, B, s, bytes, t.loss);
+        report_step(p, B, s, bytes, t.s.loss_sum / t.s.targets, recorded);
         free(tokens);
     }
     optimizer_free(&t.o);
     model_free(t.m);
     if (rc < 0 && rc != ERR_NOMEM) stop_on(rc, &err);
     return rc == 0;
+}
+
+/* As many rows as fit, at most B; and once without recordings, where launches may be felt. */
+static void bench_steps(const struct preset *p, int B) {
+    while (B > 0 && !bench_step(p, B, true)) B /= 2;
+    if (B > 0 && G.v.be->record && p == PRESETS) bench_step(p, B, false);
 }
 
 static void find_card(void) {
@@ -339,9 +348,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
         if (listed(ops, PRESETS[i].name)) bench_ops(&PRESETS[i], batch ? batch : PRESETS[i].B);
     for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
-        if (listed(models, PRESETS[i].name))
-            for (int B = batch ? batch : PRESETS[i].B; B > 0 && !bench_step(&PRESETS[i], B);)
-                B /= 2;
+        if (listed(models, PRESETS[i].name)) bench_steps(&PRESETS[i], batch ? batch : PRESETS[i].B);
     if (G.json) fprintf(G.json, "\n]}\n"), fclose(G.json);
     dev_close(&G.v);
     return 0;

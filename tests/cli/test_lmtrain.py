@@ -84,6 +84,7 @@ class Lmtrain(unittest.TestCase):
     def test_types(self):
         for name, want in (("float32", "fp32"), ("fp32", "fp32"), ("bfloat16", "bf16"), ("torch.bfloat16", "bf16")):
             self.assertEqual(self.plan("--dtype", name)["dtype"], want)
+        self.assertEqual(self.plan("--no-record", "--dtype", "fp32")["dtype"], "fp32")
         self.refused(2, "half precision", "--train", "llmc.bin", "--dtype", "float16")
         self.refused(2, "none of auto, fp32, bf16", "--train", "llmc.bin", "--dtype", "fp23")
 

@@ -28,7 +28,7 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
            heads = (size_t)k->B * (size_t)k->T * (size_t)k->NH;
     size_t HS = (size_t)(k->C / k->NH), T = (size_t)k->T;
     float scale = 1 / sqrtf((float)HS);
-    struct dropout drop = {k->p, 123, 7, 2};
+    struct dropout drop = {k->p, 123, 7, 2, dev_bytes(v, &(uint64_t){900}, 8)};
     int32_t *host = make_starts(k), *start = dev_ints(v, host, (size_t)k->B * T);
     free(host);
     void *qkv = dev_random(v, 1, 3 * n, 1), *y = dev_zero(v, n), *dy = dev_random(v, 2, n, 1);
@@ -68,7 +68,7 @@ static void slopes(void) {
     for (int variant = 0; variant < 3; variant++) {
         float d[3 * N];
         start = variant ? START : NULL;
-        drop = (struct dropout){variant == 2 ? 0.4f : 0, 3, 4, 5};
+        drop = (struct dropout){variant == 2 ? 0.4f : 0, 3, 4, 5, NULL};
         loss(NULL);
         ref.be->attention_backward(ref.d, d, wy, y, lse, qkv, start, 1, T, C, HEADS, 0.6f, drop);
         for (int i = 0; i < 3 * N; i++) {
@@ -108,12 +108,12 @@ struct timed {
 static void time_forward(struct dev *v, void *ctx) {
     struct timed *t = ctx;
     v->be->attention_forward(v->d, t->y, t->lse, t->qkv, NULL, t->B, t->T, t->C, t->NH, 0.125f,
-                             (struct dropout){t->p, 1, 2, 3});
+                             (struct dropout){t->p, 1, 2, 3, NULL});
 }
 static void time_backward(struct dev *v, void *ctx) {
     struct timed *t = ctx;
     v->be->attention_backward(v->d, t->dqkv, t->dy, t->y, t->lse, t->qkv, NULL, t->B, t->T, t->C,
-                              t->NH, 0.125f, (struct dropout){t->p, 1, 2, 3});
+                              t->NH, 0.125f, (struct dropout){t->p, 1, 2, 3, NULL});
 }
 static struct timed setup(struct dev *v, int B, int Tn, int Cn, int NH, float p) {
     size_t n = (size_t)B * (size_t)Tn * (size_t)Cn;

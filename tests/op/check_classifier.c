@@ -21,10 +21,21 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
     float *loss = dev_zero(v, rows), *loss_only = dev_zero(v, rows),
           *dw = dev_random_f32(v, 5, V * C, 0.1f);
     void *dx = dev_random(v, 6, rows * C, 1);
-    v->be->classifier(v->d, loss, dx, dw, x, w, labels, k->rows, k->C, k->V, 0.7f);
-    v->be->classifier(v->d, loss_only, NULL, NULL, x, w, labels, k->rows, k->C, k->V, 0.7f);
+    const float *scale = dev_bytes(v, &(float){0.7f}, sizeof *scale);
+    v->be->classifier(v->d, loss, dx, dw, x, w, labels, k->rows, k->C, k->V, scale);
+    v->be->classifier(v->d, loss_only, NULL, NULL, x, w, labels, k->rows, k->C, k->V, NULL);
+    double sum = 1, *sum_there = dev_bytes(v, &sum, sizeof sum);
+    v->be->loss_sum(v->d, sum_there, loss, rows);
+    v->be->loss_sum(v->d, sum_there, loss, rows);
+    v->be->download(v->d, &sum, sum_there, sizeof sum);
     out_f32(o, v, "loss", loss, rows, 2 * tol_sum(C), 2 * tol_sum(C));
     out_f32(o, v, "loss alone", loss_only, rows, 2 * tol_sum(C), 2 * tol_sum(C));
+    float *losses = dev_get(v, loss, rows, false);
+    double want = 1;
+    for (size_t r = 0; r < rows; r++) want += 2.0 * losses[r];
+    expect(fabs(sum - want) <= 1e-13 * want, "%s: the losses' sum is %.17g, not %.17g", v->name,
+           sum, want);
+    free(losses);
     /* bf16: dlogits are rounded before both products, dx after */
     out_act(o, v, "dx", dx, rows * C, 8 * tol_sum(C), tol_bf16(2));
     out_f32(o, v, "dw", dw, V * C, 8 * tol_sum(C + rows), tol_bf16(1));
@@ -39,7 +50,7 @@ static const float SCALE = 0.3f;
 
 static double loss(void *ctx) {
     (void)ctx;
-    ref.be->classifier(ref.d, losses, NULL, NULL, x, w, LABELS, R, C, V, SCALE);
+    ref.be->classifier(ref.d, losses, NULL, NULL, x, w, LABELS, R, C, V, NULL);
     return SCALE * ((double)losses[0] + losses[1] + losses[2]);
 }
 
@@ -51,7 +62,7 @@ static void slopes(void) {
     free(a.v);
     free(b.v);
     dev_open_ref(&ref);
-    ref.be->classifier(ref.d, losses, dx, dw, x, w, LABELS, R, C, V, SCALE);
+    ref.be->classifier(ref.d, losses, dx, dw, x, w, LABELS, R, C, V, &SCALE);
     expect(losses[1] == 0, "an ignored label has loss %g", losses[1]);
     for (int i = 0; i < R * C; i++) {
         double s = op_slope(loss, NULL, &x[i]);
@@ -87,15 +98,16 @@ struct timed {
     void *x, *w, *dx;
     float *loss, *dw;
     int32_t *labels;
+    const float *scale;
 };
 static void time_all(struct dev *v, void *ctx) {
     struct timed *t = ctx;
     v->be->classifier(v->d, t->loss, t->dx, t->dw, t->x, t->w, t->labels, t->rows, t->C, t->V,
-                      1e-3f);
+                      t->scale);
 }
 static void time_loss(struct dev *v, void *ctx) {
     struct timed *t = ctx;
-    v->be->classifier(v->d, t->loss, NULL, NULL, t->x, t->w, t->labels, t->rows, t->C, t->V, 1e-3f);
+    v->be->classifier(v->d, t->loss, NULL, NULL, t->x, t->w, t->labels, t->rows, t->C, t->V, NULL);
 }
 static struct timed setup(struct dev *v, int rows, int Cn, int Vn) {
     size_t rc = (size_t)rows * (size_t)Cn, vc = (size_t)Vn * (size_t)Cn;
@@ -107,7 +119,8 @@ static struct timed setup(struct dev *v, int rows, int Cn, int Vn) {
                           dev_zero(v, rc),
                           dev_zero(v, (size_t)rows),
                           dev_zero(v, vc),
-                          dev_ints_below(v, 3, (size_t)rows, Vn)};
+                          dev_ints_below(v, 3, (size_t)rows, Vn),
+                          dev_bytes(v, &(float){1e-3f}, sizeof(float))};
 }
 static void bench(struct dev *v) {
     static const struct { int rows, C, V; } shapes[] = {{2048, 320, 8192}, {512, 768, 50257}};

@@ -12,7 +12,7 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
     const struct embed_case *k = one_case;
     size_t rows = (size_t)k->B * (size_t)k->T, C = (size_t)k->C, V = (size_t)k->V,
            P = (size_t)k->T + 3;
-    struct dropout drop = {k->p, 42, 6, 0};
+    struct dropout drop = {k->p, 42, 6, 0, dev_bytes(v, &(uint64_t){900}, 8)};
     void *wte = dev_random(v, 1, V * C, 1), *wpe = dev_random(v, 2, P * C, 1),
          *x = dev_zero(v, rows * C);
     int32_t *tokens = dev_ints_below(v, 3, rows, k->V);
@@ -31,7 +31,7 @@ enum { B = 2, T = 3, C = 3, V = 4, N = B * T * C };
 static struct dev ref;
 static float wte[V * C], wpe[T * C], x[N], wx[N];
 static const int32_t TOKENS[B * T] = {1, 3, 1, 0, 1, 3};
-static const struct dropout DROP = {0.3f, 1, 2, 3};
+static const struct dropout DROP = {0.3f, 1, 2, 3, NULL};
 
 static double loss(void *ctx) {
     (void)ctx;

@@ -62,9 +62,10 @@ static void sweep(const char *name, double (*got)(float), double (*want)(double)
 static void dropout_bits(void) {
     float plain[300], fast[300];
     for (int k = 0; k < 40; k++) {
+        uint64_t more = 1000;
         struct dropout drop = {k == 0 ? 0.99999f : 0.02f * (float)k + 0.001f,
                                0x123456789abcull * (uint64_t)(k + 1), 0xfffffffff0ull + (uint64_t)k,
-                               (uint32_t)k};
+                               (uint32_t)k, k % 2 ? &more : NULL};
         uint64_t e = 1000003ull * (uint64_t)k;
         size_t n = 1 + 7 * (size_t)k;
         dropout_factors(plain, &drop, k, e, n);
@@ -77,7 +78,7 @@ static void dropout_bits(void) {
     if (o.v[0] != 0x408f276du || o.v[2] != 0xa20bc7c6u)
         failed = 1, printf("philox: %08x\n", o.v[0]);
     double sum = 0;
-    struct dropout drop = {0.1f, 7, 0, 1};
+    struct dropout drop = {0.1f, 7, 0, 1, NULL};
     for (uint64_t e = 0; e < 300000; e += 300) {
         dropout_row(fast, &drop, 0, e, 300);
         for (int i = 0; i < 300; i++) sum += fast[i];

@@ -11,7 +11,7 @@ struct norm_case {
 static void run(struct dev *v, const void *one_case, struct out *o) {
     const struct norm_case *k = one_case;
     size_t rows = (size_t)k->B * (size_t)k->T, C = (size_t)k->C, n = rows * C;
-    struct dropout drop = {k->p, 77, 1000, 3};
+    struct dropout drop = {k->p, 77, 1000, 3, dev_bytes(v, &(uint64_t){900}, 8)};
     void *x = dev_random(v, 1, n, 2), *add = k->add ? dev_random(v, 2, n, 1) : NULL;
     void *g = dev_random(v, 3, C, 1), *b = dev_random(v, 4, C, 1);
     void *y = dev_zero(v, n), *sum = dev_zero(v, n);
@@ -37,7 +37,7 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
 enum { R = 3, W = 5, N = R * W };
 static struct dev ref;
 static float x[N], add[N], g[W], b[W], wy[N], ws[N], y[N], sum[N], mean[R], rstd[R];
-static const struct dropout DROP = {0.3f, 5, 9, 1};
+static const struct dropout DROP = {0.3f, 5, 9, 1, NULL};
 
 static double loss(void *ctx) {
     (void)ctx;

@@ -7,6 +7,7 @@ struct step_case {
     size_t n[3];
     float clip, grad_scale, spike;
     bool bad; /* one gradient is NaN */
+    double loss, targets, loss_spike;
 };
 
 static void run(struct dev *v, const void *one_case, struct out *o) {
@@ -20,7 +21,10 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
                              .clip = k->clip,
                              .grad_scale = k->grad_scale,
                              .spike = k->spike,
-                             .step = 3};
+                             .step = 3,
+                             .loss_sum = k->loss,
+                             .targets = k->targets,
+                             .loss_spike = k->loss_spike};
     for (uint64_t i = 0; i < 3; i++) {
         struct arr v2 = arr_random(40 + i, k->n[i], 1), g = arr_random(50 + i, k->n[i], 1);
         for (size_t e = 0; e < v2.n; e++) v2.v[e] *= v2.v[e];
@@ -97,15 +101,21 @@ static void slopes(void) {
 
 static void quick(void) {
     static const struct step_case cases[] = {
-        {{100, 7, 1}, 0, 1, 0, false},  {{70000, 515, 33}, 1, 1, 0, false},
-        {{1, 1, 1}, 1, 0.1f, 0, false}, {{64, 64, 64}, 1, 1, 0.5f, false},
-        {{64, 20, 64}, 1, 1, 0, true},
+        {{100, 7, 1}, 0, 1, 0, false, 0, 0, 0},
+        {{70000, 515, 33}, 1, 1, 0, false, 90, 30, 0},
+        {{1, 1, 1}, 1, 0.1f, 0, false, 90, 30, 3}, /* just what is allowed */
+        {{64, 64, 64}, 1, 1, 0.5f, false, 0, 0, 0},
+        {{64, 20, 64}, 1, 1, 0, true, 0, 0, 0},
+        {{64, 20, 64}, 1, 1, 0, false, 90, 30, 2.999}, /* a loss too high */
+        {{64, 20, 64}, 1, 1, 0, false, NAN, 30, 0},
+        {{64, 20, 64}, 1, 1, 0, false, INFINITY, 30, 0},
     };
     op_check("step", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 
 static void full(void) {
-    static const struct step_case cases[] = {{{3000001, 65536, 200000}, 1, 0.5f, 0, false}};
+    static const struct step_case cases[] = {
+        {{3000001, 65536, 200000}, 1, 0.5f, 0, false, 1, 1, 0}};
     op_check("step", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 

@@ -97,6 +97,10 @@ void *dev_ints(struct dev *v, const int32_t *p, size_t n) {
     return p ? hold(v, p, n * sizeof *p) : NULL;
 }
 
+void *dev_bytes(struct dev *v, const void *p, size_t n) {
+    return hold(v, p, n);
+}
+
 void *dev_random(struct dev *v, uint64_t seed, size_t n, float scale) {
     struct arr a = arr_random(seed, n, scale);
     void *p = dev_act(v, a);

@@ -43,6 +43,7 @@ int32_t *ints_below(uint64_t seed, size_t n, int32_t below); /* free() */
 void *dev_act(struct dev *v, struct arr a);
 void *dev_f32(struct dev *v, struct arr a);
 void *dev_ints(struct dev *v, const int32_t *p, size_t n);
+void *dev_bytes(struct dev *v, const void *p, size_t n);
 /* n random values, and n zeros. */
 void *dev_random(struct dev *v, uint64_t seed, size_t n, float scale);
 float *dev_random_f32(struct dev *v, uint64_t seed, size_t n, float scale);

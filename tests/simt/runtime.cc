@@ -1,5 +1,7 @@
 /* The CUDA runtime's calls over the emulator: memory, streams, events, graphs. Streams do their
- * work at once and in order; a stream that is being captured keeps it instead. */
+ * work at once and in order; a stream that is being captured keeps it instead. As on a GPU, a
+ * capture comes to nothing when something waits or allocates meanwhile; stricter than there, also
+ * when it copies to or from the host, whose memory will hold something else at a replay. */
 #include <cuda_runtime.h>
 #include <stdlib.h>
 #include <time.h>
@@ -10,12 +12,14 @@ struct simt_graph {
 };
 struct simt_stream {
     simt_graph *capture;
+    bool broken; /* the capture */
 };
 struct simt_event {
     double at;
 };
 
 static cudaError_t last = cudaSuccess;
+static simt_stream *capturing; /* the stream that is; NULL */
 
 static cudaError_t fail(cudaError_t e) {
     last = e;
@@ -25,6 +29,12 @@ static cudaError_t fail(cudaError_t e) {
 /* A fault in a kernel stays, as on a device. */
 static cudaError_t state(void) {
     return simt_first_fault() ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+/* For what must not be done while a stream is captured. */
+static bool forbidden(void) {
+    if (capturing) capturing->broken = true;
+    return capturing != NULL;
 }
 
 int simt_major = 8;
@@ -78,14 +88,17 @@ const char *cudaGetErrorName(cudaError_t e) {
 }
 
 cudaError_t cudaMalloc(void **p, size_t bytes) {
+    if (forbidden()) return fail(cudaErrorStreamCaptureUnsupported);
     *p = bytes ? simt_heap_alloc(bytes) : NULL;
     if (*p) memset(*p, 0xff, bytes); /* NaN to whoever reads it and does not check */
     return *p || !bytes ? cudaSuccess : fail(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void *p) {
+    if (forbidden()) return fail(cudaErrorStreamCaptureUnsupported);
     return !p || simt_heap_free(p) ? state() : fail(cudaErrorInvalidValue);
 }
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned) {
+    if (forbidden()) return fail(cudaErrorStreamCaptureUnsupported);
     *p = malloc(bytes);
     return *p ? cudaSuccess : fail(cudaErrorMemoryAllocation);
 }
@@ -109,6 +122,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
     if ((kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) &&
         !simt_heap_holds(from, n))
         return fail(cudaErrorInvalidValue);
+    if (kind != cudaMemcpyDeviceToDevice && forbidden())
+        return fail(cudaErrorStreamCaptureUnsupported);
     simt_enqueue(s, [=] {
         memmove(to, from, n);
         if (kind != cudaMemcpyDeviceToHost) simt_heap_written(to, n);
@@ -133,12 +148,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t s) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
+    if (forbidden()) return fail(cudaErrorStreamCaptureUnsupported);
     return state();
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
     return state();
 }
 cudaError_t cudaDeviceSynchronize(void) {
+    if (forbidden()) return fail(cudaErrorStreamCaptureUnsupported);
     return state();
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned) {
@@ -156,6 +173,7 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t) {
     return state();
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) {
+    if (forbidden()) return fail(cudaErrorStreamCaptureUnsupported);
     return state();
 }
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to) {
@@ -166,11 +184,19 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to) {
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
     if (s->capture) return fail(cudaErrorInvalidValue);
     s->capture = new simt_graph{};
+    s->broken = false;
+    capturing = s;
     return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g) {
     *g = s->capture;
     s->capture = NULL;
+    capturing = NULL;
+    if (*g && s->broken) {
+        delete *g;
+        *g = NULL;
+        return fail(cudaErrorStreamCaptureInvalidated);
+    }
     return *g ? cudaSuccess : fail(cudaErrorInvalidValue);
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned long long) {

@@ -257,6 +257,28 @@ static void graphs(int *n) {
     cudaGraphDestroy(graph);
 }
 
+/* What a capture does not survive, one at a time. */
+static void broken_graphs(int *n) {
+    static const char *const what[] = {"nothing", "an allocation", "a wait", "a copy from the host",
+                                       "a copy to the host"};
+    for (int i = 0; i < 5; i++) {
+        cudaGraph_t graph;
+        void *p = NULL;
+        int host = 0;
+        cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+        simt_launch("counts", counts, dim3(2), dim3(64), 0, stream, n);
+        if (i == 1) cudaMalloc(&p, 8);
+        if (i == 2) cudaStreamSynchronize(stream);
+        if (i == 3) cudaMemcpyAsync(n, &host, sizeof host, cudaMemcpyHostToDevice, stream);
+        if (i == 4) cudaMemcpyAsync(&host, n, sizeof host, cudaMemcpyDeviceToHost, stream);
+        expect(!p, what[i], "was given");
+        bool whole = cudaStreamEndCapture(stream, &graph) == cudaSuccess;
+        expect(whole == (i == 0), what[i], whole ? "in a capture went unseen" : "broke a capture");
+        if (whole) cudaGraphDestroy(graph);
+        cudaGetLastError();
+    }
+}
+
 static void barriers_and_shared(float *out) {
     run("half at a barrier", "divergent barrier", half_at_barrier);
     run("two barriers", "divergent barrier", two_barriers);
@@ -295,6 +317,7 @@ static void device_memory(float *out) {
     run("atomic and plain", "race with a", atomic_and_plain, n);
     *n = 0;
     graphs(n);
+    broken_graphs(n);
     cudaFree(fresh);
     run("freed memory", "outside of any allocation", fresh_memory, (const float *)fresh, out);
     cudaFree(n);

@@ -103,7 +103,8 @@ static bool chunk_losses(struct device *d, const struct logits_chunk *k, float *
 }
 
 void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
-                    const void *w, const int32_t *labels, int rows_, int C_, int V_, float scale) {
+                    const void *w, const int32_t *labels, int rows_, int C_, int V_,
+                    const float *scale) {
     size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
     size_t most = rows < 512 ? rows : 512;
     bool bf16 = d->bf16, first = true, large = V > 16384;
@@ -119,7 +120,7 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
         struct matrix dzs = {k.dz, k.ld, false, bf16, true}, dzt = {k.dz, k.ld, true, bf16, false};
         gemm_run(d, n, V, C, &xs, &by_c, WORK_PACK, !first && !large, logits_out, &k);
         if (d->first.code) return;
-        bool any = chunk_losses(d, &k, loss + r0, labels + r0, n, scale, dx != NULL);
+        bool any = chunk_losses(d, &k, loss + r0, labels + r0, n, dx ? *scale : 0, dx != NULL);
         if (dx) {
             struct gradient to_x = {dx, C, r0, bf16}, to_w = {dw, C, 0, false};
             gemm_run(d, n, C, V, &dzs, &by_v, pack_v, !first && !large, dx_out, &to_x);
@@ -127,4 +128,11 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
         }
         first = false;
     }
+}
+
+void cpu_loss_sum(struct device *d, double *sum, const float *loss, size_t n) {
+    double s = 0;
+    if (d->first.code) return;
+    for (size_t r = 0; r < n; r++) s += loss[r];
+    *sum += s;
 }

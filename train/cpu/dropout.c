@@ -41,8 +41,7 @@ void dropout_row(float *factors, const struct dropout *drop, int b, uint64_t e, 
     while (n > 0) {
         vq out[4];
         uint64_t block = e / 8;
-        philox_vector(out, drop->key, (uint64_t)drop->site << 40 | block,
-                      drop->sample0 + (uint64_t)b);
+        philox_vector(out, drop->key, (uint64_t)drop->site << 40 | block, dropout_sample(drop, b));
         /* Words 0 and 1, then 2 and 3 of each block: its eight lanes in order (little endian). */
         vq low = out[0] | out[1] << 32, high = out[2] | out[3] << 32;
         uint64_t words[VL];

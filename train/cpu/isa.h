@@ -41,6 +41,7 @@
 #define cpu_attention_forward  ISA_FN(cpu_attention_forward)
 #define cpu_attention_backward ISA_FN(cpu_attention_backward)
 #define cpu_classifier         ISA_FN(cpu_classifier)
+#define cpu_loss_sum           ISA_FN(cpu_loss_sum)
 #define cpu_grad_norm          ISA_FN(cpu_grad_norm)
 #define cpu_adamw              ISA_FN(cpu_adamw)
 #define cpu_cast               ISA_FN(cpu_cast)

@@ -29,7 +29,9 @@ void cpu_attention_backward(struct device *d, void *dqkv, const void *dy, const 
                             const float *lse, const void *qkv, const int32_t *start, int B, int T,
                             int C, int NH, float scale, struct dropout drop);
 void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
-                    const void *w, const int32_t *labels, int rows, int C, int V, float scale);
+                    const void *w, const int32_t *labels, int rows, int C, int V,
+                    const float *scale);
+void cpu_loss_sum(struct device *d, double *sum, const float *loss, size_t n);
 void cpu_grad_norm(struct device *d, struct step_scalars *s, const struct param_slice *p,
                    size_t n_params);
 void cpu_adamw(struct device *d, const struct step_scalars *s, const struct param_slice *p,

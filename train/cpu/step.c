@@ -55,7 +55,8 @@ void cpu_grad_norm(struct device *d, struct step_scalars *s, const struct param_
     for (size_t k = 0; k < n; k++) part[k] = square_sum(list[k].p->grad + list[k].from, list[k].n);
     for (size_t k = 0; k < n; k++) sum += part[k];
     s->grad_norm = (float)(s->grad_scale * sqrt(sum));
-    s->skipped = !isfinite(s->grad_norm) || (s->spike > 0 && s->grad_norm > s->spike);
+    s->skipped =
+        !isfinite(s->grad_norm) || (s->spike > 0 && s->grad_norm > s->spike) || step_loss_spiked(s);
 }
 
 struct adamw {

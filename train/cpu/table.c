@@ -28,6 +28,7 @@ const struct backend ISA_FN(cpu_table) = {
     .attention_forward = cpu_attention_forward,
     .attention_backward = cpu_attention_backward,
     .classifier = cpu_classifier,
+    .loss_sum = cpu_loss_sum,
     .grad_norm = cpu_grad_norm,
     .adamw = cpu_adamw,
     .cast = cpu_cast,

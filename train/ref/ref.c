@@ -81,6 +81,7 @@ const struct backend *backend_ref(void) {
         .attention_forward = ref_attention_forward,
         .attention_backward = ref_attention_backward,
         .classifier = ref_classifier,
+        .loss_sum = ref_loss_sum,
         .grad_norm = ref_grad_norm,
         .adamw = ref_adamw,
         .cast = ref_cast,

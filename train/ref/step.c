@@ -16,7 +16,8 @@ void ref_grad_norm(struct device *d, struct step_scalars *s, const struct param_
         for (size_t e = 0; e < p[k].n; e++) sum += (double)p[k].grad[e] * p[k].grad[e];
     double norm = s->grad_scale * sqrt(sum);
     s->grad_norm = (float)norm;
-    s->skipped = !isfinite(s->grad_norm) || (s->spike > 0 && s->grad_norm > s->spike);
+    s->skipped =
+        !isfinite(s->grad_norm) || (s->spike > 0 && s->grad_norm > s->spike) || step_loss_spiked(s);
 }
 
 void ref_adamw(struct device *d, const struct step_scalars *s, const struct param_slice *p,
