@@ -17,7 +17,7 @@
 #include "tokenizer/bpe.h"
 
 enum { SHORT = 64, AT_BITS = 6, SCRATCH_KEEP = 1 << 20 /* elements */ };
-#define NONE UINT32_MAX /* no pair here, no neighbour */
+#define NONE PAIRS_NONE /* no pair here, no neighbour */
 
 static int no_token(uint8_t byte, size_t at, struct err *err) {
     return err_set(err, ERR_DATA,
@@ -29,7 +29,7 @@ static int no_token(uint8_t byte, size_t at, struct err *err) {
 
 /* The symbols of a short piece by the place of their first byte. */
 struct short_piece {
-    uint32_t sym[SHORT], result[SHORT];
+    uint32_t sym[SHORT];
     uint32_t key[SHORT]; /* rank << AT_BITS | place, or NONE */
     uint64_t alive;
 };
@@ -37,9 +37,8 @@ struct short_piece {
 /* Looks up the pair of the symbols at `at` and `next`. */
 static inline void look(const struct tokenizer *t, struct short_piece *s, unsigned at,
                         unsigned next) {
-    const struct pair_slot *p = pairs_get(&t->pairs, s->sym[at], s->sym[next]);
-    s->key[at] = p ? p->rank << AT_BITS | at : NONE;
-    if (p) s->result[at] = p->result;
+    uint32_t rank = pairs_get(&t->pairs, s->sym[at], s->sym[next]);
+    s->key[at] = rank == PAIRS_NONE ? NONE : rank << AT_BITS | at;
 }
 
 /* 1 < n <= SHORT. The loop over `key` is what the compiler makes vectors of. */
@@ -54,7 +53,7 @@ static inline __attribute__((always_inline)) void merge_all(const struct tokeniz
         unsigned at = low & (SHORT - 1);
         uint64_t behind = s->alive >> at >> 1, before = s->alive & ((1ull << at) - 1);
         unsigned gone = at + 1 + (unsigned)__builtin_ctzll(behind);
-        s->sym[at] = s->result[at];
+        s->sym[at] = vocab_merged(t, low >> AT_BITS);
         s->alive &= ~(1ull << gone);
         s->key[gone] = NONE;
         behind &= behind - 1;
@@ -88,9 +87,8 @@ static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n
         if (s.sym[i] == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
     }
     for (size_t i = 0; i + 1 < n; i++) {
-        struct byte_pair p = t->byte_pairs[piece[i] << 8 | piece[i + 1]];
-        s.key[i] = p.rank == NONE ? NONE : p.rank << AT_BITS | (uint32_t)i;
-        s.result[i] = p.result;
+        uint32_t rank = t->byte_pairs[piece[i] << 8 | piece[i + 1]];
+        s.key[i] = rank == PAIRS_NONE ? NONE : rank << AT_BITS | (uint32_t)i;
     }
     for (size_t i = n - 1; i < (n + 7) / 8 * 8; i++) s.key[i] = NONE;
 #ifdef __x86_64__
@@ -148,10 +146,8 @@ struct bpe_node {
 /* Looks up the pair that begins at `at` and enters it. */
 static int enter(const struct tokenizer *t, struct bpe_scratch *s, size_t at, struct err *err) {
     struct bpe_node *v = &s->node[at];
-    const struct pair_slot *p =
-        v->next == NONE ? NULL : pairs_get(&t->pairs, v->sym, s->node[v->next].sym);
-    v->rank = p ? p->rank : NONE;
-    return p ? heap_push(&s->heap, (uint64_t)p->rank << 32 | at, err) : 0;
+    v->rank = v->next == NONE ? NONE : pairs_get(&t->pairs, v->sym, s->node[v->next].sym);
+    return v->rank == NONE ? 0 : heap_push(&s->heap, (uint64_t)v->rank << 32 | at, err);
 }
 
 static int list_bytes(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
@@ -171,7 +167,7 @@ static int list_bytes(const struct tokenizer *t, struct bpe_scratch *s, const ui
         if (v->sym == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
         v->next = i + 1 < n ? (uint32_t)i + 1 : NONE;
         v->prev = i ? (uint32_t)i - 1 : NONE;
-        v->rank = i + 1 < n ? t->byte_pairs[piece[i] << 8 | piece[i + 1]].rank : NONE;
+        v->rank = i + 1 < n ? t->byte_pairs[piece[i] << 8 | piece[i + 1]] : NONE;
         if (v->rank != NONE) s->heap.v[s->heap.n++] = (uint64_t)v->rank << 32 | i;
     }
     for (size_t i = s->heap.n / 4 + 1; i-- > 0;)
@@ -188,7 +184,7 @@ static int merge_long(const struct tokenizer *t, struct bpe_scratch *s, const ui
         struct bpe_node *v = &s->node[at];
         if (v->rank != top >> 32) continue; /* that pair is gone */
         struct bpe_node *right = &s->node[v->next];
-        v->sym = t->by_rank ? v->rank : t->merges[v->rank].result; /* see vocab.h */
+        v->sym = vocab_merged(t, v->rank);
         v->next = right->next;
         right->rank = NONE;
         if (v->next != NONE) s->node[v->next].prev = at;

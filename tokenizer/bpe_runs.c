@@ -24,9 +24,10 @@ struct runs {
 
 static uint64_t rank_of(const struct tokenizer *t, uint32_t left, uint32_t right,
                         uint32_t *result) {
-    const struct pair_slot *p = pairs_get(&t->pairs, left, right);
-    if (p) *result = p->result;
-    return p ? p->rank : UINT64_MAX;
+    uint32_t rank = pairs_get(&t->pairs, left, right);
+    if (rank == PAIRS_NONE) return UINT64_MAX;
+    *result = vocab_merged(t, rank);
+    return rank;
 }
 
 /* False: too many runs, or a byte without a token. */

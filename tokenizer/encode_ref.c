@@ -4,14 +4,14 @@
 
 /* The pair of the lowest rank, the leftmost of equals; n if none merges. */
 static size_t lowest(const struct tokenizer *t, const uint32_t *sym, size_t n, uint32_t *ret) {
-    uint64_t low = UINT64_MAX;
+    uint32_t low = PAIRS_NONE;
     size_t at = n;
     for (size_t i = 0; i + 1 < n; i++) {
-        const struct pair_slot *p = pairs_get(&t->pairs, sym[i], sym[i + 1]);
-        if (!p || p->rank >= low) continue;
-        low = p->rank;
+        uint32_t rank = pairs_get(&t->pairs, sym[i], sym[i + 1]);
+        if (rank >= low) continue;
+        low = rank;
         at = i;
-        *ret = p->result;
+        *ret = vocab_merged(t, rank);
     }
     return at;
 }

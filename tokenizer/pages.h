@@ -15,7 +15,7 @@ static inline void *pages_array(size_t n, size_t size) {
     enum { PAGE = 2 << 20 };
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX - PAGE) return NULL;
-    if (bytes < 2 * PAGE) return calloc(n ? n : 1, size);
+    if (bytes < PAGE) return calloc(n ? n : 1, size);
     bytes = (bytes + PAGE - 1) / PAGE * PAGE;
     void *p = aligned_alloc(PAGE, bytes);
     if (!p) return NULL;

@@ -23,7 +23,7 @@ void tokenizer_free(struct tokenizer *t) {
     free(t->kind);
     finder_release(&t->finder);
     free(t->merges);
-    free(t->pairs.slot);
+    pairs_release(&t->pairs);
     free(t->byte_pairs);
     seams_release(&t->seams);
     for (uint32_t i = 0; i < t->n_specials; i++) free((char *)t->specials[i].text);
@@ -205,21 +205,40 @@ static int merge_check(const struct tokenizer *t, const struct merge *m, uint64_
     return 0;
 }
 
+/* Ids that merging can meet: the largest of them. */
+static uint32_t largest_symbol(const struct tokenizer *t) {
+    uint32_t most = 0;
+    for (int i = 0; i < 256; i++)
+        if (t->byte_id[i] != TOKENIZER_NO_ID && t->byte_id[i] > most) most = t->byte_id[i];
+    for (uint64_t i = 0; i < t->n_merges; i++) {
+        const struct merge *m = &t->merges[i];
+        if (m->left > most) most = m->left;
+        if (m->right > most) most = m->right;
+        if (m->result > most) most = m->result;
+    }
+    return most;
+}
+
+/* Do results follow from ranks by adding a number? */
+static void find_steady(struct tokenizer *t) {
+    t->first_result = t->by_rank || !t->n_merges ? 0 : t->merges[0].result;
+    t->steady = true;
+    for (uint64_t i = 0; i < t->n_merges && !t->by_rank; i++)
+        t->steady &= t->merges[i].result == (uint32_t)i + t->first_result;
+}
+
 /* What follows from the tokens and pairs and makes merging fast. */
 static int derive(struct tokenizer *t, struct err *err) {
+    enum { PAIRS = 1 << 16 };
     free(t->byte_pairs);
     seams_release(&t->seams);
-    t->byte_pairs = mem_array(1 << 16, sizeof *t->byte_pairs);
-    if (!t->byte_pairs) return err_nomem(err, (1 << 16) * sizeof *t->byte_pairs);
-    memset(t->byte_pairs, 0xFF, (1 << 16) * sizeof *t->byte_pairs);
-    for (uint64_t i = 0; i < t->n_merges; i++) { /* as in the table: the last of equals counts */
-        const struct merge *m = &t->merges[i];
-        size_t a, b;
-        const uint8_t *left = vocab_token(t, m->left, &a), *right = vocab_token(t, m->right, &b);
-        if (a != 1 || b != 1 || t->byte_id[*left] != m->left || t->byte_id[*right] != m->right)
-            continue;
-        t->byte_pairs[*left << 8 | *right] =
-            (struct byte_pair){t->by_rank ? m->result : (uint32_t)i, m->result};
+    find_steady(t);
+    t->byte_pairs = mem_array(PAIRS, sizeof *t->byte_pairs);
+    if (!t->byte_pairs) return err_nomem(err, PAIRS * sizeof *t->byte_pairs);
+    for (size_t i = 0; i < PAIRS; i++) {
+        uint32_t left = t->byte_id[i >> 8], right = t->byte_id[i & 255];
+        bool known = left != TOKENIZER_NO_ID && right != TOKENIZER_NO_ID;
+        t->byte_pairs[i] = known ? pairs_get(&t->pairs, left, right) : PAIRS_NONE;
     }
     int rc = 0;
     for (uint32_t id = 0; id < t->n && rc == 0; id++) {
@@ -234,23 +253,18 @@ int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, stru
     t->merges = merges;
     t->n_merges = n;
     if (n >= UINT32_MAX) return err_set(err, ERR_CORRUPT, "more than 2^32 merges");
-    size_t size = table_size(n);
-    t->pairs.slot = pages_array(size, sizeof *t->pairs.slot);
-    if (!t->pairs.slot) return err_nomem(err, (uint64_t)size * sizeof *t->pairs.slot);
-    memset(t->pairs.slot, 0xFF, size * sizeof *t->pairs.slot);
-    t->pairs.mask = size - 1;
+    for (uint64_t i = 0; i < n && !t->by_rank; i++) { /* ranks: true by construction */
+        int rc = merge_check(t, &merges[i], i, err);
+        if (rc < 0) return rc;
+    }
+    pairs_release(&t->pairs);
+    int rc = pairs_new(&t->pairs, n, t->by_rank ? t->n : n, largest_symbol(t), err);
+    if (rc < 0) return rc;
     for (uint64_t i = 0; i < n; i++) {
         const struct merge *m = &merges[i], *ahead = &merges[i + AHEAD < n ? i + AHEAD : i];
-        int rc = t->by_rank ? 0 : merge_check(t, m, i, err); /* ranks: true by construction */
-        if (rc < 0) return rc;
-        __builtin_prefetch(&t->pairs.slot[pairs_home(&t->pairs, ahead->left, ahead->right)], 1);
-        uint64_t key = (uint64_t)m->left << 32 | m->right;
-        size_t at = pairs_home(&t->pairs, m->left, m->right);
-        while (t->pairs.slot[at].key != key && t->pairs.slot[at].key != PAIR_NONE)
-            at = (at + 1) & t->pairs.mask;
+        pairs_expect(&t->pairs, ahead->left, ahead->right);
         /* A pair listed twice counts where it stands last: HF reads its list into a map. */
-        t->pairs.slot[at] = (struct pair_slot){
-            .key = key, .rank = t->by_rank ? m->result : (uint32_t)i, .result = m->result};
+        pairs_set(&t->pairs, m->left, m->right, t->by_rank ? m->result : (uint32_t)i);
     }
     return derive(t, err);
 }

@@ -3,7 +3,7 @@
  *   bytes   [Ġ t h e|i n|…]           the bytes of all tokens, one after the other
  *   start   [0, 4, 6, …]              token i is bytes[start[i] .. start[i+1]); equal: a hole
  *   finder  bytes ─▶ id               tokens that merging, or a whole piece, may yield
- *   pairs   (left,right) ─▶ rank, result
+ *   pairs   (left,right) ─▶ rank ─▶ result
  *
  * A tokenizer is made in steps, each of which validates what it is given:
  *
@@ -20,6 +20,7 @@
 #include <cjson/cJSON.h>
 #include <string.h>
 #include "tokenizer/nfc.h"
+#include "tokenizer/pairs.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/seams.h"
 #include "tokenizer/tokenizer.h"
@@ -37,16 +38,6 @@ struct finder {
         uint64_t head; /* the first eight bytes                    */
         uint32_t tag;  /* 24 bits of the hash, the length (<= 255) */
         uint32_t id;
-    } * slot;
-    size_t mask;
-};
-
-/* Open addressing; a slot is free when key is PAIR_NONE. */
-#define PAIR_NONE UINT64_MAX
-struct pairs {
-    struct pair_slot {
-        uint64_t key; /* left << 32 | right */
-        uint32_t rank, result;
     } * slot;
     size_t mask;
 };
@@ -75,10 +66,9 @@ struct tokenizer {
     struct merge *merges;
     uint64_t n_merges;
     struct pairs pairs;
-    /* (256 x 256) what two bytes merge to; rank TOKENIZER_NO_ID: nothing */
-    struct byte_pair {
-        uint32_t rank, result;
-    } * byte_pairs;
+    uint32_t *byte_pairs; /* (256 x 256) ranks of two bytes, or PAIRS_NONE                */
+    bool steady;          /* the pair of rank r merges to r + first_result, for all ranks */
+    uint32_t first_result;
     struct seams seams;
 
     struct special *specials; /* by rising id */
@@ -136,22 +126,9 @@ uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id);
 uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n);
 void finder_release(struct finder *f);
 
-/* Where the search for a pair begins. */
-static inline size_t pairs_home(const struct pairs *p, uint32_t left, uint32_t right) {
-    uint64_t key = (uint64_t)left << 32 | right;
-    return (size_t)((key * 0x9E3779B97F4A7C15u) >> 32) & p->mask;
-}
-
-/* The pair's slot, or NULL if the two do not merge. */
-static inline const struct pair_slot *pairs_get(const struct pairs *p, uint32_t left,
-                                                uint32_t right) {
-    uint64_t key = (uint64_t)left << 32 | right;
-    size_t i = pairs_home(p, left, right);
-    for (;; i = (i + 1) & p->mask) {
-        const struct pair_slot *s = &p->slot[i];
-        if (s->key == key) return s;
-        if (s->key == PAIR_NONE) return NULL;
-    }
+/* What the pair of a rank merges to. */
+static inline uint32_t vocab_merged(const struct tokenizer *t, uint32_t rank) {
+    return t->steady ? rank + t->first_result : t->merges[rank].result;
 }
 
 /* A hash of byte strings, for tables in memory. */

@@ -96,6 +96,34 @@ static void lists_merge_in_their_order(void **state) {
     }
 }
 
+/* A free place of the cache looks like a piece of zeros, of length 0. */
+static void pieces_of_zeros(void **state) {
+    (void)state;
+    struct rng r = {.key = 8};
+    struct random_vocab v;
+    struct err err = {0};
+    struct encoder *e;
+    struct buf text = {0};
+    random_vocab(&v, &r, 100, 2);
+    struct tokenizer *t = random_tokenizer(&v, "gpt2");
+    check_ok(encoder_new(&e, t, &err), &err);
+    for (int byte = 0; byte <= 255; byte += 255)
+        for (size_t n = 1; n < 40; n++) {
+            struct u32s want = {0}, got = {0};
+            text.n = 0;
+            for (size_t i = 0; i < 3 * n; i++) buf_char(&text, i / n == 1 ? 'a' : (char)byte, NULL);
+            check_ok(encode_ref(t, text.v, text.n, &want, &err), &err);
+            check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &got, &err), &err);
+            same_ids(&want, &got, "zeros");
+            u32s_release(&want);
+            u32s_release(&got);
+        }
+    buf_release(&text);
+    encoder_free(e);
+    tokenizer_free(t);
+    random_release(&v);
+}
+
 /* tiktoken's own rule, without pairs: two neighbours merge if their bytes together are a token;
  * the one with the lowest rank first. */
 static void ranks_by_definition(const struct tokenizer *t, const uint8_t *p, size_t n,
@@ -133,7 +161,6 @@ static void ranks_merge_as_tiktoken_says(void **state) {
         struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
         struct encoder *e;
         free(t->merges);
-        free(t->pairs.slot);
         t->ignore_merges = true;
         check_ok(vocab_merges_of_ranks(t, &err), &err);
         check_ok(encoder_new(&e, t, &err), &err);
@@ -400,6 +427,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_vocabularies_equal_the_slow_twin),
         cmocka_unit_test(lists_merge_in_their_order),
+        cmocka_unit_test(pieces_of_zeros),
         cmocka_unit_test(ranks_merge_as_tiktoken_says),
         cmocka_unit_test(ids_equal_hf),
         cmocka_unit_test(a_million_of_one_character_is_quick),

@@ -98,7 +98,6 @@ static struct tokenizer *wide_tokenizer(struct rng *r, size_t n_merges, size_t k
     struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
     if (ranks) {
         free(t->merges);
-        free(t->pairs.slot);
         check_ok(vocab_merges_of_ranks(t, &err), &err);
     }
     t->ignore_merges = ranks || rng_below(r, 2);

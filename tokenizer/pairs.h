@@ -1,0 +1,58 @@
+/* Which two tokens merge, and with which rank (inside tokenizer/): most of what merging a piece
+ * costs is asking this, and what asking costs is caches missed, so all of it is small.
+ *
+ *   filter   a bit by hash: 0 says that the two do not merge, which is nearly always the answer
+ *   slot     [left | right | rank] in 64 bits; as many for an id as the largest one needs
+ *
+ * What a pair merges to follows from its rank: see vocab_merged() in vocab.h. */
+#ifndef LORY_TOKENIZER_PAIRS_H
+#define LORY_TOKENIZER_PAIRS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/err.h"
+
+#define PAIRS_NONE UINT32_MAX
+
+struct pairs {
+    uint64_t *slot;   /* open addressing; all ones: free */
+    uint64_t *filter; /* (1 << filter_bits bits)         */
+    size_t mask;      /* slots - 1                       */
+    int id_bits, rank_bits, filter_bits;
+};
+
+/* Room for `n` pairs with ranks below `ranks`, of ids up to `most`. ERR_CORRUPT: 64 bits are too
+ * few for two such ids and a rank; ERR_NOMEM. */
+int pairs_new(struct pairs *p, uint64_t n, uint64_t ranks, uint32_t most, struct err *err);
+void pairs_release(struct pairs *p);
+/* Asks memory for the place of a pair that will be set soon. */
+void pairs_expect(const struct pairs *p, uint32_t left, uint32_t right);
+/* Gives a pair its rank; one that has a rank already gets the new one. */
+void pairs_set(struct pairs *p, uint32_t left, uint32_t right, uint32_t rank);
+
+static inline uint64_t pairs_key(const struct pairs *p, uint32_t left, uint32_t right) {
+    return (uint64_t)left << p->id_bits | right;
+}
+
+static inline uint64_t pairs_hash(uint64_t key) {
+    return key * 0x9E3779B97F4A7C15u;
+}
+
+/* Where the search for a pair begins. */
+static inline size_t pairs_home(const struct pairs *p, uint64_t hash) {
+    return (size_t)(hash >> 32) & p->mask;
+}
+
+/* The pair's rank, or PAIRS_NONE if the two do not merge. No id is above `most`. */
+static inline uint32_t pairs_get(const struct pairs *p, uint32_t left, uint32_t right) {
+    uint64_t key = pairs_key(p, left, right), hash = pairs_hash(key);
+    uint64_t bit = hash >> (64 - p->filter_bits);
+    if (!(p->filter[bit >> 6] >> (bit & 63) & 1)) return PAIRS_NONE;
+    for (size_t i = pairs_home(p, hash);; i = (i + 1) & p->mask) {
+        uint64_t s = p->slot[i];
+        if (s >> p->rank_bits == key) return (uint32_t)(s & ((1ull << p->rank_bits) - 1));
+        if (s == UINT64_MAX) return PAIRS_NONE;
+    }
+}
+
+#endif
