@@ -32,7 +32,7 @@ enum {
     LONG_BYTES = 512,
     LONG_SLOTS = 1 << 13,
     LONG_POOL = 1 << 20, /* bytes of text, and ids */
-    BATCH = 16,
+    BATCH = 32,
     WINDOW = 1 << 18,
     VERDICT_BITS = 15,
 };
@@ -44,6 +44,9 @@ struct short_slot {
 struct short_line {
     struct short_slot way[2];
 };
+/* `high` of a longer piece: no slot has it. A length of 0 have only free slots and the second half
+ * of a wide line, whose bytes are ids, and no id is all ones. */
+#define NO_KEY (~0ull >> 8)
 
 struct short_cache {
     struct short_line *line;
@@ -228,119 +231,119 @@ static int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s 
 
 /* ------------------------------------------------------------------ short pieces */
 
-/* A piece on its way through a short cache. */
-struct look {
-    const uint8_t *p;
-    size_t n;
-    uint64_t low, high; /* the key */
-    struct short_line *line;
+/* Pieces on their way through a short cache; longer ones come along, with a key that no slot
+ * has. */
+struct batch {
+    const uint8_t *p[BATCH];
+    uint32_t n[BATCH];
+    uint64_t low[BATCH], high[BATCH]; /* the keys */
+    struct short_line *line[BATCH];
+    size_t size;
 };
 
-/* Packs p[0..n), n <= SHORT_BYTES, and asks for its line; `room` bytes may be read at p. */
-static inline void look_up(const struct short_cache *c, struct look *k, const uint8_t *p, size_t n,
-                           size_t room) {
-    static const uint64_t keep[9] = {0,          0xff,         0xffff,         0xffffff,
-                                     0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
-                                     ~0ull};
-    uint64_t v[2] = {0, 0};
-    if (room >= 16)
-        memcpy(v, p, 16);
-    else
-        memcpy(v, p, n);
-    k->p = p;
-    k->n = n;
-    k->low = v[0] & keep[n < 8 ? n : 8];
-    k->high = (v[1] & keep[n < 8 ? 0 : n - 8]) | (uint64_t)n << 56;
-    k->line = &c->line[line_of(c, k->low, k->high)];
-    __builtin_prefetch(k->line);
+static inline uint64_t load8(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
 }
 
-static inline bool same_key(const struct short_slot *s, const struct look *k) {
-    return s->low == k->low && (s->high ^ k->high) << 4 == 0;
+/* Adds p[0..n), 0 < n, and asks for its line. The text goes on up to `end`. */
+static inline void batch_add(const struct short_cache *c, struct batch *b, const uint8_t *p,
+                             size_t n, const uint8_t *end) {
+    static const _Alignas(32) uint8_t ones_then_zeros[32] = {
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    const bool is_short = n <= SHORT_BYTES;
+    const uint8_t *keep = ones_then_zeros + 16 - (is_short ? n : 0);
+    const size_t room = (size_t)(end - p);
+    const uint8_t *text = p;
+    uint8_t rest[16];
+    if (room < 16) {
+        memset(rest, 0, sizeof rest);
+        text = memcpy(rest, p, room);
+    }
+    size_t i = b->size++;
+    b->p[i] = p;
+    b->n[i] = (uint32_t)n;
+    b->low[i] = load8(text) & load8(keep);
+    b->high[i] = (load8(text + 8) & load8(keep + 8)) | (is_short ? (uint64_t)n << 56 : NO_KEY);
+    b->line[i] = &c->line[line_of(c, b->low[i], b->high[i])];
+    __builtin_prefetch(b->line[i]);
 }
 
-/* Merges a piece that is not in its line, and puts it there. */
-static int miss(struct encoder *e, bool parts, const struct look *k, struct u32s *out,
+static inline bool same_key(const struct short_slot *s, uint64_t low, uint64_t high) {
+    return ((s->low ^ low) | (s->high ^ high) << 4) == 0;
+}
+
+/* Merges piece i, which is not in its line, and puts it there. */
+static int miss(struct encoder *e, bool parts, const struct batch *b, size_t i, struct u32s *out,
                 struct err *err) {
     struct short_cache *c = parts ? &e->part : &e->whole;
     size_t first = out->n;
-    int rc = (parts ? part_new : piece_new)(e, k->p, k->n, out, err);
+    int rc = (parts ? part_new : piece_new)(e, b->p[i], b->n[i], out, err);
     size_t n_ids = out->n - first;
     c->misses++;
     bool wide = n_ids > NARROW_IDS;
     /* The top byte of a wide line's last ids is a length of the second place: it has to be 0. */
     if (rc < 0 || n_ids > WIDE_IDS || (wide && e->t->n >> 24)) return rc;
-    struct short_line *line = k->line;
+    struct short_line *line = b->line[i];
     line->way[1] =
         wide || line->way[0].high >> 60 > NARROW_IDS ? (struct short_slot){0} : line->way[0];
-    line->way[0] = (struct short_slot){.low = k->low, .high = k->high | (uint64_t)n_ids << 60};
+    line->way[0] =
+        (struct short_slot){.low = b->low[i], .high = b->high[i] | (uint64_t)n_ids << 60};
     memcpy((char *)line + offsetof(struct short_slot, id), out->v + first, n_ids * sizeof *out->v);
     return 0;
-}
-
-/* Appends the ids of one short piece. `out` has room for WIDE_IDS; all are copied, so that there is
- * no branch on their number. */
-static inline int piece(struct encoder *e, bool parts, const struct look *k, struct u32s *out,
-                        struct err *err) {
-    const struct short_slot *s = &k->line->way[0];
-    uint32_t *to = out->v + out->n;
-    if (same_key(s, k)) {
-        memcpy(to, s->id, sizeof s->id);
-        if (s->high >> 60 > NARROW_IDS)
-            memcpy(to + NARROW_IDS, s + 1, (WIDE_IDS - NARROW_IDS) * sizeof *to);
-        out->n += s->high >> 60;
-        return 0;
-    }
-    s = &k->line->way[1];
-    if (!same_key(s, k)) return miss(e, parts, k, out, err);
-    memcpy(to, s->id, sizeof s->id);
-    out->n += s->high >> 60;
-    return 0;
-}
-
-/* ------------------------------------------------------------------ batches */
-
-struct batch {
-    struct look v[BATCH];
-    size_t n;
-};
-
-static inline void batch_add(const struct short_cache *c, struct batch *b, const uint8_t *p,
-                             size_t n, const uint8_t *end) {
-    struct look *k = &b->v[b->n++];
-    k->p = p;
-    k->n = n;
-    if (n <= SHORT_BYTES) look_up(c, k, p, n, (size_t)(end - p));
 }
 
 static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                       struct err *err);
 
-/* Appends the ids of all in the batch and empties it. */
+enum { BATCH_ROOM = BATCH * WIDE_IDS };
+
+/* Piece i of the batch, which is not in its line, or long; then makes room for the next ones. */
+static __attribute__((noinline)) int piece_slow(struct encoder *e, bool parts,
+                                                const struct batch *b, size_t i, struct u32s *out,
+                                                struct err *err) {
+    int rc = b->n[i] <= SHORT_BYTES ? miss(e, parts, b, i, out, err)
+             : parts                ? part_new(e, b->p[i], b->n[i], out, err)
+                                    : piece_long(e, b->p[i], b->n[i], out, err);
+    return rc < 0 ? rc : u32s_reserve(out, BATCH_ROOM, err);
+}
+
+/* Appends the ids of all in the batch and empties it. Nothing but a miss is a branch: which of the
+ * two places it is and how many ids cannot be foreseen. So WIDE_IDS are always copied, of which
+ * those that are not the piece's are overwritten by the next. */
 static inline int batch_take(struct encoder *e, bool parts, struct batch *b, struct u32s *out,
                              struct err *err) {
-    enum { ROOM = BATCH * (WIDE_IDS + 4) };
     struct short_cache *c = parts ? &e->part : &e->whole;
-    int rc = u32s_reserve(out, ROOM, err);
-    for (size_t j = 0; j < b->n && rc >= 0; j++) {
-        const struct look *k = &b->v[j];
-        if (k->n <= SHORT_BYTES) {
-            rc = piece(e, parts, k, out, err);
+    int rc = u32s_reserve(out, BATCH_ROOM, err);
+    uint32_t *to = out->v + out->n;
+    for (size_t i = 0; i < b->size && rc >= 0; i++) {
+        const struct short_line *line = b->line[i];
+        uint64_t low = b->low[i], high = b->high[i];
+        bool second = !same_key(&line->way[0], low, high);
+        const struct short_slot *s = &line->way[second];
+        if (__builtin_expect(!same_key(s, low, high), 0)) {
+            out->n = (size_t)(to - out->v);
+            rc = piece_slow(e, parts, b, i, out, err);
+            to = out->v + out->n;
             continue;
         }
-        rc = (parts ? part_new : piece_long)(e, k->p, k->n, out, err);
-        if (rc >= 0) rc = u32s_reserve(out, ROOM, err);
+        memcpy(to, s->id, sizeof s->id);
+        memcpy(to + NARROW_IDS, &line->way[1], (WIDE_IDS - NARROW_IDS) * sizeof *to);
+        to += s->high >> 60;
     }
-    b->n = 0;
-    if (rc >= 0 && c->misses >> c->bits && c->bits < LINE_BITS_MAX) rc = cache_grow(c, err);
-    return rc;
+    if (rc < 0) return rc;
+    out->n = (size_t)(to - out->v);
+    b->size = 0;
+    return c->misses >> c->bits && c->bits < LINE_BITS_MAX ? cache_grow(c, err) : 0;
 }
 
 /* A piece of its own kind: part by part, if it has seams. */
 static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                        struct err *err) {
     const struct seams *s = &e->t->seams;
-    struct batch b = {.n = 0};
+    struct batch b;
+    b.size = 0;
     size_t from = 0;
     int rc = e->part.line ? 0 : cache_grow(&e->part, err);
     for (size_t at = 1; at < n && rc >= 0; at++) {
@@ -349,7 +352,7 @@ static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32
         if (joined && (p[at] < 0xc0 || !remembered_seam(e, p, n, at))) continue;
         batch_add(&e->part, &b, p + from, at - from, p + n);
         from = at;
-        if (b.n == BATCH) rc = batch_take(e, true, &b, out, err);
+        if (b.size == BATCH) rc = batch_take(e, true, &b, out, err);
     }
     if (rc < 0) return rc;
     if (!from) return piece_new(e, p, n, out, err); /* a token has no seams */
@@ -376,7 +379,8 @@ static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s
 
 int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, struct err *err) {
     const uint8_t *q = (const uint8_t *)p;
-    struct batch b = {.n = 0};
+    struct batch b;
+    b.size = 0;
     if (n == 0) return 0;
     batch_add(&e->whole, &b, q, n, q + n);
     return batch_take(e, false, &b, out, err);
@@ -385,7 +389,8 @@ int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, s
 /* Pieces of text[0..n) that end at e->ends. */
 static int pieces(struct encoder *e, const uint8_t *text, size_t n, struct u32s *out,
                   struct err *err) {
-    struct batch b = {.n = 0};
+    struct batch b;
+    b.size = 0;
     const uint32_t *end = e->ends.v;
     int rc = 0;
     for (size_t i = 0, from = 0; i < e->ends.n && rc >= 0;) {
