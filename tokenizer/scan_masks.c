@@ -137,7 +137,9 @@ scan_masks_fn scan_masks_best(void) {
     return scan_masks_plain;
 }
 
-uint32_t *scan_write_starts(const uint64_t *start, size_t words, uint32_t from, uint32_t *o) {
+static inline __attribute__((always_inline)) uint32_t *write_starts(const uint64_t *start,
+                                                                    size_t words, uint32_t from,
+                                                                    uint32_t *o) {
     for (size_t w = 0; w < words; w++, from += 64) {
         uint64_t x = start[w];
         uint32_t *next = o + __builtin_popcountll(x);
@@ -149,4 +151,20 @@ uint32_t *scan_write_starts(const uint64_t *start, size_t words, uint32_t from, 
         o = next;
     }
     return o;
+}
+
+#ifdef __x86_64__
+__attribute__((target("popcnt,bmi"))) static uint32_t *write_starts_bmi(const uint64_t *start,
+                                                                        size_t words, uint32_t from,
+                                                                        uint32_t *o) {
+    return write_starts(start, words, from, o);
+}
+#endif
+
+uint32_t *scan_write_starts(const uint64_t *start, size_t words, uint32_t from, uint32_t *o) {
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi"))
+        return write_starts_bmi(start, words, from, o);
+#endif
+    return write_starts(start, words, from, o);
 }
