@@ -9,6 +9,7 @@
 #include "stream/codec_parts.h"
 #include "stream/feed.h"
 #include "stream/remote.h"
+#include "stream/rows.h"
 
 /* ------------------------------------------------------------------ input */
 
@@ -167,11 +168,15 @@ int codec_open_feed(struct codec **ret, const char *name, struct feed feed, stru
     return 0;
 }
 
+/* What is asked for where a seek follows: a header of CSV is in it as well, of most tables. */
+enum { HEAD_BYTES = 64 << 10 };
+
 int codec_open(struct codec **ret, const struct source_file *file, const struct hub *hub,
-               struct err *err) {
+               bool resumed, struct err *err) {
+    uint64_t head = resumed ? HEAD_BYTES : 0;
     struct feed feed;
     int rc = !strcmp(file->path, "-")     ? feed_stdin(&feed, err)
-             : remote_is_http(file->path) ? remote_feed(file, hub, &feed, err)
+             : remote_is_http(file->path) ? remote_feed(file, hub, head, &feed, err)
                                           : feed_file(file->path, &feed, err);
     return rc < 0 ? rc : codec_open_feed(ret, file->name, feed, err);
 }
@@ -218,7 +223,9 @@ int codec_save(struct codec *c, struct buf *to, struct err *err) {
  * is read in any case: a decoder may step back behind the place it goes on from. */
 static int input_go(struct input *in, uint64_t to, struct err *err) {
     uint64_t margin = to > INPUT_MARGIN ? to - INPUT_MARGIN : 0;
-    if (in->feed.seek && margin > in->fed) {
+    bool back = input_tell(in) > to; /* what was read of a table for its header may be more */
+    if (back && !in->feed.seek) return err_set(err, ERR_IO, "cannot be read once more");
+    if (back || (in->feed.seek && margin > in->fed)) {
         int rc = in->feed.seek(in->feed.ctx, margin, err);
         if (rc < 0) return rc;
         in->at = in->end = in->v + INPUT_MARGIN;
@@ -242,7 +249,11 @@ int codec_resume(struct codec *c, const void *place, size_t n, struct err *err) 
     if (from.bad || kind != c->decoder->kind) return 0;
     int rc = c->decoder->resume(c, &from, err);
     if (rc <= 0) return rc;
-    rc = input_go(&c->in, stored, err);
+    if (codec_has_rows(c)) { /* rows are read by their maker, who is there already */
+        c->in.fed = stored;
+        rc = 0;
+    } else
+        rc = input_go(&c->in, stored, err);
     if (rc < 0) return err_prefix(err, "%s", c->name);
     c->plain = plain;
     c->members = members;

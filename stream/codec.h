@@ -26,9 +26,10 @@ struct feed {
 
 struct codec;
 
-/* Opens a file of a list; http(s) addresses go through stream/http.h. */
+/* Opens a file of a list; http(s) addresses go through stream/http.h. `resumed`: codec_resume()
+ * follows, so that no more than the beginning of an address need be fetched before. */
 int codec_open(struct codec **ret, const struct source_file *file, const struct hub *hub,
-               struct err *err);
+               bool resumed, struct err *err);
 /* The same over a feed the caller made; the codec closes it. */
 int codec_open_feed(struct codec **ret, const char *name, struct feed feed, struct err *err);
 /* 1..n plain bytes, 0 at the end of the stream, or a negative code. */

@@ -501,6 +501,7 @@ int docs_close(struct docs *d, struct err *err) {
     pthread_cond_destroy(&d->settled);
     free(d->files);
     free(d->sequence);
+    free(d->file_hash);
     free(d->field);
     free(d);
     return rc;

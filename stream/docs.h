@@ -42,7 +42,7 @@ struct doc {
 struct batch {
     uint64_t seq;  /* 0, 1, 2 … over the whole input                                         */
     uint32_t file; /* index in the source list; of the first record, when shuffled           */
-    bool last_of_file;
+    bool last_of_file; /* the file was read to its end; not so where docs_next() fails next      */
     struct doc *v;
     size_t n; /* may be 0 (a file without records still has a last batch)               */
     uint64_t text_bytes;

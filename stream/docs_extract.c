@@ -170,7 +170,7 @@ static bool next_line(const struct part *p, size_t *at, uint64_t *line_no, struc
     return false;
 }
 
-void docs_extract(struct docs *d, struct part *p) {
+static void extract(struct docs *d, struct part *p) {
     struct err codec_failed = p->failed;
     struct piece r = {.file = p->batch.file, .line_no = p->first_line};
     uint64_t line_no = p->first_line;
@@ -196,6 +196,12 @@ void docs_extract(struct docs *d, struct part *p) {
     } else if (!p->is_text)
         while (on && next_line(p, &at, &line_no, &r)) on = one(d, p, &r, false);
     if (on && codec_failed.code) tolerate(d, p, NULL, &codec_failed);
+}
+
+void docs_extract(struct docs *d, struct part *p) {
+    extract(d, p);
+    p->broken = p->failed.code != 0;
+    if (p->broken) p->batch.last_of_file = false; /* nobody may count it as read */
 }
 
 /* 0 is the best. */

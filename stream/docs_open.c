@@ -102,6 +102,15 @@ static int parquet_blob(const struct docs *d, const struct source_file *src, str
 
 /* ------------------------------------------------------------------ opening */
 
+/* Whether the stream goes on within this file, from a place that spares reading what is before. */
+static bool is_resumed(const struct docs *d, uint32_t file) {
+    for (size_t g = 0; g < d->n_lanes; g++) {
+        const struct place *p = &d->lanes[g].start;
+        if (p->seek && p->at < d->list->n && d->sequence[p->at] == file) return true;
+    }
+    return false;
+}
+
 int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live, struct err *err) {
     const struct source_file *src = &d->list->v[file];
     struct blob blob = {0};
@@ -112,7 +121,7 @@ int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live,
     if (rc < 0) return rc;
     if (rc > 0) return open_parquet(d, src, blob, ret, err);
     if (remote_is_http(src->path))
-        rc = codec_open(&text, src, d->opts.hub, err);
+        rc = codec_open(&text, src, d->opts.hub, is_resumed(d, file), err);
     else {
         rc = src->member ? zip_feed(src, &feed, err)
                          : feed_live(src->path, d->wake, &feed, live, err);

@@ -363,6 +363,13 @@ static int put_record(struct buf *to, const struct record *r, struct err *err) {
     return rc < 0 ? rc : put_bytes(to, r->v, r->n, err);
 }
 
+/* A lane that failed has no place behind its last records. */
+static bool has_places(const struct docs *d, const struct order *o) {
+    for (size_t g = 0; g < d->n_lanes; g++)
+        if (o->walks[g].failed.code) return false;
+    return true;
+}
+
 static int order_save(struct docs *d, struct order *o, struct buf *to, struct err *err) {
     size_t left = o->spill ? 0 : o->n - o->at;
     pthread_mutex_lock(&d->lock);
@@ -466,7 +473,7 @@ static int next_shuffled(struct docs *d, struct order *o, struct part **ret, str
         o->since += p->data.n;
         uint64_t every = d->opts.state_every;
         bool due = o->since >= every && (o->spill || o->since >= 4 * o->bytes);
-        if (rc < 0 || !every || !due) return 1;
+        if (rc < 0 || !every || !due || !has_places(d, o)) return 1;
         o->since = 0;
         return order_save(d, o, &p->saved, err) < 0 ? ERR_NOMEM : 1;
     }

@@ -67,6 +67,7 @@ struct part {
     bool is_table;          /* lines made of rows: rows.h */
     const char *field;      /* as it was when the part was taken; NULL: none found yet */
     bool too_long;          /* stands for one record above max_record, no data  */
+    bool broken;            /* something in it failed: behind it there is no place to go on from */
     struct origin *origins; /* of a shuffled part: n_origins records           */
     size_t n_origins, origins_cap;
     struct err failed;      /* from the codec, or the first bad record; code 0  */
@@ -108,7 +109,8 @@ struct docs {
     int wake;            /* eventfd: readable once the readers are to end */
     struct outfile *rejects;
     struct order *order; /* skip, take, shuffle; NULL: none      */
-    uint64_t digest[2];  /* of sources and options, if resumable */
+    uint64_t digest[2];  /* of names and options, if resumable   */
+    uint64_t *file_hash; /* of each file's size and marks, if so */
 
     pthread_mutex_t lock;   /* all that follows                     */
     pthread_cond_t more;    /* a part came, a file ended, a stop    */

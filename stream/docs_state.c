@@ -1,6 +1,6 @@
 /* Where a stream stands, in bytes that a file can keep:
  *
- *   "LORYPOS1"  digest of sources and options  bad records  field
+ *   "LORYPOS2"  digest of names and options  a hash per file  bad records  field
  *   lanes  { file's place, byte, line, seek point }…
  *   skip and take left; of a shuffled stream its generator and what its buffer holds
  *
@@ -10,8 +10,9 @@
 #include <string.h>
 #include "base/hash.h"
 #include "stream/docs_parts.h"
+#include "stream/remote.h"
 
-static const char MAGIC[8] = {'L', 'O', 'R', 'Y', 'P', 'O', 'S', '1'};
+static const char MAGIC[8] = {'L', 'O', 'R', 'Y', 'P', 'O', 'S', '2'};
 
 /* ------------------------------------------------------------------ seek points */
 
@@ -73,7 +74,33 @@ int take_place(struct cursor *from, struct place *ret, struct err *err) {
 
 /* ------------------------------------------------------------------ what it belongs to */
 
-/* Everything that decides which records come and in which order. */
+/* A name for the digest. A signed address may be signed anew: where its server marks the file, the
+ * query is left out. */
+static size_t name_bytes(const struct source_file *f) {
+    return f->etag && remote_is_http(f->name) ? strcspn(f->name, "?") : strlen(f->name);
+}
+
+/* What tells a file from what it may have become. */
+static int hash_file(const struct source_file *f, uint64_t *ret, struct err *err) {
+    struct buf b = {0};
+    int rc = put_u64(&b, f->bytes, err);
+    if (rc == 0 && f->etag) rc = put_bytes(&b, f->etag, strlen(f->etag), err);
+    if (rc == 0 && f->sha256) rc = put_bytes(&b, f->sha256, strlen(f->sha256), err);
+    if (rc == 0) *ret = xxh64_bytes(b.v, b.n, 0);
+    buf_release(&b);
+    return rc;
+}
+
+static int hash_files(struct docs *d, struct err *err) {
+    size_t n = d->list->n;
+    int rc = 0;
+    d->file_hash = mem_array(n, sizeof *d->file_hash);
+    if (!d->file_hash) return err_nomem(err, n * sizeof *d->file_hash);
+    for (size_t i = 0; rc == 0 && i < n; i++) rc = hash_file(&d->list->v[i], &d->file_hash[i], err);
+    return rc;
+}
+
+/* Everything else that decides which records come and in which order. */
 static int digest(const struct docs *d, uint64_t ret[2], struct err *err) {
     const struct docs_opts *o = &d->opts;
     struct buf b = {0};
@@ -91,10 +118,7 @@ static int digest(const struct docs *d, uint64_t ret[2], struct err *err) {
     if (rc == 0 && o->prompt) rc = put_bytes(&b, o->prompt, strlen(o->prompt), err);
     for (size_t i = 0; rc == 0 && i < d->list->n; i++) {
         const struct source_file *f = &d->list->v[i];
-        rc = put_bytes(&b, f->name, strlen(f->name), err);
-        if (rc == 0) rc = put_u64(&b, f->bytes, err);
-        if (rc == 0 && f->etag) rc = put_bytes(&b, f->etag, strlen(f->etag), err);
-        if (rc == 0 && f->sha256) rc = put_bytes(&b, f->sha256, strlen(f->sha256), err);
+        rc = put_bytes(&b, f->name, name_bytes(f), err);
     }
     if (rc == 0)
         for (uint64_t i = 0; i < 2; i++) ret[i] = xxh64_bytes(b.v, b.n, i);
@@ -106,6 +130,7 @@ int docs_put_head(const struct docs *d, uint64_t bad, const char *field, struct 
                   struct err *err) {
     int rc = buf_append(to, MAGIC, sizeof MAGIC, err);
     for (int i = 0; rc == 0 && i < 2; i++) rc = put_u64(to, d->digest[i], err);
+    for (size_t i = 0; rc == 0 && i < d->list->n; i++) rc = put_u64(to, d->file_hash[i], err);
     if (rc == 0) rc = put_u64(to, bad, err);
     if (rc == 0) rc = put_bytes(to, field ? field : "", field ? strlen(field) : 0, err);
     if (rc == 0) rc = put_u64(to, d->n_lanes, err);
@@ -116,6 +141,7 @@ int docs_save(struct docs *d, const struct batch *b, struct buf *to, struct err 
     const struct part *p = (const struct part *)b;
     if (d->opts.shuffle_buffer)
         return p->saved.n ? buf_append(to, p->saved.v, p->saved.n, err) < 0 ? ERR_NOMEM : 1 : 0;
+    if (p->broken) return 0;
     struct place end = part_end(p);
     int rc = docs_put_head(d, p->bad_so_far, p->field, to, err);
     if (rc == 0) rc = put_place(to, &end, err);
@@ -130,6 +156,12 @@ static int foreign(struct err *err) {
     return err_set(err, ERR_USAGE,
                    "the state is of other sources or options; name those it was saved with, or "
                    "remove it to begin anew");
+}
+
+static int changed(const struct source_file *f, struct err *err) {
+    return err_set(err, remote_is_http(f->path) ? ERR_NET : ERR_USAGE,
+                   "%s: has changed since the state was saved; remove the state to begin anew",
+                   f->name);
 }
 
 static int restore_lanes(struct docs *d, struct cursor *from, struct err *err) {
@@ -156,7 +188,8 @@ int docs_state_check(struct docs *d, struct err *err) {
             return err_set(err, ERR_USAGE, "standard input cannot be gone on from: name a file");
     if (d->on_error == ON_ERROR_FILE)
         return err_set(err, ERR_USAGE, "a stream to be gone on from takes --on-error stop or skip");
-    return digest(d, d->digest, err);
+    int rc = hash_files(d, err);
+    return rc < 0 ? rc : digest(d, d->digest, err);
 }
 
 int docs_restore(struct docs *d, struct err *err) {
@@ -166,6 +199,8 @@ int docs_restore(struct docs *d, struct err *err) {
     if (!magic || memcmp(magic, MAGIC, sizeof MAGIC)) return foreign(err);
     for (int i = 0; i < 2; i++)
         if (cursor_u64(&from) != d->digest[i]) return foreign(err);
+    for (size_t i = 0; i < d->list->n; i++)
+        if (cursor_u64(&from) != d->file_hash[i] && !from.bad) return changed(&d->list->v[i], err);
     d->totals.bad_records = cursor_u64(&from);
     const uint8_t *field = cursor_bytes(&from, &n);
     if (from.bad) return foreign(err);

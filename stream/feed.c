@@ -107,6 +107,8 @@ struct ahead {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t change;
+    bool running;      /* there is a thread                                    */
+    uint64_t direct;   /* bytes still to be read without one                   */
     size_t head, tail; /* blocks filled, blocks emptied; head - tail <= BLOCKS */
     size_t at;         /* bytes of block `tail` already handed out             */
     bool ended, quit;
@@ -143,8 +145,42 @@ static void *ahead_loop(void *ctx) {
     return NULL;
 }
 
+static int ahead_start(struct ahead *a, struct err *err) {
+    int no = pthread_create(&a->thread, NULL, ahead_loop, a);
+    if (no) {
+        errno = no;
+        return err_errno(err, "cannot start a thread to read ahead");
+    }
+    a->running = true;
+    return 0;
+}
+
+/* Waits for the read that is under way; what was read ahead is forgotten. */
+static void ahead_stop(struct ahead *a) {
+    if (!a->running) return;
+    pthread_mutex_lock(&a->lock);
+    a->quit = true;
+    pthread_cond_signal(&a->change);
+    pthread_mutex_unlock(&a->lock);
+    pthread_join(a->thread, NULL);
+    a->head = a->tail = a->at = 0;
+    a->rc = 0;
+    a->running = a->ended = a->quit = false;
+}
+
+static long read_direct(struct ahead *a, void *bytes, size_t n, struct err *err) {
+    long got = a->from.read(a->from.ctx, bytes, n < a->direct ? n : (size_t)a->direct, err);
+    a->direct -= got > 0 ? (uint64_t)got : 0;
+    return got;
+}
+
 static long ahead_read(void *ctx, void *bytes, size_t n, struct err *err) {
     struct ahead *a = ctx;
+    if (a->direct) return read_direct(a, bytes, n, err);
+    if (!a->running) {
+        int rc = ahead_start(a, err);
+        if (rc < 0) return rc;
+    }
     pthread_mutex_lock(&a->lock);
     while (a->head == a->tail && !a->ended) pthread_cond_wait(&a->change, &a->lock);
     bool empty = a->head == a->tail;
@@ -176,28 +212,32 @@ static void ahead_free(struct ahead *a) {
 
 static void ahead_close(void *ctx) {
     struct ahead *a = ctx;
-    pthread_mutex_lock(&a->lock);
-    a->quit = true;
-    pthread_cond_signal(&a->change);
-    pthread_mutex_unlock(&a->lock);
-    pthread_join(a->thread, NULL);
+    ahead_stop(a);
     a->from.close(a->from.ctx);
     ahead_free(a);
 }
 
-int feed_ahead(struct feed from, struct feed *ret, struct err *err) {
+static int ahead_seek(void *ctx, uint64_t to, struct err *err) {
+    struct ahead *a = ctx;
+    ahead_stop(a);
+    a->direct = 0;
+    return a->from.seek(a->from.ctx, to, err);
+}
+
+int feed_ahead(struct feed from, uint64_t head, struct feed *ret, struct err *err) {
     struct ahead *a = calloc(1, sizeof *a);
     if (!a) return err_nomem(err, sizeof *a);
     a->from = from;
+    a->direct = head;
     a->v = malloc((size_t)BLOCKS * BLOCK_BYTES);
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->change, NULL);
-    int no = a->v ? pthread_create(&a->thread, NULL, ahead_loop, a) : ENOMEM;
-    if (no) {
-        errno = no;
+    int rc = !a->v  ? err_nomem(err, (uint64_t)BLOCKS * BLOCK_BYTES)
+             : head ? 0
+                    : ahead_start(a, err);
+    if (rc < 0)
         ahead_free(a);
-        return err_errno(err, "cannot start a thread to read ahead");
-    }
-    *ret = (struct feed){ahead_read, ahead_close, a, NULL};
-    return 0;
+    else
+        *ret = (struct feed){ahead_read, ahead_close, a, from.seek ? ahead_seek : NULL};
+    return rc;
 }

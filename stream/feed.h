@@ -3,6 +3,7 @@
 #define LORY_STREAM_FEED_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include "base/err.h"
 #include "stream/codec.h"
 
@@ -16,8 +17,8 @@ int feed_stdin(struct feed *ret, struct err *err);
 int feed_live(const char *path, int wake, struct feed *ret, int *live, struct err *err);
 /* Whether a read of that descriptor would wait. */
 bool feed_waits(int live);
-/* The same bytes as `from`, read ahead by a thread (1 MiB at most). Closes `from` when it is
- * closed. */
-int feed_ahead(struct feed from, struct feed *ret, struct err *err);
+/* The same bytes as `from`, read ahead by a thread (1 MiB at most), which begins behind the first
+ * `head` bytes or at a seek. Closes `from` when it is closed. */
+int feed_ahead(struct feed from, uint64_t head, struct feed *ret, struct err *err);
 
 #endif

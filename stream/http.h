@@ -70,14 +70,26 @@ int http_get(struct http *h, const char *url, uint64_t max_bytes, struct http_re
 char *http_header(const struct buf *headers, const char *name);
 void http_reply_release(struct http_reply *r);
 
-/* A body as a feed: bounded memory, resumes by itself, checks length and (if given) sha256 at the
- * end. The first answer is awaited here, so that a missing file is told at once. ERR_CORRUPT: the
- * bytes have another sha256 (both are named). */
-int http_feed(struct http *h, const char *url, const char *sha256, struct feed *ret,
+/* What is known of a file before it is asked for, and how it is going to be read. All may be NULL
+ * or 0. */
+struct http_want {
+    const char *sha256; /* in hexadecimal digits: compared at the end of what is read from the first
+                           byte to the last; what begins or goes on elsewhere has no digest      */
+    const char *mark;   /* what http_mark() said: a file with another mark is ERR_NET            */
+    uint64_t from;      /* the first byte, for a reader that has those before; a file that ends
+                           before it is ERR_NET                                                  */
+    uint64_t head;      /* the reader looks at the beginning and then seeks: so many bytes are
+                           asked for at first                                                    */
+};
+/* A body as a feed: bounded memory, resumes by itself, checks length and digest; seek() asks for
+ * the rest from there. The first answer is awaited here, so that a missing file is told at once.
+ * `want` is not kept. ERR_CORRUPT: the bytes have another sha256 (both are named). */
+int http_feed(struct http *h, const char *url, const struct http_want *want, struct feed *ret,
               struct err *err);
-/* The same from byte `from` on, for a reader that has the bytes before. No digest is checked: it
- * would need them. A file that ends before `from` is ERR_NET. */
-int http_feed_from(struct http *h, const char *url, uint64_t from, struct feed *ret,
-                   struct err *err);
+/* How long a file is (0: not said) and what tells it from what it may become: the Hub's
+ * X-Linked-Etag, else ETag, else Last-Modified, as the server writes it; malloc'd, NULL if it says
+ * none. Asks for one byte. */
+int http_mark(struct http *h, const char *url, uint64_t *ret_bytes, char **ret_mark,
+              struct err *err);
 
 #endif

@@ -129,6 +129,10 @@ int http_wait(struct http *h, const char *url, struct patience *p, double second
 
 /* ------------------------------------------------------------------ hops */
 
+static bool ranged(const struct ask *ask) {
+    return ask->from || ask->until;
+}
+
 static int request_headers(struct http *h, const struct ask *ask, const char *url,
                            struct strs *lines, struct err *err) {
     struct buf b = {0};
@@ -144,12 +148,14 @@ static int request_headers(struct http *h, const struct ask *ask, const char *ur
         if (rc == 0) rc = buf_cstr(&b) ? strs_push(lines, b.v, err) : err_nomem(err, b.n);
         if (b.v) explicit_bzero(b.v, b.cap);
     }
-    if (rc == 0 && ask->from) {
+    if (rc == 0 && ranged(ask)) {
         b.n = 0;
         rc = buf_printf(&b, err, "Range: bytes=%llu-", (unsigned long long)ask->from);
+        if (rc == 0 && ask->until)
+            rc = buf_printf(&b, err, "%llu", (unsigned long long)ask->until - 1);
         if (rc == 0) rc = buf_cstr(&b) ? strs_push(lines, b.v, err) : err_nomem(err, b.n);
     }
-    if (rc == 0 && ask->from && ask->if_range) {
+    if (rc == 0 && ranged(ask) && ask->if_range) {
         b.n = 0;
         rc = buf_printf(&b, err, "If-Range: %s", ask->if_range);
         if (rc == 0) rc = buf_cstr(&b) ? strs_push(lines, b.v, err) : err_nomem(err, b.n);
@@ -308,7 +314,7 @@ int http_ask(struct http *h, struct conn *c, const struct ask *ask, struct patie
         double seconds = -1;
         int rc = hops(h, c, ask, ret, &count, err);
         if (rc < 0) ret->status = 0;
-        if (rc == 0 && (ret->status / 100 == 2 || (ret->status == 416 && ask->from))) return 0;
+        if (rc == 0 && (ret->status / 100 == 2 || (ret->status == 416 && ranged(ask)))) return 0;
         bool again = rc < 0 ? c->transient : may_retry(c, ret, count, &seconds);
         if (rc == 0 && seconds > 0) http_limit_heard(h, ret->url, &ret->headers, seconds);
         if (rc == 0) rc = refused(c, ret, err);

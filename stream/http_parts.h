@@ -93,7 +93,8 @@ int text_shown(struct buf *out, const char *text, size_t n, size_t max, struct e
 
 struct ask {
     const char *url;
-    uint64_t from;                /* first byte wanted: a Range header if > 0 */
+    uint64_t from, until;         /* first byte wanted, and behind the last; until 0: the end of the
+                                     file. Both 0: no Range header                               */
     const char *if_range;         /* an ETag, or NULL                         */
     const struct http_request *q; /* NULL: a plain GET                 */
 };

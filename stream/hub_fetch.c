@@ -74,8 +74,9 @@ static int copy_rest(const struct hub_fetch *f, int fd, uint64_t at, struct sha2
                      struct err *err) {
     struct feed from;
     char *url = hub_file_url(f->h, f->ref, f->commit, f->e->path), *block = malloc(BLOCK_BYTES);
-    int rc = url && block ? http_feed_from(f->h->http, url, at, &from, err)
-                          : err_nomem(err, BLOCK_BYTES);
+    struct http_want want = {.from = at};
+    int rc =
+        url && block ? http_feed(f->h->http, url, &want, &from, err) : err_nomem(err, BLOCK_BYTES);
     long n = 0;
     free(url);
     if (rc < 0) {

@@ -191,7 +191,7 @@ int hub_open(const struct hub *h, const struct hub_ref *ref, const char *commit,
     else if (rc == 0 && h->offline)
         rc = hub_not_cached(ref, e->path, err);
     else if (rc == 0)
-        rc = http_feed(h->http, url, e->sha256, ret, err);
+        rc = http_feed(h->http, url, &(struct http_want){.sha256 = e->sha256}, ret, err);
     free(cached);
     free(url);
     return rc;

@@ -42,10 +42,14 @@ static int add_entry(struct source_list *to, const struct hub *hub, const struct
                  : err_nomem(err, strlen(e->path));
     if (rc == 0 && !buf_cstr(&name)) rc = err_nomem(err, name.n);
     if (rc == 0)
-        rc = source_add(to,
-                        &(struct source_file){
-                            .name = name.v, .path = url, .bytes = e->bytes, .sha256 = e->sha256},
-                        err);
+        rc = source_add(
+            to,
+            &(struct source_file){.name = name.v,
+                                  .path = url,
+                                  .bytes = e->bytes,
+                                  .etag = e->sha256 || !*e->blob ? NULL : (char *)e->blob,
+                                  .sha256 = e->sha256},
+            err);
     buf_release(&name);
     free(url);
     return rc;
@@ -135,17 +139,35 @@ int remote_blob(const struct source_file *file, const struct hub *hub, struct bl
     return http_blob(hub->http, file->path, ret, err);
 }
 
-int remote_feed(const struct source_file *file, const struct hub *hub, struct feed *ret,
-                struct err *err) {
-    struct feed near = {0};
+static int reachable(const struct source_file *file, const struct hub *hub, struct err *err) {
     if (!hub || !hub->http)
         return err_set(err, ERR_USAGE, "%s: this program does not reach the network", file->name);
     if (hub->offline)
         return err_set(err, ERR_NET, "%s: HF_HUB_OFFLINE is set, and it is not in the cache",
                        file->name);
-    int rc = http_feed(hub->http, file->path, file->sha256, &near, err);
+    return 0;
+}
+
+int remote_feed(const struct source_file *file, const struct hub *hub, uint64_t head,
+                struct feed *ret, struct err *err) {
+    struct feed near = {0};
+    struct http_want want = {.sha256 = file->sha256, .head = head};
+    /* An address of the Hub holds a commit: what is behind it cannot change. */
+    if (!remote_is_hub(file->name)) want.mark = file->etag;
+    int rc = reachable(file, hub, err);
+    if (rc == 0) rc = http_feed(hub->http, file->path, &want, &near, err);
     if (rc < 0) return rc;
-    rc = feed_ahead(near, ret, err);
+    rc = feed_ahead(near, head, ret, err);
     if (rc < 0) near.close(near.ctx);
     return rc;
+}
+
+int remote_pin(struct source_file *file, const struct hub *hub, struct err *err) {
+    char *mark = NULL;
+    int rc = reachable(file, hub, err);
+    if (rc == 0) rc = http_mark(hub->http, file->path, &file->bytes, &mark, err);
+    if (rc < 0) return rc;
+    free(file->etag);
+    file->etag = mark;
+    return 0;
 }

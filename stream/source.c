@@ -171,6 +171,13 @@ int source_resolve_split(struct source_list *to, const char *source, const char 
                    "%s: --split and --data-config choose within a folder or a repository", source);
 }
 
+int source_pin(struct source_list *l, const struct hub *hub, struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < l->n; i++)
+        if (remote_is_http(l->v[i].name)) rc = remote_pin(&l->v[i], hub, err);
+    return rc;
+}
+
 void source_list_release(struct source_list *l) {
     for (size_t i = 0; i < l->n; i++) {
         free(l->v[i].name);

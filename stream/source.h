@@ -23,7 +23,8 @@ struct source_file {
     char *path;     /* a local path, "-", or the address to fetch                              */
     char *member;   /* of the ZIP archive at `path`; NULL: the file itself                     */
     uint64_t bytes; /* size as stored; 0 if unknown                                            */
-    char *etag;     /* or NULL                                                                 */
+    char *etag;     /* what tells it from what it may become: of a small file of the Hub git's name
+                       of it, of an address what source_pin() was told; or NULL                */
     char *sha256;   /* hex of the stored bytes, if whoever lists it says so; or NULL           */
 };
 
@@ -42,6 +43,9 @@ int source_resolve(struct source_list *to, const char *source, const struct hub 
 int source_resolve_split(struct source_list *to, const char *source, const char *config,
                          const char *split, const struct hub *hub, const struct log *log,
                          struct err *err);
+/* Asks the servers of plain addresses how long their files are and what marks them (http_mark), a
+ * request each: so that a state of the stream can tell whether they are as they were. ERR_NET. */
+int source_pin(struct source_list *l, const struct hub *hub, struct err *err);
 /* Appends a copy of one file. */
 int source_add(struct source_list *to, const struct source_file *file, struct err *err);
 void source_list_release(struct source_list *l);

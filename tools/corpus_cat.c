@@ -103,6 +103,7 @@ static int cat(struct input *in, const struct flags *f, struct tool *t) {
     }
     if (f->interleave) return interleave(in, f, t);
     int rc = input_resolve(in, t, "corpus");
+    if (rc == 0 && f->state) rc = source_pin(&in->list, in->opts.hub, &t->err);
     return rc < 0 ? rc : copy_documents(&in->list, &in->opts, &o, &t->err);
 }
 

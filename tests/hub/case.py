@@ -50,11 +50,13 @@ class Case(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir, True)
         self.hub.reset()
 
-    def run_(self, cmd, stdin=None, **env):
+    def environment(self, **env):
         base = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
-        base |= {"HF_ENDPOINT": self.hub.url("hub"), "HF_TOKEN": server.TOKEN, "HF_HOME": self.dir} | env
+        return base | {"HF_ENDPOINT": self.hub.url("hub"), "HF_TOKEN": server.TOKEN, "HF_HOME": self.dir} | env
+
+    def run_(self, cmd, stdin=None, **env):
         self.began = time.monotonic()
-        r = subprocess.run(cmd, capture_output=True, env=base, timeout=120, input=stdin)
+        r = subprocess.run(cmd, capture_output=True, env=self.environment(**env), timeout=120, input=stdin)
         self.took = time.monotonic() - self.began
         self.assertFalse(server.TOKEN.encode() in r.stdout + r.stderr, "a token was printed")
         self.assertNotIn(b"sig=", r.stderr, "a signed address was printed")

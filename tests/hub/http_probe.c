@@ -15,7 +15,7 @@ static int copy(struct http *h, const char *url, const char *sha256, struct err 
     struct feed f;
     static char block[100000];
     long n;
-    int rc = http_feed(h, url, sha256, &f, err);
+    int rc = http_feed(h, url, &(struct http_want){.sha256 = sha256}, &f, err);
     if (rc < 0) return rc;
     while ((n = f.read(f.ctx, block, sizeof block, err)) > 0) fwrite(block, 1, (size_t)n, stdout);
     f.close(f.ctx);

@@ -8,7 +8,7 @@ me/toy, is there from the start. Faults are a list; each request takes the first
 method ("" is any):
     {"at": "cdn", "path": "", "do": "drop", "byte": 1000}
     {"path": "/commit/", "do": "lost"}          done, but the connection breaks before the answer
-Everything asked is in `log`: (origin, path, Authorization, Range, method).
+Everything asked is in `log`: (origin, path, Authorization, Range, method); `sent` counts the bytes of files.
 """
 import base64
 import hashlib
@@ -144,6 +144,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         lo, code = 0, 200
         tag = f.get("etag", '"%s"' % sha256(data))
         extra = {"ETag": tag, "Accept-Ranges": "bytes"} | more
+        if self.server.hub.mark:
+            del extra["ETag"]
+            extra |= self.server.hub.mark(data)
         asked = self.headers.get("Range")
         if_range = self.headers.get("If-Range")
         hi = len(data)
@@ -173,10 +176,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         if f["do"] in ("drop", "norange") and "byte" in f:
-            self.wfile.write(part[:f["byte"]])
+            self.send(part[:f["byte"]])
             self.close_connection = True
         elif f["do"] == "stall":
-            self.wfile.write(part[:f["byte"]])
+            self.send(part[:f["byte"]])
             self.wfile.flush()
             time.sleep(f["seconds"])
             self.close_connection = True
@@ -187,9 +190,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.flush()
                 time.sleep(0.05)
         else:
-            self.wfile.write(part)
+            self.send(part)
             if f.get("more"):
                 self.close_connection = True
+
+    def send(self, data):
+        hub = self.server.hub
+        for at in range(0, len(data), 64 << 10):
+            block = data[at:at + (64 << 10)]
+            self.wfile.write(block)
+            hub.sent += len(block)
+            time.sleep(hub.pace)
 
     def chunked(self, code, part, extra):
         self.send_response(code)
@@ -534,7 +545,8 @@ class Hub:
     """Both origins, running until close(). `files` are those of the dataset me/toy."""
 
     def __init__(self, files):
-        self.files, self.faults, self.log = files, [], []
+        self.files, self.faults, self.log, self.sent = files, [], [], 0
+        self.mark, self.pace = None, 0  # headers in place of the ETag, of a file's bytes; seconds after each 64 KiB
         self.repos, self.objects, self.parts = {}, {}, {}
         self.signature, self.part_bytes = "secret", None
         self.page, self.private, self.foreign_pages = 2, True, False
@@ -567,8 +579,9 @@ class Hub:
 
     def reset(self, *faults):
         with self.lock:
-            self.faults, self.log = list(faults), []
+            self.faults, self.log, self.sent = list(faults), [], 0
         self.page, self.private, self.foreign_pages, self.part_bytes = 2, True, False, None
+        self.mark, self.pace = None, 0
 
     def close(self):
         for s in self.servers.values():

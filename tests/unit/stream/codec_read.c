@@ -282,12 +282,12 @@ static void files_tell_where_they_are(void **state) {
     make_text(&out, 1 << 20, 3);
     add_gzip(&b, out.v, out.n);
     struct source_file file = {.name = "a", .path = (char *)put(*state, "a", b.v, b.n)};
-    assert_ok(codec_open(&c, &file, NULL, &err), err);
+    assert_ok(codec_open(&c, &file, NULL, false, &err), err);
     while (codec_read(c, out.v, 1000, &err) > 0) assert_true(codec_stored(c) <= b.n);
     assert_int_equal(codec_stored(c), b.n);
     codec_close(c);
     file.path = (char *)in(*state, "none");
-    assert_int_equal(codec_open(&c, &file, NULL, &err), ERR_IO);
+    assert_int_equal(codec_open(&c, &file, NULL, false, &err), ERR_IO);
     buf_release(&out);
     buf_release(&b);
 }

@@ -66,12 +66,12 @@ static void put_files(const char *dir) {
     buf_release(&packed);
 }
 
-static void check(const char *dir, struct docs_opts o, size_t least) {
+static void check_every(const char *dir, struct docs_opts o, uint64_t every, size_t least) {
     struct seen whole = {0}, rest = {0};
     struct err err = {0};
     o.on_error = "skip";
-    o.state_every = 400;
-    o.batch_bytes = 700;
+    o.state_every = every;
+    o.batch_bytes = every + every / 2;
     assert_ok(stream(&whole, dir, &o, &err), err);
     assert_true(whole.n >= least);
     for (size_t i = 0; i < whole.n; i++) {
@@ -89,6 +89,10 @@ static void check(const char *dir, struct docs_opts o, size_t least) {
     }
     release(&whole);
     release(&rest);
+}
+
+static void check(const char *dir, struct docs_opts o, size_t least) {
+    check_every(dir, o, 400, least);
 }
 
 static void in_order(void **state) {
@@ -126,6 +130,44 @@ static void as_datasets(void **state) {
     o.order = "hf4";
     o.skip = 10;
     check(*state, o, 5);
+}
+
+/* "the file has become shorter" was said of every table that was entered at a seek point. */
+static void in_tables(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct buf b = {0}, packed = {0};
+    buf_str(&b, "id,text\n", NULL);
+    for (int i = 0; i < 3000; i++) {
+        buf_printf(&b, NULL, "%d,\"", i);
+        for (int k = 0; k < i * 37 % 300; k++) buf_str(&b, k % 90 ? "xy" : "\"\"\n,", NULL);
+        buf_str(&b, i % 100 == 11 ? "\" bad\n" : "\"\n", NULL);
+    }
+    add_gzip(&packed, b.v, b.n / 2);
+    add_gzip(&packed, b.v + b.n / 2, b.n - b.n / 2);
+    put(*state, "a.csv", b.v, b.n);
+    put(*state, "b.csv.gz", packed.v, packed.n);
+    check_every(*state, o, 20000, 30);
+    o.shuffle_buffer = 100;
+    check_every(*state, o, 20000, 10);
+    buf_release(&b);
+    buf_release(&packed);
+}
+
+static void in_row_groups(void **state) {
+    static const char *const names[] = {"dictionary-snappy-v1", "delta-zstd-v2"};
+    struct docs_opts o = docs_defaults;
+    struct err err = {0};
+    for (size_t i = 0; i < 2; i++) {
+        struct buf b = {0};
+        char from[1024], to[64];
+        snprintf(from, sizeof from, GOLDEN "/tables/%s.parquet", names[i]);
+        snprintf(to, sizeof to, "%s.parquet", names[i]);
+        assert_ok(file_read(from, 1 << 20, &b, &err), err);
+        put(*state, to, b.v, b.n);
+        buf_release(&b);
+    }
+    o.field = "licence";
+    check_every(*state, o, 1000, 10);
 }
 
 static void of_other_options(void **state) {
@@ -173,6 +215,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         in_folder(in_order),    in_folder(shuffled),         in_folder(through_files),
         in_folder(as_datasets), in_folder(of_other_options), in_folder(bounded_by_bytes),
+        in_folder(in_tables),   in_folder(in_row_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
