@@ -55,23 +55,65 @@ static void quick(void) {
     static const struct decode_case cases[] = {{1, 1, 8, 1, 5, false},
                                                {3, 50, 60, 3, 515, false},
                                                {8, 20, 64, 2, 70, true},
-                                               {11, 9, 33, 3, 101, false}};
+                                               {11, 9, 33, 3, 101, false},
+                                               {2, 40, 200, 1, 70, false}};
     op_check("decode", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 
+/* A model's matrices in turn, more than a cache holds, and a plain read of as many bytes. */
+enum { LAYERS = 16, WIDTH = 768, INNER = 3072, VOCAB = 50257, PAST = 1000 };
 struct timed {
-    void *x, *w;
+    void *x, *y, *w, *b, *k, *v;
     float *logits;
+    int32_t *past;
 };
 static void time_logits(struct dev *v, void *ctx) {
     struct timed *t = ctx;
-    v->be->logits(v->d, t->logits, t->x, t->w, 1, 768, 50257);
+    v->be->logits(v->d, t->logits, t->x, t->w, 1, WIDTH, VOCAB);
+}
+static void time_layers(struct dev *v, void *ctx) {
+    struct timed *t = ctx;
+    for (size_t l = 0; l < LAYERS; l++)
+        v->be->linear_forward(v->d, t->y, NULL, t->x,
+                              (char *)t->w + l * (size_t)WIDTH * INNER * dtype_bytes(v->dtype),
+                              t->b, 1, WIDTH, INNER, ACT_NONE);
+}
+static void time_read(struct dev *v, void *ctx) {
+    struct timed *t = ctx;
+    size_t n = (size_t)LAYERS * WIDTH * INNER * dtype_bytes(v->dtype) / sizeof(float);
+    struct param_slice p = {.grad = t->w, .n = n};
+    struct step_scalars s = {.grad_scale = 1};
+    v->be->grad_norm(v->d, &s, &p, 1);
+}
+static void time_attention(struct dev *v, void *ctx) {
+    struct timed *t = ctx;
+    v->be->attention_decode(v->d, t->y, t->k, t->v, t->b, t->past, NULL, 1, PAST + 1, WIDTH, 12,
+                            0.125f);
 }
 static void bench(struct dev *v) {
-    size_t n = 50257u * 768u;
-    struct timed t = {dev_random(v, 1, 768, 1), dev_random(v, 2, n, 1), dev_zero(v, 50257)};
-    op_bench(v, "logits 1 x 768 x 50257", time_logits, &t, 2.0 * (double)n,
-             (double)n * (double)dtype_bytes(v->dtype));
+    static const struct {
+        const char *name;
+        void (*fn)(struct dev *, void *);
+        size_t n; /* elements read */
+    } timed[] = {
+        {"a plain read", time_read, (size_t)LAYERS * WIDTH * INNER},
+        {"16 of linear 1 x 768 x 3072", time_layers, (size_t)LAYERS * WIDTH * INNER},
+        {"logits 1 x 768 x 50257", time_logits, (size_t)VOCAB * WIDTH},
+        {"attention of one to 1000, width 768", time_attention, (size_t)PAST * WIDTH * 2},
+    };
+    for (size_t i = 0; i < sizeof timed / sizeof *timed; i++) {
+        size_t cache = (size_t)(PAST + 1) * WIDTH;
+        struct timed t = {dev_random(v, 1, WIDTH, 1),
+                          dev_zero(v, INNER),
+                          dev_random(v, 2, (size_t)VOCAB * WIDTH, 1), /* the layers too */
+                          dev_random(v, 3, INNER, 1),
+                          dev_random(v, 4, cache, 1),
+                          dev_random(v, 5, cache, 1),
+                          dev_zero(v, VOCAB),
+                          dev_ints(v, (int32_t[1]){PAST}, 1)};
+        op_bench(v, timed[i].name, timed[i].fn, &t, 2 * (double)timed[i].n,
+                 (double)timed[i].n * (double)dtype_bytes(v->dtype));
+    }
 }
 
 int main(int argc, char **argv) {

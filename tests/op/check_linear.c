@@ -97,7 +97,8 @@ static void quick(void) {
         {13, 77, 101, ACT_GELU_ERF, true, false},  {100, 35, 33, ACT_GELU_TANH, true, false},
         {5, 64, 320, ACT_GELU_ERF, true, false},   {131, 9, 330, ACT_NONE, true, false},
         {12, 900, 40, ACT_GELU_TANH, true, false}, {17, 512, 48, ACT_NONE, true, false},
-        {900, 12, 20, ACT_NONE, true, false},
+        {900, 12, 20, ACT_NONE, true, false},      {8, 70, 700, ACT_NONE, true, false},
+        {1, 40, 4200, ACT_NONE, true, false},      {3, 530, 70, ACT_NONE, true, false},
     };
     op_check("linear", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }

@@ -1,47 +1,77 @@
 /* Generation: bound by reading the cache and w, each element once. Mathematics: ref/decode.c. */
+#include "train/cpu/few.h"
 #include "train/cpu/gemm.h"
 #include "train/cpu/ops.h"
-
-INLINE float dot(const void *a, size_t ai, const void *b, size_t bi, size_t n, bool bf16) {
-    vf sum = {0};
-    for (size_t c = 0; c < n; c += VL) {
-        int w = lanes(c, n);
-        sum += ld(a, ai + c, w, bf16) * ld(b, bi + c, w, bf16);
-    }
-    return vf_sum(sum);
-}
 
 struct cache {
     void *k, *v;         /* (P,HS) of one head */
     size_t n, first, HS; /* the new position; the first one seen */
+    size_t keys;         /* from the one to the other */
 };
 
+/* s[j] = scale q . k_(first + j), VL keys at a time, -infinity up to a whole vector; their largest.
+ * q is fp32, zero beyond HS. */
+INLINE float all_scores(float *s, const float *q, const struct cache *c, float scale, bool bf16) {
+    size_t HS = c->HS, keys = c->keys;
+    vf top = vf_all(-INFINITY);
+    for (size_t j = 0; j < keys; j += VL) {
+        vf r[VL], index, all;
+        for (size_t i = 0; i < VL; i++) {
+            size_t key = (c->first + (j + i < keys ? j + i : j)) * HS, e = 0;
+            index[i] = (float)(j + i);
+            r[i] = (vf){0};
+            for (; e + VL <= HS; e += VL) r[i] += ldf(q + e) * ld(c->k, key + e, VL, bf16);
+            if (e < HS) r[i] += ldf(q + e) * ld(c->k, key + e, (int)(HS - e), bf16);
+        }
+        all = vf_pick(index < (float)keys, vf_sums(r) * scale, vf_all(-INFINITY));
+        top = vf_max(top, all);
+        stf(s + j, all);
+    }
+    return vf_top(top);
+}
+
+/* Elements e … of the sum of p[j] v_(first + j): up to eight vectors, in registers. */
+INLINE void add_values(float *out, const float *p, const struct cache *c, size_t e, size_t n,
+                       bool bf16) {
+    vf sum[8] = {{0}};
+    for (size_t j = 0; j < c->keys; j++) {
+        vf pj = vf_all(p[j]);
+        _Pragma("GCC unroll 8") for (size_t i = 0; i < 8; i++) if (i * VL < n) sum[i] +=
+            pj * ld(c->v, (c->first + j) * c->HS + e + i * VL, lanes(i * VL, n), bf16);
+    }
+    for (size_t i = 0; i * VL < n; i++) stf(out + i * VL, sum[i]);
+}
+
+/* `q`, `out`: HS rounded up to 16; `s`: the keys rounded up to VL. */
 INLINE void decode_head(void *y, size_t y0, const void *qkv, size_t q0, size_t C,
-                        const struct cache *c, float scale, float *s, float *out, bool bf16) {
+                        const struct cache *c, float scale, float *q, float *out, float *s,
+                        bool bf16) {
     size_t HS = c->HS, bytes = bf16 ? 2 : 4;
     memcpy(at_out(c->k, c->n * HS, bf16), at(qkv, q0 + C, bf16), HS * bytes);
     memcpy(at_out(c->v, c->n * HS, bf16), at(qkv, q0 + 2 * C, bf16), HS * bytes);
-    float max = -INFINITY, sum = 0;
-    for (size_t j = c->first; j <= c->n; j++) {
-        s[j] = scale * dot(qkv, q0, c->k, j * HS, HS, bf16);
-        if (s[j] > max) max = s[j];
+    for (size_t i = 0; i < HS; i += VL) stf(q + i, ld(qkv, q0 + i, lanes(i, HS), bf16));
+    float max = all_scores(s, q, c, scale, bf16);
+    vf total = {0};
+    for (size_t j = 0; j < c->keys; j += VL) {
+        vf p = vf_exp(ldf(s + j) - max);
+        stf(s + j, p);
+        total += p;
     }
-    memset(out, 0, round_up(HS, 16) * sizeof *out);
-    for (size_t j = c->first; j <= c->n; j++) {
-        float p = vf_exp(vf_all(s[j] - max))[0];
-        sum += p;
-        for (size_t i = 0; i < HS; i += VL)
-            stf(out + i, ldf(out + i) + p * ld(c->v, j * HS + i, lanes(i, HS), bf16));
+    for (size_t e = 0; e < HS; e += 8 * VL) {
+        if (HS - e >= 8 * VL)
+            add_values(out + e, s, c, e, 8 * VL, bf16);
+        else
+            add_values(out + e, s, c, e, HS - e, bf16);
     }
-    float inverse = sum > 0 ? 1 / sum : 0;
+    float sum = vf_sum(total), inverse = sum > 0 ? 1 / sum : 0;
     for (size_t i = 0; i < HS; i += VL) st(y, y0 + i, lanes(i, HS), bf16, ldf(out + i) * inverse);
 }
 
 void cpu_attention_decode(struct device *d, void *y, void *k_cache, void *v_cache, const void *qkv,
                           const int32_t *n_past, const int32_t *start, int B, int P, int C_,
                           int NH_, float scale) {
-    size_t C = (size_t)C_, NH = (size_t)NH_, HS = C / NH, out = round_up(HS, 16);
-    size_t per_thread = round_up((size_t)P, 16) + out;
+    size_t C = (size_t)C_, NH = (size_t)NH_, HS = C / NH, row = round_up(HS, 16);
+    size_t per_thread = round_up((size_t)P, 16) + 2 * row;
     float *work = cpu_work(d, WORK_THREAD, (size_t)d->threads * per_thread * sizeof *work);
     if (!work) return;
     bool bf16 = d->bf16;
@@ -49,13 +79,18 @@ void cpu_attention_decode(struct device *d, void *y, void *k_cache, void *v_cach
     for (size_t bh = 0; bh < (size_t)B * NH; bh++) {
         size_t b = bh / NH, h = bh % NH, at_head = bh * (size_t)P * HS;
         float *mine = work + (size_t)omp_get_thread_num() * per_thread;
-        struct cache c = {at_out(k_cache, at_head, bf16), at_out(v_cache, at_head, bf16),
-                          (size_t)n_past[b], start ? (size_t)start[b] : 0, HS};
+        struct cache c = {at_out(k_cache, at_head, bf16),
+                          at_out(v_cache, at_head, bf16),
+                          (size_t)n_past[b],
+                          start ? (size_t)start[b] : 0,
+                          HS,
+                          0};
+        if (c.first <= c.n) c.keys = c.n + 1 - c.first;
         size_t q0 = b * 3 * C + h * HS, y0 = b * C + h * HS;
         if (bf16)
-            decode_head(y, y0, qkv, q0, C, &c, scale, mine + out, mine, true);
+            decode_head(y, y0, qkv, q0, C, &c, scale, mine, mine + row, mine + 2 * row, true);
         else
-            decode_head(y, y0, qkv, q0, C, &c, scale, mine + out, mine, false);
+            decode_head(y, y0, qkv, q0, C, &c, scale, mine, mine + row, mine + 2 * row, false);
     }
 }
 
@@ -75,15 +110,11 @@ void cpu_logits(struct device *d, float *logits, const void *x, const void *w, i
                 int V_) {
     if (d->first.code) return;
     size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
-    if (rows > 8) {
-        struct logits l = {logits, V};
-        struct matrix left = {x, C, false, d->bf16, false}, right = {w, C, true, d->bf16, false};
-        gemm_run(d, rows, V, C, &left, &right, WORK_PACK, false, logits_out, &l);
+    if (rows <= FEW_ROWS) {
+        few_across(d, logits, x, w, rows, C, V);
         return;
     }
-#pragma omp parallel for num_threads(d->threads) schedule(static)
-    for (size_t v = 0; v < V; v++)
-        for (size_t r = 0; r < rows; r++)
-            logits[r * V + v] =
-                d->bf16 ? dot(x, r * C, w, v * C, C, true) : dot(x, r * C, w, v * C, C, false);
+    struct logits l = {logits, V};
+    struct matrix left = {x, C, false, d->bf16, false}, right = {w, C, true, d->bf16, false};
+    gemm_run(d, rows, V, C, &left, &right, WORK_PACK, false, logits_out, &l);
 }

@@ -18,7 +18,7 @@ void cpu_embed_forward(struct device *d, void *x, const int32_t *tokens, const i
     size_t T = (size_t)T_, C = (size_t)C_, row = round_up(C, 16);
     float *factors = cpu_work(d, WORK_THREAD, (size_t)d->threads * row * sizeof *factors);
     if (!factors) return;
-#pragma omp parallel for num_threads(d->threads) schedule(static)
+#pragma omp parallel for num_threads(d->threads) schedule(static) if (B * T >= ROWS_TO_SHARE)
     for (size_t r = 0; r < (size_t)B * T; r++) {
         float *keep = drop.p > 0 ? factors + (size_t)omp_get_thread_num() * row : NULL;
         if (keep) dropout_row(keep, &drop, (int)(r / T), (uint64_t)(r % T) * C, C);

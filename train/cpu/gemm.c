@@ -67,46 +67,6 @@ INLINE void pack_along(float *out, int width, const struct matrix *x, size_t k0,
     }
 }
 
-/* VL rows of VL lanes become columns: every stage swaps one bit of the row's number with the same
- * bit of the lane's. */
-#define LOW(l, S)         ((l) & (S) ? VL + (l) - (S) : (l))
-#define HIGH(l, S)        ((l) & (S) ? VL + (l) : (l) + (S))
-#define LANES4(M, S, at)  M(at, S), M(at + 1, S), M(at + 2, S), M(at + 3, S)
-#define LANES8(M, S, at)  LANES4(M, S, at), LANES4(M, S, at + 4)
-#define LANES16(M, S, at) LANES8(M, S, at), LANES8(M, S, at + 8)
-#if VL == 16
-#define LANES(M, S) LANES16(M, S, 0)
-#elif VL == 8
-#define LANES(M, S) LANES8(M, S, 0)
-#else
-#define LANES(M, S) LANES4(M, S, 0)
-#endif
-/* clang and gcc from 12 on have the one, older gcc the other */
-#ifdef __has_builtin
-#if __has_builtin(__builtin_shufflevector)
-#define SHUFFLE(low, high, ...) __builtin_shufflevector(low, high, __VA_ARGS__)
-#endif
-#endif
-#ifndef SHUFFLE
-#define SHUFFLE(low, high, ...) __builtin_shuffle(low, high, (vi){__VA_ARGS__})
-#endif
-#define SWAP_STAGE(S)                                                                              \
-    _Pragma("GCC unroll 16") for (int i = 0; i < VL; i++) if (!(i & (S))) {                        \
-        vf low = r[i], high = r[i + (S)];                                                          \
-        r[i] = SHUFFLE(low, high, LANES(LOW, S));                                                  \
-        r[i + (S)] = SHUFFLE(low, high, LANES(HIGH, S));                                           \
-    }
-INLINE void transpose(vf r[VL]) {
-#if VL == 16
-    SWAP_STAGE(8)
-#endif
-#if VL >= 8
-    SWAP_STAGE(4)
-#endif
-    SWAP_STAGE(2)
-    SWAP_STAGE(1)
-}
-
 /* The same where K is contiguous: a transposition, in squares of VL; pairs one by one. */
 INLINE void pack_across(float *out, size_t width, const struct matrix *x, size_t k0, size_t k,
                         size_t i0, size_t n) {
@@ -119,7 +79,7 @@ INLINE void pack_across(float *out, size_t width, const struct matrix *x, size_t
             _Pragma("GCC unroll 16") for (size_t i = 0; i < VL; i++) r[i] =
                 i < most && g + i < n ? ld(x->p, (i0 + g + i) * x->ld + k0 + u, VL, x->bf16)
                                       : (vf){0};
-            transpose(r);
+            vf_transpose(r);
             float *to = out + u * width + g;
             for (size_t j = 0; j < VL; j++, to += width) memcpy(to, &r[j], most * sizeof *to);
         }

@@ -31,6 +31,8 @@
 #define gemm_pack_left         ISA_FN(gemm_pack_left)
 #define gemm_block             ISA_FN(gemm_block)
 #define gemm_run               ISA_FN(gemm_run)
+#define few_along              ISA_FN(few_along)
+#define few_across             ISA_FN(few_across)
 #define cpu_embed_forward      ISA_FN(cpu_embed_forward)
 #define cpu_embed_backward     ISA_FN(cpu_embed_backward)
 #define cpu_norm_forward       ISA_FN(cpu_norm_forward)
@@ -60,6 +62,9 @@ typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vi __attribute__((vector_size(4 * VL)));
 typedef uint32_t vu __attribute__((vector_size(4 * VL)));
 typedef uint16_t vh __attribute__((vector_size(2 * VL)));
+
+/* Rows of work below which waking other threads takes longer than they save. */
+enum { ROWS_TO_SHARE = 8 };
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
@@ -113,7 +118,11 @@ INLINE float vf_top(vf x) {
 
 /* bf16 is the upper half of a float; narrowing rounds to nearest even and keeps NaN a NaN. */
 INLINE vf vf_widen(vh h) {
+#if ISA_LEVEL == 1 /* gcc 12 makes two halves of it, and four instructions */
+    return vf_bits((vu)_mm256_cvtepu16_epi32((__m128i)h) << 16);
+#else
     return vf_bits(__builtin_convertvector(h, vu) << 16);
+#endif
 }
 INLINE vh vf_narrow(vf x) {
 #if ISA_LEVEL == 3
@@ -121,7 +130,13 @@ INLINE vh vf_narrow(vf x) {
 #else
     vu u = (vu)x, nan = (vu)(x != x);
     vu r = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-    return __builtin_convertvector((~nan & r) | (nan & ((u >> 16) | 0x40)), vh);
+    r = (~nan & r) | (nan & ((u >> 16) | 0x40));
+#if ISA_LEVEL == 1
+    __m256i packed = _mm256_packus_epi32((__m256i)r, (__m256i)r);
+    return (vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+#else
+    return __builtin_convertvector(r, vh);
+#endif
 #endif
 }
 
@@ -178,6 +193,53 @@ INLINE const void *at(const void *p, size_t i, bool bf16) {
 }
 INLINE void *at_out(void *p, size_t i, bool bf16) {
     return (char *)p + i * (bf16 ? 2 : 4);
+}
+
+/* VL rows of VL lanes become columns: every stage swaps one bit of the row's number with the same
+ * bit of the lane's. */
+#define LOW(l, S)         ((l) & (S) ? VL + (l) - (S) : (l))
+#define HIGH(l, S)        ((l) & (S) ? VL + (l) : (l) + (S))
+#define LANES4(M, S, at)  M(at, S), M(at + 1, S), M(at + 2, S), M(at + 3, S)
+#define LANES8(M, S, at)  LANES4(M, S, at), LANES4(M, S, at + 4)
+#define LANES16(M, S, at) LANES8(M, S, at), LANES8(M, S, at + 8)
+#if VL == 16
+#define LANES(M, S) LANES16(M, S, 0)
+#elif VL == 8
+#define LANES(M, S) LANES8(M, S, 0)
+#else
+#define LANES(M, S) LANES4(M, S, 0)
+#endif
+/* clang and gcc from 12 on have the one, older gcc the other */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(low, high, ...) __builtin_shufflevector(low, high, __VA_ARGS__)
+#endif
+#endif
+#ifndef SHUFFLE
+#define SHUFFLE(low, high, ...) __builtin_shuffle(low, high, (vi){__VA_ARGS__})
+#endif
+#define SWAP_STAGE(S)                                                                              \
+    _Pragma("GCC unroll 16") for (int i = 0; i < VL; i++) if (!(i & (S))) {                        \
+        vf low = r[i], high = r[i + (S)];                                                          \
+        r[i] = SHUFFLE(low, high, LANES(LOW, S));                                                  \
+        r[i + (S)] = SHUFFLE(low, high, LANES(HIGH, S));                                           \
+    }
+INLINE void vf_transpose(vf r[VL]) {
+#if VL == 16
+    SWAP_STAGE(8)
+#endif
+#if VL >= 8
+    SWAP_STAGE(4)
+#endif
+    SWAP_STAGE(2)
+    SWAP_STAGE(1)
+}
+/* Lane j: vf_sum(r[j]), the same bits; r is used up. */
+INLINE vf vf_sums(vf r[VL]) {
+    vf_transpose(r);
+    _Pragma("GCC unroll 4") for (int n = VL / 2; n > 0; n /= 2)
+        _Pragma("GCC unroll 8") for (int i = 0; i < n; i++) r[i] += r[i + n];
+    return r[0];
 }
 
 /* e^x: x = n ln 2 + r, a polynomial for e^r on |r| <= ln 2 / 2 (Cephes' expf), times 2^n.

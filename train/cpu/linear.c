@@ -2,15 +2,13 @@
  * previous activation (backward) are applied to a tile while it is in L2. Mathematics:
  * ref/linear.c.
  *
- * Few rows (generation) would spend their time packing w: they read it in place, once. */
+ * Few rows (generation) would spend their time packing w: few.h. */
 #include "train/cpu/act.h"
+#include "train/cpu/few.h"
 #include "train/cpu/gemm.h"
 #include "train/cpu/ops.h"
 
-enum {
-    FEW_ROWS = 8,  /* below: the product is bound by reading w */
-    STRIP = 4 * VL /* columns of w read together              */
-};
+enum { STRIP = 4 * VL }; /* columns of dy that are summed together */
 
 struct forward {
     void *y, *pre;
@@ -65,36 +63,12 @@ static void forward_out(const void *ctx, const float *tile, size_t ld_tile, size
 #undef CALL
 }
 
-/* One strip of columns for all the rows. */
-INLINE void few_strip(const struct forward *f, const void *x, const void *w, size_t rows, size_t K,
-                      size_t n0, size_t n, bool bf16) {
-    float tile[FEW_ROWS][STRIP];
-    for (size_t r = 0; r < rows; r++) {
-        vf sum[STRIP / VL] = {{0}};
-        for (size_t k = 0; k < K; k++) {
-            vf xk = vf_all(ld(x, r * K + k, 1, bf16)[0]);
-            for (size_t j = 0; j < STRIP / VL; j++)
-                if (j * VL < n)
-                    sum[j] += xk * ld(w, k * f->N + n0 + j * VL, lanes(j * VL, n), bf16);
-        }
-        for (size_t j = 0; j < STRIP / VL; j++) stf(tile[r] + j * VL, sum[j]);
-    }
-    forward_out(f, tile[0], STRIP, 0, rows, n0, n);
-}
-
 void cpu_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
                         const void *b, int rows, int K, int N, enum act act) {
     if (d->first.code) return;
     struct forward f = {y, pre, b, (size_t)N, act, d->bf16};
     if (rows <= FEW_ROWS) {
-#pragma omp parallel for num_threads(d->threads) schedule(static)
-        for (size_t n0 = 0; n0 < (size_t)N; n0 += STRIP) {
-            size_t n = (size_t)N - n0 < STRIP ? (size_t)N - n0 : STRIP;
-            if (d->bf16)
-                few_strip(&f, x, w, (size_t)rows, (size_t)K, n0, n, true);
-            else
-                few_strip(&f, x, w, (size_t)rows, (size_t)K, n0, n, false);
-        }
+        few_along(d, x, w, (size_t)rows, (size_t)K, (size_t)N, forward_out, &f);
         return;
     }
     struct matrix left = {x, (size_t)K, false, d->bf16, false},

@@ -60,7 +60,7 @@ void cpu_norm_forward(struct device *d, void *y, void *sum, float *mean, float *
     size_t row = round_up((size_t)C, 16);
     float *keep = cpu_work(d, WORK_THREAD, (size_t)d->threads * row * sizeof *keep);
     if (!keep) return;
-#pragma omp parallel for num_threads(d->threads) schedule(static)
+#pragma omp parallel for num_threads(d->threads) schedule(static) if (B * T >= ROWS_TO_SHARE)
     for (size_t r = 0; r < (size_t)B * (size_t)T; r++) {
         float *mine = keep + (size_t)omp_get_thread_num() * row;
         if (d->bf16)
