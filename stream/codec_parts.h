@@ -12,7 +12,7 @@
 #include "stream/codec.h"
 #include "stream/cursor_parts.h"
 
-enum { INPUT_BYTES = 256 << 10, INPUT_MARGIN = 64 };
+enum { INPUT_BYTES = 64 << 10, INPUT_MARGIN = 64 };
 
 struct input {
     struct feed feed;

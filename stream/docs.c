@@ -15,7 +15,7 @@ const struct docs_opts docs_defaults = {
     .seed = 1,
     .max_record = 256 << 20,
     .shuffle_bytes = 256 << 20,
-    .batch_bytes = 1 << 20,
+    .batch_bytes = 256 << 10,
     .threads = 1,
 };
 
@@ -212,23 +212,75 @@ static void unqueue(struct docs *d, struct docs_file *f, struct part *p) {
     d->extracting = p;
 }
 
+/* Whether no other lane is at an earlier file. */
+static bool is_first(const struct docs *d, const struct lane *lane) {
+    for (size_t i = 0; i < d->n_lanes; i++)
+        if (d->lanes[i].head < d->lanes[i].end && d->lanes[i].head < lane->head) return false;
+    return true;
+}
+
+/* The next part of the lane if it is waiting, else NULL. In any order, too, the field is found in
+ * the first file that has one. */
+static struct part *take_waiting(struct docs *d, struct lane *lane) {
+    struct docs_file *f = &d->files[d->sequence[lane->head]];
+    struct part *p = f->head;
+    if (!p) return NULL;
+    if (d->any_order && !d->field && !p->is_text && !is_first(d, lane)) return NULL;
+    if (!d->field) docs_choose_field(d, p);
+    p->field = d->field;
+    unqueue(d, f, p);
+    if (f->done && !f->head) lane->head++;
+    pthread_cond_broadcast(&d->room);
+    pthread_cond_broadcast(&d->more);
+    return p;
+}
+
 int docs_take(struct docs *d, struct lane *lane, struct part **ret, struct err *err) {
     for (;;) {
         if (d->stopped || d->next_seq >= d->stop_seq) return end_code(d, err);
         if (lane->head == lane->end) return 0;
-        struct docs_file *f = &d->files[d->sequence[lane->head]];
-        struct part *p = f->head;
-        if (p) {
-            if (!d->field) docs_choose_field(d, p);
-            p->field = d->field;
-            unqueue(d, f, p);
-            if (f->done && !f->head) lane->head++;
-            pthread_cond_broadcast(&d->room);
-            pthread_cond_broadcast(&d->more);
-            *ret = p;
-            return 1;
+        if ((*ret = take_waiting(d, lane))) return 1;
+        if (!docs_read(d, lane)) pthread_cond_wait(&d->more, &d->lock);
+    }
+}
+
+/* In any order: whether the lane has a file to take from; it may get the next one. Behind a failure
+ * only what comes before it in the list goes on, so that which one is told does not depend on the
+ * threads. */
+static bool goes_on(struct docs *d, struct lane *lane) {
+    if (lane->head < lane->end) return !d->failed.code || lane->head < d->failed_at.at;
+    if (d->failed.code || d->next_file == d->list->n) return false;
+    lane->head = lane->next_open = d->next_file++;
+    lane->end = lane->head + 1;
+    return true;
+}
+
+/* The lane this thread read last: its state is in this processor's cache. */
+static size_t own_lane(const struct docs *d) {
+    size_t i = 0;
+    while (i < d->n_lanes && !(d->lanes[i].read && pthread_equal(d->lanes[i].by, pthread_self())))
+        i++;
+    return i;
+}
+
+/* In any order: the next part of any lane. As docs_take(). */
+static int take_any(struct docs *d, struct part **ret, struct err *err) {
+    for (;;) {
+        bool over = true, read = false;
+        if (d->stopped || d->next_seq >= d->stop_seq) return end_code(d, err);
+        for (size_t i = 0, first = own_lane(d); i < d->n_lanes && !read; i++) {
+            struct lane *lane = &d->lanes[(first + i) % d->n_lanes];
+            if (!goes_on(d, lane)) continue;
+            over = false;
+            if ((*ret = take_waiting(d, lane))) return 1;
+            lane->read = true;
+            lane->by = pthread_self();
+            read = docs_read(d, lane);
+            if (read && goes_on(d, lane) && (*ret = take_waiting(d, lane))) return 1;
         }
-        pthread_cond_wait(&d->more, &d->lock);
+        if (over && !d->failed.code) return 0;
+        if (over && !d->extracting) return end_code(d, err);
+        if (!read) pthread_cond_wait(over ? &d->settled : &d->more, &d->lock);
     }
 }
 
@@ -250,7 +302,24 @@ static void settle_bad(struct docs *d, struct part *p) {
     d->files[p->batch.file].totals.bad_records += p->n_bad;
 }
 
+/* In any order: the failure of the earliest part is the one to be told. */
+static void keep_failure(struct docs *d, const struct part *p) {
+    if (!d->failed.code) d->totals.bad_records += p->failed.code == ERR_DATA;
+    if (d->failed.code &&
+        (p->at > d->failed_at.at || (p->at == d->failed_at.at && p->begin > d->failed_at.begin)))
+        return;
+    d->failed = p->failed;
+    d->failed_at.at = p->at;
+    d->failed_at.begin = p->begin;
+    pthread_cond_broadcast(&d->more);
+}
+
 int docs_settle(struct docs *d, struct part *p) {
+    if (d->any_order) {
+        if (p->failed.code) keep_failure(d, p);
+        remove_extracting(d, p);
+        return 1;
+    }
     while (lowest_extracting(d) < p->seq) pthread_cond_wait(&d->settled, &d->lock);
     bool good = p->seq < d->stop_seq;
     if (good && p->n_bad) settle_bad(d, p);
@@ -284,7 +353,7 @@ int docs_next(struct docs *d, struct batch **ret, struct err *err) {
     if (d->order) return order_next(d, ret, err);
     struct part *p;
     pthread_mutex_lock(&d->lock);
-    int rc = docs_take(d, &d->lanes[0], &p, err);
+    int rc = d->any_order ? take_any(d, &p, err) : docs_take(d, &d->lanes[0], &p, err);
     pthread_mutex_unlock(&d->lock);
     if (rc <= 0) return rc;
     docs_extract(d, p);
@@ -399,11 +468,21 @@ static int make_lanes(struct docs *d, struct err *err) {
     d->sequence = mem_array(n, sizeof *d->sequence);
     if (!d->sequence) return err_nomem(err, n * sizeof *d->sequence);
     order_files(d->kind, d->opts.seed, d->opts.epoch, d->opts.skip || d->opts.take, d->sequence, n);
+    d->open_max = 2 + (size_t)d->opts.threads / 16; /* one being used, the next one opened */
+    if (d->open_max > READERS_MAX) d->open_max = READERS_MAX;
+    if (d->any_order) {
+        d->n_lanes = (size_t)d->opts.threads < n ? (size_t)d->opts.threads : n;
+        if (d->n_lanes > LANES_MAX) d->n_lanes = LANES_MAX;
+        for (size_t g = 0; g < d->n_lanes; g++)
+            d->lanes[g] = (struct lane){.docs = d, .start = {.line = 1}};
+        return 0;
+    }
     d->n_lanes = order_groups(d->kind, n);
     for (size_t g = 0; g < d->n_lanes; g++) {
         uint32_t at = (uint32_t)order_group_at(n, d->n_lanes, g);
+        uint32_t end = (uint32_t)order_group_at(n, d->n_lanes, g + 1);
         d->lanes[g] = (struct lane){
-            d, at, at, (uint32_t)order_group_at(n, d->n_lanes, g + 1), {.at = at, .line = 1}};
+            .docs = d, .next_open = at, .head = at, .end = end, .start = {.at = at, .line = 1}};
     }
     /* Every lane has parts in the making and in use: smaller ones, for the same memory in all. */
     if (d->n_lanes > 1) d->opts.batch_bytes = d->opts.batch_bytes / 4 + 1;
@@ -432,7 +511,7 @@ static int open_files(struct docs *d, const struct source_list *list, struct err
 /* So that a missing file is told at once. */
 static int open_first(struct docs *d, struct err *err) {
     uint32_t at = d->lanes[0].start.at;
-    if (at >= d->lanes[0].end) return 0; /* a stream that goes on, and had come to its end */
+    if (!d->any_order && at >= d->lanes[0].end) return 0; /* gone on from its end */
     return docs_open_file(d, d->sequence[at], &d->first, &d->first_live, err);
 }
 
@@ -449,6 +528,10 @@ int docs_open(struct docs **ret, const struct source_list *list, const struct do
     pthread_cond_init(&d->room, NULL);
     pthread_cond_init(&d->settled, NULL);
     int rc = read_options(d, err);
+    /* Bad records are told, and collected, in their order. */
+    d->any_order = opts->any_order && d->kind == ORDER_SOURCE && d->on_error == ON_ERROR_STOP &&
+                   d->opts.threads > 1 && !opts->skip && !opts->take && !opts->state &&
+                   !opts->state_every && !docs_has_to_wait(list);
     if (rc == 0) rc = open_files(d, list, err);
     if (rc == 0 && (d->opts.shuffle_buffer || opts->skip || opts->take)) rc = order_new(d, err);
     if (rc == 0 && (opts->state_every || opts->state)) rc = docs_state_check(d, err);

@@ -1,11 +1,12 @@
 /* Documents: the records of a list of files, in batches, to any number of threads.
  *
- *   files ─▶ reader threads (decode, read ahead, bounded) ─▶ batches of whole records, numbered
- *                                                              │
- *                worker threads: docs_next() takes the next one, extracts the fields itself
+ *   files ─▶ decode (read ahead, bounded) ─▶ batches of whole records, numbered ─▶ fields
+ *
+ * All of it is done by the threads that call docs_next(), each what is to be done next; so one
+ * thread is one thread. Only pipes and HTTP have threads of their own, which wait for them.
  *
  * Batches are numbered 0, 1, 2 … in the order of the input; whoever writes results in order waits
- * for its number (struct turn below). A batch holds at most about `batch_bytes`, more only for one
+ * for its number. A batch holds at most about `batch_bytes`, more only for one
  * long record.
  *
  *     struct docs *d;
@@ -46,6 +47,7 @@ struct batch {
     struct doc *v;
     size_t n; /* may be 0 (a file without records still has a last batch)               */
     uint64_t text_bytes;
+    void *made; /* the caller's; NULL at first */
 };
 
 enum docs_format { DOCS_AUTO, DOCS_JSONL, DOCS_TEXT, DOCS_CSV, DOCS_TSV, DOCS_PARQUET };
@@ -75,8 +77,11 @@ struct docs_opts {
     bool any_bytes;          /* text files need not be UTF-8                                    */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
+    bool any_order;          /* what is made of the batches does not depend on their order: local
+                                files are read side by side, one a thread, with on_error "stop"
+                                and neither shuffle, skip, take nor state; else no difference   */
     uint64_t max_record;     /* bytes; a longer record is a bad record (default 256 MiB)        */
-    uint64_t batch_bytes;    /* default 1 MiB                                                   */
+    uint64_t batch_bytes;    /* default 256 KiB                                                 */
     int threads;             /* workers that will call docs_next(); sizes the read-ahead        */
     uint64_t state_every;    /* docs_save() will be called, after so many bytes or later; 0: it
                                 will not                                                        */
@@ -128,10 +133,17 @@ const char *docs_field(const struct docs *d);
  * file. */
 int docs_close(struct docs *d, struct err *err);
 
-/* Runs `work` on every batch with `threads` threads, then `write` on every batch in order of seq,
- * one at a time; both get `scratch[thread]`-like state through `thread`. The common shape of shard,
- * tokenize and corpus cat. `work` or `write` may be NULL. The first failure ends it. */
+/* Runs `work` on every batch with `threads` threads, then `write` on every batch, one at a time, in
+ * order of seq (with any_order, as they come). Both are given the thread that took the batch, as an
+ * index of what each thread has of its own, though another thread may do the writing. The common
+ * shape of shard, tokenize and corpus cat. `work` or `write` may be NULL. The first failure ends
+ * it. */
 typedef int (*docs_fn)(void *ctx, struct batch *b, int thread, struct err *err);
 int docs_run(struct docs *d, int threads, docs_fn work, docs_fn write, void *ctx, struct err *err);
+/* The same, but a thread does not wait for its batch to be written, perhaps by another thread: it
+ * goes on with the next. So what `work` makes belongs to the batch, in batch.made, and no longer to
+ * the thread. */
+int docs_run_ahead(struct docs *d, int threads, docs_fn work, docs_fn write, void *ctx,
+                   struct err *err);
 
 #endif

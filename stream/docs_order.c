@@ -481,11 +481,24 @@ static int next_shuffled(struct docs *d, struct order *o, struct part **ret, str
     return rc < 0 ? rc : 0;
 }
 
+/* While another thread walks, this one reads ahead for it. */
+static void lock_order(struct docs *d, struct order *o) {
+    bool read = true;
+    while (read && pthread_mutex_trylock(&o->lock)) {
+        read = false;
+        pthread_mutex_lock(&d->lock);
+        for (size_t i = 0; i < d->n_lanes && !read && !d->stopped; i++)
+            read = docs_read(d, &d->lanes[i]);
+        pthread_mutex_unlock(&d->lock);
+        if (!read) pthread_mutex_lock(&o->lock);
+    }
+}
+
 int order_next(struct docs *d, struct batch **ret, struct err *err) {
     struct order *o = d->order;
     struct part *p = NULL;
     struct err own = {0};
-    pthread_mutex_lock(&o->lock);
+    lock_order(d, o);
     int rc = o->rc;
     if (rc == 0) {
         rc = o->buffer ? next_shuffled(d, o, &p, &own) : next_trimmed(d, o, &p, &own);

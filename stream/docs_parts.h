@@ -1,7 +1,7 @@
 /* What the files docs*.c share.
  *
  *   docs_open.c     a file of the list ─▶ a codec: what kind it is
- *   docs_read.c     reader threads: files ─▶ parts (bytes cut at newlines), a queue per file
+ *   docs_read.c     files ─▶ parts (bytes cut at newlines), a queue per file
  *   docs_extract.c  a part's bytes ─▶ its documents, and what to do with bad records
  *   docs_where.c    --where and --sample, for docs_extract.c
  *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
@@ -11,6 +11,9 @@
  *
  *   sequence of files ─▶ [ 7 2 9 | 4 0 | 3 1 ]   a lane reads its files in turn, all lanes at
  *                          lane 0  1     2       once; one lane, but for --order hf5
+ *
+ * In any order (docs_opts.any_order) there is a lane for each thread, and each takes the next file
+ * of the sequence when it is done with one.
  *
  * A part is numbered when it is taken. Several threads extract at once, and then wait in
  * docs_settle() until all lower numbers are settled: short, as extraction is, and so the first bad
@@ -83,6 +86,7 @@ struct docs_file {
     struct part *head, *tail; /* parts read and not yet taken          */
     uint64_t queued;          /* their cost (see part_cost)            */
     bool done;                /* its last part is in the queue         */
+    struct reading *reading;  /* while it is open; docs_read.c         */
     struct docs_totals totals;
 };
 
@@ -91,6 +95,9 @@ struct lane {
     struct docs *docs;
     uint32_t next_open, head; /* places in docs.sequence: the next to read, the one taken from */
     uint32_t end;
+    size_t n_open; /* files being read */
+    pthread_t by;  /* in any order: the thread that read it last, if `read` */
+    bool read;
     struct place start; /* of a stream that goes on: where its first file is entered */
 };
 
@@ -118,7 +125,13 @@ struct docs {
     pthread_cond_t settled; /* a part left `extracting`             */
     struct docs_file *files;
     struct lane lanes[LANES_MAX];
-    size_t n_lanes;
+    size_t n_lanes, open_max; /* open_max: files that a lane has open at once */
+    bool any_order;
+    uint32_t next_file; /* in any order: what the next free lane reads */
+    struct {
+        uint32_t at;
+        uint64_t begin;
+    } failed_at;             /* in any order: the first failure of the first file that has one */
     uint64_t queued, budget; /* cost of all parts in queues, and its bound */
     uint64_t next_seq, stop_seq;
     struct part *extracting; /* taken, not settled                   */
@@ -129,7 +142,7 @@ struct docs {
     bool stopped, quit;
     unsigned complained;
     char *field;
-    pthread_t readers[READERS_MAX];
+    pthread_t readers[READERS_MAX]; /* for sources that have to be waited for; else none */
     int n_readers;
 };
 
@@ -137,7 +150,8 @@ struct docs {
 struct part *part_new(struct docs *d);
 void part_free(struct part *p);
 void docs_recycle(struct docs *d, struct part *p);
-/* The next part of a lane: 1, 0 at its end, or a negative code. Lock held. */
+/* The next part of a lane, read by the caller's thread if there is none: 1, 0 at its end, or a
+ * negative code. Lock held, but let go while reading or waiting. */
 int docs_take(struct docs *d, struct lane *lane, struct part **ret, struct err *err);
 /* Its turn: complaints, rejected records, failure. Lock held. 1: hand it out; 0: it lies behind the
  * failure and is gone. */
@@ -153,6 +167,12 @@ bool docs_is_text(const struct docs *d, const char *name, const struct buf *head
 /* docs_read.c */
 /* What a queued part counts against the budget. */
 uint64_t part_cost(const struct docs *d, const struct part *p);
+/* Reads a part of the first of the lane's files that nobody reads, in the caller's thread. False:
+ * there is none, no room for it, or it is for other threads to read. Lock held, but not while
+ * reading. */
+bool docs_read(struct docs *d, struct lane *lane);
+/* Whether reading any of the files may mean to wait for others than the disk. */
+bool docs_has_to_wait(const struct source_list *list);
 int docs_readers_start(struct docs *d, struct err *err);
 void docs_readers_end(struct docs *d);
 

@@ -1,17 +1,23 @@
-/* Reader threads. Each takes the next file of the list, decodes it into parts that end at a
- * newline, and queues them at the file; so the next files are open and partly decoded while one is
- * being used.
+/* Reading: a file is decoded into parts that end at a newline, which are queued at the file until
+ * their turn comes.
  *
  *   part:   [record\n record\n record\n | rec…]  the cut-off record begins the next part
  *
+ * A part is read by whoever needs it: a thread that asks for a batch and finds none waiting. So no
+ * more threads are at work than asked for, and with one of them a part is taken apart while its
+ * bytes are still in the cache. Others read ahead meanwhile: of the next files, or, if nobody does,
+ * of the same. What has to be waited for, pipes and HTTP, is read ahead by threads of its own.
+ *
  * A pipe may fall silent: the whole records that have come are handed on before waiting for more.
  *
- * Bound: a reader waits while the queues hold `budget` bytes, except that the files being taken
- * from may always have half of it: whoever is waited for never waits. */
+ * Bound: nothing is read ahead while the queues hold `budget` bytes, except that the files being
+ * taken from may always have half of it: whoever is waited for never waits. */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include "stream/docs_parts.h"
 #include "stream/feed.h"
+#include "stream/remote.h"
 #include "stream/rows.h"
 
 /* Small parts are not free either: many small files must not be all in memory. */
@@ -20,88 +26,73 @@ uint64_t part_cost(const struct docs *d, const struct part *p) {
     return p->data.n > least ? p->data.n : least;
 }
 
-static bool has_room(const struct docs *d, const struct lane *lane, uint32_t i, uint64_t cost) {
-    uint64_t queued = d->files[i].queued;
+static bool has_room(const struct docs *d, const struct lane *lane, uint32_t at) {
+    uint64_t cost = d->opts.batch_bytes, queued = d->files[d->sequence[at]].queued;
     if (d->queued + cost <= d->budget) return true;
-    bool taken_from = lane->head < lane->end && d->sequence[lane->head] == i;
-    return taken_from && (queued == 0 || queued + cost <= d->budget / 2 / d->n_lanes);
+    return lane->head == at && (queued == 0 || queued + cost <= d->budget / 2 / d->n_lanes);
 }
 
-/* One file on its way through a reader. */
+/* One file that is being read. Between two parts nobody has it: all there is to know is here. */
 struct reading {
     struct docs *d;
-    struct lane *lane;
-    uint32_t file;
+    uint32_t file, at; /* its place in the sequence */
+    bool busy;         /* somebody reads it; under the docs' lock, all else is theirs */
+    bool ended;        /* the codec has no more */
+    bool is_text, is_table;
     struct codec *codec;
     struct part *p;            /* being filled */
+    struct buf carry;          /* what it begins with: the cut-off record */
     uint64_t line;             /* number of its first record */
     uint64_t lines;            /* newlines in it; counted while its bytes are in the cache */
     int live;                  /* a pipe's descriptor, else -1 */
     size_t scanned;            /* so many of the part's bytes hold no newline */
-    uint32_t at;               /* the file's place in the sequence */
     uint64_t read;             /* plain bytes of the file so far, those in `p` included */
     struct seek *seek, *fresh; /* for what begins at p, for a later part; or NULL */
 };
 
-/* Queues p, waiting for room. False: the readers are to end (p is gone). */
-static bool push(struct reading *r, struct part *p) {
-    struct docs *d = r->d;
-    struct docs_file *f = &d->files[r->file];
-    uint64_t cost = part_cost(d, p);
-    pthread_mutex_lock(&d->lock);
-    while (!d->quit && !has_room(d, r->lane, r->file, cost)) pthread_cond_wait(&d->room, &d->lock);
-    bool quit = d->quit;
-    if (!quit) {
-        p->batch.file = r->file;
-        p->next = NULL;
-        if (f->tail)
-            f->tail->next = p;
-        else
-            f->head = p;
-        f->tail = p;
-        f->queued += cost;
-        d->queued += cost;
-        f->done = p->batch.last_of_file;
-        uint64_t stored = r->codec ? codec_stored(r->codec) : f->totals.stored_bytes;
-        f->totals.plain_bytes += p->data.n;
-        d->totals.plain_bytes += p->data.n;
-        d->totals.stored_bytes += stored - f->totals.stored_bytes;
-        f->totals.stored_bytes = stored;
-        pthread_cond_broadcast(&d->more);
-    }
-    pthread_mutex_unlock(&d->lock);
-    if (quit) docs_recycle(d, p);
-    return !quit;
+static void reading_free(struct reading *r) {
+    if (!r) return;
+    if (r->p) part_free(r->p);
+    buf_release(&r->carry);
+    seek_drop(r->seek);
+    seek_drop(r->fresh);
+    codec_close(r->codec);
+    free(r);
 }
 
-/* Ends the file with what r->p holds. */
-static bool push_last(struct reading *r) {
+/* ------------------------------------------------------------------ one part */
+
+/* A part that begins with what the last one left over. */
+static int begin_part(struct reading *r, struct err *err) {
+    struct part *p = part_new(r->d);
+    if (!p) return err_nomem(err, sizeof *p);
+    p->is_text = r->is_text;
+    p->is_table = r->is_table;
+    r->p = p;
+    r->scanned = 0;
+    size_t want = r->d->opts.batch_bytes;
+    int rc = buf_reserve(&p->data, r->carry.n > want ? r->carry.n : want, err);
+    if (rc == 0) rc = buf_append(&p->data, r->carry.v, r->carry.n, err);
+    r->carry.n = 0;
+    return rc;
+}
+
+/* r->p is the last part of its file. */
+static void end_file(struct reading *r) {
     r->p->batch.last_of_file = true;
     r->p->first_line = r->line;
     r->p->at = r->at;
     r->p->begin = r->read - r->p->data.n;
     r->p->before = seek_share(r->seek);
-    bool on = push(r, r->p);
-    r->p = NULL;
-    return on;
 }
 
-static void push_failure(struct reading *r, const struct err *failed) {
-    if (!r->p) r->p = part_new(r->d);
-    if (!r->p) { /* not even that: nothing more can be handed out */
-        pthread_mutex_lock(&r->d->lock);
-        r->d->failed = *failed;
-        r->d->stop_seq = 0;
-        pthread_cond_broadcast(&r->d->more);
-        pthread_mutex_unlock(&r->d->lock);
-        return;
-    }
+/* The same, after a failure: a record that breaks off is none. */
+static void end_failed(struct reading *r, const struct err *failed) {
     bool lines = r->p->data.n && !r->p->is_text;
     char *last = lines ? memrchr(r->p->data.v, '\n', r->p->data.n) : NULL;
-    r->p->data.n =
-        last ? (size_t)(last - r->p->data.v) + 1 : 0; /* a record that breaks off is none */
+    r->p->data.n = last ? (size_t)(last - r->p->data.v) + 1 : 0;
     r->p->failed = *failed;
-    push_last(r);
+    end_file(r);
 }
 
 static bool has_records(struct reading *r) {
@@ -120,8 +111,9 @@ static int keep_seek(struct reading *r, struct err *err) {
     return seek_save(&r->fresh, r->codec, err);
 }
 
-/* The part ends at byte `end` of the file, before line `line`. */
-static void end_part(struct reading *r, struct part *p, uint64_t end, uint64_t line) {
+/* r->p ends at byte `end` of the file, before line `line`. */
+static void end_part(struct reading *r, uint64_t end, uint64_t line) {
+    struct part *p = r->p;
     p->before = seek_share(r->seek);
     p->begin = end - p->data.n;
     if (r->fresh && r->fresh->plain <= end) {
@@ -146,13 +138,15 @@ static uint64_t count_lines(const char *v, size_t n) {
 static int fill(struct reading *r, size_t want, struct err *err) {
     struct buf *b = &r->p->data;
     while (b->n < want) {
+        if (r->ended) return 0;
         if (b->cap < want) {
             int rc = buf_reserve(b, want - b->n, err);
             if (rc < 0) return rc;
         }
         if (r->live >= 0 && feed_waits(r->live) && has_records(r)) return 1;
         long got = codec_read(r->codec, b->v + b->n, want - b->n, err);
-        if (got <= 0) return (int)got;
+        if (got < 0) return (int)got;
+        r->ended = got == 0;
         r->lines += count_lines(b->v + b->n, (size_t)got);
         b->n += (size_t)got;
         r->read += (uint64_t)got;
@@ -162,33 +156,23 @@ static int fill(struct reading *r, size_t want, struct err *err) {
     return 1;
 }
 
-/* Cuts r->p behind its byte `end - 1` and queues it; what follows begins the next part. */
+/* Cuts r->p behind its byte `end - 1`; what follows begins the next part. */
 static int cut(struct reading *r, size_t end, struct err *err) {
-    struct part *p = r->p, *next = part_new(r->d);
-    if (!next) return err_nomem(err, sizeof *next);
-    next->is_text = p->is_text;
-    next->is_table = p->is_table;
-    size_t left = p->data.n - end, want = r->d->opts.batch_bytes;
-    int rc = buf_reserve(&next->data, left > want ? left : want, err);
-    if (rc < 0) {
-        part_free(next);
-        return rc;
-    }
-    memcpy(next->data.v, p->data.v + end, left);
-    next->data.n = left;
+    struct part *p = r->p;
+    size_t left = p->data.n - end;
+    int rc = buf_append(&r->carry, p->data.v + end, left, err);
+    if (rc < 0) return rc;
     p->data.n = end;
     p->first_line = r->line;
-    uint64_t rest = count_lines(next->data.v, left);
+    uint64_t rest = count_lines(r->carry.v, left);
     r->line += r->lines - rest;
     r->lines = rest;
-    end_part(r, p, r->read - left, r->line);
-    r->p = next;
-    r->scanned = 0;
-    return push(r, p) ? 1 : 0;
+    end_part(r, r->read - left, r->line);
+    return 0;
 }
 
-/* The record in r->p is above the bound: queues a part that says so, and drops its bytes up to the
- * newline. As fill(). */
+/* The record in r->p is above the bound: the part only says so, and its bytes up to the newline are
+ * dropped. */
 static int drop_record(struct reading *r, struct err *err) {
     struct buf *b = &r->p->data;
     int rc = 1;
@@ -199,47 +183,31 @@ static int drop_record(struct reading *r, struct err *err) {
     }
     if (rc < 0) return rc;
     size_t behind = end ? (size_t)(end - b->v) + 1 : b->n, left = b->n - behind;
-    struct part *p = r->p, *next = part_new(r->d);
-    if (!next) return err_nomem(err, sizeof *next);
-    if (buf_append(&next->data, b->v + behind, left, err) < 0) {
-        part_free(next);
-        return ERR_NOMEM;
-    }
-    p->data.n = 0;
-    p->too_long = true;
-    p->first_line = r->line++;
-    r->lines = count_lines(next->data.v, left);
-    end_part(r, p, r->read - left, r->line);
-    r->p = next;
-    r->scanned = 0;
-    if (!push(r, p)) return 0;
-    return end ? 1 : 2; /* 2: the file ended too; its last part is still to be queued */
+    if (buf_append(&r->carry, b->v + behind, left, err) < 0) return ERR_NOMEM;
+    b->n = 0;
+    r->p->too_long = true;
+    r->p->first_line = r->line++;
+    r->lines = count_lines(r->carry.v, left);
+    end_part(r, r->read - left, r->line);
+    return 0;
 }
 
 /* A part is cut at the last newline within batch_bytes of its beginning, or twice that, or four
  * times …: where parts begin and end follows from where the first one began, so that going on from
  * any of these places meets the same parts again. */
-static int read_jsonl(struct reading *r, struct err *err) {
-    size_t batch = r->d->opts.batch_bytes, want = batch, max = r->d->opts.max_record;
+static int read_lines(struct reading *r, struct err *err) {
+    size_t want = r->d->opts.batch_bytes, max = r->d->opts.max_record;
     for (;;) {
         int rc = fill(r, want, err);
         if (rc < 0) return rc;
         struct buf *b = &r->p->data;
-        if (rc == 0 && b->n <= want && b->n <= max) return push_last(r), 0;
+        if (rc == 0 && b->n <= want && b->n <= max) return end_file(r), 0;
         size_t n = b->n < want ? b->n : want;
-        char *last = memrchr(b->v, '\n', n);
-        if (last) {
-            rc = cut(r, (size_t)(last - b->v) + 1, err);
-            want = batch;
-        } else if (n > max) {
-            rc = drop_record(r, err);
-            if (rc == 2) return push_last(r), 0;
-            want = batch;
-        } else { /* one record so far: more of it, up to one byte above the bound */
-            want = 2 * n > max ? max + 1 : 2 * n;
-            continue;
-        }
-        if (rc <= 0) return rc;
+        char *last = n ? memrchr(b->v, '\n', n) : NULL;
+        if (last) return cut(r, (size_t)(last - b->v) + 1, err);
+        if (n > max) return drop_record(r, err);
+        want = 2 * n > max ? max + 1 : 2 * n; /* one record so far: more of it, up to one byte
+                                                 above the bound */
     }
 }
 
@@ -257,15 +225,14 @@ static int read_text(struct reading *r, struct err *err) {
         }
         want = 2 * want > max ? max + 1 : 2 * want;
     }
-    if (rc >= 0) push_last(r);
-    return rc;
+    if (rc >= 0) end_file(r);
+    return rc < 0 ? rc : 0;
 }
 
 /* ------------------------------------------------------------------ files */
 
 /* Goes to where a saved stream stopped: by a saved place, and then by reading up to it. */
-static int go_to_start(struct reading *r, struct err *err) {
-    const struct place *to = &r->lane->start;
+static int go_to_start(struct reading *r, const struct place *to, struct err *err) {
     struct buf *b = &r->p->data;
     if (to->seek) {
         int rc = codec_resume(r->codec, to->seek->v, to->seek->n, err);
@@ -290,54 +257,156 @@ static int go_to_start(struct reading *r, struct err *err) {
     return 0;
 }
 
-static int read_file(struct reading *r, struct err *err) {
+/* Opens the file, and reads its head into the first part. */
+static int begin_file(struct reading *r, const struct place *start, struct err *err) {
     struct docs *d = r->d;
     const struct source_file *src = &d->list->v[r->file];
-    int rc = 0;
-    r->p = part_new(d);
-    if (!r->p) return err_nomem(err, sizeof *r->p);
+    int rc = begin_part(r, err);
+    if (rc < 0) return rc;
     if (r->at == d->lanes[0].start.at && d->first)
         r->codec = d->first, r->live = d->first_live, d->first = NULL;
     else
         rc = docs_open_file(d, r->file, &r->codec, &r->live, err);
     if (rc < 0) return rc;
-    r->p->is_table = codec_has_rows(r->codec);
-    if (r->at == r->lane->start.at && r->lane->start.byte) {
-        rc = go_to_start(r, err);
-        return rc < 0 ? rc : read_jsonl(r, err);
-    }
+    r->p->is_table = r->is_table = codec_has_rows(r->codec);
+    if (r->at == start->at && start->byte) return go_to_start(r, start, err);
     size_t head = 4096 < d->opts.batch_bytes ? 4096 : d->opts.batch_bytes;
     rc = fill(r, head, err);
     if (rc < 0) return rc;
-    r->p->is_text = !r->p->is_table && docs_is_text(d, src->name, &r->p->data);
-    return r->p->is_text ? read_text(r, err) : read_jsonl(r, err);
+    r->p->is_text = r->is_text = !r->is_table && docs_is_text(d, src->name, &r->p->data);
+    return 0;
 }
 
+/* The next part, whole, into r->p. */
+static int next_part(struct reading *r, const struct place *start, struct err *err) {
+    int rc = r->codec ? begin_part(r, err) : begin_file(r, start, err);
+    if (rc < 0) return rc;
+    return r->is_text ? read_text(r, err) : read_lines(r, err);
+}
+
+/* ------------------------------------------------------------------ who reads what */
+
+/* Queues r->p, the next part of its file. Lock held. */
+static void queue(struct docs *d, struct reading *r) {
+    struct docs_file *f = &d->files[r->file];
+    struct part *p = r->p;
+    uint64_t cost = part_cost(d, p);
+    r->p = NULL;
+    p->batch.file = r->file;
+    p->next = NULL;
+    if (f->tail)
+        f->tail->next = p;
+    else
+        f->head = p;
+    f->tail = p;
+    f->queued += cost;
+    d->queued += cost;
+    f->done = p->batch.last_of_file;
+    uint64_t stored = r->codec ? codec_stored(r->codec) : f->totals.stored_bytes;
+    f->totals.plain_bytes += p->data.n;
+    d->totals.plain_bytes += p->data.n;
+    d->totals.stored_bytes += stored - f->totals.stored_bytes;
+    f->totals.stored_bytes = stored;
+}
+
+/* Reads a part and queues it. Lock held, but not while reading. */
+static void read_part(struct docs *d, struct lane *lane, struct reading *r) {
+    struct docs_file *f = &d->files[r->file];
+    struct place start = lane->start;
+    struct err err = {0};
+    pthread_mutex_unlock(&d->lock);
+    if (next_part(r, &start, &err) < 0) {
+        if (!r->p) r->p = part_new(d);
+        if (r->p) end_failed(r, &err);
+    }
+    pthread_mutex_lock(&d->lock);
+    r->busy = false;
+    if (r->p)
+        queue(d, r);
+    else { /* not even that: nothing more can be handed out */
+        d->failed = err;
+        d->stop_seq = 0;
+        f->done = true;
+    }
+    pthread_cond_broadcast(&d->more);
+    if (!f->done) return;
+    f->reading = NULL;
+    lane->n_open--;
+    pthread_mutex_unlock(&d->lock);
+    reading_free(r);
+    pthread_mutex_lock(&d->lock);
+}
+
+static struct reading *open_next(struct docs *d, struct lane *lane) {
+    struct reading *r = calloc(1, sizeof *r);
+    if (!r) {
+        d->failed.code = err_nomem(&d->failed, sizeof *r);
+        d->stop_seq = 0;
+        return NULL;
+    }
+    *r = (struct reading){.d = d, .at = lane->next_open++, .line = 1, .live = -1};
+    r->file = d->sequence[r->at];
+    d->files[r->file].reading = r;
+    lane->n_open++;
+    return r;
+}
+
+/* Takes a file of the lane to read a part of, the first that nobody reads. NULL: all are being
+ * read, or there is no room. Lock held. */
+static struct reading *claim(struct docs *d, struct lane *lane) {
+    struct reading *r = NULL;
+    uint32_t at = lane->head;
+    for (; at < lane->next_open && !r; at++) {
+        struct docs_file *f = &d->files[d->sequence[at]];
+        if (!f->done && !f->reading->busy) r = f->reading;
+        if (r && !has_room(d, lane, at)) return NULL;
+    }
+    if (!r && at < lane->end && lane->n_open < d->open_max && has_room(d, lane, at))
+        r = open_next(d, lane);
+    if (r) r->busy = true;
+    return r;
+}
+
+bool docs_read(struct docs *d, struct lane *lane) {
+    struct reading *r = d->n_readers || d->quit ? NULL : claim(d, lane);
+    if (r) read_part(d, lane, r);
+    return r != NULL;
+}
+
+/* A thread for what has to be waited for. */
 static void *reader(void *ctx) {
     struct lane *lane = ctx;
     struct docs *d = lane->docs;
-    for (;;) {
-        pthread_mutex_lock(&d->lock);
-        bool quit = d->quit || lane->next_open == lane->end;
-        uint32_t at = quit ? 0 : lane->next_open++;
-        pthread_mutex_unlock(&d->lock);
-        if (quit) return NULL;
-        struct reading r = {.d = d, .lane = lane, .file = d->sequence[at], .at = at, .line = 1};
-        struct err err = {0};
-        if (read_file(&r, &err) < 0) push_failure(&r, &err);
-        if (r.p) part_free(r.p);
-        seek_drop(r.seek);
-        seek_drop(r.fresh);
-        codec_close(r.codec);
+    pthread_mutex_lock(&d->lock);
+    while (!d->quit && !(lane->next_open == lane->end && !lane->n_open)) {
+        struct reading *r = claim(d, lane);
+        if (r) {
+            read_part(d, lane, r);
+            pthread_cond_broadcast(&d->room); /* another may wait for this file */
+        } else
+            pthread_cond_wait(&d->room, &d->lock);
     }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+static bool has_to_wait(const struct source_file *f) {
+    if (remote_is_http(f->path) || !strcmp(f->path, "-")) return true;
+    enum file_kind kind = file_kind(f->path);
+    return kind != FILE_REGULAR && kind != FILE_NONE;
+}
+
+bool docs_has_to_wait(const struct source_list *list) {
+    size_t i = 0;
+    while (i < list->n && !has_to_wait(&list->v[i])) i++;
+    return i < list->n;
 }
 
 int docs_readers_start(struct docs *d, struct err *err) {
-    /* Two: one file being used, the next one opened. More where many workers are to be fed. */
-    size_t want = 2 + (size_t)d->opts.threads / 16, lanes = d->n_lanes;
-    if (want > READERS_MAX) want = READERS_MAX;
+    size_t lanes = d->n_lanes;
+    if (!docs_has_to_wait(d->list)) return 0;
+    size_t want = lanes > 1 ? lanes : d->open_max;
     if (want > d->list->n) want = d->list->n;
-    if (lanes > 1) want = lanes;
     for (size_t i = 0; i < want; i++) {
         if (!pthread_create(&d->readers[d->n_readers], NULL, reader, &d->lanes[i % lanes]))
             d->n_readers++;
@@ -355,4 +424,8 @@ void docs_readers_end(struct docs *d) {
     if (d->wake >= 0) eventfd_write(d->wake, 1);
     for (int i = 0; i < d->n_readers; i++) pthread_join(d->readers[i], NULL);
     d->n_readers = 0;
+    for (size_t i = 0; d->files && i < d->list->n; i++) {
+        reading_free(d->files[i].reading);
+        d->files[i].reading = NULL;
+    }
 }

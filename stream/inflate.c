@@ -4,7 +4,7 @@
 #include "stream/codec_parts.h"
 
 /* Out of one step comes what still lies in the processor's cache when its checksum is taken. */
-enum { STEP_BYTES = 128 << 10 };
+enum { STEP_BYTES = 256 << 10 };
 
 #ifdef HAVE_ISAL
 

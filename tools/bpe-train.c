@@ -75,7 +75,7 @@ static void show_counting(struct run *r) {
                                                 .detail = detail});
 }
 
-/* Batches are taken as they come: a count does not care about order. */
+/* A count does not care about order. */
 static int count_batches(void *ctx, size_t item, int thread, struct err *err) {
     struct run *r = ctx;
     struct batch *b;
@@ -109,6 +109,7 @@ static int resolve(struct run *r, struct err *err) {
 static int count_documents(struct run *r, struct err *err) {
     struct docs_opts opts = r->o->docs;
     opts.threads = pool_threads(r->pool);
+    opts.any_order = true;
     opts.log = &r->t->log;
     opts.hub = &r->hub;
     opts.seed = r->t->seed;

@@ -79,7 +79,7 @@ int corpus_stats(int argc, char **argv) {
     struct opt opts[INPUT_ROWS + 2] = {{.name = "Reading", .type = OPT_GROUP}};
     size_t n = 1 + docs_option_rows(opts + 1, INPUT_ROWS, &in.opts);
     opts[n] = (struct opt){0};
-    in.opts.text_only = true;
+    in.opts.text_only = in.opts.any_order = true;
     struct program p = {.name = "corpus stats",
                         .summary = "count documents, bytes of text and bad records, per file",
                         .usage = "[SOURCE…] [--json]",

@@ -159,6 +159,127 @@ static void the_first_bad_record_stops(void **state) {
     buf_release(&s.text);
 }
 
+static int compare_lines(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Documents as sorted lines. */
+static void sort_seen(struct seen *s) {
+    struct strs lines = {0};
+    struct buf sorted = {0};
+    for (char *line = (char *)buf_cstr(&s->text), *end; (end = strchr(line, '\n'));
+         line = end + 1) {
+        *end = 0;
+        strs_push(&lines, line, NULL);
+    }
+    if (lines.n) qsort(lines.v, lines.n, sizeof *lines.v, compare_lines);
+    for (size_t i = 0; i < lines.n; i++) buf_printf(&sorted, NULL, "%s\n", lines.v[i]);
+    buf_release(&s->text);
+    s->text = sorted;
+    strs_release(&lines);
+}
+
+static int see_any(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct seen *s = ctx;
+    s->next = b->seq;
+    return see(ctx, b, thread, err);
+}
+
+/* Reads list in any order; the documents, sorted. */
+static int run_any(const struct source_list *list, struct docs_opts o, struct seen *s,
+                   struct docs_totals *totals, struct err *err) {
+    struct docs *d;
+    o.any_order = true;
+    s->text.n = s->n_last = s->documents = 0;
+    int rc = docs_open(&d, list, &o, err);
+    if (rc < 0) return rc;
+    rc = docs_run(d, o.threads, NULL, see_any, s, err);
+    docs_totals(d, totals);
+    assert_int_equal(docs_close(d, NULL), 0);
+    sort_seen(s);
+    return rc;
+}
+
+static void in_any_order_the_same_documents(void **state) {
+    struct seen want = {.keep_place = true}, s = {.keep_place = true};
+    struct docs_totals totals, again;
+    struct docs_opts o = docs_defaults;
+    struct source_list list = {0};
+    struct err err = {0};
+    make_corpus(*state);
+    put(*state, "f3.txt", "a text\nof two lines", 19);
+    assert_int_equal(run(*state, &o, 1, &want, &totals, &err), 0);
+    sort_seen(&want);
+    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+    for (int i = 0; i < 60; i++) {
+        o.threads = threads[i % 3];
+        o.batch_bytes = batches[i % 4];
+        assert_ok(run_any(&list, o, &s, &again, &err), err);
+        assert_int_equal(s.n_last, 4);
+        assert_int_equal(s.text.n, want.text.n);
+        assert_memory_equal(s.text.v, want.text.v, want.text.n);
+        assert_memory_equal(&again, &totals, sizeof totals);
+    }
+    source_list_release(&list);
+    buf_release(&want.text);
+    buf_release(&s.text);
+}
+
+/* Both files fail, and the second one long before the first: that is the one to be told. */
+static void in_any_order_the_same_failure(void **state) {
+    enum { N = 40000 };
+    struct seen s = {0};
+    struct docs_totals totals;
+    struct docs_opts o = docs_defaults;
+    struct source_list list = {0};
+    struct err err = {0};
+    struct buf b = {0}, z = {0};
+    for (int i = 0; i < N; i++) buf_str(&b, "{\"text\": \"good\"}\n", NULL);
+    buf_str(&b, "{\"text\": \"cut off\n", NULL);
+    add_gzip(&z, b.v, b.n);
+    put(*state, "f0.jsonl.gz", z.v, z.n);
+    put(*state, "f1.jsonl", "nothing good here\n", 18);
+    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+    for (int i = 0; i < 30; i++) {
+        o.threads = threads[i % 3];
+        assert_int_equal(run_any(&list, o, &s, &totals, &err), ERR_DATA);
+        assert_non_null(strstr(err.msg, "f0.jsonl.gz:40001:18: bad JSON"));
+        assert_int_equal(totals.documents, N);
+        assert_int_equal(totals.bad_records, 1);
+    }
+    source_list_release(&list);
+    buf_release(&b);
+    buf_release(&z);
+    buf_release(&s.text);
+}
+
+/* The field is that of the first file, though the second is read sooner. */
+static void in_any_order_the_same_field(void **state) {
+    enum { N = 40000 };
+    const char *second = "{\"b\": \"second\", \"a\": \"first\"}\n";
+    struct docs_opts o = docs_defaults;
+    struct source_list list = {0};
+    struct err err = {0};
+    struct buf b = {0}, z = {0};
+    for (int i = 0; i < N; i++) buf_str(&b, "{\"a\": \"first\", \"b\": \"second\"}\n", NULL);
+    add_gzip(&z, b.v, b.n);
+    put(*state, "f0.jsonl.gz", z.v, z.n);
+    put(*state, "f1.jsonl", second, strlen(second));
+    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+    o.batch_bytes = 1 << 20;
+    for (int i = 0; i < 30; i++) {
+        struct seen s = {0};
+        struct docs_totals totals;
+        o.threads = 2 + i % 2;
+        assert_ok(run_any(&list, o, &s, &totals, &err), err);
+        assert_int_equal(totals.text_bytes, (N + 1) * strlen("first"));
+        buf_release(&s.text);
+    }
+    source_list_release(&list);
+    buf_release(&b);
+    buf_release(&z);
+}
+
 static void skipping_counts_and_tells(void **state) {
     struct told told = {0};
     struct log log = {.line = hear, .ctx = &told};
@@ -538,12 +659,52 @@ static void failing_work_ends_the_run(void **state) {
     }
 }
 
+static int make(void *ctx, struct batch *b, int thread, struct err *err) {
+    (void)ctx, (void)thread, (void)err;
+    if (b->seq % 3 == 0) usleep(200); /* the others are done before it */
+    b->made = b->v;
+    return 0;
+}
+
+static int see_made(void *ctx, struct batch *b, int thread, struct err *err) {
+    return b->made == b->v ? see(ctx, b, thread, err) : err_set(err, ERR_OTHER, "of another batch");
+}
+
+/* Written in order and each once, though no thread waits for its turn. */
+static void ahead_of_the_writing(void **state) {
+    struct source_list list = {0};
+    struct docs_opts o = docs_defaults;
+    struct seen want = {.keep_place = true};
+    struct docs_totals totals;
+    struct err err = {0};
+    make_corpus(*state);
+    assert_int_equal(run(*state, &o, 1, &want, &totals, &err), 0);
+    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+    for (int i = 0; i < 12; i++) {
+        struct seen s = {.keep_place = true};
+        struct docs *d;
+        o.threads = threads[i % 3];
+        o.batch_bytes = batches[i % 4];
+        assert_ok(docs_open(&d, &list, &o, &err), err);
+        assert_ok(docs_run_ahead(d, o.threads, make, see_made, &s, &err), err);
+        docs_close(d, NULL);
+        assert_int_equal(s.text.n, want.text.n);
+        assert_memory_equal(s.text.v, want.text.v, want.text.n);
+        buf_release(&s.text);
+    }
+    source_list_release(&list);
+    buf_release(&want.text);
+}
+
 #define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         in_folder(in_order_for_any_threads_and_batches),
         in_folder(the_first_bad_record_stops),
+        in_folder(in_any_order_the_same_documents),
+        in_folder(in_any_order_the_same_failure),
+        in_folder(in_any_order_the_same_field),
         in_folder(skipping_counts_and_tells),
         in_folder(rejected_records_go_to_a_file_in_order),
         in_folder(a_truncated_file),
@@ -560,6 +721,7 @@ int main(void) {
         cmocka_unit_test(stop_wakes_those_who_wait),
         cmocka_unit_test(a_slow_pipe),
         in_folder(failing_work_ends_the_run),
+        in_folder(ahead_of_the_writing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
