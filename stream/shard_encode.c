@@ -1,12 +1,13 @@
 /* Documents into shards: see shard_encode.h. */
 #include "stream/shard_encode.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/hash.h"
 #include "base/signals.h"
 
-/* What one worker makes of its batch, until it is written.
+/* What a batch becomes, until it is written.
  *
  *   ids      [doc 0 …][doc 1 …][doc 2 …]    ends[i]: where document i ends in ids
  *   prompts  [n][n][n]                       so many of its tokens are no targets
@@ -20,8 +21,8 @@ struct piece {
     uint64_t text_bytes;
 };
 
-struct work {
-    struct encoder *encoder;
+struct made {
+    struct made *next, *older; /* in `free`, in `all` */
     struct u32s ids;
     struct u64s ends, prompts;
     struct u8s fate;
@@ -29,11 +30,19 @@ struct work {
     uint64_t odd_prompts;
 };
 
+/* One for each thread, made with the first list and kept: what they know of pieces serves the next
+ * one, too. */
+struct encoders {
+    int n;
+    struct encoder *v[];
+};
+
 struct pass {
     struct shard_encode *e;
     struct docs *docs;
-    struct work *work; /* one per thread */
-    uint32_t file;     /* of the list, being written, and what it gave so far */
+    pthread_mutex_t lock;    /* of the next two */
+    struct made *free, *all; /* to be used again; what there is, to be freed in the end */
+    uint32_t file;           /* of the list, being written, and what it gave so far */
     struct docs_totals of_file;
     /* The last document, held back while none went to "valid": it may have to. */
     struct u32s held_ids;
@@ -60,34 +69,55 @@ static uint8_t fate_of(const struct shard_encode *e, const struct doc *d, uint32
 /* How many of the document's tokens, which begin at `from`, are its prompt's: as many as the prompt
  * has when it is encoded alone. They need not be the same ones: a merge across the seam changes
  * them (TRL's SFTTrainer counts in the same way, and warns). */
-static int encode_prompt(struct work *w, const struct doc *d, size_t from, struct err *err) {
-    size_t whole = w->ids.n - from;
-    w->prompt.n = 0;
-    int rc = d->prompt_n && whole
-                 ? encode(w->encoder, d->text, d->prompt_n, TOKENIZER_SPECIAL_NONE, &w->prompt, err)
-                 : 0;
-    size_t n = w->prompt.n < whole ? w->prompt.n : whole;
-    if (rc == 0 && n && memcmp(w->prompt.v, w->ids.v + from, n * sizeof *w->prompt.v))
-        w->odd_prompts++;
-    return rc < 0 ? rc : u64s_push(&w->prompts, n, err);
+static int encode_prompt(struct encoder *e, struct made *m, const struct doc *d, size_t from,
+                         struct err *err) {
+    size_t whole = m->ids.n - from;
+    int rc = 0;
+    m->prompt.n = 0;
+    if (d->prompt_n && whole)
+        rc = encode(e, d->text, d->prompt_n, TOKENIZER_SPECIAL_NONE, &m->prompt, err);
+    size_t n = m->prompt.n < whole ? m->prompt.n : whole;
+    if (rc == 0 && n && memcmp(m->prompt.v, m->ids.v + from, n * sizeof *m->prompt.v))
+        m->odd_prompts++;
+    return rc < 0 ? rc : u64s_push(&m->prompts, n, err);
+}
+
+static struct made *take_made(struct pass *p) {
+    pthread_mutex_lock(&p->lock);
+    struct made *m = p->free;
+    if (m)
+        p->free = m->next;
+    else if ((m = calloc(1, sizeof *m)))
+        m->older = p->all, p->all = m;
+    pthread_mutex_unlock(&p->lock);
+    if (m) m->ids.n = m->ends.n = m->fate.n = m->prompts.n = 0;
+    return m;
+}
+
+static void give_back(struct pass *p, struct made *m) {
+    pthread_mutex_lock(&p->lock);
+    m->next = p->free;
+    p->free = m;
+    pthread_mutex_unlock(&p->lock);
 }
 
 static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct pass *p = ctx;
-    struct work *w = &p->work[thread];
     const struct shard_encode *e = p->e;
-    w->ids.n = w->ends.n = w->fate.n = w->prompts.n = 0;
-    int rc = 0;
+    struct encoder *encoder = e->encoders->v[thread];
+    struct made *m = take_made(p);
+    int rc = m ? 0 : err_nomem(err, sizeof *m);
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
         const struct doc *d = &b->v[i];
         uint8_t fate = fate_of(e, d, b->file);
-        size_t from = w->ids.n;
+        size_t from = m->ids.n;
         if (fate != LEFT_OUT)
-            rc = encode(w->encoder, d->text, d->n, TOKENIZER_SPECIAL_NONE, &w->ids, err);
-        if (rc == 0) rc = encode_prompt(w, d, from, err);
-        if (rc == 0) rc = u64s_push(&w->ends, w->ids.n, err);
-        if (rc == 0) rc = u8s_push(&w->fate, fate, err);
+            rc = encode(encoder, d->text, d->n, TOKENIZER_SPECIAL_NONE, &m->ids, err);
+        if (rc == 0) rc = encode_prompt(encoder, m, d, from, err);
+        if (rc == 0) rc = u64s_push(&m->ends, m->ids.n, err);
+        if (rc == 0) rc = u8s_push(&m->fate, fate, err);
     }
+    b->made = m;
     return rc;
 }
 
@@ -138,9 +168,8 @@ static int end_file(struct pass *p, struct err *err) {
     return e->file_done(e->ctx, i, docs_field(p->docs), err);
 }
 
-static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
-    struct pass *p = ctx;
-    struct work *w = &p->work[thread];
+static int write_made(struct pass *p, const struct batch *b, const struct made *m,
+                      struct err *err) {
     struct docs_totals t;
     uint64_t from = 0;
     int rc = 0;
@@ -148,11 +177,11 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     if (p->e->full) return 0; /* was read ahead */
     p->file = b->file;
     for (size_t i = 0; rc == 0 && i < b->n && !p->e->full; i++) {
-        struct piece d = {w->ids.v + from, w->ends.v[i] - from, w->prompts.v[i], b->v[i].n};
+        struct piece d = {m->ids.v + from, m->ends.v[i] - from, m->prompts.v[i], b->v[i].n};
         p->of_file.documents++;
         p->of_file.text_bytes += d.text_bytes;
-        if (w->fate.v[i] != LEFT_OUT) rc = add_or_hold(p, w->fate.v[i] == VALID, &d, err);
-        from = w->ends.v[i];
+        if (m->fate.v[i] != LEFT_OUT) rc = add_or_hold(p, m->fate.v[i] == VALID, &d, err);
+        from = m->ends.v[i];
     }
     if (rc == 0 && (b->last_of_file || p->e->full)) rc = end_file(p, err);
     if (p->e->full) docs_stop(p->docs);
@@ -162,27 +191,45 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     return rc;
 }
 
-static int start(struct pass *p, int threads, struct err *err) {
-    p->work = mem_array((size_t)threads, sizeof *p->work);
-    if (!p->work) return err_nomem(err, (size_t)threads * sizeof *p->work);
-    int rc = 0;
-    for (int i = 0; rc == 0 && i < threads; i++)
-        rc = encoder_new(&p->work[i].encoder, p->e->tokenizer, err);
+static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct pass *p = ctx;
+    (void)thread;
+    int rc = write_made(p, b, b->made, err);
+    give_back(p, b->made);
     return rc;
 }
 
-static void stop(struct pass *p, int threads) {
-    for (int i = 0; p->work && i < threads; i++) {
-        encoder_free(p->work[i].encoder);
-        u32s_release(&p->work[i].ids);
-        u64s_release(&p->work[i].ends);
-        u8s_release(&p->work[i].fate);
-        u64s_release(&p->work[i].prompts);
-        u32s_release(&p->work[i].prompt);
-        p->e->odd_prompts += p->work[i].odd_prompts;
+static int make_encoders(struct shard_encode *e, int threads, struct err *err) {
+    size_t bytes = sizeof *e->encoders + (size_t)threads * sizeof *e->encoders->v;
+    int rc = 0;
+    if (e->encoders) return 0;
+    e->encoders = calloc(1, bytes);
+    if (!e->encoders) return err_nomem(err, bytes);
+    e->encoders->n = threads;
+    for (int i = 0; rc == 0 && i < threads; i++)
+        rc = encoder_new(&e->encoders->v[i], e->tokenizer, err);
+    return rc;
+}
+
+void shard_encode_release(struct shard_encode *e) {
+    for (int i = 0; e->encoders && i < e->encoders->n; i++) encoder_free(e->encoders->v[i]);
+    free(e->encoders);
+    e->encoders = NULL;
+}
+
+static void release(struct pass *p) {
+    for (struct made *m = p->all, *older; m; m = older) {
+        older = m->older;
+        u32s_release(&m->ids);
+        u64s_release(&m->ends);
+        u64s_release(&m->prompts);
+        u8s_release(&m->fate);
+        u32s_release(&m->prompt);
+        p->e->odd_prompts += m->odd_prompts;
+        free(m);
     }
     u32s_release(&p->held_ids);
-    free(p->work);
+    pthread_mutex_destroy(&p->lock);
 }
 
 static void count_files(const struct pass *p, size_t n) {
@@ -196,18 +243,18 @@ static void count_files(const struct pass *p, size_t n) {
 }
 
 int shard_encode(struct shard_encode *e, const struct source_list *list, struct err *err) {
-    struct pass p = {.e = e};
+    struct pass p = {.e = e, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct source_list left = {.v = list->v + e->first, .n = list->n - e->first};
     int threads = e->docs.threads > 0 ? e->docs.threads : 1;
     if (!left.n || e->full) return 0;
-    int rc = docs_open(&p.docs, &left, &e->docs, err);
+    int rc = make_encoders(e, threads, err);
+    if (rc == 0) rc = docs_open(&p.docs, &left, &e->docs, err);
     if (rc < 0) return rc;
-    rc = start(&p, threads, err);
-    if (rc == 0) rc = docs_run(p.docs, threads, encode_batch, write_batch, &p, err);
+    rc = docs_run_ahead(p.docs, threads, encode_batch, write_batch, &p, err);
     if (rc == ERR_STOPPED && e->full && !signals_stop()) rc = 0;
     if (rc == 0) rc = release_held(&p, e->train.documents > 0, err);
     if (rc == 0) count_files(&p, left.n);
     int closed = docs_close(p.docs, rc < 0 ? NULL : err);
-    stop(&p, threads);
+    release(&p);
     return rc < 0 ? rc : closed;
 }

@@ -49,11 +49,15 @@ struct shard_encode {
     uint64_t bad_records;             /* out, added to                                         */
     uint64_t odd_prompts; /* out, added to: documents whose first tokens are not their prompt's */
     struct docs_totals *files; /* out: what each file of the list held, or NULL         */
+    struct encoders *encoders; /* NULL at first; see shard_encode_release()           */
     bool full;                 /* out: max_documents or max_tokens was reached          */
 };
 
-/* All documents of `list`. ERR_STOPPED after a signal; the writer is the caller's to abort. */
+/* All documents of `list`. ERR_STOPPED after a signal; the writer is the caller's to abort. Several
+ * lists may follow each other, with the same tokenizer and threads. */
 int shard_encode(struct shard_encode *e, const struct source_list *list, struct err *err);
+/* Frees what shard_encode() keeps from list to list. */
+void shard_encode_release(struct shard_encode *e);
 
 /* Whether the rule above puts a text into the validation set. */
 bool shard_is_valid(const char *text, size_t n, uint64_t seed, double fraction);

@@ -465,6 +465,7 @@ static int report(struct run *r) {
 }
 
 static void release(struct run *r) {
+    shard_encode_release(&r->e);
     shard_progress_release(&r->progress);
     tokenizer_free(r->tokenizer);
     source_list_release(&r->train);

@@ -63,6 +63,7 @@ static struct shard_encode run(const char *dir, const char *file, double fractio
     assert_ok(source_resolve(&list, file, NULL, NULL, &err), err);
     assert_ok(shard_writer_open(&e.writer, dir, &o, &err), err);
     assert_ok(shard_encode(&e, &list, &err), err);
+    shard_encode_release(&e);
     assert_ok(shard_writer_finish(e.writer, &err), err);
     source_list_release(&list);
     tokenizer_free(t);
