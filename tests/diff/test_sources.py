@@ -25,6 +25,8 @@ except ImportError:
     print("the packages datasets and pyarrow are not installed")
     sys.exit(77)
 
+from layouts import CARDS, LAYOUTS, contents
+
 TOOLS = os.path.abspath(sys.argv.pop(1))
 datasets.disable_progress_bars()
 
@@ -56,32 +58,11 @@ class Case(unittest.TestCase):
 
 
 class Layouts(Case):
-    LAYOUTS = [
-        ["data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl", "data/test-00000-of-00001.jsonl", "data/extra-00000-of-00001.jsonl"],
-        ["train.jsonl", "test.jsonl", "valid.jsonl"],
-        ["train/a.jsonl", "train/b.jsonl", "test/x.jsonl", "dev/y.jsonl"],
-        ["my_train_data/a.jsonl", "eval/z.jsonl"],
-        ["file-000000000183_validation.jsonl"],
-        ["a.jsonl", "b.jsonl", "sub/c.jsonl"],
-        ["train_0.jsonl", "train_1.jsonl", "training-2.jsonl", "x.train.jsonl"],
-        ["eval/test/x.jsonl", "train/t.jsonl"],
-        ["a.jsonl", ".hidden.jsonl", "__pycache__/b.jsonl", "LICENSE.txt"],
-        ["data/en/train.jsonl", "data/de/train.jsonl"],
-        ["trainer.jsonl", "contest.jsonl"],
-        ["retrain 1.jsonl", "dev-set.jsonl"],
-    ]
-    CARDS = [
-        ("configs:\n- config_name: en\n  data_files: en/*.jsonl\n- config_name: de\n  data_files:\n  - split: train\n    path: de/a.jsonl\n"
-         "  - split: test\n    path: [de/b.jsonl, en/b.jsonl]\n", ["en/a.jsonl", "en/b.jsonl", "de/a.jsonl", "de/b.jsonl"], ["en", "de"]),
-        ("configs:\n- config_name: x\n  data_dir: sub\n- config_name: default\n  data_files: '**/b.jsonl'\n",
-         ["sub/train.jsonl", "sub/test.jsonl", "b.jsonl", "q/b.jsonl"], ["x", "default", None]),
-    ]
-
     def compare(self, files, card=None, configs=(None,)):
         with tempfile.TemporaryDirectory() as folder:
             self.dir = folder
             for f in files:
-                self.put(f, json.dumps({"text": f}) + "\n" if f.endswith("l") else "licence")
+                self.put(f, contents(f))
             if card:
                 self.put("README.md", "---\n" + card + "---\n# a dataset\n")
             for config in configs:
@@ -94,11 +75,11 @@ class Layouts(Case):
                 self.assertEqual(cat(folder, "--split", "nope", *(["--data-config", config] if config else [])).returncode, 2)
 
     def test_names(self):
-        for files in self.LAYOUTS:
+        for files in LAYOUTS:
             self.compare(files)
 
     def test_cards(self):
-        for card, files, configs in self.CARDS:
+        for card, files, configs in CARDS:
             self.compare(files, card, configs)
 
 
