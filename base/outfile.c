@@ -196,12 +196,22 @@ int outfile_flush(struct outfile *f, struct err *err) {
     return write_all(f, f->v, n, err);
 }
 
+/* Asks the system to bring to the disk what was written since `from`, without waiting: the sync at
+ * the end then has little left to wait for. A wish; not every file system knows it. */
+static void begin_sync(const struct outfile *f, uint64_t from) {
+    if (f->tmp)
+        sync_file_range(f->fd, (off_t)from, (off_t)(f->flushed - from), SYNC_FILE_RANGE_WRITE);
+}
+
 int outfile_write(struct outfile *f, const void *bytes, size_t n, struct err *err) {
-    if (n > BUFFER_BYTES - f->n) {
-        int rc = outfile_flush(f, err);
-        if (rc < 0) return rc;
+    uint64_t from = f->flushed;
+    int rc = n > BUFFER_BYTES - f->n ? outfile_flush(f, err) : 0;
+    if (rc == 0 && n >= BUFFER_BYTES) {
+        rc = write_all(f, bytes, n, err);
+        n = 0;
     }
-    if (n >= BUFFER_BYTES) return write_all(f, bytes, n, err);
+    if (rc < 0) return rc;
+    if (f->flushed - from >= BUFFER_BYTES / 2) begin_sync(f, from);
     if (n) memcpy(f->v + f->n, bytes, n);
     f->n += n;
     return 0;
