@@ -10,6 +10,8 @@
 
 enum { SLOTS = 16 };
 constexpr size_t SLOT_BYTES = 1 << 20;
+/* What stands for memory while there is none to follow. */
+static void *const NOWHERE = (void *)4096;
 
 struct slot {
     void *pinned;
@@ -25,7 +27,9 @@ struct device {
     struct gemm_plans *gemms;
     void *work; /* of the running operation */
     size_t work_bytes;
-    uint64_t moves;           /* how often the workspace was another                       */
+    uint64_t moves; /* how often the workspace was another                       */
+    bool measuring;
+    size_t most_work, most_kept, most_once; /* since measure() */
     bool no_record;           /* asked for by who opened it                                */
     bool recording;           /* the stream is being captured …                            */
     bool unkept;              /* … in vain: something cannot be kept                       */
@@ -34,6 +38,7 @@ struct device {
     void *kept, *kept_host; /* what cuda_keep() has sent */
     size_t kept_bytes;
     char text[384];
+    char notes[1024];
 };
 
 /* ------------------------------------------------------------------ failures */
@@ -71,12 +76,27 @@ static int fail(struct err *err, int code, const char *fmt, ...) {
     return code;
 }
 
+void cuda_note(struct device *d, const char *fmt, ...) {
+    char what[160];
+    size_t n = strlen(d->notes);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    if (strstr(d->notes, what) || n + strlen(what) + 3 > sizeof d->notes) return;
+    snprintf(d->notes + n, sizeof d->notes - n, "%s%s", n ? "; " : "", what);
+}
+
+const char *cuda_notes(const struct device *d) {
+    return d->notes;
+}
+
 void cuda_launched(struct device *d, const char *name) {
     check(d, cudaGetLastError(), name);
 }
 
 bool cuda_may_launch(struct device *d) {
-    return d->first.code == 0;
+    return d->first.code == 0 && !d->measuring;
 }
 
 cudaStream_t cuda_stream(struct device *d) {
@@ -150,6 +170,10 @@ void cuda_free(struct device *d, void *p) {
 
 void *cuda_work(struct device *d, size_t bytes) {
     if (d->first.code) return NULL;
+    if (d->measuring) {
+        if (bytes > d->most_work) d->most_work = bytes;
+        return NOWHERE;
+    }
     if (d->work_bytes >= bytes) return d->work;
     if (d->recording) {
         d->unkept = true;
@@ -175,6 +199,10 @@ static void forget_kept(struct device *d) {
 
 void *cuda_keep(struct device *d, const void *host, size_t bytes) {
     if (d->first.code || bytes == 0) return NULL;
+    if (d->measuring) {
+        if (bytes > d->most_kept) d->most_kept = bytes;
+        return NOWHERE;
+    }
     if (d->kept_bytes == bytes && memcmp(d->kept_host, host, bytes) == 0) return d->kept;
     if (d->recording) {
         d->unkept = true;
@@ -199,7 +227,8 @@ void *cuda_keep(struct device *d, const void *host, size_t bytes) {
 
 static void transfer(struct device *d, void *to, const void *from, size_t bytes,
                      cudaMemcpyKind kind, const char *what) {
-    if (bytes && !d->first.code) check(d, cudaMemcpyAsync(to, from, bytes, kind, d->stream), what);
+    if (bytes && cuda_may_launch(d))
+        check(d, cudaMemcpyAsync(to, from, bytes, kind, d->stream), what);
 }
 
 /* A piece through pinned memory, so that the copy runs while the caller goes on; a slot is used
@@ -243,11 +272,40 @@ void cuda_copy(struct device *d, void *to, const void *from, size_t bytes) {
 }
 
 void cuda_zero(struct device *d, void *p, size_t bytes) {
-    if (bytes && !d->first.code) check(d, cudaMemsetAsync(p, 0, bytes, d->stream), "zero");
+    if (bytes && cuda_may_launch(d)) check(d, cudaMemsetAsync(p, 0, bytes, d->stream), "zero");
 }
 
 int cuda_sync(struct device *d, struct err *err) {
     if (!d->first.code) check(d, cudaStreamSynchronize(d->stream), "sync");
+    if (d->first.code && err) *err = d->first;
+    return d->first.code;
+}
+
+/* ------------------------------------------------------------------ measuring */
+
+bool cuda_measuring(const struct device *d) {
+    return d->measuring;
+}
+
+void cuda_measure(struct device *d) {
+    d->measuring = true;
+    d->most_work = d->most_kept = d->most_once = 0;
+}
+
+void cuda_wants_once(struct device *d, size_t bytes) {
+    if (bytes > d->most_once) d->most_once = bytes;
+}
+
+uint64_t cuda_measured(struct device *d) {
+    /* The driver takes some by itself: kernels' code as they are first used, graphs, allocations
+     * rounded up. */
+    size_t driver = d->prop.totalGlobalMem / 128;
+    d->measuring = false;
+    return (uint64_t)d->most_work + d->most_kept + d->most_once + driver;
+}
+
+int cuda_reserve(struct device *d, struct err *err) {
+    cuda_work(d, d->most_work);
     if (d->first.code && err) *err = d->first;
     return d->first.code;
 }

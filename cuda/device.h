@@ -23,6 +23,13 @@ struct gemm_plans *cuda_gemms(struct device *d);
 bool cuda_uses_wgmma(const struct device *d);
 bool attention_sm90_agrees(struct device *d); /* attention_agree.cu */
 
+/* Between measure() and measured(): nothing is done then. */
+bool cuda_measuring(const struct device *d);
+/* While measuring: memory of this size will be wanted for a while at an operation's first time. */
+void cuda_wants_once(struct device *d, size_t bytes);
+/* Adds to notes(), once. */
+void cuda_note(struct device *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* Between record() and recorded(): nothing is done then, and nothing may wait or allocate. */
 bool cuda_recording(const struct device *d);
 /* What is being recorded cannot be kept; the recording comes to nothing. */

@@ -31,7 +31,10 @@ struct gemm {
 
 /* Whether the extra can be had in one go for this shape (else the caller does it by itself). */
 bool gemm_can(struct device *d, const struct gemm *g);
-void gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b);
+/* False: the library had promised the extra and then could not do it. Nothing was done, the
+ * device's notes() say so, and from now on gemm_can() says no. True: done, or failed as the device
+ * knows. */
+bool gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b);
 
 /* What a device keeps for products; plan_file as in struct device_opts. NULL after noting the
  * failure. */

@@ -2,8 +2,9 @@
  *
  * A row-major (m,n) matrix is a column-major (n,m) one, so out = a b is asked for as out' = b' a'.
  * A plan is made at the first product of a shape: up to 8 algorithms are proposed, each is timed on
- * the operands there are, into memory of its own, and the fastest stays. Algorithms that split k by
- * atomics are not asked for: the same plan gives the same bits. */
+ * the operands there are (into memory of its own if it adds to what is there), and the fastest
+ * stays. Algorithms that split k by atomics are not asked for: the same plan gives the same bits.
+ * An extra that the library has no algorithm for, or none that runs, is refused by name. */
 #include <cublasLt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ enum { WORKSPACE = 32 << 20, PROPOSED = 8, TIMED = 5 };
 
 struct plan {
     struct gemm_key key;
-    bool possible;
+    bool possible, refused;
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algo;
@@ -212,20 +213,27 @@ static float time_one(struct device *d, struct gemm_plans *all, const struct pla
     return ms;
 }
 
-/* The fastest of those proposed; the first where there is no memory to try them in. */
-static void choose(struct device *d, struct gemm_plans *all, struct plan *p,
-                   const cublasLtMatmulHeuristicResult_t *found, int n, const void *a,
+static size_t out_bytes(struct device *d, const struct gemm_key *k) {
+    return (size_t)k->m * k->ldc * (k->out_f32 || !cuda_is_bf16(d) ? 4 : 2);
+}
+
+/* The fastest of those proposed; the first where there is no memory to try them in. False: none of
+ * them runs. */
+static bool choose(struct device *d, struct gemm_plans *all, struct plan *p,
+                   const cublasLtMatmulHeuristicResult_t *found, int n, void *out, const void *a,
                    const void *b) {
-    size_t bytes = (size_t)p->key.m * p->key.ldc * (p->key.out_f32 ? 4 : cuda_is_bf16(d) ? 2 : 4);
     cudaEvent_t from = NULL, to = NULL;
-    void *out = NULL;
+    void *aside = NULL;
     float best = -1;
     p->algo = found[0].algo;
-    if (n < 2 || cudaMalloc(&out, bytes) != cudaSuccess) {
-        cudaGetLastError();
-        return;
+    if (p->key.add) {
+        if (cudaMalloc(&aside, out_bytes(d, &p->key)) != cudaSuccess) {
+            cudaGetLastError();
+            return true;
+        }
+        cudaMemsetAsync(aside, 0, out_bytes(d, &p->key), cuda_stream(d));
+        out = aside;
     }
-    cudaMemsetAsync(out, 0, bytes, cuda_stream(d));
     cudaEventCreateWithFlags(&from, 0);
     cudaEventCreateWithFlags(&to, 0);
     for (int i = 0; i < n; i++) {
@@ -236,7 +244,8 @@ static void choose(struct device *d, struct gemm_plans *all, struct plan *p,
     }
     cudaEventDestroy(from);
     cudaEventDestroy(to);
-    cudaFree(out);
+    if (aside) cudaFree(aside);
+    return best >= 0;
 }
 
 static int align_of(const void *p) {
@@ -312,43 +321,55 @@ static void keep_choice(struct device *d, struct gemm_plans *all, const struct p
 }
 
 /* Gives a plan that has not been used its algorithm. False: cuBLASLt cannot do it. */
-static bool make_possible(struct device *d, struct plan *p, const struct gemm *g, const void *a,
-                          const void *b) {
+static bool make_possible(struct device *d, struct plan *p, const struct gemm *g, void *out,
+                          const void *a, const void *b) {
     cublasLtMatmulHeuristicResult_t found[PROPOSED];
     struct gemm_plans *all = cuda_gemms(d);
     if (p->possible) return true;
-    if (set_pointers(p->desc, g) != CUBLAS_STATUS_SUCCESS) return false;
+    if (p->refused || set_pointers(p->desc, g) != CUBLAS_STATUS_SUCCESS) return false;
     if (remember(all, p)) return p->possible = true;
     int n = propose(all, p, found);
-    if (n == 0) return false;
-    choose(d, all, p, found, n, a, b);
+    if (n == 0 || !choose(d, all, p, found, n, out, a, b)) return false;
     keep_choice(d, all, p);
     return p->possible = true;
+}
+
+static void refuse(struct device *d, struct plan *p) {
+    static const char *const names[] = {"product", "bias", "dgelu", "bias gradient"};
+    p->refused = true;
+    cuda_note(d, "no fused %s for %d x %d x %d", names[p->key.extra], p->key.m, p->key.n, p->key.k);
 }
 
 bool gemm_can(struct device *d, const struct gemm *g) {
     cublasLtMatmulHeuristicResult_t found[PROPOSED];
     struct plan *p = cuda_may_launch(d) ? plan_of(d, g, 16) : NULL;
-    if (!p || p->possible) return p != NULL;
-    return set_pointers(p->desc, g) == CUBLAS_STATUS_SUCCESS &&
-           propose(cuda_gemms(d), p, found) > 0;
+    if (!p || p->possible || p->refused) return p && p->possible;
+    if (set_pointers(p->desc, g) == CUBLAS_STATUS_SUCCESS && propose(cuda_gemms(d), p, found) > 0)
+        return true;
+    refuse(d, p);
+    return false;
 }
 
-void gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b) {
-    if (!cuda_may_launch(d)) return;
+bool gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b) {
+    if (cuda_measuring(d) && g->add) cuda_wants_once(d, (size_t)g->m * g->ldc * sizeof(float));
+    if (!cuda_may_launch(d)) return true;
     int align = align_of(out), aa = align_of(a), ab = align_of(b);
     if (aa < align) align = aa;
     if (ab < align) align = ab;
     struct plan *p = plan_of(d, g, align);
-    if (!p) return;
-    if (cuda_recording(d) && !p->possible) { /* its algorithms are measured first, without */
-        cuda_cannot_record(d);
-        return;
+    if (!p) return true;
+    if (cuda_recording(d) && !p->possible && !p->refused) {
+        cuda_cannot_record(d); /* its algorithms are measured first, without */
+        return true;
     }
-    if (!make_possible(d, p, g, a, b)) {
-        cuda_fail(d, ERR_OTHER, "cuBLASLt has no product of %d x %d x %d", g->m, g->n, g->k);
-        return;
+    if (!make_possible(d, p, g, out, a, b)) {
+        if (g->extra == GEMM_PLAIN)
+            cuda_fail(d, ERR_OTHER, "cuBLASLt has no product of %d x %d x %d", g->m, g->n, g->k);
+        else
+            refuse(d, p);
+        return g->extra == GEMM_PLAIN;
     }
     if (ok(d, set_pointers(p->desc, g), "product"))
         ok(d, multiply(d, cuda_gemms(d), p, &p->algo, out, a, b), "product");
+    return true;
 }

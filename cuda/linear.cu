@@ -64,6 +64,17 @@ __global__ void bias_sum_kernel(float *partial, const A *dy, size_t rows, int n,
     partial[(size_t)blockIdx.y * n + c] = s;
 }
 
+/* y (rows,n) += b of each column, from its own rounding. */
+template <class A> __global__ void add_bias_kernel(A *y, const A *b, size_t elements, int n) {
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < elements) y[i] = from_float<A>(to_float(y[i]) + to_float(b[i % n]));
+}
+
+template <class A> void add_bias(struct device *d, void *y, const void *b, size_t rows, int n) {
+    launch(d, "add_bias", add_bias_kernel<A>, blocks_for(rows * n, THREADS), THREADS, 0, (A *)y,
+           (const A *)b, rows * n, n);
+}
+
 /* db += the sums of `parts` rows of partial. */
 __global__ void bias_add_kernel(float *db, const float *partial, int parts, int n) {
     int c = blockIdx.x * blockDim.x + threadIdx.x;
@@ -96,9 +107,14 @@ void cuda_linear_forward(struct device *d, void *y, void *pre, const void *x, co
     struct gemm g = {};
     g.m = rows, g.n = N, g.k = K;
     g.lda = K, g.ldb = N, g.ldc = N;
-    g.extra = b ? GEMM_BIAS : GEMM_PLAIN;
+    void *out = act == ACT_NONE ? y : pre;
+    g.extra = GEMM_BIAS;
     g.bias = b;
-    gemm_run(d, &g, act == ACT_NONE ? y : pre, x, w);
+    if (!b || !gemm_can(d, &g) || !gemm_run(d, &g, out, x, w)) {
+        g.extra = GEMM_PLAIN;
+        gemm_run(d, &g, out, x, w);
+        if (b) (cuda_is_bf16(d) ? add_bias<bf16> : add_bias<float>)(d, out, b, (size_t)rows, N);
+    }
     if (act != ACT_NONE) cuda_act_forward(d, y, pre, (size_t)rows * N, act);
 }
 
@@ -110,10 +126,10 @@ static void linear_dx(struct device *d, void *dx, const void *dy, const void *w,
     g.lda = N, g.ldb = N, g.ldc = K;
     g.aux = prev_pre;
     g.extra = GEMM_DGELU;
-    bool fused = prev_act == ACT_GELU_TANH && gemm_can(d, &g);
-    if (!fused) g.extra = GEMM_PLAIN;
+    if (prev_act == ACT_GELU_TANH && gemm_can(d, &g) && gemm_run(d, &g, dx, dy, w)) return;
+    g.extra = GEMM_PLAIN;
     gemm_run(d, &g, dx, dy, w);
-    if (prev_act != ACT_NONE && !fused)
+    if (prev_act != ACT_NONE)
         PIECES(d, K, act_pass)(d, dx, prev_pre, (size_t)rows * K, prev_act, true);
 }
 
@@ -126,9 +142,11 @@ static void linear_dw(struct device *d, float *dw, float *db, const void *dy, co
     g.out_f32 = g.add = true;
     g.extra = GEMM_BIAS_GRAD;
     if (db) g.bias_grad = (float *)cuda_work(d, (size_t)N * sizeof(float));
-    bool fused = db && gemm_can(d, &g);
-    if (!fused) g.extra = GEMM_PLAIN;
-    gemm_run(d, &g, dw, x, dy);
+    bool fused = db && gemm_can(d, &g) && gemm_run(d, &g, dw, x, dy);
+    if (!fused) {
+        g.extra = GEMM_PLAIN;
+        gemm_run(d, &g, dw, x, dy);
+    }
     if (fused)
         launch(d, "bias_add", bias_add_kernel, blocks_for(N, THREADS), THREADS, 0, db,
                (const float *)g.bias_grad, 1, N);

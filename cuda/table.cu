@@ -19,6 +19,10 @@ static constexpr struct backend make_table(void) {
     t.copy = cuda_copy;
     t.zero = cuda_zero;
     t.sync = cuda_sync;
+    t.notes = cuda_notes;
+    t.measure = cuda_measure;
+    t.measured = cuda_measured;
+    t.reserve = cuda_reserve;
     t.record = cuda_record;
     t.recorded = cuda_recorded;
     t.replay = cuda_replay;

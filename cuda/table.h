@@ -15,6 +15,10 @@ void cuda_download(struct device *d, void *to_host, const void *from, size_t byt
 void cuda_copy(struct device *d, void *to, const void *from, size_t bytes);
 void cuda_zero(struct device *d, void *p, size_t bytes);
 int cuda_sync(struct device *d, struct err *err);
+const char *cuda_notes(const struct device *d);
+void cuda_measure(struct device *d);
+uint64_t cuda_measured(struct device *d);
+int cuda_reserve(struct device *d, struct err *err);
 bool cuda_record(struct device *d);
 struct recording *cuda_recorded(struct device *d);
 bool cuda_replay(struct device *d, struct recording *r);

@@ -38,33 +38,41 @@ static int say_result(struct plan *p, const struct trainer_result *r) {
     return tool_print_json(t, o);
 }
 
+/* A GPU is opened also for a plan: what its operations want is known by asking it. */
+static int open_device(struct plan *p, struct err *err) {
+    const struct backend *b = p->choice.backend;
+    char *products = path_join(p->o->output, "products.txt");
+    if (!products) return err_nomem(err, 1);
+    p->choice.opts.no_record = !p->o->record;
+    p->choice.opts.plan_file = products;
+    int rc = b->open(&p->device, &p->choice.opts, err);
+    p->choice.opts.plan_file = NULL;
+    free(products);
+    if (rc == 0) log_info(&p->tool->log, "%s", b->describe(p->device));
+    return rc;
+}
+
 static int train(struct plan *p, struct err *err) {
-    struct device *device = NULL;
+    struct device *device = p->device;
     struct model *model = NULL;
     struct buf yaml = {0};
     struct trainer_result r = {0};
     struct pusher *pusher = NULL;
-    char *products;
     const struct backend *b = p->choice.backend;
     int rc = opt_yaml(&p->tool->program, &yaml, err);
     p->t.config_yaml = rc == 0 ? buf_cstr(&yaml) : NULL;
     p->o->push.run = p->o->output;
     p->o->push.log = &p->tool->log;
     if (rc == 0 && p->o->push.target) rc = pusher_start(&pusher, &p->o->push, err);
-    p->choice.opts.no_record = !p->o->record;
-    p->choice.opts.plan_file = products = path_join(p->o->output, "products.txt");
-    if (rc == 0) rc = products ? b->open(&device, &p->choice.opts, err) : err_nomem(err, 1);
-    free(products);
-    if (rc == 0) log_info(&p->tool->log, "%s", b->describe(device));
     if (rc == 0) rc = model_new(&model, &p->config, b, device, p->choice.opts.dtype, true, err);
     if (rc == 0) model_set_recompute(model, recompute_level(p));
     if (rc == 0)
         rc = trainer_run(model, b, device, &p->train, p->has_valid ? &p->valid : NULL, &p->t, &r,
                          &p->tool->log, err);
+    if (rc == 0 && b->notes && *b->notes(device)) log_info(&p->tool->log, "%s", b->notes(device));
     if (rc == 0) rc = say_result(p, &r);
     pusher_finish(pusher, p->o->push_wait);
     model_free(model);
-    b->close(device);
     buf_release(&yaml);
     return rc;
 }
@@ -74,9 +82,11 @@ static int run(struct options *o, struct opt *table, struct tool *t) {
     if (t->operands->n)
         return err_set(&t->err, ERR_USAGE, "unexpected \"%s\"; shards are given with --train",
                        t->operands->v[0]);
+    struct memory_plan m = {0};
     int rc = make_plan(&p, &t->err);
+    if (rc == 0 && (!o->dry_run || p.choice.cuda)) rc = open_device(&p, &t->err);
+    if (rc == 0) rc = plan_memory(&p, &m, &t->err);
     if (rc == 0) {
-        struct memory_plan m = plan_memory(&p);
         if (!p.has_valid) log_info(&t->log, "no --valid: nothing will be evaluated");
         say_plan(&p, &m);
         if (!o->dry_run)
@@ -84,6 +94,8 @@ static int run(struct options *o, struct opt *table, struct tool *t) {
         else
             rc = tool_print_json(t, plan_json(&p, &m));
     }
+    if (rc == ERR_NOMEM) hint_memory(&p, &m, &t->err);
+    if (p.device) p.choice.backend->close(p.device);
     release_plan(&p);
     return rc;
 }

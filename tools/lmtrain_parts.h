@@ -51,6 +51,7 @@ struct plan {
     int T, B;
     uint64_t accumulate, steps;
     struct backend_choice choice;
+    struct device *device; /* NULL until opened */
     struct trainer_opts t;
 };
 
@@ -70,10 +71,13 @@ void release_plan(struct plan *p);
 /* What the run is going to hold in memory. */
 struct memory_plan {
     uint64_t params;
-    uint64_t weights, gradients, moments, copies, activations; /* bytes */
-    uint64_t total, available;                                 /* available 0: unknown */
+    struct model_memory need;
+    uint64_t available; /* bytes; 0: unknown                                   */
+    int largest;        /* micro-batch that the available memory holds; 0: none */
 };
-struct memory_plan plan_memory(const struct plan *p);
+int plan_memory(const struct plan *p, struct memory_plan *ret, struct err *err);
+/* After ERR_NOMEM: what of the plan to change. */
+void hint_memory(const struct plan *p, const struct memory_plan *m, struct err *err);
 void say_plan(const struct plan *p, const struct memory_plan *m);
 cJSON *plan_json(const struct plan *p, const struct memory_plan *m);
 

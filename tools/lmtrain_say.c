@@ -28,19 +28,31 @@ static uint64_t available_memory(void) {
     return left && left < free_bytes ? left : free_bytes;
 }
 
-struct memory_plan plan_memory(const struct plan *p) {
-    enum dtype dtype = p->choice.opts.dtype;
-    struct memory_plan m = {.params = model_config_params(&p->config)};
-    m.weights = m.gradients = 4 * m.params;
-    m.moments = 8 * m.params;
-    m.copies = dtype == DTYPE_BF16 ? 2 * m.params : 0;
-    m.activations =
-        p->steps ? model_plan_bytes(&p->config, dtype, p->B, p->T, true, recompute_level(p)) : 0;
-    m.total = m.weights + m.gradients + m.moments + m.copies + m.activations;
+int plan_memory(const struct plan *p, struct memory_plan *ret, struct err *err) {
     const struct backend *b = p->choice.backend;
+    enum dtype dtype = p->choice.opts.dtype;
+    enum recompute level = recompute_level(p);
+    struct memory_plan m = {.params = model_config_params(&p->config)};
+    int rc = model_memory(&m.need, &p->config, b, p->device, dtype, p->B, p->T, level, err);
     if (!b->memory || b->memory(p->choice.opts.ordinal, &m.available, NULL) < 0)
         m.available = available_memory();
-    return m;
+    if (rc == 0)
+        rc = model_largest_batch(&m.largest, &p->config, b, p->device, dtype, p->T, level,
+                                 m.available, err);
+    *ret = m;
+    return rc;
+}
+
+void hint_memory(const struct plan *p, const struct memory_plan *m, struct err *err) {
+    if (m->largest == 0)
+        err_hint(err,
+                 "not even --batch 1 fits (%.2f GB of %.2f GB free): try a smaller model, a "
+                 "shorter --seq-len, --recompute block or --dtype bf16",
+                 (double)m->need.total / 1e9, (double)m->available / 1e9);
+    else if (m->largest < p->B)
+        err_hint(err,
+                 "--batch %d is the largest that fits in %.2f GB; --accumulate makes up for it",
+                 m->largest, (double)m->available / 1e9);
 }
 
 /* ------------------------------------------------------------------ telling */
@@ -64,13 +76,15 @@ cJSON *plan_json(const struct plan *p, const struct memory_plan *m) {
         {"steps", (double)p->steps},
         {"warmup", (double)p->t.schedule.warmup},
         {"tokens", (double)step_tokens * (double)p->steps},
-        {"memory_bytes", (double)m->total},
+        {"memory_bytes", (double)m->need.total},
         {"memory_available", (double)m->available},
-        {"weights_bytes", (double)m->weights},
-        {"gradients_bytes", (double)m->gradients},
-        {"moments_bytes", (double)m->moments},
-        {"copies_bytes", (double)m->copies},
-        {"activations_bytes", (double)m->activations},
+        {"weights_bytes", (double)m->need.weights},
+        {"gradients_bytes", (double)m->need.gradients},
+        {"moments_bytes", (double)m->need.moments},
+        {"copies_bytes", (double)m->need.copies},
+        {"activations_bytes", (double)m->need.activations},
+        {"workspace_bytes", (double)m->need.workspace},
+        {"largest_batch", m->largest},
         {"checkpoint_bytes", (double)m->params * 12},
     };
     cJSON *o = cJSON_CreateObject();
@@ -80,18 +94,23 @@ cJSON *plan_json(const struct plan *p, const struct memory_plan *m) {
     return o;
 }
 
-static void say_memory(const struct log *log, const struct memory_plan *m) {
-    char copies[48] = "";
-    if (m->copies) snprintf(copies, sizeof copies, " + %.2f bf16 copies", (double)m->copies / 1e9);
-    log_info(log,
-             "memory: %.2f GB weights + %.2f gradients + %.2f moments%s + %.2f activations = %.2f "
-             "GB of %.2f free; %.1f MB a checkpoint",
-             (double)m->weights / 1e9, (double)m->gradients / 1e9, (double)m->moments / 1e9, copies,
-             (double)m->activations / 1e9, (double)m->total / 1e9, (double)m->available / 1e9,
-             (double)m->params * 12 / 1e6);
-    if (m->available && m->total > m->available)
-        log_warn(log, "that is more than the memory there is; try a smaller --batch (and "
-                      "--accumulate more of them)");
+static void say_memory(const struct log *log, const struct plan *p, const struct memory_plan *m) {
+    const struct model_memory *n = &m->need;
+    char copies[48] = "", work[48] = "";
+    if (n->copies) snprintf(copies, sizeof copies, " + %.2f bf16 copies", (double)n->copies / 1e9);
+    if (n->workspace) snprintf(work, sizeof work, " + %.2f workspace", (double)n->workspace / 1e9);
+    log_info(
+        log,
+        "memory: %.2f GB weights + %.2f gradients + %.2f moments%s + %.2f activations%s = %.2f "
+        "GB of %.2f free, which hold --batch %d at most; %.1f MB a checkpoint",
+        (double)n->weights / 1e9, (double)n->gradients / 1e9, (double)n->moments / 1e9, copies,
+        (double)n->activations / 1e9, work, (double)n->total / 1e9, (double)m->available / 1e9,
+        m->largest, (double)m->params * 12 / 1e6);
+    if (m->available && n->total > m->available)
+        log_warn(log,
+                 "--batch %d wants more memory than there is; try a smaller one (and "
+                 "--accumulate more of them)",
+                 p->B);
 }
 
 void say_plan(const struct plan *p, const struct memory_plan *m) {
@@ -111,5 +130,5 @@ void say_plan(const struct plan *p, const struct memory_plan *m) {
              "warmup %" PRIu64,
              p->steps, samples * (uint64_t)p->T, p->B, p->accumulate, p->T,
              (double)p->steps * (double)samples / (double)p->train.n, p->t.schedule.warmup);
-    say_memory(log, m);
+    say_memory(log, p, m);
 }

@@ -74,9 +74,23 @@ void model_set_recompute(struct model *m, enum recompute level);
  * NULL. */
 int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, struct err *err);
 
-/* The bytes that model_plan() would allocate, without allocating. */
-uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T, bool train,
-                          enum recompute level);
+/* What training takes, in bytes. */
+struct model_memory {
+    uint64_t weights, gradients, moments; /* fp32; a step's few numbers with the gradients    */
+    uint64_t copies;                      /* bf16 ones, that the products read                */
+    uint64_t activations;
+    uint64_t workspace; /* the device's own: of its operations, its products, its driver */
+    uint64_t total;
+};
+/* For micro-batches of B rows of T tokens. `device` NULL, or one that does not count: workspace 0.
+ * Nothing is allocated there. */
+int model_memory(struct model_memory *ret, const struct model_config *c,
+                 const struct backend *backend, struct device *device, enum dtype dtype, int B,
+                 int T, enum recompute level, struct err *err);
+/* The largest B of which training takes at most `bytes`; 0: not even one row. */
+int model_largest_batch(int *ret_B, const struct model_config *c, const struct backend *backend,
+                        struct device *device, enum dtype dtype, int T, enum recompute level,
+                        uint64_t bytes, struct err *err);
 
 /* A micro-batch, host memory. */
 struct model_batch {

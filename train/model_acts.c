@@ -84,6 +84,15 @@ void model_set_recompute(struct model *m, enum recompute level) {
     m->recompute = level;
 }
 
+/* The device's own memory for such micro-batches at once, not when they come to need it. */
+static int reserve_workspace(const struct model *m, int B, int T, struct err *err) {
+    struct model_memory need;
+    if (!m->ops->measure) return 0;
+    int rc = model_memory(&need, &m->config, m->ops, m->device, m->dtype, B, T, m->recompute, err);
+    if (rc == 0) rc = m->ops->reserve(m->device, err);
+    return rc < 0 ? err_prefix(err, "workspace of %d rows of %d tokens", B, T) : 0;
+}
+
 int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, struct err *err) {
     size_t rows;
     int rc = 0;
@@ -98,17 +107,19 @@ int model_plan(struct model *m, int B, int T, bool train, uint64_t *ret_bytes, s
         acts_release(&m->acts, m);
         rc = acts_plan(&m->acts, m, rows, train, err);
     }
+    if (rc == 0 && train) rc = reserve_workspace(m, B, T, err);
     if (rc == 0 && ret_bytes) *ret_bytes = m->acts.bytes;
     return rc;
 }
 
-uint64_t model_plan_bytes(const struct model_config *c, enum dtype dtype, int B, int T, bool train,
-                          enum recompute level) {
-    struct model m = {.config = *c, .dtype = dtype};
-    struct acts a = {.rows = (size_t)B * (size_t)T, .train = train, .again = level};
-    struct layout size = {0};
-    a.layer = mem_array((size_t)c->L, sizeof *a.layer);
-    if (a.layer) lay_out(&a, &m, &size);
-    free(a.layer);
-    return size.at;
+int acts_pretend(struct acts *ret, const struct model *m, size_t rows, enum recompute level,
+                 void *base, struct err *err) {
+    struct acts a = {.rows = rows, .train = true, .again = level};
+    struct layout all = {.base = base};
+    a.layer = mem_array((size_t)m->config.L, sizeof *a.layer);
+    if (!a.layer) return err_nomem(err, (uint64_t)m->config.L * sizeof *a.layer);
+    lay_out(&a, m, &all);
+    a.bytes = all.overflow ? UINT64_MAX / 4 : all.at;
+    *ret = a;
+    return 0;
 }

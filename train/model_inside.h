@@ -44,6 +44,9 @@ struct acts {
 
 /* Allocates for `rows` positions. ERR_NOMEM says how much was wanted. */
 int acts_plan(struct acts *ret, const struct model *m, size_t rows, bool train, struct err *err);
+/* The same at an address that nobody will follow, without allocating but a->layer: the caller's. */
+int acts_pretend(struct acts *ret, const struct model *m, size_t rows, enum recompute level,
+                 void *base, struct err *err);
 void acts_release(struct acts *a, const struct model *m); /* zeroes it; fine on a zeroed one */
 
 /* ------------------------------------------------------------------ the model */

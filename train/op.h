@@ -113,6 +113,18 @@ struct backend {
     /* Waits for everything; the first failure since open. */
     int (*sync)(struct device *d, struct err *err);
 
+    /* What a device cannot do as it should, for people: "no fused dgelu for 64 x 3072 x 768; …".
+     * "" if there is nothing. Grows while it works. Borrowed. NULL where there never is. */
+    const char *(*notes)(const struct device *d);
+
+    /* Between measure() and measured() operations are not done, nor their pointers followed: the
+     * device learns how much memory they use beside their arguments. measured() says how much the
+     * device will want in all for such operations; reserve() makes that room, so that nothing
+     * moves or fails later. The three are NULL where nobody counts. */
+    void (*measure)(struct device *d);
+    uint64_t (*measured)(struct device *d);
+    int (*reserve)(struct device *d, struct err *err);
+
     /* Operations between record() and recorded() are not done but kept, to be done any number of
      * times by replay(): one submission in place of hundreds. Pointers and numbers are kept as they
      * are, and what is in memory is read anew each time. Nothing of the group above in between, but

@@ -10,10 +10,22 @@
 enum { CHUNK = 1 << 20 }; /* floats read at a time */
 static const char *const PREFIX[2] = {"exp_avg.", "exp_avg_sq."};
 
-static int alloc_floats(struct optimizer *o, float **ret, size_t n, struct err *err) {
-    void *p = NULL;
-    int rc = o->backend->alloc(o->device, &p, n * sizeof(float), err);
-    *ret = p;
+enum { ALIGN = 64 };
+
+/* Both moments of every slice in one block. */
+static int alloc_moments(struct optimizer *o, struct err *err) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < o->n; i++)
+        bytes += 2 * ((o->slices[i].n * sizeof(float) + ALIGN - 1) / ALIGN * ALIGN);
+    int rc = o->backend->alloc(o->device, &o->moments, bytes, err);
+    char *at = o->moments;
+    for (size_t i = 0; rc == 0 && i < o->n; i++) {
+        struct param_slice *s = &o->slices[i];
+        size_t each = (s->n * sizeof(float) + ALIGN - 1) / ALIGN * ALIGN;
+        s->m = (float *)at;
+        s->v = (float *)(at + each);
+        at += 2 * each;
+    }
     return rc;
 }
 
@@ -35,9 +47,8 @@ int optimizer_new(struct optimizer *ret, struct model *model, const struct backe
         *s = (struct param_slice){.master = p->master, .grad = p->grad, .n = p->n};
         s->decay = p->decay;
         s->act = p->act == p->master ? NULL : p->act;
-        rc = alloc_floats(&o, &s->m, p->n, err);
-        if (rc == 0) rc = alloc_floats(&o, &s->v, p->n, err);
     }
+    if (rc == 0) rc = alloc_moments(&o, err);
     if (rc < 0) {
         optimizer_free(&o);
         return err_prefix(err, "optimizer");
@@ -47,10 +58,7 @@ int optimizer_new(struct optimizer *ret, struct model *model, const struct backe
 }
 
 void optimizer_free(struct optimizer *o) {
-    for (size_t i = 0; i < o->n; i++) {
-        if (o->slices[i].m) o->backend->free(o->device, o->slices[i].m);
-        if (o->slices[i].v) o->backend->free(o->device, o->slices[i].v);
-    }
+    if (o->moments) o->backend->free(o->device, o->moments);
     if (o->scalars) o->backend->free(o->device, o->scalars);
     free(o->slices);
     free(o->owners);

@@ -349,7 +349,9 @@ int main(int argc, char **argv) {
         if (listed(ops, PRESETS[i].name)) bench_ops(&PRESETS[i], batch ? batch : PRESETS[i].B);
     for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
         if (listed(models, PRESETS[i].name)) bench_steps(&PRESETS[i], batch ? batch : PRESETS[i].B);
-    if (G.json) fprintf(G.json, "\n]}\n"), fclose(G.json);
+    const char *notes = G.v.be->notes ? G.v.be->notes(G.v.d) : "";
+    printf("%s\n", *notes ? notes : "every product had its epilogue fused");
+    if (G.json) fprintf(G.json, "\n], \"notes\": \"%s\"}\n", notes), fclose(G.json);
     dev_close(&G.v);
     return 0;
 }

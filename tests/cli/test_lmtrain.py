@@ -72,6 +72,16 @@ class Lmtrain(unittest.TestCase):
         p = self.plan("--layers", "3", "--width", "48", "--heads", "4", "--inner", "50", "--no-tied")
         self.assertEqual((p["layers"], p["width"], p["heads"], p["inner"]), (3, 48, 4, 50))
 
+    def test_the_largest_batch_fits(self):
+        p = self.plan("--batch", "1")
+        free, largest = p["memory_available"], p["largest_batch"]
+        at = lambda batch: self.plan("--batch", str(batch))["memory_bytes"]
+        self.assertEqual(p["memory_bytes"], sum(p[k + "_bytes"] for k in (
+            "weights", "gradients", "moments", "copies", "activations", "workspace")))
+        self.assertGreater(largest, 1)
+        self.assertLess(at(largest), free)
+        self.assertGreater(at(largest + largest // 20 + 1), free)
+
     def test_recipes(self):
         p = self.plan("--recipe", "codeparrot")
         self.assertEqual((p["layers"], p["width"], p["steps"], p["warmup"]), (48, 1600, 50000, 750))
