@@ -1,14 +1,21 @@
-/* ZIP archives: their members are files like any others. By libzip, from local archives. */
+/* ZIP archives: their members are files like any others. By libzip; of an archive behind an address
+ * only its directory and the members that are read are fetched, by ranges. */
 #ifndef LORY_STREAM_ARCHIVE_H
 #define LORY_STREAM_ARCHIVE_H
 
+#include <stdbool.h>
 #include "stream/codec.h"
 #include "stream/source.h"
 
-/* Appends the members of an archive, in byte order of their names: "data.zip/part-1.jsonl". Folders
- * and hidden files are left out. ERR_DATA if it is no ZIP archive. */
-int zip_members(struct source_list *to, const char *path, struct err *err);
+/* Whether a name, or an address without its query, ends in ".zip". */
+bool zip_is_named(const char *name);
+/* Appends the members of the archive at `path`, a local one or an address, in byte order of their
+ * names: "NAME/part-1.jsonl". Folders and hidden files are left out. ERR_DATA if it is no ZIP
+ * archive; ERR_NET. */
+int zip_members(struct source_list *to, const char *name, const char *path, const struct hub *hub,
+                struct err *err);
 /* The unpacked bytes of a member. ERR_DATA when it is damaged or encrypted. */
-int zip_feed(const struct source_file *file, struct feed *ret, struct err *err);
+int zip_feed(const struct source_file *file, const struct hub *hub, struct feed *ret,
+             struct err *err);
 
 #endif

@@ -120,10 +120,10 @@ int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live,
     int rc = parquet_blob(d, src, &blob, err);
     if (rc < 0) return rc;
     if (rc > 0) return open_parquet(d, src, blob, ret, err);
-    if (remote_is_http(src->path))
+    if (remote_is_http(src->path) && !src->member)
         rc = codec_open(&text, src, d->opts.hub, is_resumed(d, file), err);
     else {
-        rc = src->member ? zip_feed(src, &feed, err)
+        rc = src->member ? zip_feed(src, d->opts.hub, &feed, err)
                          : feed_live(src->path, d->wake, &feed, live, err);
         if (rc == 0) rc = codec_open_feed(&text, src->name, feed, err);
     }

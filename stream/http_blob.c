@@ -1,7 +1,7 @@
 /* Ranges of an address: see http_blob.h.
  *
- *   read(at, n):  the open answer stands at `at`?  ─yes─▶ goes on reading it
- *                                                  └no─▶ gives it up, asks "bytes=at-"
+ *   read(at, n):  the open answer stands at `at`, or a little before?  ─yes─▶ goes on reading it
+ *                                                                      └no─▶ asks "bytes=at-"
  *
  * An answer is read only as far as it is wanted; a connection that breaks is asked again from the
  * byte it broke at. */
@@ -11,10 +11,13 @@
 #include <string.h>
 #include "stream/http_parts.h"
 
+enum { GAP_BYTES = 64 << 10 }; /* sooner read than another request is answered */
+
 struct http_blob {
     struct http *h;
-    struct conn *c; /* with an answer that stands at `at`; NULL: none */
-    char *url, *shown;
+    struct conn *c;           /* with an answer that stands at `at`; NULL: none */
+    char *url, *shown, *mark; /* mark: see http_reply_mark(), or NULL */
+    bool any_mark;
     uint64_t at, total;
     struct patience patience;
 };
@@ -22,6 +25,20 @@ struct http_blob {
 static void give_up(struct http_blob *b) {
     if (b->c) conn_give(b->h, b->c);
     b->c = NULL;
+}
+
+/* Whether an answer is of the file that was opened. */
+static int check_mark(struct http_blob *b, const struct http_reply *r, struct err *err) {
+    bool linked;
+    char *mark = http_reply_mark(r, b->any_mark, &linked);
+    bool same = !b->mark || !mark || !strcmp(b->mark, mark);
+    if (!b->mark) {
+        b->mark = mark;
+        mark = NULL;
+    }
+    free(mark);
+    if (same) return 0;
+    return err_set(err, ERR_NET, "%s: changed on the server while it was read", b->shown);
 }
 
 /* An answer from byte `at` on. */
@@ -41,15 +58,28 @@ static int begin(struct http_blob *b, uint64_t at, struct err *err) {
             rc = err_set(err, ERR_NET, "%s: changed on the server while it was read", b->shown);
     } else if (rc == 0 && !http_header_u64(&r.headers, "content-length", &b->total))
         rc = err_set(err, ERR_NET, "%s: the server does not say how long it is", b->shown);
+    if (rc == 0) rc = check_mark(b, &r, err);
     http_reply_release(&r);
     if (rc < 0) give_up(b);
     b->at = at;
     return rc;
 }
 
+/* Reads what lies before `at`, if that is little; a failure shows at the next read. */
+static void skip_to(struct http_blob *b, uint64_t at) {
+    char v[4096];
+    while (b->c && b->at < at && at - b->at <= GAP_BYTES) {
+        uint64_t more = at - b->at;
+        long got = conn_read(b->c, v, more < sizeof v ? (size_t)more : sizeof v, NULL);
+        if (got <= 0) return;
+        b->at += (uint64_t)got;
+    }
+}
+
 static int blob_read(void *ctx, uint64_t at, void *to, size_t n, struct err *err) {
     struct http_blob *b = ctx;
     int rc = 0;
+    if (n) skip_to(b, at);
     if (n && (!b->c || b->at != at)) rc = begin(b, at, err);
     for (char *v = to; rc == 0 && n;) {
         long got = conn_read(b->c, v, n, err);
@@ -75,16 +105,21 @@ static void blob_close(void *ctx) {
     give_up(b);
     free(b->url);
     free(b->shown);
+    free(b->mark);
     free(b);
 }
 
-int http_blob(struct http *h, const char *url, struct blob *ret, struct err *err) {
+int http_blob(struct http *h, const char *url, const char *mark, struct blob *ret,
+              struct err *err) {
     struct http_blob *b = calloc(1, sizeof *b);
     if (!b) return err_nomem(err, sizeof *b);
     b->h = h;
     b->url = strdup(url);
     b->shown = url_shown(url);
-    int rc = b->url && b->shown ? begin(b, 0, err) : err_nomem(err, strlen(url));
+    b->any_mark = mark != NULL;
+    b->mark = mark ? strdup(mark) : NULL;
+    bool have = b->url && b->shown && (b->mark || !mark);
+    int rc = have ? begin(b, 0, err) : err_nomem(err, strlen(url));
     if (rc < 0)
         blob_close(b);
     else

@@ -6,8 +6,9 @@
 #include "stream/blob.h"
 #include "stream/http.h"
 
-/* Asks for the length at once. ERR_NET if the server does not say it, or (later) sends no
- * ranges. */
-int http_blob(struct http *h, const char *url, struct blob *ret, struct err *err);
+/* Asks for the length at once. `mark`: what http_mark() said, or NULL. ERR_NET if the server does
+ * not say the length, or (later) sends no ranges, or those of a file with another length or
+ * mark. */
+int http_blob(struct http *h, const char *url, const char *mark, struct blob *ret, struct err *err);
 
 #endif

@@ -41,10 +41,7 @@ static void feed_free(struct http_feed *f) {
     free(f);
 }
 
-/* The file's mark of identity: of the first hop where the Hub gives one (*linked), since a CDN has
- * its own. NULL if there is none. With `any` a weak ETag or a date will do: between two servers of
- * one file they may differ, so they are for those who would rather stop than go on in another. */
-static char *file_mark(const struct http_reply *r, bool any, bool *linked) {
+char *http_reply_mark(const struct http_reply *r, bool any, bool *linked) {
     char *tag = http_header(&r->first_headers, "x-linked-etag");
     *linked = tag != NULL;
     if (!tag) tag = http_header(&r->headers, "etag");
@@ -82,7 +79,7 @@ static int judge(struct http_feed *f, const struct http_reply *r, struct err *er
         return err_set(err, ERR_NET, "%s: asked for byte %llu, the server sends from byte %llu",
                        f->shown, (unsigned long long)f->at, (unsigned long long)from);
     bool linked;
-    char *mark = file_mark(r, f->any_mark, &linked);
+    char *mark = http_reply_mark(r, f->any_mark, &linked);
     total = reply_total(r);
     bool same = f->sha || !f->mark || !mark || !strcmp(f->mark, mark);
     if (f->total && total && total != f->total) same = false;
@@ -233,7 +230,7 @@ int http_mark(struct http *h, const char *url, uint64_t *ret_bytes, char **ret_m
     rc = http_ask(h, c, &(struct ask){.url = url, .until = 1}, &patience, &r, err);
     if (rc == 0) {
         *ret_bytes = r.status == 416 ? 0 : reply_total(&r);
-        *ret_mark = file_mark(&r, true, &linked);
+        *ret_mark = http_reply_mark(&r, true, &linked);
     }
     http_reply_release(&r);
     conn_give(h, c);

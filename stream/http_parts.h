@@ -127,6 +127,16 @@ int http_limit_wait(struct http *h, const char *url, struct err *err);
 /* Sleeps, but not through a signal to stop: ERR_STOPPED. */
 int http_sleep(double seconds, struct err *err);
 
+/* ------------------------------------------------------------------ http_feed.c */
+
+/* A file's mark of identity, malloc'd: of the first hop where the Hub gives one (*linked), since a
+ * CDN has its own. NULL if there is none. With `any` a weak ETag or a date will do: between two
+ * servers of one file they may differ, so they are for those who would rather stop than go on in
+ * another. */
+char *http_reply_mark(const struct http_reply *r, bool any, bool *linked);
+
+/* ------------------------------------------------------------------ headers, http_ask.c */
+
 /* The "total" of "bytes 5-9/10" in Content-Range and its first byte; false if it is not of that
  * form. */
 bool http_content_range(const struct buf *headers, uint64_t *ret_from, uint64_t *ret_total);

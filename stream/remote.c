@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
+#include "stream/archive.h"
 #include "stream/feed.h"
 #include "stream/http.h"
 #include "stream/http_blob.h"
@@ -41,7 +42,9 @@ static int add_entry(struct source_list *to, const struct hub *hub, const struct
                               ref->repo, e->path)
                  : err_nomem(err, strlen(e->path));
     if (rc == 0 && !buf_cstr(&name)) rc = err_nomem(err, name.n);
-    if (rc == 0)
+    if (rc == 0 && zip_is_named(name.v))
+        rc = zip_members(to, name.v, url, hub, err);
+    else if (rc == 0)
         rc = source_add(
             to,
             &(struct source_file){.name = name.v,
@@ -132,13 +135,6 @@ int remote_split(struct source_list *to, const char *source, const char *config,
     return rc;
 }
 
-int remote_blob(const struct source_file *file, const struct hub *hub, struct blob *ret,
-                struct err *err) {
-    if (!hub || !hub->http)
-        return err_set(err, ERR_USAGE, "%s: this program does not reach the network", file->name);
-    return http_blob(hub->http, file->path, ret, err);
-}
-
 static int reachable(const struct source_file *file, const struct hub *hub, struct err *err) {
     if (!hub || !hub->http)
         return err_set(err, ERR_USAGE, "%s: this program does not reach the network", file->name);
@@ -146,6 +142,13 @@ static int reachable(const struct source_file *file, const struct hub *hub, stru
         return err_set(err, ERR_NET, "%s: HF_HUB_OFFLINE is set, and it is not in the cache",
                        file->name);
     return 0;
+}
+
+int remote_blob(const struct source_file *file, const struct hub *hub, struct blob *ret,
+                struct err *err) {
+    const char *mark = remote_is_hub(file->name) ? NULL : file->etag; /* as in remote_feed() */
+    int rc = reachable(file, hub, err);
+    return rc < 0 ? rc : http_blob(hub->http, file->path, mark, ret, err);
 }
 
 int remote_feed(const struct source_file *file, const struct hub *hub, uint64_t head,
@@ -164,9 +167,11 @@ int remote_feed(const struct source_file *file, const struct hub *hub, uint64_t 
 
 int remote_pin(struct source_file *file, const struct hub *hub, struct err *err) {
     char *mark = NULL;
+    uint64_t bytes;
     int rc = reachable(file, hub, err);
-    if (rc == 0) rc = http_mark(hub->http, file->path, &file->bytes, &mark, err);
+    if (rc == 0) rc = http_mark(hub->http, file->path, &bytes, &mark, err);
     if (rc < 0) return rc;
+    if (!file->member) file->bytes = bytes;
     free(file->etag);
     file->etag = mark;
     return 0;

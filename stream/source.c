@@ -41,7 +41,7 @@ int source_add(struct source_list *to, const struct source_file *file, struct er
 static int add_local(struct source_list *to, const char *path, struct err *err) {
     struct source_file f = {.name = (char *)path, .path = (char *)path};
     if (file_kind(path) == FILE_REGULAR) {
-        if (path_ends(path, ".zip") || path_ends(path, ".ZIP")) return zip_members(to, path, err);
+        if (zip_is_named(path)) return zip_members(to, path, path, NULL, err);
         int rc = file_bytes(path, &f.bytes, err);
         if (rc < 0) return rc;
     }
@@ -88,13 +88,21 @@ static int add_glob(struct source_list *to, const char *pattern, struct err *err
     return rc;
 }
 
+static int add_address(struct source_list *to, const char *url, const struct hub *hub,
+                       struct err *err) {
+    if (!zip_is_named(url))
+        return source_add(to, &(struct source_file){.name = (char *)url, .path = (char *)url}, err);
+    char *name = strndup(url, strcspn(url, "?#")); /* members' names follow it */
+    int rc = name ? zip_members(to, name, url, hub, err) : err_nomem(err, strlen(url));
+    free(name);
+    return rc;
+}
+
 int source_resolve(struct source_list *to, const char *source, const struct hub *hub,
                    const struct log *log, struct err *err) {
     if (!strcmp(source, "-"))
         return source_add(to, &(struct source_file){.name = "stdin", .path = "-"}, err);
-    if (remote_is_http(source))
-        return source_add(to, &(struct source_file){.name = (char *)source, .path = (char *)source},
-                          err);
+    if (remote_is_http(source)) return add_address(to, source, hub, err);
     if (remote_is_hub(source)) return remote_list(to, source, hub, log, err);
     if (!*source) return err_set(err, ERR_USAGE, "a source with an empty name");
     switch (file_kind(source)) {
@@ -173,8 +181,14 @@ int source_resolve_split(struct source_list *to, const char *source, const char 
 
 int source_pin(struct source_list *l, const struct hub *hub, struct err *err) {
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < l->n; i++)
-        if (remote_is_http(l->v[i].name)) rc = remote_pin(&l->v[i], hub, err);
+    for (size_t i = 0; rc == 0 && i < l->n; i++) {
+        struct source_file *f = &l->v[i], *last = i ? f - 1 : NULL;
+        if (!remote_is_http(f->name)) continue;
+        if (!last || !f->member || strcmp(f->path, last->path))
+            rc = remote_pin(f, hub, err);
+        else if (last->etag && !(f->etag = strdup(last->etag))) /* the same archive's */
+            rc = err_nomem(err, strlen(last->etag));
+    }
     return rc;
 }
 

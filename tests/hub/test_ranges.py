@@ -28,7 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         s = self.server
         s.requests += 1
         with open(os.path.join(TABLES, os.path.basename(self.path.split("?")[0])), "rb") as f:
-            data = f.read() + b"x" * (s.requests * s.grows)
+            data = f.read() + b"x" * ((s.requests - 1) * s.grows)
         asked = self.headers.get("Range") if s.ranges else None
         first = int(asked[6:].split("-")[0]) if asked else 0
         self.send_response(206 if asked else 200)
