@@ -110,22 +110,11 @@ static inline __m256i bytes_of(uint32_t bits) {
     return _mm256_cmpeq_epi8(_mm256_and_si256(v, bit), bit);
 }
 
-/* What each byte stands for behind a backslash; 0: nothing. `"`, `\` and `/` are themselves; the
- * letters lie in 0x60..0x7f, where the low half tells them apart. */
-static inline __m256i simple_of(__m256i v, __m256i quote, __m256i slash) {
-    const __m256i of_6 = _mm256_setr_epi8(0, 0, '\b', 0, 0, 0, '\f', 0, 0, 0, 0, 0, 0, 0, '\n', 0,
-                                          0, 0, '\b', 0, 0, 0, '\f', 0, 0, 0, 0, 0, 0, 0, '\n', 0);
-    const __m256i of_7 = _mm256_setr_epi8(0, 0, '\r', 0, '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                          0, '\r', 0, '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-    __m256i high = _mm256_and_si256(v, _mm256_set1_epi8((char)0xf0));
-    __m256i is_6 = _mm256_cmpeq_epi8(high, _mm256_set1_epi8(0x60));
-    __m256i is_7 = _mm256_cmpeq_epi8(high, _mm256_set1_epi8(0x70));
-    __m256i self =
-        _mm256_or_si256(_mm256_or_si256(quote, slash), _mm256_cmpeq_epi8(v, _mm256_set1_epi8('/')));
-    __m256i letters = _mm256_or_si256(_mm256_and_si256(_mm256_shuffle_epi8(of_6, v), is_6),
-                                      _mm256_and_si256(_mm256_shuffle_epi8(of_7, v), is_7));
-    return _mm256_or_si256(letters, _mm256_and_si256(v, self));
-}
+/* Of the letters behind a backslash, those that can be told by their low half, and what they stand
+ * for; `r` and `b` share theirs with the more frequent `"` and are left to the slow way. */
+#define TWICE(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
+#define LETTERS    TWICE(-1, 0, '"', 0, 't', 0, 'f', 0, 0, 0, 0, 0, '\\', 0, 'n', '/')
+#define MEANINGS   TWICE(0, 0, '"', 0, '\t', 0, '\f', 0, 0, 0, 0, 0, '\\', 0, '\n', '/')
 
 /* Writes the bytes of v whose bit is set; at most 8 bytes behind them are overwritten, too. */
 static inline size_t put_kept(char *dst, __m256i v, uint32_t keep) {
@@ -148,17 +137,15 @@ static inline size_t put_kept(char *dst, __m256i v, uint32_t keep) {
 static inline size_t block(char *dst, const char *src, size_t *written, bool *stop) {
     const uint32_t odd = 0xaaaaaaaau;
     __m256i v = _mm256_loadu_si256((const void *)src);
-    __m256i slash = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'));
-    __m256i quote = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('"'));
     const __m256i last = _mm256_set1_epi8(0x1f);
-    uint32_t slashes = bits_of(slash);
-    uint32_t end = bits_of(_mm256_cmpeq_epi8(_mm256_max_epu8(v, last), last));
+    uint32_t slashes = bits_of(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\')));
+    __m256i quote = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('"'));
+    __m256i control = _mm256_cmpeq_epi8(_mm256_max_epu8(v, last), last);
     uint32_t both = (((slashes << 1) | odd) - slashes) ^ odd;
     uint32_t begin = both & slashes, escaped = both ^ slashes;
-    __m256i simple = simple_of(v, quote, slash);
-    uint32_t none = bits_of(_mm256_cmpeq_epi8(simple, _mm256_setzero_si256()));
-    end |= (bits_of(quote) & ~escaped) | (escaped & none) >> 1;
-    v = _mm256_blendv_epi8(v, simple, bytes_of(escaped));
+    uint32_t known = bits_of(_mm256_cmpeq_epi8(_mm256_shuffle_epi8(LETTERS, v), v));
+    uint32_t end = (bits_of(_mm256_or_si256(quote, control)) & ~escaped) | (escaped & ~known) >> 1;
+    v = _mm256_blendv_epi8(v, _mm256_shuffle_epi8(MEANINGS, v), bytes_of(escaped));
     /* Rare, and so a branch: where the next block begins must not wait for all of the above. */
     if (__builtin_expect((end | begin >> 31) != 0, 0)) {
         bool waits = begin >> 31; /* a letter in the next block: its backslash waits */

@@ -115,7 +115,8 @@ static enum scan_end find_end(const char *src, size_t n, size_t *at, bool *escap
 #ifdef BLOCKS
 
 /* Writes what src[0..STEP) stands for, *written bytes of it, and at most STEP bytes in all. Returns
- * how many bytes of src are done with; *stop: the byte there needs a closer look. */
+ * how many bytes of src are done with; *stop: the byte there needs a closer look: it ends the
+ * string, or begins an escape that block() does not know. */
 static inline size_t block(char *dst, const char *src, size_t *written, bool *stop);
 
 static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
@@ -129,9 +130,12 @@ static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, 
         *dst_n = d;
         if (src[s] == '"') return SCAN_QUOTE;
         if (src[s] != '\\') return SCAN_CONTROL;
+        char c = simple_escape[(unsigned char)src[s + 1]];
         size_t used = 0;
-        if (n - s >= 2 && src[s + 1] == 'u') used = unicode_escape(src + s + 2, n - s - 2, dst, &d);
-        if (!used) return SCAN_ESCAPE;
+        if (c)
+            dst[d++] = c;
+        else if (src[s + 1] != 'u' || !(used = unicode_escape(src + s + 2, n - s - 2, dst, &d)))
+            return SCAN_ESCAPE;
         s += 2 + used;
     }
     enum scan_end end = string_loop(dst + d, src + s, n - s, &rest_at, &rest_n, NULL);
