@@ -81,6 +81,7 @@ int inflate_step(struct inflate *z, struct input *in, uint8_t *out, size_t *n);
 int inflate_save(struct inflate *z, const struct input *in, struct buf *to, struct err *err);
 /* 1, or 0 if the state is not of this library and version. */
 int inflate_resume(struct inflate *z, struct cursor *from);
+/* CRC-32 as gzip has it, of what `crc` is the sum of and v behind it; of nothing it is 0. */
 uint32_t inflate_crc(uint32_t crc, const uint8_t *v, size_t n);
 
 #endif

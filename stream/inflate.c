@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "stream/codec_parts.h"
+#include "stream/crc_fold.h"
 
 /* Out of one step comes what still lies in the processor's cache when its checksum is taken. */
 enum { STEP_BYTES = 256 << 10 };
@@ -87,7 +88,7 @@ int inflate_resume(struct inflate *z, struct cursor *from) {
     return 1;
 }
 
-uint32_t inflate_crc(uint32_t crc, const uint8_t *v, size_t n) {
+static uint32_t crc_of(uint32_t crc, const uint8_t *v, size_t n) {
     return crc32_gzip_refl(crc, v, n);
 }
 
@@ -153,8 +154,22 @@ int inflate_resume(struct inflate *z, struct cursor *from) {
     return n == 0 || inflateSetDictionary(&z->s, window, (uInt)n) == Z_OK;
 }
 
-uint32_t inflate_crc(uint32_t crc, const uint8_t *v, size_t n) {
+static uint32_t crc_of(uint32_t crc, const uint8_t *v, size_t n) {
     return (uint32_t)crc32_z(crc, v, n);
 }
 
 #endif
+
+uint32_t inflate_crc(uint32_t crc, const uint8_t *v, size_t n) {
+#if defined(__x86_64__)
+    if (n >= 256 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("vpclmulqdq")) {
+        uint8_t left[16];
+        size_t whole = n / 16 * 16;
+        crc_fold(~crc, v, whole, left);
+        crc = crc_of(UINT32_MAX, left, sizeof left);
+        v += whole;
+        n -= whole;
+    }
+#endif
+    return crc_of(crc, v, n);
+}

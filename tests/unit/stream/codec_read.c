@@ -1,6 +1,8 @@
 /* What a codec must read, and what it must refuse: members, frames, padding, and damage
  * anywhere. */
 #include "stream_help.h"
+#include <zlib.h>
+#include "stream/codec_parts.h"
 
 static const char text[] = "one\ntwo\nthree\n";
 enum { N = sizeof text - 1 };
@@ -292,6 +294,20 @@ static void files_tell_where_they_are(void **state) {
     buf_release(&b);
 }
 
+/* By whatever the processor has, beside zlib: every length, any place, and sums that go on. */
+static void sums_are_zlibs(void **state) {
+    enum { MAX = 1500 };
+    uint8_t v[MAX + 64];
+    (void)state;
+    for (size_t i = 0; i < sizeof v; i++) v[i] = (uint8_t)(i * i * 31 >> 3);
+    for (size_t n = 0; n <= MAX; n++) {
+        const uint8_t *p = v + n % 61;
+        uint32_t want = (uint32_t)crc32_z(0, p, n), before = (uint32_t)crc32_z(0, p, n / 3);
+        assert_int_equal(inflate_crc(0, p, n), want);
+        assert_int_equal(inflate_crc(before, p + n / 3, n - n / 3), want);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain),
@@ -305,6 +321,7 @@ int main(void) {
         cmocka_unit_test(zstd_last_block),
         cmocka_unit_test(zstd_window_is_bounded),
         cmocka_unit_test(large_streams),
+        cmocka_unit_test(sums_are_zlibs),
         cmocka_unit_test(trailers_across_buffers),
         cmocka_unit_test(other_formats_are_named),
         cmocka_unit_test_setup_teardown(files_tell_where_they_are, make_folder, remove_folder),
