@@ -252,9 +252,9 @@ struct opening {
     bool mixed; /* the set's sizes of text are not known for every shard */
 };
 
-enum { IDENTITY_WHOLE = 64 << 20, IDENTITY_BLOCK = 64 << 10, IDENTITY_BLOCKS = 256 };
+enum { IDENTITY_WHOLE = 8 << 20, IDENTITY_BLOCK = 64 << 10, IDENTITY_BLOCKS = 32 };
 
-/* Stands for the contents of a file without a recorded sha256: all of it up to 64 MiB, else 256
+/* Stands for the contents of a file without a recorded sha256: all of it up to 8 MiB, else 32
  * blocks spread over it, so that opening a hundred shards of a public set does not read them all.
  */
 static void content_digest(const struct mapping *m, char ret[XXH128_HEX]) {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/buf.h"
-#include "base/rng.h"
+#include "base/normal.h"
 #include "train/model_inside.h"
 
 enum { ALIGN = 64, CHUNK = 1 << 20 /* elements that go through host memory at a time */ };
@@ -145,10 +145,14 @@ size_t model_params(const struct model *m, struct param **ret) {
 /* Element e of tensor i is normal number e of stream i: any thread may draw any of them. */
 static void draw(const struct param *p, uint64_t seed, uint64_t stream, size_t at, size_t n,
                  float *out) {
+    enum { PIECE = 1 << 14 };
 #pragma omp parallel for schedule(static)
-    for (size_t k = 0; k < n; k++) {
-        struct rng r = {.key = seed, .stream = stream, .at = at + k};
-        out[k] = p->init_std > 0 ? (float)(p->init_std * rng_normal(&r)) : p->init_value;
+    for (size_t k = 0; k < n; k += PIECE) {
+        size_t some = n - k < PIECE ? n - k : PIECE;
+        if (p->init_std > 0)
+            normals(seed, stream, at + k, some, p->init_std, out + k);
+        else
+            for (size_t i = k; i < k + some; i++) out[i] = p->init_value;
     }
 }
 

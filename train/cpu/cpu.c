@@ -105,7 +105,7 @@ int cpu_open(struct device **ret, const struct device_opts *opts, int isa, struc
 
 void cpu_close(struct device *d) {
     if (d) cpu_use_onednn(d, false);
-    for (int i = 0; d && i < WORK_KINDS; i++) free(d->work[i].p);
+    for (int i = 0; d && i < WORK_KINDS; i++) cpu_free(d, d->work[i].p);
     free(d);
 }
 
@@ -113,63 +113,95 @@ const char *cpu_describe(const struct device *d) {
     return d->text;
 }
 
-static void *aligned(size_t bytes) {
-    if (bytes > SIZE_MAX - 64) return NULL;
-    return aligned_alloc(64, bytes ? (bytes + 63) / 64 * 64 : 64);
-}
-
-void *cpu_work(struct device *d, enum cpu_work which, size_t bytes) {
-    if (d->first.code) return NULL;
-    if (d->work[which].p && d->work[which].bytes >= bytes) return d->work[which].p;
-    free(d->work[which].p);
-    d->work[which].p = aligned(bytes);
-    d->work[which].bytes = d->work[which].p ? bytes : 0;
-    if (!d->work[which].p) err_nomem(&d->first, bytes);
-    return d->work[which].p;
-}
-
-/* Stands before every block: how it was had. Large ones are mapped, in pages of 2 MiB where the
- * system has them: a 124M model's 2 GB are then zeroed once, by the kernel, at a thousand page
- * faults instead of half a million. */
-enum { HEAD = 64, MAPPED_FROM = 4 << 20 };
+/* Memory. Stands before every block: how it was had. Large ones are mapped, in pages of 2 MiB where
+ * the system has them, one behind the other, so that the pages where two of them meet are large,
+ * too: a 124M model's 2 GB are then zeroed once, by the kernel, at a thousand page faults instead
+ * of half a million. */
+enum { HEAD = 64, MAPPED_FROM = 1 << 20, LARGE_PAGE = 2 << 20 };
 struct head {
     size_t mapped; /* bytes; 0: malloc'd */
 };
 
-int cpu_alloc(struct device *d, void **ret, size_t bytes, struct err *err) {
-    (void)d;
-    if (bytes > SIZE_MAX - HEAD) return err_nomem(err, bytes);
-    size_t all = bytes + HEAD, mapped = bytes >= MAPPED_FROM ? all : 0;
-    void *p = mapped ? mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                     : aligned(all);
-    if (!p || p == MAP_FAILED) return err_nomem(err, bytes);
-    if (mapped)
-        madvise(p, all, MADV_HUGEPAGE); /* advice: whether it is taken changes no number */
-    else
-        memset(p, 0, all);
-    *(struct head *)p = (struct head){mapped};
-    *ret = (char *)p + HEAD;
-    return 0;
+/* Address space that is free now, and likely to stay so: where the blocks of a device go. */
+static char *free_space(void) {
+    size_t room = (size_t)1 << 40;
+    char *p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return NULL; /* a limit: the system chooses then, block by block */
+    munmap(p, room);
+    return (char *)(((uintptr_t)p + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE);
+}
+
+/* Zeroed. The address asked for is a wish, which the kernel grants where nothing is in the way. */
+static void *map_block(struct device *d, size_t all) {
+    if (!d->next) d->next = free_space();
+    char *p = mmap(d->next, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    madvise(p, all, MADV_HUGEPAGE); /* advice: whether it is taken changes no number */
+    d->next = p + (all + 4095) / 4096 * 4096;
+    return p;
+}
+
+/* A block, zeroed if it is `zeroed` or mapped; NULL: no memory. */
+static void *new_block(struct device *d, size_t bytes, bool zeroed) {
+    if (bytes > SIZE_MAX - 2 * HEAD) return NULL;
+    size_t all = (bytes + 2 * HEAD - 1) / HEAD * HEAD, mapped = bytes >= MAPPED_FROM ? all : 0;
+    char *p = mapped ? map_block(d, all) : aligned_alloc(HEAD, all);
+    if (!p) return NULL;
+    if (!mapped && zeroed) memset(p, 0, all);
+    *(struct head *)(void *)p = (struct head){mapped};
+    return p + HEAD;
 }
 
 void cpu_free(struct device *d, void *p) {
     (void)d;
     if (!p) return;
-    struct head *h = (struct head *)((char *)p - HEAD);
+    struct head *h = (struct head *)(void *)((char *)p - HEAD);
     if (h->mapped)
         munmap(h, h->mapped);
     else
         free(h);
 }
 
+int cpu_alloc(struct device *d, void **ret, size_t bytes, struct err *err) {
+    void *p = new_block(d, bytes, true);
+    if (!p) return err_nomem(err, bytes);
+    *ret = p;
+    return 0;
+}
+
+void *cpu_work(struct device *d, enum cpu_work which, size_t bytes) {
+    if (d->first.code) return NULL;
+    if (d->work[which].p && d->work[which].bytes >= bytes) return d->work[which].p;
+    cpu_free(d, d->work[which].p);
+    d->work[which].p = new_block(d, bytes, false);
+    d->work[which].bytes = d->work[which].p ? bytes : 0;
+    if (!d->work[which].p) err_nomem(&d->first, bytes);
+    return d->work[which].p;
+}
+
+/* Pieces that threads share: fresh pages are then cleared by all of them. */
+enum { PIECE = 1 << 20 };
+
+static size_t piece_at(size_t i, size_t bytes, size_t *ret_n) {
+    size_t at = i * PIECE;
+    *ret_n = bytes - at < PIECE ? bytes - at : PIECE;
+    return at;
+}
+
 void cpu_copy(struct device *d, void *to, const void *from, size_t bytes) {
-    (void)d;
-    if (bytes) memcpy(to, from, bytes);
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (bytes >= 2 * PIECE)
+    for (size_t i = 0; i < (bytes + PIECE - 1) / PIECE; i++) {
+        size_t n, at = piece_at(i, bytes, &n);
+        memcpy((char *)to + at, (const char *)from + at, n);
+    }
 }
 
 void cpu_zero(struct device *d, void *p, size_t bytes) {
-    (void)d;
-    if (bytes) memset(p, 0, bytes);
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (bytes >= 2 * PIECE)
+    for (size_t i = 0; i < (bytes + PIECE - 1) / PIECE; i++) {
+        size_t n, at = piece_at(i, bytes, &n);
+        memset((char *)p + at, 0, n);
+    }
 }
 
 int cpu_sync(struct device *d, struct err *err) {

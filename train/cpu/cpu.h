@@ -38,6 +38,7 @@ struct device {
         void *p;
         size_t bytes;
     } work[WORK_KINDS];
+    char *next;            /* where the next large block is to lie; NULL: none so far */
     struct onednn *onednn; /* NULL: products by gemm.c's own kernels */
     char text[256];
 };
