@@ -1,6 +1,6 @@
-/* CRC-32 of gzip by carry-less products, 128 bytes at a time (Gopal and others, "Fast CRC Computation
- * for Generic Polynomials Using PCLMULQDQ Instruction", 2009), for processors with products of two
- * pairs at once (VPCLMULQDQ: Zen 3, Ice Lake and later).
+/* CRC-32 of gzip by carry-less products, 128 bytes at a time (Gopal and others, "Fast CRC
+ * Computation for Generic Polynomials Using PCLMULQDQ Instruction", 2009), for processors with
+ * products of two pairs at once (VPCLMULQDQ: Zen 3, Ice Lake and later).
  *
  * Bits are reflected: the first bit of a block is its highest power of x. A lane of 128 bits that
  * stands D bits before another is the same modulo the polynomial as its two halves times
