@@ -9,10 +9,11 @@
  *
  * The square of the length, but of a length of 64 at most, and eight numbers at a time.
  *
- * Long pieces of few runs (a million times one character): see bpe_runs.c. Other long pieces: the
- * symbols in a doubly linked list over the byte positions, all pairs in a heap keyed by
- * rank << 32 | position; entries whose pair has changed since are recognised by rank[position] and
- * dropped. n log n; the encoder has cut them at their seams before (seams.h). */
+ * Long pieces of few runs (a million times one character): see bpe_runs.c. Other long pieces go in
+ * short windows (bpe_windows.c), after the encoder has cut them at their seams (seams.h). Where a
+ * short window is not enough: the symbols in a doubly linked list over the byte positions, all
+ * pairs in a heap keyed by rank << 32 | position; entries whose pair has changed since are
+ * recognised by rank[position] and dropped. n log n. */
 #include <stdlib.h>
 #include "tokenizer/bpe.h"
 
@@ -34,46 +35,99 @@ struct short_piece {
     uint64_t alive;
 };
 
-/* Looks up the pair of the symbols at `at` and `next`. */
-static inline void look(const struct tokenizer *t, struct short_piece *s, unsigned at,
-                        unsigned next) {
+/* The key of the pair of the symbols at `at` and `next`. */
+static inline uint32_t look(const struct tokenizer *t, const struct short_piece *s, unsigned at,
+                            unsigned next) {
     uint32_t rank = pairs_get(&t->pairs, s->sym[at], s->sym[next]);
-    s->key[at] = rank == PAIRS_NONE ? NONE : rank << AT_BITS | at;
+    return rank == PAIRS_NONE ? NONE : rank << AT_BITS | at;
 }
 
-/* 1 < n <= SHORT. The loop over `key` is what the compiler makes vectors of. */
-static inline __attribute__((always_inline)) void merge_all(const struct tokenizer *t,
-                                                            struct short_piece *s, size_t n) {
-    s->alive = ~0ull >> (64 - n);
-    size_t whole = (n + 7) / 8 * 8;
+/* What a merge changes: the keys of three places. */
+struct change {
+    unsigned gone;     /* no symbol begins here any more     */
+    unsigned at, left; /* left == at: there is none          */
+    uint32_t at_key, left_key;
+};
+
+/* Carries out the merge of key `low`. */
+static inline struct change merge_one(const struct tokenizer *t, struct short_piece *s,
+                                      uint32_t low) {
+    unsigned at = low & (SHORT - 1);
+    uint64_t behind = s->alive >> at >> 1, before = s->alive & ((1ull << at) - 1);
+    struct change c = {.at = at, .left = at, .at_key = NONE, .left_key = NONE};
+    c.gone = at + 1 + (unsigned)__builtin_ctzll(behind);
+    s->sym[at] = vocab_merged(t, low >> AT_BITS);
+    s->alive &= ~(1ull << c.gone);
+    behind &= behind - 1;
+    if (behind) c.at_key = look(t, s, at, at + 1 + (unsigned)__builtin_ctzll(behind));
+    if (before) {
+        c.left = 63 - (unsigned)__builtin_clzll(before);
+        c.left_key = look(t, s, c.left, at);
+    } else {
+        c.left_key = c.at_key;
+    }
+    return c;
+}
+
+/* 1 < n <= SHORT. */
+static void merge_all_plain(const struct tokenizer *t, struct short_piece *s, size_t n) {
     for (;;) {
         uint32_t low = NONE;
-        for (size_t i = 0; i < whole; i++) low = s->key[i] < low ? s->key[i] : low;
+        for (size_t i = 0; i < n; i++) low = s->key[i] < low ? s->key[i] : low;
         if (low == NONE) break;
-        unsigned at = low & (SHORT - 1);
-        uint64_t behind = s->alive >> at >> 1, before = s->alive & ((1ull << at) - 1);
-        unsigned gone = at + 1 + (unsigned)__builtin_ctzll(behind);
-        s->sym[at] = vocab_merged(t, low >> AT_BITS);
-        s->alive &= ~(1ull << gone);
-        s->key[gone] = NONE;
-        behind &= behind - 1;
-        if (behind)
-            look(t, s, at, at + 1 + (unsigned)__builtin_ctzll(behind));
-        else
-            s->key[at] = NONE;
-        if (before) look(t, s, 63 - (unsigned)__builtin_clzll(before), at);
+        struct change c = merge_one(t, s, low);
+        s->key[c.gone] = NONE;
+        s->key[c.at] = c.at_key;
+        s->key[c.left] = c.left_key;
     }
 }
 
-static void merge_all_plain(const struct tokenizer *t, struct short_piece *s, size_t n) {
-    merge_all(t, s, n);
+#ifdef __x86_64__
+#include <immintrin.h>
+
+/* The keys stay in `vectors` registers: a number stored alone and read back as part of a vector
+ * would make the processor wait. */
+__attribute__((target("avx2,bmi,lzcnt"), always_inline)) static inline void merge_vectors(
+    const struct tokenizer *t, struct short_piece *s, int vectors) {
+    const __m256i eight = _mm256_set1_epi32(8);
+    __m256i key[SHORT / 8];
+    for (int i = 0; i < vectors; i++)
+        key[i] = _mm256_loadu_si256((const __m256i *)(const void *)(s->key + 8 * i));
+    for (;;) {
+        __m256i least = key[0];
+        for (int i = 1; i < vectors; i++) least = _mm256_min_epu32(least, key[i]);
+        __m128i x =
+            _mm_min_epu32(_mm256_castsi256_si128(least), _mm256_extracti128_si256(least, 1));
+        x = _mm_min_epu32(x, _mm_shuffle_epi32(x, 0x4E));
+        x = _mm_min_epu32(x, _mm_shuffle_epi32(x, 0xB1));
+        uint32_t low = (uint32_t)_mm_cvtsi128_si32(x);
+        if (low == NONE) break;
+        struct change c = merge_one(t, s, low);
+        const __m256i gone = _mm256_set1_epi32((int)c.gone), at = _mm256_set1_epi32((int)c.at),
+                      left = _mm256_set1_epi32((int)c.left),
+                      at_key = _mm256_set1_epi32((int)c.at_key),
+                      left_key = _mm256_set1_epi32((int)c.left_key);
+        __m256i place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        for (int i = 0; i < vectors; i++) {
+            key[i] = _mm256_or_si256(key[i], _mm256_cmpeq_epi32(place, gone));
+            key[i] = _mm256_blendv_epi8(key[i], at_key, _mm256_cmpeq_epi32(place, at));
+            key[i] = _mm256_blendv_epi8(key[i], left_key, _mm256_cmpeq_epi32(place, left));
+            place = _mm256_add_epi32(place, eight);
+        }
+    }
 }
 
-#ifdef __x86_64__
 __attribute__((target("avx2,bmi,lzcnt"))) static void merge_all_avx2(const struct tokenizer *t,
                                                                      struct short_piece *s,
                                                                      size_t n) {
-    merge_all(t, s, n);
+    if (n <= 8)
+        merge_vectors(t, s, 1);
+    else if (n <= 16)
+        merge_vectors(t, s, 2);
+    else if (n <= 32)
+        merge_vectors(t, s, 4);
+    else
+        merge_vectors(t, s, 8);
 }
 #endif
 
@@ -90,7 +144,9 @@ static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n
         uint32_t rank = t->byte_pairs[piece[i] << 8 | piece[i + 1]];
         s.key[i] = rank == PAIRS_NONE ? NONE : rank << AT_BITS | (uint32_t)i;
     }
-    for (size_t i = n - 1; i < (n + 7) / 8 * 8; i++) s.key[i] = NONE;
+    size_t whole = n <= 16 ? (n + 7) / 8 * 8 : n <= 32 ? 32 : SHORT;
+    for (size_t i = n - 1; i < whole; i++) s.key[i] = NONE;
+    s.alive = ~0ull >> (64 - n);
 #ifdef __x86_64__
     /* processors with BMI1 have LZCNT, whose name clang does not know here */
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi"))
@@ -197,16 +253,22 @@ static int merge_long(const struct tokenizer *t, struct bpe_scratch *s, const ui
     return rc;
 }
 
-int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
-              struct u32s *out, struct err *err) {
+int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                    size_t n, struct u32s *out, struct err *err) {
     enum { RANK_BITS = 32 - AT_BITS };
     if (n == 0) return 0;
     if (n == 1 && t->byte_id[*piece] != TOKENIZER_NO_ID)
         return u32s_push(out, t->byte_id[*piece], err);
     if (n <= SHORT && t->n_merges >> RANK_BITS == 0 && t->n >> RANK_BITS == 0)
         return merge_short(t, piece, n, out, err);
+    return merge_long(t, s, piece, n, out, err);
+}
+
+int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
+              struct u32s *out, struct err *err) {
+    if (n <= SHORT) return bpe_merge_whole(t, s, piece, n, out, err);
     int rc = bpe_merge_runs(t, piece, n, out, err);
-    return rc == 0 ? merge_long(t, s, piece, n, out, err) : rc < 0 ? rc : 0;
+    return rc == 0 ? bpe_merge_windows(t, s, piece, n, out, err) : rc < 0 ? rc : 0;
 }
 
 void bpe_scratch_release(struct bpe_scratch *s) {

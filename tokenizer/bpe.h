@@ -15,6 +15,12 @@ struct bpe_scratch {
 int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
               struct u32s *out, struct err *err);
 void bpe_scratch_release(struct bpe_scratch *s);
+/* The same, all at once, whatever the length: n^2 up to 64 bytes, n log n beyond. */
+int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                    size_t n, struct u32s *out, struct err *err);
+/* The same in windows that overlap: linear, if tokens do not depend on what is far away. */
+int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                      size_t n, struct u32s *out, struct err *err);
 /* The same for a piece of few runs of equal bytes (bpe_runs.c). 1: done; 0: not such a piece, or
  * not such a vocabulary, and nothing was appended; or a negative code. */
 int bpe_merge_runs(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,

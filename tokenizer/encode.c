@@ -69,9 +69,9 @@ struct encoder {
     struct long_slot *slots;
     struct buf text; /* of the long cache */
     struct u32s ids;
-    struct u32s ends;            /* of the pieces at hand */
-    uint64_t *verdict;           /* seams_context() without its top bit, which is: this is a seam */
-    struct segments segments[2]; /* of the two passes over specials */
+    struct u32s ends;               /* of the pieces at hand */
+    uint64_t *verdict;              /* is_seam()'s keys; the top bit is: this is a seam */
+    struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
     bool refuse;                    /* special tokens that are not recognised */
     struct buf prefixed, formed;    /* with a blank before it; in form C */
@@ -202,16 +202,37 @@ static int long_store(struct encoder *e, struct long_slot *s, uint64_t hash, con
     return rc;
 }
 
-/* Does the place before p[at], before a character of several bytes whose bytes are joined, make a
- * seam? The answer depends on two characters only and is remembered. */
-static bool remembered_seam(struct encoder *e, const uint8_t *p, size_t n, size_t at) {
+/* The answer to whether the place before p[at] is a seam, or what seams_at() says, remembered.
+ * `key` stands for all that it depends on, and has its top bit. */
+static inline bool remembered_seam(struct encoder *e, uint64_t key, const uint8_t *p, size_t n,
+                                   size_t at) {
     const uint64_t top = 1ull << 63;
-    size_t left = seams_before(p + at, at), right = seams_behind(p + at, n - at);
-    uint64_t key = seams_context(p + at - left, left, p + at, right); /* has its top bit: p[at] */
     uint64_t *v = &e->verdict[(key * 0x9E3779B97F4A7C15u) >> (64 - VERDICT_BITS)];
-    if ((*v | top) != key)
-        *v = seams_between(&e->t->seams, p + at - left, left, p + at, right) ? key : key & ~top;
+    if ((*v | top) != key) *v = seams_at(&e->t->seams, p, n, at) ? key : key & ~top;
     return *v & top;
+}
+
+static inline uint64_t load8(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* Is the place before p[at] a seam? Not inside characters: parts would be many and short. *next is
+ * the next place to ask about. */
+static inline bool is_seam(struct encoder *e, const uint8_t *p, size_t n, size_t at, size_t *next) {
+    if (at >= 3 && n - at >= 5) { /* between two characters of three bytes: most of Asia */
+        uint64_t x = load8(p + at - 3) & 0xFFFFFFFFFFFF;
+        *next = at + 3;
+        if ((x & 0xC0C0F0C0C0F0) == 0x8080E08080E0)
+            return remembered_seam(e, x | 1ull << 63, p, n, at);
+    }
+    *next = at + 1;
+    if ((p[at] & 0xc0) == 0x80) return false;
+    if (!seams_joined(&e->t->seams, p[at - 1], p[at])) return true;
+    if (p[at] < 0xc0) return false;
+    size_t left = seams_before(p + at, at), right = seams_behind(p + at, n - at);
+    return remembered_seam(e, seams_context(p + at - left, left, p + at, right), p, n, at);
 }
 
 /* What merging makes of a part. */
@@ -240,12 +261,6 @@ struct batch {
     struct short_line *line[BATCH];
     size_t size;
 };
-
-static inline uint64_t load8(const uint8_t *p) {
-    uint64_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
 
 /* Adds p[0..n), 0 < n, and asks for its line. The text goes on up to `end`. */
 static inline void batch_add(const struct short_cache *c, struct batch *b, const uint8_t *p,
@@ -341,15 +356,12 @@ static inline int batch_take(struct encoder *e, bool parts, struct batch *b, str
 /* A piece of its own kind: part by part, if it has seams. */
 static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                        struct err *err) {
-    const struct seams *s = &e->t->seams;
     struct batch b;
     b.size = 0;
     size_t from = 0;
     int rc = e->part.line ? 0 : cache_grow(&e->part, err);
-    for (size_t at = 1; at < n && rc >= 0; at++) {
-        if ((p[at] & 0xc0) == 0x80) continue; /* parts of characters would be many and short */
-        bool joined = seams_joined(s, p[at - 1], p[at]);
-        if (joined && (p[at] < 0xc0 || !remembered_seam(e, p, n, at))) continue;
+    for (size_t at = 1, next; at < n && rc >= 0; at = next) {
+        if (!is_seam(e, p, n, at, &next)) continue;
         batch_add(&e->part, &b, p + from, at - from, p + n);
         from = at;
         if (b.size == BATCH) rc = batch_take(e, true, &b, out, err);

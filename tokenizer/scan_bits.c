@@ -18,12 +18,17 @@
  *
  * The text goes in windows that end behind a letter before a blank, where every piece ends, so that
  * nothing reaches across. Where there is no such place, or a character outside ASCII, scan_runs()
- * goes on for a while: it stops at ends of pieces only. */
+ * goes on for a while: it stops at ends of pieces only. The windows after that are small, and grow
+ * again: their masks must not be made for nothing all the time. */
 #include <string.h>
 #include "tokenizer/scan.h"
 #include "tokenizer/scan_masks.h"
 
-enum { WINDOW = 64 * SCAN_WORDS, STRIDE = 64 /* bytes for scan_runs() at a time, at least */ };
+enum {
+    WINDOW = 64 * SCAN_WORDS,
+    WINDOW_LEAST = 512,
+    STRIDE = 64 /* fewer bytes are left to scan_runs() */
+};
 
 /* A window: text[from .. to). */
 struct window {
@@ -31,6 +36,7 @@ struct window {
     const uint8_t *text;
     size_t from, to, n; /* n: bytes of the text */
     size_t words;
+    size_t runs_to; /* where scan_runs() may stop, if the window is not cut */
     struct scan_masks m;
     uint64_t taken[SCAN_WORDS];  /* newlines that belong to P's piece       */
     uint64_t before[SCAN_WORDS]; /* white space, and a newline follows in the same run */
@@ -163,14 +169,22 @@ static bool slash_taken(const struct window *v) {
     return false;
 }
 
+/* Behind the characters outside ASCII that begin in word w: at two words without any. */
+static size_t narrow_again(const struct window *v, size_t w) {
+    while (w < v->words && (v->m.wide[w] | (w + 1 < v->words ? v->m.wide[w + 1] : 0))) w++;
+    return w < v->words ? v->from + 64 * w : v->to;
+}
+
 /* Cuts the window. False: not ASCII, or another thing for scan_runs(). */
 static bool cut_window(struct window *v, scan_masks_fn masks, bool o200k) {
     size_t bits = v->to - v->from;
     v->words = (bits + 63) / 64;
+    v->runs_to = v->to;
     if (masks(&v->m, v->text + v->from, bits)) {
         size_t w = 0;
         while (!v->m.wide[w]) w++;
         size_t wide = v->from + 64 * w + (size_t)__builtin_ctzll(v->m.wide[w]);
+        v->runs_to = narrow_again(v, w);
         v->to = sure_end(v->text, v->from, wide);
         if (v->to - v->from < STRIDE) return false;
         bits = v->to - v->from;
@@ -192,10 +206,11 @@ static int scan(const struct scan_form *f, const uint8_t *text, size_t n, struct
     scan_masks_fn masks = scan_masks_best();
     struct window v = {.form = f, .text = text, .n = n};
     bool o200k = f->kind == SCAN_O200K;
+    size_t size = WINDOW;
     int rc = 0;
     while (v.from < n && rc == 0) {
-        size_t most = v.from + WINDOW;
-        v.to = n - v.from <= WINDOW ? n : sure_end(text, v.from, most);
+        size_t most = n - v.from <= size ? n : v.from + size;
+        v.to = most == n ? n : sure_end(text, v.from, most);
         size_t from = v.from, begin = out->n;
         if (v.to > v.from && cut_window(&v, masks, o200k)) {
             rc = u32s_reserve(out, v.to - from + 9, err); /* 8: scan_write_starts() in groups */
@@ -204,9 +219,10 @@ static int scan(const struct scan_form *f, const uint8_t *text, size_t n, struct
             *o++ = (uint32_t)v.to;
             out->n = (size_t)(o - out->v);
             v.from = v.to;
+            size = 2 * size < WINDOW ? 2 * size : WINDOW;
         } else {
-            size_t stop = n - from < 4 * STRIDE ? n : from + 4 * STRIDE;
-            rc = scan_runs(f, text, n, &v.from, stop, out, err);
+            rc = scan_runs(f, text, n, &v.from, v.to > from ? v.runs_to : most, out, err);
+            size = WINDOW_LEAST;
         }
     }
     return rc;

@@ -1,0 +1,90 @@
+/* Merging a long piece window by window, each as if it stood alone.
+ *
+ *   piece     s o m e t h i n g l o n g w i t h o u t b l a n k s …
+ *   window 1  some|thing|long|wi|tho
+ *   window 2            long|without|bl|an          begins where window 1 has a boundary, and
+ *                                                   with the token that window 1 has there: long
+ *
+ * What a window makes near its end may be wrong, for the bytes behind it are missing. Its first
+ * token, compared with what the window before has at that place, tells whether that one's boundary
+ * can be relied on:
+ *
+ *   Let L be what lies before the boundary, T the token behind it, in window 1 and also in all
+ *   that follows, merged alone. Up to the first merge across the boundary, merges within L, within
+ *   T, and behind T come in an order in which the first two are independent of the third: always
+ *   the lowest of the next ones of each, the left one of equals. So L and T go through the same
+ *   states in the window and in the piece; and a pair across the boundary is lower than what is
+ *   next in L and in T either in both or in neither. In the window it never was.
+ *
+ * From the last window, which misses nothing, this follows for each one before it, whatever the
+ * ranks. Where the tokens differ, the window before was too small and is done again, larger. */
+#include "tokenizer/bpe.h"
+
+enum { WINDOW = 64, TAIL_SHARE = 4, MORE = 4 };
+
+struct window {
+    size_t from, size; /* bytes of the piece; may reach beyond its end  */
+    size_t first;      /* where its ids begin in the output             */
+    uint32_t wanted;   /* its first id, or TOKENIZER_NO_ID: any will do */
+    size_t ids;        /* how many it has in all                        */
+};
+
+/* The last boundary in window w, whose ids are out->v[w->first..out->n), before its tail. Takes the
+ * ids behind it off. 0: there is none. */
+static size_t boundary(const struct tokenizer *t, const struct window *w, struct u32s *out) {
+    size_t end = w->size, len;
+    while (out->n > w->first && end > w->size - w->size / TAIL_SHARE) {
+        vocab_token(t, out->v[--out->n], &len);
+        end -= len;
+    }
+    return end;
+}
+
+/* The ids of window w. Where the text repeats itself, those of the one before are its own. */
+static int merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
+                 struct window *w, const struct window *before, struct u32s *out, struct err *err) {
+    size_t left = n - w->from, size = w->size < left ? w->size : left;
+    int rc = 0;
+    if (before->size == size && !memcmp(piece + before->from, piece + w->from, size)) {
+        out->n = w->first;
+        rc = u32s_reserve(out, before->ids, err);
+        if (rc < 0) return rc;
+        memmove(out->v + w->first, out->v + before->first, before->ids * sizeof *out->v);
+        out->n += before->ids;
+    } else {
+        out->n = w->first;
+        rc = bpe_merge_whole(t, s, piece + w->from, size, out, err);
+    }
+    w->ids = out->n - w->first;
+    return rc;
+}
+
+int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                      size_t n, struct u32s *out, struct err *err) {
+    const size_t begin = out->n;
+    struct window w = {.size = WINDOW, .first = begin, .wanted = TOKENIZER_NO_ID};
+    struct window before = {.size = 0}; /* 0: there is none to go back to */
+    for (;;) {
+        size_t left = n - w.from;
+        int rc = merge(t, s, piece, n, &w, &before, out, err);
+        if (rc < 0) return rc;
+        if (w.wanted != TOKENIZER_NO_ID && out->v[w.first] != w.wanted) {
+            if (!before.size) break;
+            w = before;
+            w.size *= MORE;
+            before.size = 0;
+            continue;
+        }
+        if (w.size >= left) return 0;
+        size_t end = boundary(t, &w, out);
+        if (!end) { /* one token; there may be a longer one */
+            w.size *= MORE;
+            continue;
+        }
+        before = w;
+        /* What was taken off is still there. */
+        w = (struct window){w.from + end, WINDOW, out->n, out->v[out->n], 0};
+    }
+    out->n = begin;
+    return bpe_merge_whole(t, s, piece, n, out, err);
+}
