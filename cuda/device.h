@@ -79,6 +79,8 @@ void cuda_attention_decode(struct device *d, void *y, void *k_cache, void *v_cac
                            float scale);
 void cuda_logits(struct device *d, float *logits, const void *x, const void *w, int rows, int C,
                  int V);
+void cuda_sample(struct device *d, int32_t *ids, float *logits, const double *unit,
+                 const struct sampling *how, int rows, int V);
 void cuda_attention_forward(struct device *d, void *y, float *lse, const void *qkv,
                             const int32_t *start, int B, int T, int C, int NH, float scale,
                             struct dropout drop);

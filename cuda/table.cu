@@ -41,6 +41,7 @@ static constexpr struct backend make_table(void) {
     t.cast = cuda_cast;
     t.attention_decode = cuda_attention_decode;
     t.logits = cuda_logits;
+    t.sample = cuda_sample;
     t.attention_forward = cuda_attention_forward;
     t.attention_backward = cuda_attention_backward;
     return t;

@@ -28,8 +28,13 @@ struct generator {
     void **k, **v;                  /* (L) caches on the device                                   */
     void *cache;                    /* the block they lie in                                      */
     void *n_past_device;            /* (B)                                                        */
-    void *logits_device;            /* (B,V) fp32                                                 */
-    float *logits, *probs;          /* (B,V), (V) on the host                                     */
+    float *logits_device, *fresh;   /* (B,V) of each row's last position; (V) of one just read    */
+    void *ids_device, *unit_device; /* (B) what a device draws, and with what                     */
+    float *logits, *probs;          /* (B,V), (V) on the host, where it draws                     */
+    int32_t *ids;                   /* (B)                                                        */
+    double *unit;                   /* (B)                                                        */
+    struct kept kept;               /* a step of kept_rows rows                                   */
+    int kept_rows;
     int32_t *n_past, *pos, *tokens; /* (B)                                               */
     struct row *rows;               /* (B)                                                        */
 };
@@ -58,16 +63,23 @@ static int allocate(struct generator *g, struct err *err) {
     g->v = mem_array(L, sizeof *g->v);
     g->logits = mem_array(B * V, sizeof *g->logits);
     g->probs = mem_array(V, sizeof *g->probs);
+    g->ids = mem_array(B, sizeof *g->ids);
+    g->unit = mem_array(B, sizeof *g->unit);
     g->n_past = mem_array(B, sizeof *g->n_past);
     g->pos = mem_array(B, sizeof *g->pos);
     g->tokens = mem_array(B, sizeof *g->tokens);
     g->rows = mem_array(B, sizeof *g->rows);
     if (!g->k || !g->v || !g->logits || !g->probs || !g->n_past || !g->pos || !g->tokens ||
-        !g->rows)
+        !g->rows || !g->ids || !g->unit)
         return err_nomem(err, B * V * sizeof *g->logits);
     rc = m->ops->alloc(m->device, &g->cache, 2 * L * each, err);
     if (rc == 0) rc = m->ops->alloc(m->device, &g->n_past_device, B * sizeof *g->n_past, err);
-    if (rc == 0) rc = m->ops->alloc(m->device, &g->logits_device, B * V * sizeof(float), err);
+    void *logits = NULL, *fresh = NULL;
+    if (rc == 0) rc = m->ops->alloc(m->device, &logits, B * V * sizeof(float), err);
+    if (rc == 0) rc = m->ops->alloc(m->device, &fresh, V * sizeof(float), err);
+    g->logits_device = logits, g->fresh = fresh;
+    if (rc == 0) rc = m->ops->alloc(m->device, &g->ids_device, B * sizeof *g->ids, err);
+    if (rc == 0) rc = m->ops->alloc(m->device, &g->unit_device, B * sizeof *g->unit, err);
     if (rc == 0) rc = acts_plan(&g->step, m, B, false, err);
     for (size_t l = 0; rc == 0 && l < L; l++) {
         g->k[l] = (char *)g->cache + 2 * l * each;
@@ -97,12 +109,18 @@ void generator_free(struct generator *g) {
     acts_release(&g->step, g->m);
     g->m->ops->free(g->m->device, g->cache);
     g->m->ops->free(g->m->device, g->n_past_device);
+    kept_forget(g->m, &g->kept);
     g->m->ops->free(g->m->device, g->logits_device);
+    g->m->ops->free(g->m->device, g->fresh);
+    g->m->ops->free(g->m->device, g->ids_device);
+    g->m->ops->free(g->m->device, g->unit_device);
     for (int b = 0; g->rows && b < g->B; b++) u32s_release(&g->rows[b].text);
     free(g->k);
     free(g->v);
     free(g->logits);
     free(g->probs);
+    free(g->ids);
+    free(g->unit);
     free(g->n_past);
     free(g->pos);
     free(g->tokens);
@@ -153,11 +171,11 @@ static int prefill(struct generator *g, int b, const uint32_t *ids, int T, struc
     if (rc < 0) return rc;
     model_final_norm(m, &g->read, &batch);
     last = (const char *)g->read.lnf + (size_t)(T - 1) * (size_t)c->C * dtype_bytes(m->dtype);
-    m->ops->logits(m->device, g->logits_device, last, model_head(m)->act, 1, c->C, c->V);
-    m->ops->download(m->device, g->logits + (size_t)b * (size_t)c->V, g->logits_device,
-                     (size_t)c->V * sizeof(float));
+    m->ops->logits(m->device, g->fresh, last, model_head(m)->act, 1, c->C, c->V);
+    m->ops->copy(m->device, g->logits_device + (size_t)b * (size_t)c->V, g->fresh,
+                 (size_t)c->V * sizeof(float));
     g->n_past[b] = T;
-    return m->ops->sync(m->device, err);
+    return 0;
 }
 
 /* Row b becomes what row `from` is. */
@@ -169,7 +187,8 @@ static void share(struct generator *g, int b, int from) {
         m->ops->copy(m->device, k + (size_t)b * bytes, k + (size_t)from * bytes, bytes);
         m->ops->copy(m->device, v + (size_t)b * bytes, v + (size_t)from * bytes, bytes);
     }
-    memcpy(g->logits + (size_t)b * V, g->logits + (size_t)from * V, V * sizeof *g->logits);
+    m->ops->copy(m->device, g->logits_device + (size_t)b * V, g->logits_device + (size_t)from * V,
+                 V * sizeof *g->logits);
     g->n_past[b] = g->n_past[from];
 }
 
@@ -194,12 +213,37 @@ static int start(struct generator *g, const struct gen_row *rows, int n, struct 
 
 /* ------------------------------------------------------------------ one id more */
 
-/* Draws each row's next id from its logits, ends the rows that end here, returns how many go on. */
-static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
-                const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id), void *ctx,
-                struct err *err) {
-    int V = g->m->config.V, going = 0, rc = 0;
-    for (int b = 0; rc == 0 && b < n; b++) {
+/* Whether the device draws by itself, so that no logits are moved: not with a repetition penalty,
+ * nor where the first ids are restricted. */
+static bool draws_there(const struct generator *g, const struct gen_row *rows, int n,
+                        const struct sampling *s) {
+    if (!g->m->ops->sample || s->repetition_penalty != 1) return false;
+    for (int b = 0; b < n; b++)
+        if (rows[b].first && !g->rows[b].done && g->rows[b].new_ids == 0) return false;
+    return true;
+}
+
+/* Each row's next id from its logits, on the device. */
+static void draw_there(struct generator *g, const struct gen_row *rows, int n,
+                       const struct sampling *s) {
+    const struct model *m = g->m;
+    for (int b = 0; b < n; b++)
+        g->unit[b] = s->greedy || g->rows[b].done ? 0 : rng_unit(rows[b].rng);
+    m->ops->upload(m->device, g->unit_device, g->unit, (size_t)n * sizeof *g->unit);
+    m->ops->sample(m->device, g->ids_device, g->logits_device, g->unit_device, s, n, m->config.V);
+    m->ops->download(m->device, g->ids, g->ids_device, (size_t)n * sizeof *g->ids);
+    for (int b = 0; b < n; b++)
+        if (!g->rows[b].done) g->rows[b].next = (uint32_t)g->ids[b];
+}
+
+/* The same on the host. */
+static void draw_here(struct generator *g, const struct gen_row *rows, int n,
+                      const struct sampling *s) {
+    const struct model *m = g->m;
+    int V = m->config.V;
+    m->ops->download(m->device, g->logits, g->logits_device,
+                     (size_t)n * (size_t)V * sizeof *g->logits);
+    for (int b = 0; b < n; b++) {
         struct row *r = &g->rows[b];
         if (r->done) continue;
         float *logits = g->logits + (size_t)b * (size_t)V;
@@ -208,6 +252,19 @@ static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
                 if (!rows[b].first[i]) logits[i] = -INFINITY;
         sampling_warp(s, logits, V, r->text.v, r->text.n, g->probs);
         r->next = sampling_draw(s, g->probs, V, rows[b].rng);
+    }
+}
+
+/* Draws each row's next id, ends the rows that end here, returns how many go on. */
+static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
+                const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id), void *ctx,
+                struct err *err) {
+    int going = 0;
+    (draws_there(g, rows, n, s) ? draw_there : draw_here)(g, rows, n, s);
+    int rc = g->m->ops->sync(g->m->device, err);
+    for (int b = 0; rc == 0 && b < n; b++) {
+        struct row *r = &g->rows[b];
+        if (r->done) continue;
         if ((int64_t)r->next == eos) {
             rows[b].finish = FINISH_STOP;
             r->done = true;
@@ -226,7 +283,31 @@ static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
         }
         going += !r->done;
     }
-    return going;
+    return rc < 0 ? rc : going;
+}
+
+struct step {
+    struct generator *g;
+    const struct model_batch *batch;
+};
+
+/* The operations of a step, from what was taken to the device. */
+static void step_operations(void *ctx) {
+    const struct step *step = ctx;
+    struct generator *g = step->g;
+    const struct model_batch *b = step->batch;
+    struct model *m = g->m;
+    const struct model_config *c = &m->config;
+    model_embed(m, &g->step, b);
+    for (int l = 0; l < c->L; l++) {
+        const struct layer_acts *x = &g->step.layer[l];
+        model_layer_in(m, &g->step, b, l, false);
+        m->ops->attention_decode(m->device, x->att, g->k[l], g->v[l], x->qkv, g->n_past_device,
+                                 NULL, b->B, g->P, c->C, c->NH, model_attention_scale(m, l));
+        model_layer_out(m, &g->step, b, l);
+    }
+    model_final_norm(m, &g->step, b);
+    m->ops->logits(m->device, g->logits_device, g->step.lnf, model_head(m)->act, b->B, c->C, c->V);
 }
 
 /* The newest id of every row through the model, to the logits behind it. Rows that are done or full
@@ -234,8 +315,8 @@ static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
  * read. */
 static int step(struct generator *g, int n, struct err *err) {
     struct model *m = g->m;
-    const struct model_config *c = &m->config;
     struct model_batch batch = {.B = n, .T = 1, .tokens = g->tokens, .pos = g->pos};
+    struct step whole = {g, &batch};
     int rc;
     for (int b = 0; b < n; b++) {
         g->pos[b] = g->n_past[b] < g->P ? g->n_past[b] : g->P - 1;
@@ -243,21 +324,12 @@ static int step(struct generator *g, int n, struct err *err) {
     }
     rc = model_take(m, &g->step, &batch, err);
     if (rc < 0) return rc;
-    model_embed(m, &g->step, &batch);
     m->ops->upload(m->device, g->n_past_device, g->pos, (size_t)n * sizeof *g->pos);
-    for (int l = 0; l < c->L; l++) {
-        const struct layer_acts *x = &g->step.layer[l];
-        model_layer_in(m, &g->step, &batch, l, false);
-        m->ops->attention_decode(m->device, x->att, g->k[l], g->v[l], x->qkv, g->n_past_device,
-                                 NULL, n, g->P, c->C, c->NH, model_attention_scale(m, l));
-        model_layer_out(m, &g->step, &batch, l);
-    }
-    model_final_norm(m, &g->step, &batch);
-    m->ops->logits(m->device, g->logits_device, g->step.lnf, model_head(m)->act, n, c->C, c->V);
-    m->ops->download(m->device, g->logits, g->logits_device,
-                     (size_t)n * (size_t)c->V * sizeof(float));
+    if (g->kept_rows != n) kept_forget(m, &g->kept);
+    g->kept_rows = n;
+    kept_do(m, &g->kept, step_operations, &whole);
     for (int b = 0; b < n; b++) g->n_past[b] += !g->rows[b].done && !g->rows[b].full;
-    return m->ops->sync(m->device, err);
+    return 0;
 }
 
 /* Every row that goes on to its next logits. A full context goes on with its younger half, read

@@ -10,15 +10,6 @@
 #include "base/rng.h"
 #include "train/model.h"
 
-struct sampling {
-    bool greedy;
-    float temperature;        /* 1                                                            */
-    int top_k;                /* 0: off                                                       */
-    float top_p;              /* 1: off                                                       */
-    float min_p;              /* 0: off                                                       */
-    float repetition_penalty; /* 1: off                                                       */
-};
-
 /* Turns logits (V) into probabilities (V), in transformers' order: repetition penalty over
  * ids[0..n), temperature, top-k, top-p, min-p, softmax. */
 void sampling_warp(const struct sampling *s, float *logits, int V, const uint32_t *ids, size_t n,

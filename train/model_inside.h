@@ -51,12 +51,15 @@ void acts_release(struct acts *a, const struct model *m); /* zeroes it; fine on 
 
 /* ------------------------------------------------------------------ the model */
 
-/* The operations of a micro-batch of one form, recorded at its second time: at the first the device
- * makes its preparations. */
+/* Operations that come again and again, recorded at their second time (model_record.c). */
+struct kept {
+    struct recording *made;
+    bool seen, impossible;
+};
+/* A micro-batch's, of one form. */
 struct model_recording {
     struct model_batch form; /* B 0: free. Its pointers only say what is given */
-    struct recording *made;
-    bool impossible;
+    struct kept kept;
 };
 enum { MODEL_RECORDINGS = 2 }; /* whole micro-batches, and the shorter one at a step's end */
 
@@ -117,7 +120,11 @@ void model_final_norm(const struct model *m, const struct acts *a, const struct 
 void model_forward(const struct model *m, const struct acts *a, const struct model_batch *b);
 /* Forward and back: adds to the gradients and to m->loss_sum. */
 void model_there_and_back(const struct model *m, const struct model_batch *b);
-/* The same as one submission, where the device can record it (model_record.c). */
+/* Calls operations(ctx), which only asks for operations on m's device, always the same ones but for
+ * what is in device memory; or replays what it once asked for. */
+void kept_do(const struct model *m, struct kept *k, void (*operations)(void *ctx), void *ctx);
+void kept_forget(const struct model *m, struct kept *k);
+/* The same as one submission, where the device can record it. */
 void model_there_and_back_again(struct model *m, const struct model_batch *b);
 void model_forget_recordings(struct model *m);
 

@@ -69,6 +69,16 @@ struct param_slice {
     bool decay;
 };
 
+/* How the next id is drawn from logits; transformers' names. */
+struct sampling {
+    bool greedy;
+    float temperature;        /* 1                                                            */
+    int top_k;                /* 0: off                                                       */
+    float top_p;              /* 1: off                                                       */
+    float min_p;              /* 0: off                                                       */
+    float repetition_penalty; /* 1: off                                                       */
+};
+
 /* What one optimizer step reads and writes, in device memory, so that a captured step can be
  * replayed. */
 struct step_scalars {
@@ -233,6 +243,12 @@ struct backend {
     void (*logits)(struct device *d, float *logits /* = (rows,V) */,
                    const void *x /* (rows,C) act */, const void *w /* (V,C) act */, int rows, int C,
                    int V);
+    /* The next id of each row, as sampling_warp() and sampling_draw() of train/generate.h give it,
+     * but for repetition_penalty, which is not looked at. unit[r], in [0, 1), is what row r draws
+     * with. NULL where that is done as well on the host. */
+    void (*sample)(struct device *d, int32_t *ids /* = (rows) */,
+                   float *logits /* (rows,V): used up */, const double *unit /* (rows) */,
+                   const struct sampling *how /* host */, int rows, int V);
 };
 /* clang-format on */
 

@@ -1,4 +1,5 @@
-/* Times the GPU backend: each operation at a model's shapes, then whole training steps.
+/* Times the GPU backend: each operation at a model's shapes, whole training steps,
+ * generation.
  *
  *     bench_gpu [--models 124M,350M,774M,1558M] [--ops MODEL|none] [--batch B] [--seq T] [--json
  *     FILE]
@@ -18,6 +19,7 @@
 #include <time.h>
 #include "../op/harness.h"
 #include "base/err.h"
+#include "train/generate.h"
 #include "train/model.h"
 #include "train/optimizer.h"
 
@@ -304,6 +306,61 @@ static void bench_steps(const struct preset *p, int B) {
     if (B > 0 && G.v.be->record && p == PRESETS) bench_step(p, B, false);
 }
 
+/* ------------------------------------------------------------------ generation */
+
+enum { PROMPT = 32, NEW_IDS = 256, TEXTS = 64 };
+
+struct generation {
+    struct generator *g;
+    struct gen_row rows[TEXTS];
+    struct rng rngs[TEXTS];
+    struct u32s out[TEXTS];
+    struct sampling how;
+    int B;
+};
+
+static void generate_ids(void *ctx) {
+    struct generation *t = ctx;
+    struct err err = {0};
+    for (int b = 0; b < t->B; b++) t->out[b].n = 0;
+    stop_on(generate_rows(t->g, t->rows, t->B, -1, &t->how, NULL, NULL, &err), &err);
+}
+
+static void report_generation(const struct preset *p, int B, double s, double weights) {
+    printf("%-6s generation, B %3d: %8.0f ids/s, %8.3f ms an id, %.1f %% of %.0f GB/s\n", p->name,
+           B, B * NEW_IDS / s, s * 1e3 / NEW_IDS,
+           100 * weights * NEW_IDS / s * 1e-9 / G.card.gbytes, G.card.gbytes);
+    fflush(stdout);
+    if (!G.json) return;
+    fprintf(G.json,
+            "%s\n  {\"model\": \"%s\", \"generation\": true, \"B\": %d, \"ids_per_s\": %.1f, "
+            "\"ms\": %.4f}",
+            G.rows_written++ ? "," : "", p->name, B, B * NEW_IDS / s, s * 1e3 / NEW_IDS);
+}
+
+/* B texts of a prompt and NEW_IDS drawn ids each. An id reads all weights once for all texts. */
+static void bench_generation(const struct preset *p, int B) {
+    static uint32_t prompt[PROMPT];
+    struct model_config c = config_of(p);
+    struct model *m;
+    struct generation t = {
+        .B = B, .how = {.temperature = 0.8f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1}};
+    struct err err = {0};
+    stop_on(model_new(&m, &c, G.v.be, G.v.d, DTYPE_BF16, false, &err), &err);
+    stop_on(model_init(m, 1, &err), &err);
+    stop_on(generator_new(&t.g, m, B, 0, &err), &err);
+    for (int i = 0; i < PROMPT; i++) prompt[i] = (uint32_t)(i * 1543 % c.V);
+    for (int b = 0; b < B; b++) {
+        t.rngs[b] = (struct rng){1, (uint64_t)b, 0};
+        t.rows[b] = (struct gen_row){
+            .prompt = prompt, .n = PROMPT, .max_new = NEW_IDS, .rng = &t.rngs[b], .out = &t.out[b]};
+    }
+    report_generation(p, B, median(generate_ids, &t), 2.0 * (double)model_config_params(&c));
+    for (int b = 0; b < B; b++) u32s_release(&t.out[b]);
+    generator_free(t.g);
+    model_free(m);
+}
+
 static void find_card(void) {
     const char *text = G.v.be->describe(G.v.d);
     G.card = (struct card){"?", 989.4, 3350};
@@ -349,6 +406,9 @@ int main(int argc, char **argv) {
         if (listed(ops, PRESETS[i].name)) bench_ops(&PRESETS[i], batch ? batch : PRESETS[i].B);
     for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
         if (listed(models, PRESETS[i].name)) bench_steps(&PRESETS[i], batch ? batch : PRESETS[i].B);
+    for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
+        for (int B = 1; B <= TEXTS && listed(models, PRESETS[i].name); B *= 8)
+            bench_generation(&PRESETS[i], B);
     const char *notes = G.v.be->notes ? G.v.be->notes(G.v.d) : "";
     printf("%s\n", *notes ? notes : "every product had its epilogue fused");
     if (G.json) fprintf(G.json, "\n], \"notes\": \"%s\"}\n", notes), fclose(G.json);

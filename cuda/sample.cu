@@ -1,0 +1,244 @@
+/* The next id of each row from its logits: what sampling_warp() and sampling_draw() do on a host
+ * (train/sampling.c), in the same order, so that only an id a row goes back to it.
+ *
+ *   logits ─▶ temperature ─▶ top-k ─▶ exp ─▶ top-p ─▶ min-p ─▶ probabilities ─▶ draw
+ *
+ * A block has a row. The k-th largest logit, and the one at which the least likely add up to 1 - p,
+ * are found by their bits, eight at a time from above: a histogram in shared memory tells in which
+ * of 256 parts it lies, four times. Weights are added there as whole numbers, so that the order in
+ * which they come changes nothing. All else is summed in double and in a fixed order. */
+#include "cuda/kernel.cuh"
+
+namespace {
+
+enum { THREADS = 512, WARPS = THREADS / 32, DIGITS = 256 };
+typedef unsigned long long mass_t; /* a weight as a whole number */
+
+struct room {
+    double sums[WARPS];
+    float most[32];
+    int index[WARPS];
+    unsigned count[DIGITS];
+    mass_t mass[DIGITS];
+    /* what has been found: the upper bits of the key, how many there are of it … */
+    uint32_t key;
+    unsigned rank, equal;
+    mass_t limit, below,
+        each; /* … and of top-p: 1 - p of all, what lies below, the weight of one */
+};
+
+/* Larger floats have larger keys; both zeros have the same. */
+__device__ __forceinline__ uint32_t key_of(float z) {
+    uint32_t u = __float_as_uint(z + 0.0f);
+    return u >> 31 ? ~u : u | 0x80000000u;
+}
+__device__ __forceinline__ float of_key(uint32_t k) {
+    return __uint_as_float(k >> 31 ? k & 0x7fffffffu : ~k);
+}
+/* Whether the bits above `shift` + 8 are those found so far. */
+__device__ __forceinline__ bool found(uint32_t key, uint32_t so_far, int shift) {
+    return shift == 24 || (key ^ so_far) >> (shift + 8) == 0;
+}
+
+__device__ void clear_histogram(room &s) {
+    __syncthreads();
+    if (threadIdx.x < DIGITS) s.count[threadIdx.x] = 0, s.mass[threadIdx.x] = 0;
+    __syncthreads();
+}
+
+/* The k-th largest of z, 1 <= k <= V. */
+__device__ float kth_largest(room &s, const float *z, int V, int k) {
+    __syncthreads(); /* what was found before has been read */
+    if (threadIdx.x == 0) s.key = 0, s.rank = (unsigned)k;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        clear_histogram(s);
+        uint32_t so_far = s.key;
+        for (int v = threadIdx.x; v < V; v += THREADS) {
+            uint32_t key = key_of(z[v]);
+            if (found(key, so_far, shift)) atomicAdd(&s.count[key >> shift & 255], 1u);
+        }
+        __syncthreads();
+        if (threadIdx.x != 0) continue;
+        int digit = DIGITS - 1;
+        for (; digit > 0 && s.count[digit] < s.rank; digit--) s.rank -= s.count[digit];
+        s.key |= (uint32_t)digit << shift;
+    }
+    __syncthreads();
+    return of_key(s.key);
+}
+
+/* Thread 0: the part in which the limit is passed, the last one with anything in it if none. */
+__device__ void choose_part(room &s, int shift) {
+    mass_t below = s.below;
+    int digit = 0, last = 0;
+    for (; digit < DIGITS; digit++) {
+        if (!s.count[digit]) continue;
+        last = digit;
+        if (below + s.mass[digit] > s.limit) break;
+        below += s.mass[digit];
+    }
+    if (digit == DIGITS) below -= s.mass[last];
+    s.below = below;
+    s.key |= (uint32_t)last << shift;
+    s.equal = s.count[last];
+    s.each = s.mass[last] / s.equal;
+}
+
+/* The value z at which the weights e, from the least on, add up to more than `limit` of them all;
+ * s.below, s.equal, s.each are of it. */
+__device__ float where_passed(room &s, const float *z, const double *e, int V, double limit,
+                              double scale) {
+    __syncthreads(); /* as above */
+    if (threadIdx.x == 0) s.key = 0, s.below = 0;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        clear_histogram(s);
+        uint32_t so_far = s.key;
+        for (int v = threadIdx.x; v < V; v += THREADS) {
+            uint32_t key = key_of(z[v]);
+            if (!found(key, so_far, shift)) continue;
+            atomicAdd(&s.count[key >> shift & 255], 1u);
+            atomicAdd(&s.mass[key >> shift & 255], (mass_t)(e[v] * scale + 0.5));
+        }
+        __syncthreads();
+        if (threadIdx.x != 0) continue;
+        if (shift == 24) {
+            mass_t all = 0;
+            for (int i = 0; i < DIGITS; i++) all += s.mass[i];
+            s.limit = (mass_t)(limit * (double)all);
+        }
+        choose_part(s, shift);
+    }
+    __syncthreads();
+    return of_key(s.key);
+}
+
+/* The first `gone` of those equal to `floor` are removed: of equals the lower ids go first. */
+__device__ void remove_equals(float *z, double *e, int V, float floor, unsigned gone) {
+    int lane = threadIdx.x % 32;
+    unsigned before = 0;
+    __syncthreads();
+    for (int from = 0; threadIdx.x < 32 && from < V && before < gone; from += 32) {
+        int v = from + lane;
+        bool equal = v < V && z[v] == floor;
+        unsigned who = __ballot_sync(ALL_LANES, equal);
+        if (equal && before + __popc(who & ((1u << lane) - 1)) < gone) z[v] = -INFINITY, e[v] = 0;
+        before += __popc(who);
+    }
+    __syncthreads();
+}
+
+/* Removes the least likely whose weights together are at most 1 - p of them all; one stays. */
+__device__ void keep_top_p(room &s, float *z, double *e, int V, float p, double scale) {
+    float floor = where_passed(s, z, e, V, 1 - (double)p, scale);
+    mass_t most = s.equal - 1, gone = s.each ? (s.limit - s.below) / s.each : most;
+    if (gone > most) gone = most;
+    for (int v = threadIdx.x; v < V; v += THREADS)
+        if (z[v] < floor) z[v] = -INFINITY, e[v] = 0;
+    if (gone > 0) remove_equals(z, e, V, floor, (unsigned)gone);
+}
+
+/* To every thread. */
+__device__ double sum_all(room &s, const double *e, int V) {
+    double sum = 0;
+    for (int v = threadIdx.x; v < V; v += THREADS) sum += e[v];
+    __syncthreads();
+    sum = block_sum_double(sum, s.sums);
+    if (threadIdx.x == 0) s.sums[0] = sum;
+    __syncthreads();
+    sum = s.sums[0];
+    __syncthreads();
+    return sum;
+}
+
+/* The first id at which the probabilities, in the order of ids, add up to more than unit times
+ * their sum; the last likely one if rounding leaves none. A warp has a part of the ids. */
+__device__ int draw(room &s, const double *e, double sum, int V, double unit) {
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, each = (V + WARPS - 1) / WARPS;
+    int first = warp * each, end = min(first + each, V), last = -1;
+    double mine = 0, all = 0, before = 0;
+    for (int v = first + lane; v < end; v += 32) {
+        float p = (float)(e[v] / sum);
+        mine += p;
+        if (p > 0) last = v;
+    }
+    mine = warp_sum_double(mine);
+    for (int o = 16; o > 0; o /= 2) last = max(last, __shfl_xor_sync(ALL_LANES, last, o));
+    if (lane == 0) s.sums[warp] = mine, s.index[warp] = last;
+    __syncthreads();
+    for (int w = 0; w < WARPS; w++) all += s.sums[w];
+    double at = unit * all;
+    int w = 0, id = -1;
+    for (; w < WARPS && !(before + s.sums[w] > at); w++) before += s.sums[w];
+    for (int k = 0; k < WARPS; k++) /* where the walk below finds none */
+        if (k <= w && s.index[k] >= 0) id = s.index[k];
+    __syncthreads();
+    if (warp != w && !(w == WARPS && warp == 0)) return -1;
+    for (int from = first; w < WARPS && from < end; from += 32) {
+        double p = from + lane < end ? (double)(float)(e[from + lane] / sum) : 0, up = p;
+        for (int o = 1; o < 32; o *= 2) {
+            double x = __shfl_up_sync(ALL_LANES, up, (unsigned)o);
+            if (lane >= o) up += x;
+        }
+        unsigned hit = __ballot_sync(ALL_LANES, p > 0 && before + up > at);
+        if (hit) return lane == 0 ? from + __ffs((int)hit) - 1 : -1;
+        before += __shfl_sync(ALL_LANES, up, 31);
+    }
+    return lane == 0 ? id : -1;
+}
+
+/* The largest, the lowest id among equals; to thread 0. */
+__device__ int argmax(room &s, const float *z, int V) {
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, at = 0x7fffffff;
+    float most = -INFINITY;
+    for (int v = threadIdx.x; v < V; v += THREADS)
+        if (at == 0x7fffffff || z[v] > most) most = z[v], at = v;
+    for (int o = 16; o > 0; o /= 2) {
+        float x = __shfl_xor_sync(ALL_LANES, most, o);
+        int i = __shfl_xor_sync(ALL_LANES, at, o);
+        if (x > most || (x == most && i < at)) most = x, at = i;
+    }
+    if (lane == 0) s.most[warp] = most, s.index[warp] = at;
+    __syncthreads();
+    for (int w = 1; threadIdx.x == 0 && w < WARPS; w++)
+        if (s.most[w] > most || (s.most[w] == most && s.index[w] < at))
+            most = s.most[w], at = s.index[w];
+    return at;
+}
+
+/* weights (gridDim.x, V): room for e. scale: how much a weight of 1 is as a whole number. */
+__global__ void sample_kernel(int32_t *ids, float *logits, double *weights, const double *unit,
+                              struct sampling how, int V, double scale) {
+    room &s = *shared_memory<room>();
+    float *z = logits + (size_t)blockIdx.x * V, most = -INFINITY;
+    double *e = weights + (size_t)blockIdx.x * V;
+    if (how.greedy) {
+        int id = argmax(s, z, V);
+        if (threadIdx.x == 0) ids[blockIdx.x] = id;
+        return;
+    }
+    if (how.temperature != 1)
+        for (int v = threadIdx.x; v < V; v += THREADS) z[v] /= how.temperature;
+    for (int v = threadIdx.x; v < V; v += THREADS) most = fmaxf(most, z[v]);
+    most = block_max(most, s.most);
+    float floor = how.top_k > 0 && how.top_k < V ? kth_largest(s, z, V, how.top_k) : -INFINITY;
+    for (int v = threadIdx.x; v < V; v += THREADS) {
+        if (z[v] < floor) z[v] = -INFINITY; /* what equals the k-th stays */
+        e[v] = exp((double)z[v] - most);
+    }
+    if (how.top_p < 1) keep_top_p(s, z, e, V, how.top_p, scale);
+    for (int v = threadIdx.x; how.min_p > 0 && v < V; v += THREADS)
+        if (e[v] < how.min_p) e[v] = 0;
+    int id = draw(s, e, sum_all(s, e, V), V, unit[blockIdx.x]);
+    if (id >= 0) ids[blockIdx.x] = id;
+}
+
+} // namespace
+
+void cuda_sample(struct device *d, int32_t *ids, float *logits, const double *unit,
+                 const struct sampling *how, int rows, int V) {
+    double scale = 1;
+    while (scale * V < 0x1p62) scale *= 2;
+    double *weights = (double *)cuda_work(d, (size_t)rows * V * sizeof *weights);
+    launch(d, "sample", sample_kernel, (unsigned)rows, THREADS, sizeof(room), ids, logits, weights,
+           unit, *how, V, scale);
+}
