@@ -52,10 +52,10 @@ setup_peers() {
         python3 -m venv "$venv" >/dev/null 2>&1 || { say "no Python environment; comparisons will skip"; return 0; }
     fi
     # shellcheck disable=SC2086
-    "$venv/bin/python" -c "import tokenizers, numpy, safetensors, huggingface_hub, datasets" 2>/dev/null ||
+    "$venv/bin/python" -c "import tokenizers, numpy, safetensors, huggingface_hub, datasets, datasketch" 2>/dev/null ||
         "$venv/bin/pip" install -q --disable-pip-version-check $PEERS >/dev/null 2>&1 ||
         say "the peers could not be installed; comparisons with them will skip"
     LORY_PYTHON="$(cd "$venv/bin" && pwd)/python"
     export LORY_PYTHON
 }
-PEERS="tokenizers tiktoken numpy safetensors tensorboard zstandard huggingface_hub datasets pyarrow"
+PEERS="tokenizers tiktoken numpy safetensors tensorboard zstandard huggingface_hub datasets pyarrow datasketch"
