@@ -119,14 +119,20 @@ static int at_line(const struct csv *c, struct err *err, const char *what) {
     return ERR_DATA;
 }
 
+static int too_long(const struct csv *c, struct err *err) {
+    char what[96];
+    snprintf(what, sizeof what, "a row longer than %llu bytes; is a quote not closed?",
+             (unsigned long long)c->max);
+    return at_line(c, err, what);
+}
+
 /* The next row that is not blank, its fields cut: 1, 0 at the end, or a negative code. The row is
  * raw[at..at + *n), *bytes with its newline, and not taken yet; *wrong if it is not CSV. */
 static int next_row(struct csv *c, size_t *n, size_t *bytes, bool *wrong, struct err *err) {
     for (;;) {
         int rc;
         while (!(*bytes = row_bytes(c)) && !c->ended) {
-            if (c->raw.n - c->at > c->max)
-                return at_line(c, err, "a row longer than --max-line; is a quote not closed?");
+            if (c->raw.n - c->at > c->max) return too_long(c, err);
             if ((rc = more(c, err)) < 0) return rc;
         }
         if (!*bytes && c->at == c->raw.n) return 0;

@@ -229,6 +229,14 @@ static const char split_text[] =
     "both sides), --by file the file's name. --stratify FIELD keeps the shares within every value "
     "of the field.";
 
+/* All but --split, which makes parts here: which split of a dataset is read is told by its path. */
+static void reading_rows(struct opt *rows, struct docs_opts *o) {
+    size_t n = docs_option_rows(rows, INPUT_ROWS, o), kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rows[i].name, "split")) rows[kept++] = rows[i];
+    memset(rows + kept, 0, (n - kept) * sizeof *rows);
+}
+
 int corpus_split(int argc, char **argv) {
     struct splitting s = {.step = {.in = {.opts = docs_defaults}, .output = "", .per_file = 100000},
                           .by = "text",
@@ -245,7 +253,7 @@ int corpus_split(int argc, char **argv) {
     size_t n = 5;
     n += corpus_step_rows(opts + n, &s.step);
     opts[n++] = (struct opt){.name = "Reading", .type = OPT_GROUP};
-    docs_option_rows(opts + n, INPUT_ROWS, &s.step.in.opts);
+    reading_rows(opts + n, &s.step.in.opts);
     struct program p = {.name = "corpus split",
                         .summary = "part a corpus into train, validation and the like",
                         .usage = "[SOURCE…] -o DIR [--split NAME=SHARE]…",

@@ -220,6 +220,18 @@ class Resume(Case):
         self.go_on(self.plain("big.jsonl.gz?signature=new"))
         self.assertGreater(int(self.ranges()[-1][6:-1]), 100_000)
 
+    def test_signed_addresses_that_run_out_in_the_middle(self):
+        """Of the Hub's CDN: 403 for the rest of the file until it is resolved anew; in a read and in one that is gone on with."""
+        source = "hf://datasets/me/set/data/big.jsonl.gz"
+        gone = [{"at": "cdn", "path": "/blob/", "do": "drop", "byte": 900_000}, {"at": "cdn", "path": "/blob/", "do": "status", "code": 403}]
+        self.hub.reset(*gone)
+        r = self.run_([CORPUS, "cat", "-q", source])
+        self.ok(r, BODY)
+        self.assertEqual([x[3] for x in self.hub.log if x[0] == "cdn"], [None] + ["bytes=900000-"] * 2)
+        self.stop_at(source, 1_500_000, 1_000_000, "/blob/")
+        self.hub.reset({"at": "cdn", "path": "/blob/", "do": "none"}, *gone)
+        self.go_on(source)
+
     def test_marks_that_are_no_etag(self):
         source = self.plain("big.jsonl.gz")
         marks = [lambda data: {"Last-Modified": "Wed, 01 Jan 2025 00:00:%02d GMT" % (data[-1] % 60)},
