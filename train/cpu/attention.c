@@ -6,8 +6,8 @@
  *              keys ─▶  BK            S  = Q K^T        k, v of the head are packed once,
  *   queries  ┌────┬────┬────┐         P  = exp(S - max)  q and dy per block of queries.
  *      │  BQ │ S  │ S\ │    │         O += P V          Blocks right of the diagonal, and left
- *      ▼     ├────┼────┤    │                           of the segments' starts, are skipped.
- *            │ S  │ S  │ …
+ *      ▼     ├────┼────┤    │                           of the segments' starts, are skipped, and
+ *            │ S  │ S  │ …                              within one the register tiles right of it.
  *
  * backward, per block: S and P again, dP = dO V^T, dS = P (dP - D), dV += P^T dO, dK += dS^T Q,
  * dQ += dS K. The queries' blocks come in order, so dK and dV are sums in a fixed order. */
@@ -41,7 +41,8 @@ struct scratch {
     float *out;                /* (BQ, HSp): O or dQ                                      */
     float *dk, *dv;            /* (T rounded up to BK, HSp)                               */
     float *keep;               /* (BK) dropout's factors                                  */
-    float *max, *sum;          /* (BQ)                                                    */
+    float *max;                /* (BQ)                                                    */
+    float *sum;                /* (BQ, VL) a row's sum in VL parts; backward: (BQ) D      */
 };
 
 /* Cuts `base` into the arrays, or counts: returns the floats needed. */
@@ -66,7 +67,7 @@ static size_t cut(struct scratch *s, float *base, size_t T, size_t HSp, bool bac
     CUT(dv, b * Tp * HSp);
     CUT(keep, BK + 16);
     CUT(max, BQ);
-    CUT(sum, BQ);
+    CUT(sum, BQ * VL);
 #undef CUT
     return n;
 }
@@ -87,9 +88,13 @@ static void pack_positions(float *to, const struct head *hd, const struct matrix
         gemm_pack_right(to + c / NR * panel, x, t0, n, c, hd->HS - c < NR ? hd->HS - c : NR);
 }
 
-static void pack_left(float *to, const struct head *hd, const struct matrix *x, size_t t0,
-                      size_t n) {
+/* X's rows t0 … t0 + n as left factor: where they are, if the tile can read them there. */
+static struct left left_rows(float *to, const struct head *hd, const struct matrix *x, size_t t0,
+                             size_t n) {
+    if (!hd->bf16 && n % MR == 0 && x->ld % 512 != 0)
+        return (struct left){(const float *)x->p + t0 * x->ld, x->ld, 1, MR * x->ld};
     gemm_pack_left(to, x, t0, n, 0, hd->HS);
+    return (struct left){to, 1, MR, MR * hd->units};
 }
 
 /* Where block k0 … of `rows` is: BK positions times HSp. */
@@ -97,12 +102,54 @@ static float *block_rows(const struct scratch *s, const struct head *hd, size_t 
     return s->rows + k0 / BK * gemm_units(BK, hd->bf16) * hd->HSp;
 }
 
-/* The scores' factor: left packed rows m by the positions k0 … of packed columns. */
-static void scores(float *to, const float *left, const float *cols, const struct head *hd, size_t m,
-                   size_t k0, size_t n) {
-    struct left a = {left, 1, MR, MR * hd->units};
-    gemm_block(to, BK, &a, cols + k0 * hd->units, NR * hd->units, round_up(m, MR), round_up(n, NR),
-               hd->units, false, hd->pairs);
+/* A block of scores: queries i0 … i0 + m, keys k0 … k0 + n. */
+struct block {
+    size_t i0, m, k0, n;
+};
+
+/* How many keys of the block the panel of queries i … i + MR may see. */
+INLINE size_t keys_seen(const struct block *b, size_t i) {
+    size_t keys = b->i0 + i + MR - b->k0;
+    return keys < b->n ? keys : b->n;
+}
+/* The first of the block's queries that sees key j; b->m or more: none does. */
+INLINE size_t first_query(const struct block *b, size_t j) {
+    return b->k0 + j > b->i0 ? b->k0 + j - b->i0 : 0;
+}
+
+/* Left rows by packed columns, up to the diagonal. */
+static void scores(float *to, const struct left *left, const float *cols, const struct head *hd,
+                   const struct block *b) {
+    for (size_t i = 0; i < b->m; i += MR) {
+        struct left a = *left;
+        a.p += i / MR * a.panel;
+        gemm_block(to + i * BK, BK, &a, cols + b->k0 * hd->units, NR * hd->units, MR,
+                   round_up(keys_seen(b, i), NR), hd->units, false, hd->pairs);
+    }
+}
+
+/* out (m,HS) += P X: P's rows are `ld` floats apart, X is the block's part of `rows`. */
+static void add_keys(const struct scratch *s, const struct head *hd, const float *p, size_t ld_p,
+                     const struct block *b) {
+    size_t panel = NR * gemm_units(BK, hd->bf16);
+    const float *x = s->rows + b->k0 / BK * gemm_units(BK, hd->bf16) * hd->HSp;
+    for (size_t i = 0; i < b->m; i += MR) {
+        struct left a = {p + i * ld_p, ld_p, 1, 0};
+        gemm_block(s->out + i * hd->HSp, hd->HSp, &a, x, panel, MR, hd->HSp,
+                   gemm_units(keys_seen(b, i), hd->bf16), true, hd->pairs);
+    }
+}
+
+/* to (T,HS) += P^T X for the block's keys: P (m or pairs of m, BK), X its queries as panels. */
+static void add_queries(float *to, const struct head *hd, const float *p, const float *x,
+                        const struct block *b) {
+    size_t units = gemm_units(b->m, hd->bf16), panel = NR * gemm_units(BQ, hd->bf16);
+    for (size_t j = 0; j < b->n && first_query(b, j) < b->m; j += MR) {
+        size_t first = first_query(b, j) / (hd->pairs ? 2 : 1);
+        struct left a = {p + first * BK + j, 1, BK, 0};
+        gemm_block(to + (b->k0 + j) * hd->HSp, hd->HSp, &a, x + first * NR, panel, MR, hd->HSp,
+                   units - first, true, hd->pairs);
+    }
 }
 
 /* Columns of a score block that are used for n keys: whole vectors, whole panels on either side. */
@@ -135,26 +182,40 @@ static void narrow_pairs(float *to, const float *from, size_t m, size_t n) {
         }
 }
 
-/* Turns row i of the scores of keys k0 … into exp(score - max) in place, zero outside [lo, hi)
- * (relative to k0) in the rest of `width`; returns the factor by which earlier sums shrink. */
-INLINE float softmax_row(float *s, size_t width, float scale, int lo, int hi, float *max,
-                         float *sum) {
+/* The keys [lo, hi) of the block that query i sees. */
+struct span {
+    int lo, hi;
+};
+/* Lanes of vectors in front of this one are all seen. */
+INLINE size_t whole_vectors(struct span r) {
+    return r.lo <= 0 && r.hi > 0 ? (size_t)r.hi / VL * VL : 0;
+}
+
+INLINE vf row_top(const float *s, float scale, struct span r) {
     vf top = vf_all(-INFINITY);
-    for (size_t j = 0; j < width; j += VL)
-        top = vf_max(top, vf_pick(inside(j, lo, hi), ldf(s + j) * scale, vf_all(-INFINITY)));
-    float new_max = vf_top(top);
-    if (new_max < *max) new_max = *max;
+    size_t j = 0, whole = whole_vectors(r);
+    for (; j < whole; j += VL) top = vf_max(top, ldf(s + j) * scale);
+    for (; (int)j < r.hi; j += VL)
+        top = vf_max(top, vf_pick(inside(j, r.lo, r.hi), ldf(s + j) * scale, vf_all(-INFINITY)));
+    return top;
+}
+
+/* exp(score - max) in place of a row's scores, zero outside the span up to `width`; its sums. */
+INLINE vf row_exp(float *s, float scale, struct span r, float max, size_t width) {
     vf total = {0};
-    for (size_t j = 0; j < width; j += VL) {
-        vf p = vf_exp(ldf(s + j) * scale - new_max);
-        p = vf_pick(inside(j, lo, hi), p, (vf){0});
+    size_t j = 0, whole = whole_vectors(r);
+    for (; j < whole; j += VL) {
+        vf p = vf_exp(ldf(s + j) * scale - max);
         stf(s + j, p);
         total += p;
     }
-    float shrink = *max == -INFINITY ? 0 : vf_exp(vf_all(*max - new_max))[0];
-    *sum = *sum * shrink + vf_sum(total);
-    *max = new_max;
-    return shrink;
+    for (; (int)j < r.hi; j += VL) {
+        vf p = vf_pick(inside(j, r.lo, r.hi), vf_exp(ldf(s + j) * scale - max), (vf){0});
+        stf(s + j, p);
+        total += p;
+    }
+    for (; j < width; j += VL) stf(s + j, (vf){0});
+    return total;
 }
 
 /* First position that row i sees, and the first that any of rows i0 … i0 + m sees. */
@@ -167,34 +228,48 @@ static size_t block_start(const struct head *hd, size_t i0, size_t m) {
         if (row_start(hd, i0 + i) < first) first = row_start(hd, i0 + i);
     return first < 0 ? 0 : (size_t)first / BK * BK;
 }
+INLINE struct span row_span(const struct head *hd, const struct block *b, size_t i) {
+    struct span r = {row_start(hd, b->i0 + i) - (int)b->k0, (int)(b->i0 + i - b->k0) + 1};
+    if (r.hi > (int)b->n) r.hi = (int)b->n;
+    if (r.lo >= r.hi) r.hi = 0; /* nothing */
+    return r;
+}
 
-static void forward_block(struct scratch *s, const struct head *hd, size_t i0, size_t m, size_t k0,
-                          size_t n) {
-    scores(s->s, s->q_left, s->k_cols, hd, m, k0, n);
-    for (size_t i = 0; i < m; i++) {
-        float *row = s->s + i * BK;
-        int lo = row_start(hd, i0 + i) - (int)k0, hi = (int)(i0 + i - k0) + 1;
-        if (hi > (int)n) hi = (int)n;
-        if (lo >= hi) {
-            memset(row, 0, BK * sizeof *row);
-            continue;
-        }
-        float shrink = softmax_row(row, used(n), hd->scale, lo, hi, &s->max[i], &s->sum[i]);
-        if (shrink != 1)
-            for (size_t c = 0; c < hd->HSp; c += VL)
-                stf(s->out + i * hd->HSp + c, ldf(s->out + i * hd->HSp + c) * shrink);
-        if (!hd->drop) continue;
+/* The softmax goes on by one block for queries i … i + VL: P in place of their scores; what was
+ * summed before shrinks where a row's maximum grew. */
+static void softmax_rows(struct scratch *s, const struct head *hd, const struct block *b,
+                         size_t i) {
+    size_t rows = b->m - i < VL ? b->m - i : VL, HSp = hd->HSp;
+    float shrink[VL];
+    vf tops[VL], old = ldf(s->max + i), top, less;
+    for (size_t r = 0; r < VL; r++)
+        tops[r] = r < rows ? row_top(s->s + (i + r) * BK, hd->scale, row_span(hd, b, i + r))
+                           : vf_all(-INFINITY);
+    top = vf_max(old, vf_tops(tops));
+    less = vf_pick(top == -INFINITY, vf_all(1), vf_exp(old - top));
+    stf(s->max + i, top);
+    stf(shrink, less);
+    for (size_t r = 0; r < rows; r++) {
+        float *out = s->out + (i + r) * HSp, *sum = s->sum + (i + r) * VL;
+        vf total = row_exp(s->s + (i + r) * BK, hd->scale, row_span(hd, b, i + r), s->max[i + r],
+                           used(b->n));
+        stf(sum, ldf(sum) * shrink[r] + total);
+        if (shrink[r] == 1) continue;
+        for (size_t c = 0; c < HSp; c += VL) stf(out + c, ldf(out + c) * shrink[r]);
+    }
+}
+
+static void forward_block(struct scratch *s, const struct head *hd, const struct left *q,
+                          const struct block *b) {
+    scores(s->s, q, s->k_cols, hd, b);
+    for (size_t i = 0; i < b->m; i += VL) softmax_rows(s, hd, b, i);
+    for (size_t i = 0; hd->drop && i < b->m; i++) {
         dropout_row(s->keep, hd->drop, hd->b,
-                    dropout_attention_row(hd->T, hd->h, (int)(i0 + i)) + k0, n);
-        for (size_t j = 0; j < n; j++) row[j] *= s->keep[j];
+                    dropout_attention_row(hd->T, hd->h, (int)(b->i0 + i)) + b->k0, b->n);
+        for (size_t j = 0; j < b->n; j++) s->s[i * BK + j] *= s->keep[j];
     }
-    struct left p = {s->s, BK, 1, MR * BK};
-    if (hd->pairs) {
-        narrow_rows(s->s_half, s->s, m, n);
-        p = (struct left){s->s_half, BK / 2, 1, MR * BK / 2};
-    }
-    gemm_block(s->out, hd->HSp, &p, block_rows(s, hd, k0), NR * gemm_units(BK, hd->bf16),
-               round_up(m, MR), hd->HSp, gemm_units(n, hd->bf16), true, hd->pairs);
+    if (hd->pairs) narrow_rows(s->s_half, s->s, b->m, b->n);
+    add_keys(s, hd, hd->pairs ? s->s_half : s->s, hd->pairs ? BK / 2 : BK, b);
 }
 
 static void forward_head(struct scratch *s, const struct head *hd, void *y, float *lse) {
@@ -205,14 +280,14 @@ static void forward_head(struct scratch *s, const struct head *hd, void *y, floa
     for (size_t i0 = 0; i0 < T; i0 += BQ) {
         size_t m = T - i0 < BQ ? T - i0 : BQ, end = i0 + m;
         memset(s->out, 0, BQ * hd->HSp * sizeof *s->out);
-        for (size_t i = 0; i < BQ; i++) s->max[i] = -INFINITY, s->sum[i] = 0;
-        pack_left(s->q_left, hd, &hd->q, i0, m);
+        memset(s->sum, 0, BQ * VL * sizeof *s->sum);
+        for (size_t i = 0; i < BQ; i++) s->max[i] = -INFINITY;
+        struct left q = left_rows(s->q_left, hd, &hd->q, i0, m);
         for (size_t k0 = block_start(hd, i0, m); k0 < end; k0 += BK)
-            forward_block(s, hd, i0, m, k0, end - k0 < BK ? end - k0 : BK);
+            forward_block(s, hd, &q, &(struct block){i0, m, k0, end - k0 < BK ? end - k0 : BK});
         for (size_t i = 0; i < m; i++) {
-            bool seen = s->sum[i] > 0;
-            float inverse = seen ? 1 / s->sum[i] : 0;
-            lse[i0 + i] = seen ? s->max[i] + logf(s->sum[i]) : 0;
+            float sum = vf_sum(ldf(s->sum + i * VL)), inverse = sum > 0 ? 1 / sum : 0;
+            lse[i0 + i] = sum > 0 ? s->max[i] + logf(sum) : 0;
             for (size_t c = 0; c < hd->HS; c += VL)
                 st(y, (i0 + i) * hd->C + c, lanes(c, hd->HS), hd->bf16,
                    ldf(s->out + i * hd->HSp + c) * inverse);
@@ -220,51 +295,54 @@ static void forward_head(struct scratch *s, const struct head *hd, void *y, floa
     }
 }
 
-/* Rows of P (with dropout) and dS in place of S and dP. */
+/* One vector of P (with dropout) and dS in place of S and dP. */
+INLINE void backward_lanes(float *p, float *ds, const float *keep, float scale, float lse, float D,
+                           bool all, vi in) {
+    vf prob = vf_exp(ldf(p) * scale - lse), dp = ldf(ds), kept;
+    if (!all) prob = vf_pick(in, prob, (vf){0}), dp = vf_pick(in, dp, (vf){0});
+    kept = prob;
+    if (keep) {
+        vf k = ldf(keep);
+        dp *= k;
+        kept *= k;
+    }
+    stf(p, kept);
+    stf(ds, scale * prob * (dp - D));
+}
+
 static void backward_rows(struct scratch *s, const struct head *hd, const float *lse,
-                          const float *D, size_t i0, size_t m, size_t k0, size_t n) {
-    for (size_t i = 0; i < m; i++) {
+                          const struct block *b) {
+    const float *keep = hd->drop ? s->keep : NULL;
+    for (size_t i = 0; i < b->m; i++) {
         float *p = s->s + i * BK, *ds = s->dp + i * BK;
-        int lo = row_start(hd, i0 + i) - (int)k0, hi = (int)(i0 + i - k0) + 1;
-        if (hi > (int)n) hi = (int)n;
-        if (hd->drop)
+        struct span r = row_span(hd, b, i);
+        size_t j = 0, whole = whole_vectors(r);
+        if (keep)
             dropout_row(s->keep, hd->drop, hd->b,
-                        dropout_attention_row(hd->T, hd->h, (int)(i0 + i)) + k0, BK);
-        for (size_t j = 0; j < used(n); j += VL) {
-            vi in = inside(j, lo, hi);
-            vf prob = vf_pick(in, vf_exp(ldf(p + j) * hd->scale - lse[i0 + i]), (vf){0});
-            vf dp = vf_pick(in, ldf(ds + j), (vf){0}), kept = prob;
-            if (hd->drop) {
-                vf keep = ldf(s->keep + j);
-                dp *= keep;
-                kept *= keep;
-            }
-            stf(p + j, kept);
-            stf(ds + j, hd->scale * prob * (dp - D[i]));
-        }
+                        dropout_attention_row(hd->T, hd->h, (int)(b->i0 + i)) + b->k0, BK);
+        for (; j < whole; j += VL)
+            backward_lanes(p + j, ds + j, keep ? keep + j : NULL, hd->scale, lse[b->i0 + i],
+                           s->sum[i], true, (vi){0});
+        for (; (int)j < r.hi; j += VL)
+            backward_lanes(p + j, ds + j, keep ? keep + j : NULL, hd->scale, lse[b->i0 + i],
+                           s->sum[i], false, inside(j, r.lo, r.hi));
+        for (; j < used(b->n); j += VL) stf(p + j, (vf){0}), stf(ds + j, (vf){0});
     }
 }
 
-static void backward_block(struct scratch *s, const struct head *hd, const float *lse,
-                           const float *D, size_t i0, size_t m, size_t k0, size_t n) {
-    size_t HSp = hd->HSp, q_units = gemm_units(m, hd->bf16), panel = NR * gemm_units(BQ, hd->bf16);
-    scores(s->s, s->q_left, s->k_cols, hd, m, k0, n);
-    scores(s->dp, s->dy_left, s->v_cols, hd, m, k0, n);
-    backward_rows(s, hd, lse, D, i0, m, k0, n);
-    struct left pt = {s->s, 1, BK, MR}, dst = {s->dp, 1, BK, MR}, ds = {s->dp, BK, 1, MR * BK};
+static void backward_block(struct scratch *s, const struct head *hd, const struct left *q,
+                           const struct left *dy, const float *lse, const struct block *b) {
+    scores(s->s, q, s->k_cols, hd, b);
+    scores(s->dp, dy, s->v_cols, hd, b);
+    backward_rows(s, hd, lse, b);
     if (hd->pairs) {
-        narrow_pairs(s->p_pairs, s->s, m, n);
-        narrow_pairs(s->ds_pairs, s->dp, m, n);
-        narrow_rows(s->ds_half, s->dp, m, n);
-        pt.p = s->p_pairs;
-        dst.p = s->ds_pairs;
-        ds = (struct left){s->ds_half, BK / 2, 1, MR * BK / 2};
+        narrow_pairs(s->p_pairs, s->s, b->m, b->n);
+        narrow_pairs(s->ds_pairs, s->dp, b->m, b->n);
+        narrow_rows(s->ds_half, s->dp, b->m, b->n);
     }
-    size_t keys = round_up(n, MR);
-    gemm_block(s->dv + k0 * HSp, HSp, &pt, s->dy_right, panel, keys, HSp, q_units, true, hd->pairs);
-    gemm_block(s->dk + k0 * HSp, HSp, &dst, s->q_right, panel, keys, HSp, q_units, true, hd->pairs);
-    gemm_block(s->out, HSp, &ds, block_rows(s, hd, k0), NR * gemm_units(BK, hd->bf16),
-               round_up(m, MR), HSp, gemm_units(n, hd->bf16), true, hd->pairs);
+    add_queries(s->dv, hd, hd->pairs ? s->p_pairs : s->s, s->dy_right, b);
+    add_queries(s->dk, hd, hd->pairs ? s->ds_pairs : s->dp, s->q_right, b);
+    add_keys(s, hd, hd->pairs ? s->ds_half : s->dp, hd->pairs ? BK / 2 : BK, b);
 }
 
 static void store_rows(void *to, const float *from, const struct head *hd, size_t n) {
@@ -285,8 +363,8 @@ static void backward_head(struct scratch *s, const struct head *hd, void *dq, vo
     memset(s->dv, 0, all * sizeof *s->dv);
     for (size_t i0 = 0; i0 < T; i0 += BQ) {
         size_t m = T - i0 < BQ ? T - i0 : BQ, end = i0 + m;
-        pack_left(s->q_left, hd, &hd->q, i0, m);
-        pack_left(s->dy_left, hd, &hd->dy, i0, m);
+        struct left q = left_rows(s->q_left, hd, &hd->q, i0, m),
+                    dy = left_rows(s->dy_left, hd, &hd->dy, i0, m);
         pack_positions(s->q_right, hd, &hd->q, i0, m, BQ);
         pack_positions(s->dy_right, hd, &hd->dy, i0, m, BQ);
         for (size_t i = 0; i < m; i++) {
@@ -300,7 +378,8 @@ static void backward_head(struct scratch *s, const struct head *hd, void *dq, vo
         }
         memset(s->out, 0, BQ * hd->HSp * sizeof *s->out);
         for (size_t k0 = block_start(hd, i0, m); k0 < end; k0 += BK)
-            backward_block(s, hd, lse, s->sum, i0, m, k0, end - k0 < BK ? end - k0 : BK);
+            backward_block(s, hd, &q, &dy, lse,
+                           &(struct block){i0, m, k0, end - k0 < BK ? end - k0 : BK});
         store_rows(at_out(dq, i0 * 3 * C, hd->bf16), s->out, hd, m);
     }
     store_rows(dk, s->dk, hd, T);

@@ -234,6 +234,13 @@ INLINE void vf_transpose(vf r[VL]) {
     SWAP_STAGE(2)
     SWAP_STAGE(1)
 }
+/* Lane j: the largest of r[j]; r is used up. */
+INLINE vf vf_tops(vf r[VL]) {
+    vf_transpose(r);
+    _Pragma("GCC unroll 4") for (int n = VL / 2; n > 0; n /= 2)
+        _Pragma("GCC unroll 8") for (int i = 0; i < n; i++) r[i] = vf_max(r[i], r[i + n]);
+    return r[0];
+}
 /* Lane j: vf_sum(r[j]), the same bits; r is used up. */
 INLINE vf vf_sums(vf r[VL]) {
     vf_transpose(r);
