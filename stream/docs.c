@@ -342,10 +342,10 @@ void docs_count(struct docs *d, const struct part *p) {
     }
     if (!p->n_origins) {
         struct docs_totals *t = &d->files[p->batch.file].totals;
-        t->documents += p->batch.n;
+        t->documents += p->batch.n - p->goes_on;
         t->text_bytes += p->batch.text_bytes;
     }
-    d->totals.documents += p->batch.n;
+    d->totals.documents += p->batch.n - p->goes_on;
     d->totals.text_bytes += p->batch.text_bytes;
 }
 

@@ -38,6 +38,8 @@ struct doc {
                          row as an object; NULL for text                                         */
     size_t line_n;
     uint64_t line_no; /* in its file, from 1; of a table, the row                                */
+    bool continues; /* the rest of the text before it (docs_opts.cut_texts) …                  */
+    bool goes_on;   /* … and the text goes on in the next document                             */
 };
 
 struct batch {
@@ -75,6 +77,10 @@ struct docs_opts {
     uint64_t skip, take;     /* records, after shuffling; take 0: all                           */
     uint64_t seed, epoch;    /* of what is shuffled                                             */
     bool any_bytes;          /* text files need not be UTF-8                                    */
+    bool cut_texts;          /* a text file may come in documents of about batch_bytes, one after
+                                the other; see `goes_on`. Each but the first begins with a blank
+                                (U+0020) behind a letter of ASCII. Not where something asks for
+                                texts as a whole: order, contains, sample, on_error            */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
     bool any_order;          /* what is made of the batches does not depend on their order: local

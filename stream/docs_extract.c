@@ -36,15 +36,21 @@ static int text_doc(const struct docs *d, struct part *p, const struct piece *r,
         return err_set(err, ERR_USAGE, "%s: a text file has no fields for --%s to look at",
                        d->list->v[r->file].name, d->opts.prompt ? "prompt" : "where");
     if (!d->opts.any_bytes && !scan_best()->utf8(r->v, r->n)) {
-        size_t at = utf8_error(r->v, r->n), line = 1, begin = 0;
-        for (size_t i = 0; i < at; i++)
-            if (r->v[i] == '\n') line++, begin = i + 1;
+        size_t at = utf8_error(r->v, r->n);
+        uint64_t line = r->line_no, column = p->continues ? p->first_column : 0;
+        for (size_t i = 0; i < at; i++, column++)
+            if (r->v[i] == '\n') line++, column = UINT64_MAX;
         err_set(err, ERR_DATA, "not UTF-8");
-        err_place(err, line, at - begin + 1, at);
+        err_place(err, line, column + 1, (p->continues ? p->begin : 0) + at);
         return ERR_DATA;
     }
     if (!docs_chosen(d, r->v, r->n)) return 0;
-    return add_doc(p, &(struct doc){.text = r->v, .n = r->n, .line_no = 1}, err);
+    const struct doc doc = {.text = r->v,
+                            .n = r->n,
+                            .line_no = r->line_no,
+                            .continues = p->continues,
+                            .goes_on = p->goes_on};
+    return add_doc(p, &doc, err);
 }
 
 /* Good JSON, but the text is not there or not text. */

@@ -67,11 +67,13 @@ struct part {
     uint64_t end, end_line; /* where the next part begins, unless it is the last of its file */
     struct seek *before, *behind; /* for any place in it, and for its end; or NULL */
     bool is_text;
-    bool is_table;          /* lines made of rows: rows.h */
-    const char *field;      /* as it was when the part was taken; NULL: none found yet */
-    bool too_long;          /* stands for one record above max_record, no data  */
-    bool broken;            /* something in it failed: behind it there is no place to go on from */
-    struct origin *origins; /* of a shuffled part: n_origins records           */
+    bool continues, goes_on; /* of a text in several parts, see docs_opts.cut_texts */
+    uint64_t first_column;   /* of such a part: bytes before it in its line         */
+    bool is_table;           /* lines made of rows: rows.h */
+    const char *field;       /* as it was when the part was taken; NULL: none found yet */
+    bool too_long;           /* stands for one record above max_record, no data  */
+    bool broken;             /* something in it failed: behind it there is no place to go on from */
+    struct origin *origins;  /* of a shuffled part: n_origins records           */
     size_t n_origins, origins_cap;
     struct err failed;      /* from the codec, or the first bad record; code 0  */
     uint64_t n_bad;         /* records left out                                 */

@@ -39,6 +39,8 @@ struct reading {
     bool busy;         /* somebody reads it; under the docs' lock, all else is theirs */
     bool ended;        /* the codec has no more */
     bool is_text, is_table;
+    bool continues;  /* what comes is the rest of a text */
+    uint64_t column; /* … and begins behind so many bytes of its line */
     struct codec *codec;
     struct part *p;            /* being filled */
     struct buf carry;          /* what it begins with: the cut-off record */
@@ -211,6 +213,49 @@ static int read_lines(struct reading *r, struct err *err) {
     }
 }
 
+static bool may_cut_texts(const struct docs *d) {
+    const struct docs_opts *o = &d->opts;
+    return o->cut_texts && !d->order && !o->contains.n && o->sample >= 1 &&
+           d->on_error == ON_ERROR_STOP;
+}
+
+/* The last place in v[0..n) that lies behind a letter and before a blank; 0: there is none. */
+static size_t text_cut(const char *v, size_t n) {
+    for (size_t at = n; at-- > 1;) {
+        unsigned char before = (unsigned char)v[at - 1] | 0x20;
+        if (v[at] == ' ' && before >= 'a' && before <= 'z') return at;
+    }
+    return 0;
+}
+
+/* A text in several parts: as read_lines(), but for where it is cut. */
+static int read_cut_text(struct reading *r, struct err *err) {
+    size_t want = r->d->opts.batch_bytes, max = r->d->opts.max_record;
+    struct part *p = r->p;
+    struct buf *b = &p->data;
+    r->live = -1;
+    p->continues = r->continues;
+    p->first_column = r->column;
+    for (;;) {
+        int rc = fill(r, want, err);
+        if (rc < 0) return rc;
+        if (rc == 0 && b->n <= want && b->n <= max) return end_file(r), 0;
+        size_t n = b->n < want ? b->n : want, end = text_cut(b->v, n);
+        if (end) {
+            const char *line = memrchr(b->v, '\n', end);
+            r->column = line ? (size_t)(b->v + end - line) - 1 : r->column + end;
+            r->continues = p->goes_on = true;
+            return cut(r, end, err);
+        }
+        if (n > max) {
+            b->n = 0;
+            p->too_long = true;
+            return end_file(r), 0;
+        }
+        want = 2 * n > max ? max + 1 : 2 * n;
+    }
+}
+
 /* The whole file is one document. */
 static int read_text(struct reading *r, struct err *err) {
     uint64_t max = r->d->opts.max_record;
@@ -281,7 +326,8 @@ static int begin_file(struct reading *r, const struct place *start, struct err *
 static int next_part(struct reading *r, const struct place *start, struct err *err) {
     int rc = r->codec ? begin_part(r, err) : begin_file(r, start, err);
     if (rc < 0) return rc;
-    return r->is_text ? read_text(r, err) : read_lines(r, err);
+    if (!r->is_text) return read_lines(r, err);
+    return may_cut_texts(r->d) ? read_cut_text(r, err) : read_text(r, err);
 }
 
 /* ------------------------------------------------------------------ who reads what */

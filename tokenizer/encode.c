@@ -427,6 +427,19 @@ static size_t window_end(const struct encoder *e, const char *text, size_t from,
     return n;
 }
 
+/* Only the pattern and the specials look at more than a piece. NFC composes nothing with a blank;
+ * and a blank is put before no text that begins with one. */
+bool tokenizer_cuts(const struct tokenizer *t) {
+    if (!pattern_known(t->pattern)) return false;
+    for (uint32_t i = 0; i < t->n_specials; i++) {
+        const char *text = t->specials[i].text;
+        unsigned char last = (unsigned char)text[strlen(text) - 1] | 0x20;
+        if (strchr(text, ' ') || (t->specials[i].rstrip && last >= 'a' && last <= 'z'))
+            return false;
+    }
+    return true;
+}
+
 /* Text without specials. */
 static int span(struct encoder *e, const struct stretch *s, struct u32s *out, struct u32s *places,
                 struct err *err) {

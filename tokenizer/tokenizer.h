@@ -116,6 +116,10 @@ enum tokenizer_invalid {
     TOKENIZER_INVALID_REPLACE,
     TOKENIZER_INVALID_REFUSE
 };
+/* Whether a text may be encoded in parts, each but the first beginning with a blank (U+0020) behind
+ * a letter of ASCII: the ids of the parts, one after the other, are those of the whole. Not with a
+ * pattern of the user's own, nor where a special token may lie across such a place. */
+bool tokenizer_cuts(const struct tokenizer *t);
 /* *ret is text itself or, where something was replaced (a U+FFFD for each maximal part of a
  * character), lies in `scratch`, whose contents are lost. ERR_DATA with the byte: refused. */
 int tokenizer_valid(const char *text, size_t n, enum tokenizer_invalid how, struct buf *scratch,

@@ -36,14 +36,15 @@ static int put_number(struct buf *out, uint32_t x, struct err *err) {
     return buf_append(out, digits + n, sizeof digits - n, err);
 }
 
-static int put_numbers(struct buf *out, const struct u32s *v, bool json, struct err *err) {
+/* Numbers with `between` before each but, unless `more` of them stand there already, the first. */
+static int put_numbers(struct buf *out, const struct u32s *v, char between, bool more,
+                       struct err *err) {
     int rc = buf_reserve(out, v->n * 7 + 3, err);
-    if (json && rc >= 0) rc = buf_char(out, '[', err);
     for (size_t i = 0; i < v->n && rc >= 0; i++) {
-        if (i) rc = buf_char(out, json ? ',' : ' ', err);
+        if (i || more) rc = buf_char(out, between, err);
         if (rc >= 0) rc = put_number(out, v->v[i], err);
     }
-    return rc >= 0 && json ? buf_char(out, ']', err) : rc;
+    return rc;
 }
 
 /* Little-endian whatever the machine; the compiler makes vectors of the loops. */
@@ -65,10 +66,11 @@ static int put_raw(struct buf *out, const struct u32s *ids, size_t bytes, struct
 
 /* HF's token strings: as vocab.json spells them; a special as the text it was found as, with the
  * blanks it swallowed. Places are still whole. */
-static int put_tokens(struct encoding *e, struct worker *w, const char *text, struct err *err) {
+static int put_tokens(struct encoding *e, struct worker *w, const char *text, bool more,
+                      struct err *err) {
     const struct special *s;
     uint32_t n = tokenizer_specials(e->t, &s);
-    int rc = buf_char(&w->out, '[', err);
+    int rc = 0;
     for (size_t i = 0; i < w->ids.n && rc >= 0; i++) {
         uint32_t id = w->ids.v[i], k = 0;
         while (k < n && s[k].id != id) k++;
@@ -77,10 +79,10 @@ static int put_tokens(struct encoding *e, struct worker *w, const char *text, st
         rc = wide ? buf_append(&w->spelt, text + w->places.v[2 * i],
                                w->places.v[2 * i + 1] - w->places.v[2 * i], err)
                   : tokenizer_spell(e->t, id, &w->spelt, err);
-        if (rc >= 0 && i) rc = buf_char(&w->out, ',', err);
+        if (rc >= 0 && (i || more)) rc = buf_char(&w->out, ',', err);
         if (rc >= 0) rc = json_quote(&w->out, w->spelt.v, w->spelt.n, err);
     }
-    return rc < 0 ? rc : buf_char(&w->out, ']', err);
+    return rc;
 }
 
 static int put_places(struct worker *w, struct err *err) {
@@ -96,26 +98,36 @@ static int put_places(struct worker *w, struct err *err) {
 /* {"ids": …, "tokens": …, "offsets": …} */
 static int put_all(struct encoding *e, struct worker *w, const char *text, size_t n,
                    struct err *err) {
-    int rc = buf_str(&w->out, "{\"ids\":", err);
-    if (rc >= 0) rc = put_numbers(&w->out, &w->ids, true, err);
-    if (rc >= 0) rc = buf_str(&w->out, ",\"tokens\":", err);
-    if (rc >= 0) rc = put_tokens(e, w, text, err);
+    int rc = buf_str(&w->out, "{\"ids\":[", err);
+    if (rc >= 0) rc = put_numbers(&w->out, &w->ids, ',', false, err);
+    if (rc >= 0) rc = buf_str(&w->out, "],\"tokens\":[", err);
+    if (rc >= 0) rc = put_tokens(e, w, text, false, err);
     places_trim(e->t, text, w->ids.v, w->ids.n, w->places.v);
     if (!strcmp(e->offsets, "chars")) places_in_chars(text, n, w->places.v, w->places.n);
-    if (rc >= 0) rc = buf_str(&w->out, ",\"offsets\":", err);
+    if (rc >= 0) rc = buf_str(&w->out, "],\"offsets\":", err);
     if (rc >= 0) rc = put_places(w, err);
     return rc < 0 ? rc : buf_char(&w->out, '}', err);
 }
 
+/* A line of ids or tokens, or the part of it that is at hand. */
+static int put_line(struct encoding *e, struct worker *w, const struct doc *doc, const char *text,
+                    struct err *err) {
+    bool plain = !strcmp(e->ids, "text"), more = doc->continues;
+    int rc = plain || more ? 0 : buf_char(&w->out, '[', err);
+    if (rc >= 0)
+        rc = !strcmp(e->ids, "tokens")
+                 ? put_tokens(e, w, text, more, err)
+                 : put_numbers(&w->out, &w->ids, plain ? ' ' : ',', more, err);
+    return rc < 0 || doc->goes_on ? rc : buf_str(&w->out, plain ? "\n" : "]\n", err);
+}
+
 /* One document as --ids says. */
-static int put_document(struct encoding *e, struct worker *w, const char *text, size_t n,
-                        struct err *err) {
-    bool json = !strcmp(e->ids, "json");
+static int put_document(struct encoding *e, struct worker *w, const struct doc *doc,
+                        const char *text, size_t n, struct err *err) {
     if (!strcmp(e->ids, "u16")) return put_raw(&w->out, &w->ids, 2, err);
     if (!strcmp(e->ids, "u32")) return put_raw(&w->out, &w->ids, 4, err);
-    int rc = strcmp(e->offsets, "none")  ? put_all(e, w, text, n, err)
-             : !strcmp(e->ids, "tokens") ? put_tokens(e, w, text, err)
-                                         : put_numbers(&w->out, &w->ids, json, err);
+    if (!strcmp(e->offsets, "none")) return put_line(e, w, doc, text, err);
+    int rc = put_all(e, w, text, n, err);
     return rc < 0 ? rc : buf_char(&w->out, '\n', err);
 }
 
@@ -128,7 +140,7 @@ static int encode_document(struct encoding *e, struct worker *w, const struct do
     if (rc >= 0)
         rc = encode_places(w->encoder, text, n, e->allow, &w->ids, e->places ? &w->places : NULL,
                            err);
-    return rc < 0 ? rc : put_document(e, w, text, n, err);
+    return rc < 0 ? rc : put_document(e, w, doc, text, n, err);
 }
 
 static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -211,6 +223,8 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc >= 0) rc = make_workers(e, threads, &t->err);
     if (rc >= 0) rc = allow(e, special, threads, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "-");
+    /* Offsets count from the text's beginning, as does what --refuse-special tells. */
+    in->opts.cut_texts = rc >= 0 && !offsets && !e->refuse && tokenizer_cuts(e->t);
     if (rc >= 0) rc = docs_open(&e->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     e->list = &in->list;

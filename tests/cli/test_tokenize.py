@@ -53,6 +53,32 @@ class Tokenize(unittest.TestCase):
                 for n in ("1", "3"))
         self.assertEqual(a, b)
 
+    def test_a_large_text_is_cut_and_nobody_sees_it(self):
+        with open("t.txt", "w") as f:  # what looks at whole documents has it whole
+            f.writelines("self.x_%d = été <|endoftext|> the end  of\n" % i for i in range(30000))
+        for args in (["--ids", "text"], ["--ids", "json", "--allow-special", "all"],
+                     ["--ids", "u16", "--allow-special", "all"], ["--ids", "tokens"]):
+            a, b, c = (run("tokenize", "encode", "-q", "-t", TOK, "t.txt", *args, *more) for more in
+                       (["--threads", "1"], ["--threads", "2"], ["--on-error", "skip"]))
+            self.assertEqual(a, c)
+            self.assertEqual(b, c)
+
+    def test_memory_has_a_bound_whatever_the_text(self):
+        # A sanitizer must not keep what was freed.
+        env = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
+
+        def peak(name):
+            p = subprocess.Popen([os.path.join(TOOLS, "tokenize"), "encode", "-q", "-t", TOK, name,
+                                  "--ids", "u16", "--threads", "1", "-o", "ids"], env=env)
+            _, status, usage = os.wait4(p.pid, 0)
+            self.assertEqual(status, 0)
+            return usage.ru_maxrss / 1024
+        with open("small.txt", "w") as f:
+            f.write("def f(x): return x + 1\n" * 200000)
+        with open("large.txt", "w") as f:
+            f.write("def f(x): return x + 1\n" * 2000000)
+        self.assertLess(peak("large.txt"), peak("small.txt") + 8)
+
     def test_specials(self):
         for allow, want in (("none", None), ("all", [0, 1]), ("<pad>", None), ("<|endoftext|>", None),
                             ("<|endoftext|>,<pad>", [0, 1])):

@@ -413,6 +413,76 @@ static void text_files_are_one_document_each(void **state) {
     buf_release(&s.text);
 }
 
+/* The parts of a text: where they are cut, and that nothing is lost. */
+static int see_parts(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct seen *s = ctx;
+    (void)thread, (void)err;
+    for (size_t i = 0; i < b->n; i++) {
+        const struct doc *d = &b->v[i];
+        assert_int_equal(d->continues, s->documents > 0);
+        if (d->continues) {
+            char before = s->text.v[s->text.n - 1];
+            assert_true(d->text[0] == ' ' && before >= 'a' && before <= 'z');
+        }
+        buf_append(&s->text, d->text, d->n, NULL);
+        s->documents = d->goes_on ? s->documents + 1 : 0;
+        s->next += !d->goes_on;
+        s->n_last++;
+    }
+    return 0;
+}
+
+static void texts_may_be_cut(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct buf want = {0};
+    for (int i = 0; i < 900; i++)
+        buf_printf(&want, NULL, i % 7 ? "word%c \xC3\xA9t\xC3\xA9\n" : "x %c  .. \n", 'a' + i % 26);
+    for (int i = 0; i < 3000; i++) buf_char(&want, '.', NULL); /* longer than a part */
+    put(*state, "t.txt", want.v, want.n);
+    for (size_t bytes = 1; bytes < 20000; bytes = 3 * bytes + 1)
+        for (int n = 1; n <= 2; n++) {
+            struct seen s = {0};
+            struct source_list list = {0};
+            struct docs_totals sum;
+            struct docs *d;
+            struct err e = {0};
+            o.batch_bytes = bytes;
+            o.threads = n;
+            o.cut_texts = true;
+            assert_int_equal(source_resolve(&list, in(*state, "t.txt"), NULL, NULL, &e), 0);
+            assert_int_equal(docs_open(&d, &list, &o, &e), 0);
+            assert_int_equal(docs_run(d, n, NULL, see_parts, &s, &e), 0);
+            docs_totals(d, &sum);
+            docs_close(d, NULL);
+            source_list_release(&list);
+            assert_int_equal(s.text.n, want.n);
+            assert_memory_equal(s.text.v, want.v, want.n);
+            assert_int_equal(s.next, 1);
+            assert_int_equal(sum.documents, 1);
+            assert_int_equal(sum.text_bytes, want.n);
+            assert_true(s.n_last > (bytes < 1000 ? 10 : 0));
+            buf_release(&s.text);
+        }
+    buf_release(&want);
+}
+
+static void a_bad_byte_of_a_later_part_has_its_place(void **state) {
+    struct docs_opts o = docs_defaults;
+    const char text[] = "one two\nthree four five \xFF six\n";
+    put(*state, "t.txt", text, sizeof text - 1);
+    for (int cuts = 0; cuts < 2; cuts++)
+        for (size_t bytes = 1; bytes < 40; bytes += 3) {
+            struct seen s = {0};
+            struct docs_totals sum;
+            struct err e = {0};
+            o.batch_bytes = bytes;
+            o.cut_texts = cuts;
+            assert_int_equal(run(in(*state, "t.txt"), &o, 1, &s, &sum, &e), ERR_DATA);
+            assert_non_null(strstr(e.msg, "t.txt:2:17: not UTF-8"));
+            buf_release(&s.text);
+        }
+}
+
 /* A record above the bound is bad like any other: counted once, located, and the next is read. */
 static void long_records(void **state) {
     struct docs_opts o = docs_defaults;
@@ -712,6 +782,8 @@ int main(void) {
         in_folder(blank_lines_bom_and_cr),
         in_folder(empty_inputs),
         in_folder(text_files_are_one_document_each),
+        in_folder(texts_may_be_cut),
+        in_folder(a_bad_byte_of_a_later_part_has_its_place),
         in_folder(long_records),
         in_folder(the_field_is_named_or_found),
         in_folder(an_odd_first_record),

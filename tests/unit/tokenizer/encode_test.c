@@ -96,6 +96,36 @@ static void lists_merge_in_their_order(void **state) {
     }
 }
 
+static void specials_across_a_cut_forbid_it(void **state) {
+    static const struct {
+        const char *special;
+        bool rstrip, cuts;
+    } cases[] = {{"<|endoftext|>", true, true},
+                 {"<a>b", false, true},
+                 {"<a>b", true, false},
+                 {"<a b>", false, false}};
+    (void)state;
+    struct rng r = {.key = 13};
+    struct random_vocab v;
+    random_vocab(&v, &r, 10, 2);
+    struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
+    assert_false(tokenizer_cuts(t));
+    tokenizer_free(t);
+    random_release(&v);
+    random_vocab(&v, &r, 10, 2);
+    t = random_tokenizer(&v, "cl100k");
+    struct special *s = t->specials;
+    char *own = (char *)s->text;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        s->text = cases[i].special;
+        s->rstrip = cases[i].rstrip;
+        assert_int_equal(tokenizer_cuts(t), cases[i].cuts);
+    }
+    s->text = own;
+    tokenizer_free(t);
+    random_release(&v);
+}
+
 /* A free place of the cache looks like a piece of zeros, of length 0. */
 static void pieces_of_zeros(void **state) {
     (void)state;
@@ -428,6 +458,7 @@ int main(void) {
         cmocka_unit_test(random_vocabularies_equal_the_slow_twin),
         cmocka_unit_test(lists_merge_in_their_order),
         cmocka_unit_test(pieces_of_zeros),
+        cmocka_unit_test(specials_across_a_cut_forbid_it),
         cmocka_unit_test(ranks_merge_as_tiktoken_says),
         cmocka_unit_test(ids_equal_hf),
         cmocka_unit_test(a_million_of_one_character_is_quick),
