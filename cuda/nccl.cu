@@ -73,6 +73,14 @@ static int nccl_all_reduce(struct comm *comm, float *buf, size_t n, struct err *
                  "all-reduce", err);
 }
 
+static int nccl_all_reduce_double(struct comm *comm, double *buf, size_t n, struct err *err) {
+    struct nccl *c = (struct nccl *)comm->inside;
+    if (!c->nccl) return gone("all-reduce", err);
+    return check(
+        c, c->lib.AllReduce(buf, buf, n, ncclDouble, ncclSum, c->nccl, cuda_stream(c->device)),
+        "all-reduce", err);
+}
+
 static int nccl_reduce_scatter(struct comm *comm, float *part, const float *whole, size_t n,
                                struct err *err) {
     struct nccl *c = (struct nccl *)comm->inside;
@@ -181,6 +189,7 @@ int lory_cuda_comm(struct comm **ret, struct device *d, const struct comm_opts *
     c->comm.size = o->size;
     c->comm.inside = c;
     c->comm.all_reduce = nccl_all_reduce;
+    c->comm.all_reduce_double = nccl_all_reduce_double;
     c->comm.reduce_scatter = nccl_reduce_scatter;
     c->comm.all_gather = nccl_all_gather;
     c->comm.broadcast = nccl_broadcast;

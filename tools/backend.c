@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "tools/cuda_module.h"
+#include "tools/ranks.h"
 
 static bool has_bf16_products(void) {
 #if defined(__x86_64__)
@@ -40,31 +41,6 @@ void backend_take_dtype(struct backend_choice *c, enum dtype stored) {
     if (stored == DTYPE_F32 || has_bf16_products()) c->opts.dtype = stored;
 }
 
-/* The first of three variables that is set: torchrun's, Open MPI's, srun's. */
-static int launcher_number(const char *const names[3], int otherwise) {
-    for (int i = 0; i < 3; i++) {
-        const char *text = getenv(names[i]);
-        if (text && *text) return (int)strtol(text, NULL, 10);
-    }
-    return otherwise;
-}
-
-/* Which GPU of this machine is ours where several processes share it. */
-static int local_rank(void) {
-    static const char *const names[] = {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
-                                        "SLURM_LOCALID"};
-    return launcher_number(names, 0);
-}
-
-int backend_refuse_ranks(struct err *err) {
-    static const char *const names[] = {"WORLD_SIZE", "OMPI_COMM_WORLD_SIZE",
-                                        "SLURM_STEP_NUM_TASKS"};
-    int ranks = launcher_number(names, 1);
-    if (ranks <= 1) return 0;
-    err_set(err, ERR_USAGE, "started as one of %d ranks, but training runs in one process", ranks);
-    return err_hint(err, "start it once, without a launcher; --accumulate gives the larger batch");
-}
-
 int backend_choose(struct backend_choice *ret, const char *device, const char *dtype, int threads,
                    struct err *err) {
     struct backend_choice c = {.opts = {.dtype = DTYPE_F32, .threads = threads}};
@@ -72,7 +48,10 @@ int backend_choose(struct backend_choice *ret, const char *device, const char *d
     int rc = parse_dtype(dtype, &any, &c.opts.dtype, err);
     if (rc < 0) return rc;
     if (!strcmp(device, "cuda") || !strcmp(device, "auto")) {
-        c.opts.ordinal = local_rank();
+        struct comm_place place;
+        rc = ranks_find(&place, err);
+        if (rc < 0) return rc;
+        c.opts.ordinal = place.local_rank; /* GPUs of a machine are shared out */
         rc = cuda_module(&c.backend, c.opts.ordinal, err);
         if (rc < 0 && !strcmp(device, "cuda")) return err_prefix(err, "--device cuda");
         c.cuda = rc == 0;

@@ -20,10 +20,6 @@ int backend_choose(struct backend_choice *ret, const char *device, const char *d
 /* --dtype auto where weights are given: theirs, but bf16 only where the processor multiplies it. */
 void backend_take_dtype(struct backend_choice *c, enum dtype stored);
 
-/* ERR_USAGE where a launcher (torchrun, Open MPI, srun) started more than one rank: one process
- * trains, and several would each train the whole of the same run. */
-int backend_refuse_ranks(struct err *err);
-
 /* For main, before anything else. OpenMP's threads by default spin for milliseconds at every
  * barrier, which on a machine shared with others costs several times what it gains; how long is
  * read from the environment before main begins. So: unless someone has set it, sets it and starts

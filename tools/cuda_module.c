@@ -11,6 +11,8 @@
 
 typedef const struct backend *backend_door(const char *version, size_t table_bytes);
 typedef int ready_door(int ordinal, struct err *err);
+typedef int comm_door(struct comm **ret, struct device *d, const struct comm_opts *o,
+                      struct err *err);
 
 static const char NAME[] = "liblory_cuda.so";
 
@@ -60,8 +62,9 @@ static bool door(void *module, const char *name, void *function, size_t bytes) {
     return p != NULL;
 }
 
+static void *module; /* the loader's own count would do, but the search is made once */
+
 int cuda_module(const struct backend **ret, int ordinal, struct err *err) {
-    static void *module; /* the loader's own count would do, but the search is made once */
     backend_door *backend;
     ready_door *ready;
     int rc = module ? 0 : open_module(&module, err);
@@ -72,4 +75,13 @@ int cuda_module(const struct backend **ret, int ordinal, struct err *err) {
         return err_set(err, ERR_USAGE, "%s is of another build than this program; build both again",
                        NAME);
     return ready(ordinal, err);
+}
+
+int cuda_module_comm(struct comm **ret, struct device *d, const struct comm_opts *o,
+                     struct err *err) {
+    comm_door *comm;
+    if (!door(module, "lory_cuda_comm", &comm, sizeof comm))
+        return err_set(err, ERR_USAGE,
+                       "%s was built without NCCL, which several ranks need on GPUs", NAME);
+    return comm(ret, d, o, err);
 }

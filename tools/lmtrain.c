@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include "base/file.h"
 #include "base/signals.h"
+#include "tools/cuda_module.h"
 #include "tools/lmtrain_parts.h"
 
 static int say_result(struct plan *p, const struct trainer_result *r) {
@@ -38,10 +39,17 @@ static int say_result(struct plan *p, const struct trainer_result *r) {
     return tool_print_json(t, o);
 }
 
+/* Where measured products are kept: a file for each rank, as each has its own share of rows. */
+static char *products_file(const struct plan *p) {
+    char name[32] = "products.txt";
+    if (p->place.rank > 0) snprintf(name, sizeof name, "products-%d.txt", p->place.rank);
+    return path_join(p->o->output, name);
+}
+
 /* A GPU is opened also for a plan: what its operations want is known by asking it. */
 static int open_device(struct plan *p, struct err *err) {
     const struct backend *b = p->choice.backend;
-    char *products = path_join(p->o->output, "products.txt");
+    char *products = products_file(p);
     if (!products) return err_nomem(err, 1);
     p->choice.opts.no_record = !p->o->record;
     p->choice.opts.plan_file = products;
@@ -51,6 +59,48 @@ static int open_device(struct plan *p, struct err *err) {
     if (rc == 0) log_info(&p->tool->log, "%s", b->describe(p->device));
     return rc;
 }
+
+/* ------------------------------------------------------------------ several ranks */
+
+static int share_bytes(void *control, void *data, size_t bytes, struct err *err) {
+    struct comm *c = control;
+    return c->broadcast(c, data, bytes, 0, err);
+}
+
+/* Meets the other ranks. */
+static int join_ranks(struct plan *p, struct err *err) {
+    const double patience = 300; /* seconds; launchers start ranks at about the same time */
+    if (p->place.size == 1) return 0;
+    int rc = comm_tcp(&p->control, &p->place, patience, err);
+    struct comm_opts o = {
+        .rank = p->place.rank, .size = p->place.size, .share = share_bytes, .ctx = p->control};
+    if (rc == 0 && p->choice.cuda)
+        rc = cuda_module_comm(&p->comm, p->device, &o, err);
+    else
+        p->comm = p->control;
+    if (rc == 0) log_info(&p->tool->log, "%d ranks, over %s", p->place.size, p->comm->name);
+    p->t.comm = p->comm;
+    p->t.control = p->control;
+    return rc < 0 ? err_prefix(err, "ranks") : 0;
+}
+
+static void leave_ranks(struct plan *p) {
+    if (p->comm && p->comm != p->control) p->comm->close(p->comm);
+    if (p->control) p->control->close(p->control);
+}
+
+/* The part of rank 1 and on. */
+static int work(struct plan *p, struct err *err) {
+    const struct backend *b = p->choice.backend;
+    struct model *model = NULL;
+    int rc = model_new(&model, &p->config, b, p->device, p->choice.opts.dtype, true, err);
+    if (rc == 0) model_set_recompute(model, recompute_level(p));
+    if (rc == 0) rc = trainer_work(model, b, p->device, &p->train, &p->t, err);
+    model_free(model);
+    return rc < 0 ? err_prefix(err, "rank %d", p->place.rank) : 0;
+}
+
+/* ------------------------------------------------------------------ the run */
 
 static int train(struct plan *p, struct err *err) {
     struct device *device = p->device;
@@ -84,17 +134,18 @@ static int run(struct options *o, struct opt *table, struct tool *t) {
                        t->operands->v[0]);
     struct memory_plan m = {0};
     int rc = make_plan(&p, &t->err);
+    if (p.place.rank > 0) t->quiet = true; /* rank 0 tells it */
     if (rc == 0 && (!o->dry_run || p.choice.cuda)) rc = open_device(&p, &t->err);
     if (rc == 0) rc = plan_memory(&p, &m, &t->err);
     if (rc == 0) {
         if (!p.has_valid) log_info(&t->log, "no --valid: nothing will be evaluated");
         say_plan(&p, &m);
-        if (!o->dry_run)
-            rc = train(&p, &t->err);
-        else
-            rc = tool_print_json(t, plan_json(&p, &m));
     }
+    if (rc == 0 && o->dry_run) rc = p.place.rank > 0 ? 0 : tool_print_json(t, plan_json(&p, &m));
+    if (rc == 0 && !o->dry_run) rc = join_ranks(&p, &t->err);
+    if (rc == 0 && !o->dry_run) rc = (p.place.rank > 0 ? work : train)(&p, &t->err);
     if (rc == ERR_NOMEM) hint_memory(&p, &m, &t->err);
+    leave_ranks(&p);
     if (p.device) p.choice.backend->close(p.device);
     release_plan(&p);
     return rc;

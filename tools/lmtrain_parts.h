@@ -8,6 +8,7 @@
 #include "tools/backend.h"
 #include "tools/common.h"
 #include "tools/push.h"
+#include "train/comm.h"
 #include "train/config.h"
 #include "train/trainer.h"
 
@@ -52,6 +53,8 @@ struct plan {
     uint64_t accumulate, steps;
     struct backend_choice choice;
     struct device *device; /* NULL until opened */
+    struct comm_place place;
+    struct comm *control, *comm; /* of several ranks: see trainer.h; NULL for one */
     struct trainer_opts t;
 };
 

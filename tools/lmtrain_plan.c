@@ -9,6 +9,7 @@
 #include "base/signals.h"
 #include "tools/fetch_model.h"
 #include "tools/lmtrain_parts.h"
+#include "tools/ranks.h"
 #include "tools/special_ids.h"
 #include "train/checkpoint.h"
 #include "train/state.h"
@@ -432,7 +433,7 @@ static void resolve_options(struct plan *p) {
 
 int make_plan(struct plan *p, struct err *err) {
     int rc = apply_recipe(p, err);
-    if (rc == 0) rc = backend_refuse_ranks(err);
+    if (rc == 0) rc = ranks_find(&p->place, err);
     if (rc == 0)
         rc = backend_choose(&p->choice, p->o->device, p->o->dtype, tool_threads(p->tool), err);
     if (rc == 0) rc = open_shards(p, err);

@@ -1,11 +1,13 @@
 /* What several processes that train one model tell each other. A communicator is a struct of
- * functions, as a backend is: `self` (one process) stands here; NCCL's comes with the GPU module.
+ * functions, as a backend is: `self` (one process) and `tcp` (system memory) stand here; NCCL's
+ * comes with the GPU module.
  *
  * Buffers lie in the memory of the device the communicator was made for, and calls are in order
  * with that device's operations: they return before the work is done, and the device's sync() or
  * the next barrier() reports what failed. All ranks make the same calls in the same order.
  *
- * Sums are in fp32 and, for the same number of ranks, give the same bits in every run.
+ * Sums are in the buffer's type and, for the same number of ranks, give the same bits in every
+ * run.
  *
  * Errors: ERR_PEER names what is known of a rank that failed or fell silent; the communicator is
  * then of no use but to close. One thread drives a communicator. */
@@ -18,11 +20,12 @@
 struct device;
 
 struct comm {
-    const char *name; /* "self", "nccl" */
+    const char *name; /* "self", "tcp", "nccl" */
     int rank, size;
     void *inside;
     /* buf (n) = the sum over ranks. */
     int (*all_reduce)(struct comm *c, float *buf, size_t n, struct err *err);
+    int (*all_reduce_double)(struct comm *c, double *buf, size_t n, struct err *err);
     /* part (n) = this rank's nth of the sum over ranks of whole (size * n). They may not overlap,
      * unless part is this rank's place in whole. */
     int (*reduce_scatter)(struct comm *c, float *part, const float *whole, size_t n,
@@ -36,7 +39,20 @@ struct comm {
     void (*close)(struct comm *c); /* frees c */
 };
 
-/* How ranks find each other. */
+/* Where a process stands among those that train together, and where rank 0 listens. */
+struct comm_place {
+    int rank, size;
+    int local_rank;    /* among those of this machine                                     */
+    char address[256]; /* a name or number; rank 0 listens there only                     */
+    int port;
+};
+
+/* Ranks over TCP, for buffers in the system's memory (a CPU's device, or what no device needs to
+ * know). Sums are in order of rank. Returns when all have come; ERR_PEER after `seconds`, ERR_USAGE
+ * where rank 0 cannot listen. A call waits for ranks as long as they live. ERR_NOMEM. */
+int comm_tcp(struct comm **ret, const struct comm_place *p, double seconds, struct err *err);
+
+/* How ranks of NCCL find each other. */
 struct comm_opts {
     int rank, size;
     /* Gives every rank what rank 0 has in `data`: how is the caller's affair (a socket, a file).

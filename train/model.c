@@ -75,6 +75,7 @@ static int allocate(struct model *m, struct err *err) {
         copy += aligned(m->params[i].n * dtype_bytes(m->dtype));
     }
     rc = m->ops->alloc(m->device, &m->masters, fp32, err);
+    m->params_bytes = fp32;
     m->grads_bytes = fp32 + aligned(sizeof *m->loss_sum);
     if (rc == 0 && m->train) rc = m->ops->alloc(m->device, &m->grads, m->grads_bytes, err);
     if (rc == 0 && m->dtype != DTYPE_F32) rc = m->ops->alloc(m->device, &m->copies, copy, err);

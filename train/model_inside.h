@@ -73,9 +73,9 @@ struct model {
     struct param *params; /* (n_params) in the order of params.def                       */
     size_t n_params;
     struct top_params top;
-    struct layer_params *layer;     /* (L)                                                  */
-    void *masters, *copies, *grads; /* blocks on the device that the params lie in      */
-    uint64_t grads_bytes;
+    struct layer_params *layer;         /* (L)                                                  */
+    void *masters, *copies, *grads;     /* blocks on the device that the params lie in      */
+    uint64_t params_bytes, grads_bytes; /* of masters; of grads, loss_sum included            */
     double *loss_sum; /* device: of the losses since model_zero_grads(); in grads             */
     struct model_recording recordings[MODEL_RECORDINGS];
     struct acts acts;

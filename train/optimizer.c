@@ -17,6 +17,7 @@ static int alloc_moments(struct optimizer *o, struct err *err) {
     size_t bytes = 0;
     for (size_t i = 0; i < o->n; i++)
         bytes += 2 * ((o->slices[i].n * sizeof(float) + ALIGN - 1) / ALIGN * ALIGN);
+    o->moments_bytes = bytes;
     int rc = o->backend->alloc(o->device, &o->moments, bytes, err);
     char *at = o->moments;
     for (size_t i = 0; rc == 0 && i < o->n; i++) {

@@ -21,7 +21,8 @@ struct optimizer {
     struct param_slice *slices; /* (n) the trainable ones, with their moments    */
     struct param **owners;      /* (n) the parameter of each slice               */
     size_t n;
-    void *moments;                /* device: the block they lie in               */
+    void *moments; /* device: the block they lie in               */
+    size_t moments_bytes;
     struct step_scalars *scalars; /* device                                      */
     const double *loss_sum;       /* device: of the model                        */
 };

@@ -45,48 +45,52 @@ static bool wants_stop(void *trainer) {
 
 /* ------------------------------------------------------------------ one step */
 
-/* This rank's windows of the step that begins at sample `at`, and the number of their targets;
- * nothing if they are there. */
-static int fetch(struct trainer *t, uint64_t at, struct err *err) {
-    int T = t->train->T, V = model_get_config(t->model)->V, rc = 0;
-    uint64_t targets = 0, position = at + t->first;
+/* Sample i of the step that begins at `at`, to where it belongs; returns its targets in *ret. */
+static int fetch_one(struct trainer *t, uint64_t at, uint64_t i, uint64_t *ret, struct err *err) {
+    uint64_t T = (uint64_t)t->train->T, own = i - t->first, token;
+    bool mine = i >= t->first && own < t->mine;
+    int32_t *x = mine ? t->tokens + own * T : t->others, *y = mine ? t->labels + own * T : x + T;
+    size_t shard;
+    int rc = loader_get(t->train, at + i, x, y, err);
+    loader_place(t->train, at + i, &shard, &token);
+    if (rc == 0)
+        rc = check_ids(x, y, t->train->T, model_get_config(t->model)->V,
+                       t->train->set->v[shard].path, token, err);
+    for (uint64_t j = 0; j < T; j++) *ret += y[j] != LABEL_IGNORED;
+    return rc;
+}
+
+int trainer_fetch(struct trainer *t, uint64_t at, struct err *err) {
+    uint64_t targets = 0;
+    uint64_t from = t->others ? 0 : t->first, to = t->others ? t->opts->samples : from + t->mine;
+    int rc = 0;
     if (t->fetched == at) return 0;
     t->fetched = NOTHING_FETCHED;
-    for (uint64_t i = 0; rc == 0 && i < t->mine; i++) {
-        int32_t *x = t->tokens + i * (uint64_t)T, *y = t->labels + i * (uint64_t)T;
-        size_t shard;
-        uint64_t token;
-        rc = loader_get(t->train, position + i, x, y, err);
-        loader_place(t->train, position + i, &shard, &token);
-        if (rc == 0) rc = check_ids(x, y, T, V, t->train->set->v[shard].path, token, err);
-        for (int j = 0; j < T; j++) targets += y[j] != LABEL_IGNORED;
-    }
-    loader_will_need(t->train, position + t->opts->samples, t->mine);
+    for (uint64_t i = from; rc == 0 && i < to; i++) rc = fetch_one(t, at, i, &targets, err);
+    loader_will_need(t->train, at + t->opts->samples + from, to - from);
     if (rc == 0) t->fetched = at;
     t->targets = targets;
     return rc;
 }
 
-/* The windows of the step after this one, while a device is at work. What is wrong with them is
- * said when their step comes. */
-static void fetch_ahead(struct trainer *t) {
+void trainer_fetch_ahead(struct trainer *t) {
     struct err later = {0};
-    if (t->state.step + 1 < t->opts->steps) fetch(t, t->state.samples + t->opts->samples, &later);
+    if (t->state.step + 1 < t->opts->steps)
+        trainer_fetch(t, t->state.samples + t->opts->samples, &later);
 }
 
-/* Asks for the gradients of all micro-batches. 1: told to stop on the way. */
-static int accumulate(struct trainer *t, struct err *err) {
+int trainer_accumulate(struct trainer *t, struct err *err) {
     uint64_t key = philox(t->opts->seed, 0, DROPOUT_STREAM).v[0];
     uint64_t B = (uint64_t)t->opts->B, T = (uint64_t)t->train->T;
     const struct model_config *c = model_get_config(t->model);
-    int rc = fetch(t, t->state.samples, err);
-    if (rc < 0) return rc;
     float scale = t->targets ? (float)(1.0 / (double)t->targets) : 0;
+    bool together = t->opts->comm && t->opts->comm->size > 1; /* then a step is done as a whole */
+    int rc = 0;
     model_zero_grads(t->model);
     for (uint64_t i = 0; rc == 0 && t->targets && i < t->mine; i += B) {
         uint64_t rows = t->mine - i < B ? t->mine - i : B, n = 0;
         struct model_batch b = {.B = (int)rows, .T = (int)T};
-        if (stop_signal(t)) return 1;
+        if (!together && stop_signal(t)) return 1;
         b.tokens = t->tokens + i * T;
         b.labels = t->labels + i * T;
         b.dropout = c->embd_pdrop > 0 || c->attn_pdrop > 0 || c->resid_pdrop > 0;
@@ -164,8 +168,8 @@ static int one_step(struct trainer *t, struct err *err) {
     struct run_state *r = &t->state;
     struct guard g = trainer_guard(t);
     double start = trainer_clock();
-    int rc = accumulate(t, err);
-    if (rc != 0) return rc;
+    int rc = trainer_fetch(t, r->samples, err);
+    if (rc < 0) return rc;
     uint64_t targets = t->targets;
     struct step_scalars s = {.lr = (float)schedule_lr(&p->schedule, r->step),
                              .beta1 = (float)p->beta1,
@@ -178,8 +182,12 @@ static int one_step(struct trainer *t, struct err *err) {
                              .targets = (double)targets};
     if (isfinite(g.norm)) s.spike = (float)g.norm;
     if (isfinite(g.loss)) s.loss_spike = g.loss;
+    rc = trainer_team_step(t, &s, err);
+    if (rc == 0) rc = trainer_accumulate(t, err);
+    if (rc == 0) rc = trainer_team_sum(t, err);
+    if (rc != 0) return rc;
     optimizer_start(&t->optimizer, &s);
-    fetch_ahead(t);
+    trainer_fetch_ahead(t);
     rc = optimizer_finish(&t->optimizer, &s, err);
     if (rc < 0) return rc;
     uint64_t tokens = t->opts->samples * (uint64_t)t->train->T;
@@ -309,13 +317,15 @@ static int loop(struct trainer *t, struct err *err) {
     return rc < 0 ? rc : trainer_finish(t, err);
 }
 
-static int plan(struct trainer *t, struct err *err) {
+int trainer_plan(struct trainer *t, struct err *err) {
     const struct comm *c = t->opts->comm;
     loader_share(t->opts->samples, c ? c->rank : 0, c ? c->size : 1, &t->first, &t->mine);
     size_t room = (size_t)t->mine * (size_t)t->train->T;
     t->tokens = mem_array(room, sizeof *t->tokens);
     t->labels = mem_array(room, sizeof *t->labels);
-    if (!t->tokens || !t->labels) return err_nomem(err, 2 * room * sizeof *t->tokens);
+    if (trainer_leads(t)) t->others = mem_array(2 * (size_t)t->train->T, sizeof *t->others);
+    if (!t->tokens || !t->labels || (trainer_leads(t) && !t->others))
+        return err_nomem(err, 2 * room * sizeof *t->tokens);
     struct param *p;
     size_t n = model_params(t->model, &p);
     for (size_t i = 0; i < n; i++) {
@@ -358,14 +368,17 @@ int trainer_run(struct model *model, const struct backend *backend, struct devic
                         .log = log,
                         .begun = trainer_clock()};
     int rc = trainer_begin(&t, err);
-    if (rc == 0) rc = plan(&t, err);
+    if (rc == 0) rc = trainer_plan(&t, err);
+    if (rc == 0) rc = trainer_team_begin(&t, err);
     if (rc == 0) rc = loop(&t, err);
-    if (rc == ERR_IO && t.saved_step != CHECKPOINT_NONE)
+    if (rc == 0 || rc == ERR_STOPPED) trainer_team_end(&t);
+    if ((rc == ERR_IO || rc == ERR_PEER) && t.saved_step != CHECKPOINT_NONE)
         err_hint(err, "checkpoint-%" PRIu64 " is whole: the same command goes on from it",
                  t.saved_step);
     if (t.metrics) tell(&t, ret);
     free(t.tokens);
     free(t.labels);
+    free(t.others);
     trainer_end(&t);
     return rc;
 }

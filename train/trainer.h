@@ -37,9 +37,9 @@ struct trainer_opts {
     int B;            /* rows of a micro-batch, at most                           */
     uint64_t samples; /* windows of a step, of all ranks together                 */
     uint64_t steps;
-    /* Its rank and size say which samples of a step are this process's (loader_share). NULL: all.
-     * */
-    struct comm *comm;
+    /* Several processes: gradients are added up over `comm`, made for the device; rank 0 leads by
+     * way of `control`, in the system's memory (the same one on a CPU). NULL: one process. */
+    struct comm *comm, *control;
     struct schedule schedule;
     double beta1, beta2, eps, weight_decay, clip;
     enum decay_rule decay;
@@ -80,5 +80,11 @@ int trainer_run(struct model *model, const struct backend *backend, struct devic
                 const struct loader *train, const struct loader *eval,
                 const struct trainer_opts *opts, struct trainer_result *ret, const struct log *log,
                 struct err *err);
+
+/* Rank 1 and on of opts->comm: does the part of rank 0's steps that falls to it (loader_share),
+ * until rank 0 is done; writes nothing. The model is as above; its weights come from rank 0.
+ * ERR_PEER: rank 0 has ended before it was done. ERR_USAGE: it has other options. */
+int trainer_work(struct model *model, const struct backend *backend, struct device *device,
+                 const struct loader *train, const struct trainer_opts *opts, struct err *err);
 
 #endif

@@ -113,6 +113,8 @@ static cJSON *make_device(const struct trainer *t) {
               cJSON_AddStringToObject(o, "device", text) &&
               cJSON_AddStringToObject(o, "version", LORY_VERSION) &&
               cJSON_AddNumberToObject(o, "batch", t->opts->B);
+    const struct comm *c = t->opts->comm;
+    if (ok && c && c->size > 1) ok = cJSON_AddNumberToObject(o, "ranks", c->size);
     if (ok) return o;
     cJSON_Delete(o);
     return NULL;

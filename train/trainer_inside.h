@@ -30,6 +30,7 @@ struct trainer {
     uint64_t first, mine;      /* of a step's samples, this rank's: [first, first + mine) */
     int32_t *tokens, *labels;  /* (mine, T): of the step that begins at sample `fetched`  */
     uint64_t fetched, targets; /* … or NOTHING_FETCHED; targets among the labels         */
+    int32_t *others;           /* (2, T): a window of another rank, to count its targets */
     uint64_t params, body_params;
     uint64_t saved_step; /* the newest checkpoint; or CHECKPOINT_NONE               */
     uint64_t skipped_in_row;
@@ -57,6 +58,26 @@ void trainer_why_skipped(const struct metrics_step *s, const struct guard *g, ui
                          char *out, size_t n);
 /* True when the evaluations have not become better for as long as the patience allows. */
 bool trainer_out_of_patience(const struct trainer *t);
+/* This rank's windows of the step that begins at sample `at`, and the number of targets in all the
+ * step's (rank 0; others: in their own). Nothing if they are there. */
+int trainer_fetch(struct trainer *t, uint64_t at, struct err *err);
+/* The windows of the step after this one, while a device is at work. What is wrong with them is
+ * said when their step comes. */
+void trainer_fetch_ahead(struct trainer *t);
+/* Asks for the gradients of all micro-batches. 1: told to stop on the way. */
+int trainer_accumulate(struct trainer *t, struct err *err);
+/* Room for a step's samples and activations. */
+int trainer_plan(struct trainer *t, struct err *err);
+
+/* Rank 0 of several (trainer_team.c); nothing where there is one. The other ranks get the weights
+ * and moments; the order to do a step; all ranks' gradients and losses are added up; all are sent
+ * home. */
+bool trainer_leads(const struct trainer *t);
+int trainer_team_begin(struct trainer *t, struct err *err);
+int trainer_team_step(struct trainer *t, const struct step_scalars *s, struct err *err);
+int trainer_team_sum(struct trainer *t, struct err *err);
+void trainer_team_end(struct trainer *t);
+
 /* Marks parameters by --freeze and --decay. ERR_USAGE: a pattern that is no parameter's, or none
  * are left. */
 int trainer_choose_params(struct trainer *t, struct err *err);

@@ -1,6 +1,6 @@
 """lmtrain's options as a user meets them: what they come to, what is refused and how; lmreport on what it left.
 Usage: test_lmtrain.py FOLDER_OF_PROGRAMS FOLDER_OF_TEXT"""
-import gzip, json, os, re, resource, shutil, struct, subprocess, sys, tempfile, unittest
+import gzip, json, os, re, resource, shutil, socket, struct, subprocess, sys, tempfile, unittest
 
 TOOLS, TEXT = map(os.path.abspath, sys.argv[1:3])
 DIR = tempfile.mkdtemp(prefix="lory-lmtrain-")
@@ -98,10 +98,42 @@ class Lmtrain(unittest.TestCase):
         self.refused(2, "half precision", "--train", "llmc.bin", "--dtype", "float16")
         self.refused(2, "none of auto, fp32, bf16", "--train", "llmc.bin", "--dtype", "fp23")
 
-    def test_many_ranks_do_not_train_the_same_run(self):
+    def ranks(self, size, *args):
+        """Starts lmtrain as a launcher would; the exit codes and what rank 0 said."""
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        started = []
+        for rank in range(size):
+            env = dict(os.environ, WORLD_SIZE=str(size), RANK=str(rank), LOCAL_RANK=str(rank), MASTER_PORT=str(port))
+            started.append(subprocess.Popen([os.path.join(TOOLS, "lmtrain"), *args], cwd=DIR, env=env, text=True,
+                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        said = [p.communicate(timeout=120) for p in started]
+        return [p.returncode for p in started], said
+
+    def test_ranks_train_one_run(self):
         """Two ranks of torchrun each trained all of the run, into one folder."""
-        for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
-            self.refused(2, "one of 2 ranks", "--train", "llmc.bin", "--dry-run", **{name: "2"})
+        args = ("--train", "llmc.bin", "--steps", "4", "--batch", "4", "--seq-len", "8", "--threads", "1", "--force",
+                "--device", "cpu", "--dropout", "0.1", "--layers", "2", "--width", "16", "--heads", "2")
+        self.ok("lmtrain", *args, "-o", "one")
+        codes, said = self.ranks(3, *args, "-o", "three")
+        self.assertEqual(codes, [0, 0, 0], said)
+        self.assertIn("3 ranks, over tcp", said[0][1])
+        self.assertEqual(said[1:], [("", ""), ("", "")])
+        one, three = ([json.loads(line) for line in read(d + "/metrics.jsonl").splitlines()] for d in ("one", "three"))
+        self.assertEqual(len(three), len(one))
+        for a, b in zip(one, three):
+            self.assertEqual((a["step"], a["tokens"], a["lr"]), (b["step"], b["tokens"], b["lr"]))
+            self.assertAlmostEqual(a["loss"], b["loss"], delta=1e-5)
+            self.assertAlmostEqual(a["grad_norm"], b["grad_norm"], delta=1e-4)
+
+    def test_ranks_that_make_no_sense(self):
+        for env, says in (({"WORLD_SIZE": "2"}, "RANK is not set"), ({"WORLD_SIZE": "2", "RANK": "2"}, "from 0 to 1"),
+                          ({"PMI_SIZE": "two"}, 'PMI_SIZE is "two"'),
+                          ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0", "SLURM_STEP_NUM_NODES": "2"}, "MASTER_ADDR"),
+                          ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"},
+                           "MASTER_ADDR")):
+            self.refused(2, says, "--train", "llmc.bin", "--dry-run", **env)
         self.ok("lmtrain", "--train", "llmc.bin", "--dry-run", "-q", WORLD_SIZE="1")
 
     def test_ids_come_from_the_tokenizer(self):

@@ -1,4 +1,6 @@
 /* Stopping and going on: the same bits as without a stop, whatever happened in between. */
+#include <signal.h>
+#include <sys/wait.h>
 #include "run_help.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
@@ -69,17 +71,21 @@ static void hear(void *ctx, enum log_level level, const char *text) {
     if (level <= LOG_WARN) snprintf(heard + n, sizeof heard - n, "%s\n", text);
 }
 
-static int run_once(void) {
+static void open_model(struct device **ret_device, struct model **ret_model) {
     struct model_config c = model_config_gpt2;
     struct device_opts opts = {.dtype = DTYPE_F32, .threads = 1};
+    c.V = V, c.P = T, c.L = 2, c.NH = 2, c.C = 8, c.inner = 32, c.bos = c.eos = -1;
+    assert_ok(backend_ref()->open(ret_device, &opts, &w.err), w.err);
+    assert_ok(model_new(ret_model, &c, backend_ref(), *ret_device, DTYPE_F32, true, &w.err), w.err);
+}
+
+static int run_once(void) {
     struct device *device;
     struct model *model;
     const struct log log = {.line = hear};
     memset(&w.err, 0, sizeof w.err);
     heard[0] = 0;
-    c.V = V, c.P = T, c.L = 2, c.NH = 2, c.C = 8, c.inner = 32, c.bos = c.eos = -1;
-    assert_ok(backend_ref()->open(&device, &opts, &w.err), w.err);
-    assert_ok(model_new(&model, &c, backend_ref(), device, DTYPE_F32, true, &w.err), w.err);
+    open_model(&device, &model);
     int rc =
         trainer_run(model, backend_ref(), device, &w.train, &w.eval, &w.o, &w.result, &log, &w.err);
     model_free(model);
@@ -448,29 +454,93 @@ static void dropout_follows_the_position(void **state) {
     tmp_remove(ref);
 }
 
-/* The first step's loss, as rank `rank` of `size` has it. */
-static double loss_of_rank(int rank, int size) {
-    struct comm c = {.name = "counted", .rank = rank, .size = size};
-    const char *mine = w.o.run;
-    char *dir = tmp_make();
-    w.o.run = dir;
-    w.o.comm = &c;
-    assert_ok(run_once(), w.err);
-    assert_int_equal(w.result.tokens, 5 * T); /* the whole step's, on every rank */
-    w.o.run = mine;
-    w.o.comm = NULL;
-    tmp_remove(dir);
-    return w.result.loss;
+/* Rank `rank` of three, on a free port of this machine. */
+static struct comm *join(int rank) {
+    struct comm_place p = {.rank = rank, .size = 3, .address = "127.0.0.1"};
+    struct comm *c = NULL;
+    p.port = 20000 + (int)(getpid() % 20000);
+    if (rank > 0) p.port = 20000 + (int)(getppid() % 20000);
+    assert_ok(comm_tcp(&c, &p, 60, &w.err), w.err);
+    w.o.comm = w.o.control = c;
+    return c;
 }
 
-/* Five samples, in micro-batches of two: ranks see three and two of them, and together all. */
-static void ranks_share_a_step(void **state) {
+/* A process that does a rank's part; it ends with 0, or with the error's code. */
+static pid_t work(int rank) {
+    pid_t pid = fork();
+    if (pid != 0) return pid;
+    struct comm *c = join(rank);
+    struct device *device;
+    struct model *model;
+    open_model(&device, &model);
+    int rc = trainer_work(model, backend_ref(), device, &w.train, &w.o, &w.err);
+    c->close(c);
+    _exit(-rc);
+}
+
+static int end_of(pid_t pid) {
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+}
+
+/* Five samples a step, in micro-batches of two: three ranks see two, two and one of them, with
+ * dropout and a checkpoint gone on from, and train what one process trains; only the order of
+ * sums differs. */
+static void ranks_train_one_model(void **state) {
+    struct metrics_steps s[2] = {{0}, {0}};
+    struct metrics_evals e[2] = {{0}, {0}};
+    const char *mine = w.o.run;
     (void)state;
-    w.o.steps = 1;
     w.o.samples = 5;
-    double all = loss_of_rank(0, 1), a = loss_of_rank(0, 2), b = loss_of_rank(1, 2);
-    assert_true(fabs(a - b) > 1e-4);
-    assert_true(fabs((3 * a + 2 * b) / 5 - all) < 1e-5);
+    char *ref = reference();
+    for (int part = 0; part < 2; part++) { /* until it is told to stop, and the rest */
+        w.polls = part == 0 ? 5 : 0;
+        pid_t others[2] = {work(1), work(2)};
+        struct comm *c = join(0);
+        assert_int_equal(run_once(), part == 0 ? ERR_STOPPED : 0);
+        c->close(c);
+        w.o.comm = w.o.control = NULL;
+        assert_int_equal(end_of(others[0]), 0);
+        assert_int_equal(end_of(others[1]), 0);
+    }
+    const char *dirs[2] = {ref, mine};
+    for (int i = 0; i < 2; i++) {
+        char *path = path_join(dirs[i], "metrics.jsonl");
+        assert_ok(metrics_read(path, &s[i], &e[i], &w.err), w.err);
+        free(path);
+    }
+    assert_int_equal(s[1].n, STEPS);
+    for (size_t i = 0; i < STEPS; i++) {
+        assert_true(fabs(s[0].v[i].loss - s[1].v[i].loss) < 2e-6);
+        assert_true(fabs(s[0].v[i].grad_norm - s[1].v[i].grad_norm) < 2e-5);
+        assert_true(s[0].v[i].tokens == s[1].v[i].tokens);
+    }
+    for (int i = 0; i < 2; i++) metrics_steps_release(&s[i]), metrics_evals_release(&e[i]);
+    tmp_remove(ref);
+}
+
+/* Who is left hears of a rank that dies, whichever it is, and what was saved stays. */
+static void a_rank_that_dies_is_noticed(void **state) {
+    (void)state;
+    w.o.samples = 5;
+    w.o.steps = 1000000; /* longer than anyone waits */
+    w.o.save_every.steps = w.o.eval_every.steps = 100000;
+    w.o.force = true;
+    pid_t others[2] = {work(1), work(2)};
+    struct comm *c = join(0);
+    pid_t killer = fork();
+    if (killer == 0) {
+        usleep(400000);
+        kill(others[1], SIGKILL);
+        _exit(0);
+    }
+    assert_fails(run_once(), w.err, ERR_PEER, "rank 2");
+    c->close(c);
+    w.o.comm = w.o.control = NULL;
+    assert_int_equal(end_of(killer), 0);
+    assert_int_equal(end_of(others[0]), -ERR_PEER);
+    end_of(others[1]);
 }
 
 /* Six of these steps see no target: nothing changes in them, and they are no divergence. */
@@ -511,7 +581,8 @@ int main(void) {
         TEST(a_finished_run_says_so),
         TEST(other_options_are_refused_by_name),
         TEST(another_micro_batch_goes_on),
-        TEST(ranks_share_a_step),
+        TEST(ranks_train_one_model),
+        TEST(a_rank_that_dies_is_noticed),
         TEST(steps_without_targets_are_skipped),
         TEST(one_kept_and_the_best),
         TEST(divergence_ends_the_run),
