@@ -39,7 +39,7 @@ def golden(name):
         return f.read()
 
 
-MEMBERS = {f"part-{i}.jsonl": jsonl(f"part-{i}", 3000) for i in range(4)} | {"sub/rows.csv": csv(",", 300), ".hidden": b"{}", "sub/": b""}
+MEMBERS = {f"part-{i}.jsonl": jsonl(f"part-{i}", 3000) for i in range(9)} | {"sub/rows.csv": csv(",", 300), ".hidden": b"{}", "sub/": b""}
 DATA = {"a.csv": csv(","), "b.tsv": csv("\t"), "c.csv.gz": gzip.compress(csv(",")), "d.parquet": golden("delta-zstd-v2.parquet"),
         "e.parquet": golden("dictionary-snappy-v1.parquet"), "f.zip": archive(MEMBERS), "g.zip": archive(MEMBERS, zipfile.ZIP_STORED)}
 

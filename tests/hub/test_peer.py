@@ -89,6 +89,80 @@ class Peer(Case):
         self.assertEqual(r[2][:2], ["merge theirs", "merge ours"])
         self.assertEqual(r[3], self.hub.repos[("model", "me/m")].refs["main"])
 
+    def test_listed_alike(self):
+        self.hub.add("dataset", "me/peer", self.want)
+        for where, path in (("", None), ("/data", "data"), ("/deep", "deep")):
+            theirs = self.python("print(json.dumps(sorted([f.path, f.size, f.lfs and f.lfs.sha256] for f in api.list_repo_tree('me/peer', "
+                                 f"{path!r}, repo_type='dataset', recursive=True) if hasattr(f, 'size'))))")
+            r = self.lmhub("ls", "-q", "--json", "hf://datasets/me/peer" + where)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            ours = [[f["path"], f["bytes"], f.get("sha256")] for f in json.loads(r.stdout)["files"]]
+            self.assertEqual(sorted(ours), theirs)
+        commit = self.python("print(json.dumps(api.dataset_info('me/peer').sha))")
+        self.assertEqual(json.loads(r.stdout)["commit"], commit)
+
+    def test_read_alike(self):
+        self.hub.add("dataset", "me/peer", self.want)
+        for name in self.want:
+            where = self.python(f"print(json.dumps(hf_hub_download('me/peer', {name!r}, repo_type='dataset')))")
+            with open(where, "rb") as f:
+                self.assertEqual(f.read(), self.want[name])
+            self.ok(self.lmhub("cat", "-q", "hf://datasets/me/peer/" + name, HF_HOME=self.dir + "/empty"), self.want[name])
+
+    def test_made_here_seen_there(self):
+        for name in ("d", "e"):
+            self.hub.repos.pop(("dataset", "org/" + name), None)
+        self.assertEqual(self.lmhub("create", "m", "--private").returncode, 0)
+        self.assertEqual(self.lmhub("create", "d", "--type", "dataset", "--organization", "org").returncode, 0)
+        seen = self.python("print(json.dumps([api.model_info('me/m').private, api.dataset_info('org/d').private, api.repo_exists('me/d')]))")
+        self.assertEqual(seen, [True, False, False])
+        self.python("api.create_repo('org/e', repo_type='dataset')\napi.create_repo('me/m', exist_ok=True)")
+        self.fails(self.lmhub("create", "m"), 5, "m: exists already")
+        self.fails(self.lmhub("create", "hf://datasets/org/e"), 5, "org/e", "exist")
+        self.assertEqual(self.lmhub("create", "hf://datasets/org/e", "--exist-ok").returncode, 0)
+        self.python("api.delete_repo('org/e', repo_type='dataset')")
+        self.fails(self.lmhub("ls", "hf://datasets/org/e"), 5, "no such dataset")
+
+    def test_branches_of_both(self):
+        self.hub.add("model", "me/m", self.want)
+        branches = lambda: sorted(self.python("print(json.dumps([b.name for b in api.list_repo_refs('me/m').branches]))"))
+        ours = lambda: json.loads(self.lmhub("branch", "hf://me/m", "--json").stdout)
+        self.python("api.create_branch('me/m', branch='theirs')")
+        self.assertEqual(self.lmhub("branch", "hf://me/m", "ours", "--from", "theirs").returncode, 0)
+        self.assertEqual(branches(), ["main", "ours", "theirs"])
+        self.assertEqual(sorted(ours()), branches())
+        self.assertEqual(self.lmhub("branch", "hf://me/m", "theirs", "--delete").returncode, 0)
+        self.python("api.delete_branch('me/m', branch='ours')")
+        self.assertEqual(list(ours()), ["main"])
+        self.assertEqual(branches(), ["main"])
+
+    def test_whose_token(self):
+        who = self.python("w = api.whoami(); print(json.dumps([w['name'], [o['name'] for o in w['orgs']]]))")
+        r = json.loads(self.lmhub("whoami", "--json").stdout)
+        self.assertEqual([r["name"], r["organizations"]], who)
+
+    def test_moved_and_closed_ones(self):
+        """Where the client follows, so do we; where it raises, we say why."""
+        self.hub.add("dataset", "me/peer", self.want)
+        self.hub.add("dataset", "me/old", {}).moved = "me/peer"
+        self.addCleanup(lambda: self.hub.repos.pop(("dataset", "me/old")))
+        self.assertEqual(sorted(self.python("print(json.dumps(api.list_repo_files('me/old', repo_type='dataset')))")), sorted(self.want))
+        r = self.lmhub("ls", "--json", "hf://datasets/me/old")
+        self.assertEqual(sorted(f["path"] for f in json.loads(r.stdout)["files"]), sorted(self.want))
+        self.assertIn(b"me/peer", r.stderr)
+        raised = """
+def kind(*a, **k):
+    try:
+        hf_hub_download(*a, repo_type='dataset', **k)
+    except Exception as e:
+        return type(e).__name__.removeprefix("Remote")
+print(json.dumps([kind('me/gated', 'x'), kind('me/missing', 'x'), kind('me/peer', 'x'), kind('me/peer', 'w.bin', revision='nope')]))"""
+        self.assertEqual(self.python(raised), ["GatedRepoError", "RepositoryNotFoundError", "EntryNotFoundError", "RevisionNotFoundError"])
+        self.fails(self.lmhub("get", "hf://datasets/me/gated/x"), 5, "me/gated is gated")
+        self.fails(self.lmhub("get", "hf://datasets/me/missing/x"), 5, "no such dataset")
+        self.fails(self.lmhub("get", "hf://datasets/me/peer/x"), 2, "no file of me/peer matches")
+        self.fails(self.lmhub("get", "hf://datasets/me/peer@nope/w.bin"), 5, 'no revision "nope"')
+
     def test_one_cache_for_both(self):
         self.hub.add("dataset", "me/peer", self.want)
         # theirs, read here without a request for a file
