@@ -4,8 +4,7 @@
  *   rank 0    begin ─ START, weights, moments ─▶ [ STEP ─ its samples ──┐ sum ─ update ] … QUIT
  *   others    wait  ─ take them ──────────────▶ [ STEP ─ their samples ┘ sum ─ update ] … end
  *
- * All get the same sums and do the same update with them: the copies stay the same, bit for bit.
- * */
+ * All get the same sums and do the same update with them: the copies stay the same, to the bit. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include "train/model_inside.h"

@@ -454,6 +454,8 @@ static void dropout_follows_the_position(void **state) {
     tmp_remove(ref);
 }
 
+#ifndef OP_DEVICE /* a GPU's process cannot be forked, and its memory is not the system's */
+
 /* Rank `rank` of three, on a free port of this machine. */
 static struct comm *join(int rank) {
     struct comm_place p = {.rank = rank, .size = 3, .address = "127.0.0.1"};
@@ -543,6 +545,8 @@ static void a_rank_that_dies_is_noticed(void **state) {
     end_of(others[1]);
 }
 
+#endif
+
 /* Six of these steps see no target: nothing changes in them, and they are no divergence. */
 static void steps_without_targets_are_skipped(void **state) {
     uint8_t mask[50] = {0};
@@ -581,8 +585,10 @@ int main(void) {
         TEST(a_finished_run_says_so),
         TEST(other_options_are_refused_by_name),
         TEST(another_micro_batch_goes_on),
+#ifndef OP_DEVICE
         TEST(ranks_train_one_model),
         TEST(a_rank_that_dies_is_noticed),
+#endif
         TEST(steps_without_targets_are_skipped),
         TEST(one_kept_and_the_best),
         TEST(divergence_ends_the_run),
