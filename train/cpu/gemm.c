@@ -181,8 +181,10 @@ struct product {
     size_t unit; /* elements of K per unit */
     struct matrix a, b;
     const float *packed; /* B */
-    size_t mc, nc;
-    bool in_place; /* A's rows can be read where they are */
+    size_t mc, nc;       /* of a tile, at most */
+    size_t tiles_m, tiles_n;
+    bool in_place;  /* A's rows can be read where they are */
+    bool keep_left; /* a job's A is packed once, for all of its tiles */
 };
 
 /* The packed panel of column n0 in K block kb. */
@@ -201,9 +203,16 @@ static void pack_all(struct device *d, const struct product *p, float *to) {
     }
 }
 
-static void tile(const struct product *p, float *scratch, size_t m0, size_t n0, gemm_out out,
-                 const void *ctx) {
-    size_t m = p->M - m0 < p->mc ? p->M - m0 : p->mc, n = p->N - n0 < p->nc ? p->N - n0 : p->nc;
+/* Where tile i of A's rows begins: panels shared out evenly. */
+INLINE size_t edge(const struct product *p, size_t i) {
+    size_t row = i * ((p->M + MR - 1) / MR) / p->tiles_m * MR;
+    return row < p->M ? row : p->M;
+}
+
+/* Rows m0 … m0 + m of A by tile j of B's columns; A is packed unless `left` holds it. */
+static void tile(const struct product *p, float *scratch, size_t m0, size_t m, size_t j,
+                 bool packed_left, gemm_out out, const void *ctx) {
+    size_t n0 = j * p->nc, n = p->N - n0 < p->nc ? p->N - n0 : p->nc;
     size_t wide = round_up(n, NR);
     float *sum = scratch, *left = scratch + GEMM_MC * GEMM_NC;
     bool pairs = p->unit == 2;
@@ -216,10 +225,11 @@ static void tile(const struct product *p, float *scratch, size_t m0, size_t n0, 
                          1, MR * (p->a.ld / p->unit)};
         if (whole) gemm_block(sum, wide, &a, right, NR * p->kc, whole, wide, units, u0 > 0, pairs);
         if (whole == m) continue;
-        gemm_pack_left(left, &p->a, m0 + whole, m - whole, k0, k);
+        if (!packed_left) gemm_pack_left(left, &p->a, m0 + whole, m - whole, k0, k);
         a = (struct left){left, 1, MR, MR * units};
         gemm_block(sum + whole * wide, wide, &a, right, NR * p->kc, round_up(m - whole, MR), wide,
                    units, u0 > 0, pairs);
+        if (p->keep_left) left += GEMM_MC * p->kc;
     }
     out(ctx, sum, wide, m0, m, n0, n);
 }
@@ -236,7 +246,9 @@ static void choose_tiles(struct product *p, size_t threads) {
     for (;;) {
         p->mc = even_parts(p->M, mc, MR);
         p->nc = even_parts(p->N, nc, NR);
-        size_t tiles = ((p->M + p->mc - 1) / p->mc) * ((p->N + p->nc - 1) / p->nc);
+        p->tiles_m = (p->M + p->mc - 1) / p->mc;
+        p->tiles_n = (p->N + p->nc - 1) / p->nc;
+        size_t tiles = p->tiles_m * p->tiles_n;
         if (threads == 1 || tiles >= 4 * threads || tiles % threads == 0) return;
         if (mc > GEMM_MC / 2)
             mc = GEMM_MC / 2;
@@ -350,6 +362,28 @@ static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, 
 }
 #endif
 
+/* A job is a tile of A's rows by one of B's columns; by several, where A has to be packed and there
+ * are jobs enough. Jobs next to each other share B. */
+static void run_tiles(struct device *d, struct product *p, gemm_out out, const void *ctx) {
+    enum { KEPT = 4096 }; /* units along K: 1.5 MB a thread */
+    size_t threads = (size_t)d->threads, groups = p->tiles_n;
+    p->keep_left = !p->in_place && p->units <= KEPT;
+    if (p->keep_left) groups = (4 * threads + p->tiles_m - 1) / p->tiles_m;
+    if (groups > p->tiles_n) groups = p->tiles_n;
+    size_t left = GEMM_MC * (p->keep_left ? round_up(p->units, p->kc) : GEMM_KC);
+    size_t per_thread = GEMM_MC * GEMM_NC + left;
+    float *scratch = cpu_work(d, WORK_THREAD, threads * per_thread * sizeof *scratch);
+    if (!scratch) return;
+#pragma omp parallel for num_threads(d->threads) schedule(dynamic)
+    for (size_t t = 0; t < p->tiles_m * groups; t++) {
+        size_t i = t % p->tiles_m, g = t / p->tiles_m, m0 = edge(p, i), m = edge(p, i + 1) - m0;
+        size_t first = g * p->tiles_n / groups, end = (g + 1) * p->tiles_n / groups;
+        float *mine = scratch + (size_t)omp_get_thread_num() * per_thread;
+        for (size_t j = first; j < end; j++)
+            tile(p, mine, m0, m, j, p->keep_left && j > first, out, ctx);
+    }
+}
+
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
               const struct matrix *b, enum cpu_work pack, bool packed, gemm_out out,
               const void *ctx) {
@@ -367,14 +401,8 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
                  (!a->bf16 || (ISA_LEVEL == 3 && (K % 2 == 0 || a->padded) && a->ld % 2 == 0)) &&
                  a->ld / p.unit % 512 != 0;
     float *to = cpu_work(d, pack, gemm_packed_bytes(K, N, b->bf16));
-    size_t per_thread = GEMM_MC * (GEMM_NC + GEMM_KC);
-    float *scratch = cpu_work(d, WORK_THREAD, (size_t)d->threads * per_thread * sizeof(float));
-    if (!to || !scratch) return;
+    if (!to) return;
     if (!packed) pack_all(d, &p, to);
     p.packed = to;
-    size_t tiles_m = (M + p.mc - 1) / p.mc, tiles = tiles_m * ((N + p.nc - 1) / p.nc);
-#pragma omp parallel for num_threads(d->threads) schedule(dynamic)
-    for (size_t t = 0; t < tiles; t++)
-        tile(&p, scratch + (size_t)omp_get_thread_num() * per_thread, t % tiles_m * p.mc,
-             t / tiles_m * p.nc, out, ctx);
+    run_tiles(d, &p, out, ctx);
 }
