@@ -15,7 +15,7 @@ const struct docs_opts docs_defaults = {
     .seed = 1,
     .max_record = 256 << 20,
     .shuffle_bytes = 256 << 20,
-    .batch_bytes = 256 << 10,
+    .batch_bytes = 1 << 20,
     .threads = 1,
 };
 

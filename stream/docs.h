@@ -87,7 +87,7 @@ struct docs_opts {
                                 files are read side by side, one a thread, with on_error "stop"
                                 and neither shuffle, skip, take nor state; else no difference   */
     uint64_t max_record;     /* bytes; a longer record is a bad record (default 256 MiB)        */
-    uint64_t batch_bytes;    /* default 256 KiB                                                 */
+    uint64_t batch_bytes;    /* default 1 MiB                                                   */
     int threads;             /* workers that will call docs_next(); sizes the read-ahead        */
     uint64_t state_every;    /* docs_save() will be called, after so many bytes or later; 0: it
                                 will not                                                        */

@@ -4,8 +4,10 @@
 #include "stream/codec_parts.h"
 #include "stream/crc_fold.h"
 
-/* Out of one step comes what still lies in the processor's cache when its checksum is taken. */
-enum { STEP_BYTES = 256 << 10 };
+/* Out of one step comes at most so much. ISA-L decodes the first 32 KiB of each into a buffer of
+ * its own, copies them, and keeps a copy of the last 32 KiB: few large steps cost less than those
+ * that would still lie in the nearest cache when the checksum is taken. */
+enum { STEP_BYTES = 1 << 20 };
 
 #ifdef HAVE_ISAL
 
