@@ -528,10 +528,11 @@ int docs_open(struct docs **ret, const struct source_list *list, const struct do
     pthread_cond_init(&d->room, NULL);
     pthread_cond_init(&d->settled, NULL);
     int rc = read_options(d, err);
+    d->has_to_wait = docs_has_to_wait(list);
     /* Bad records are told, and collected, in their order. */
     d->any_order = opts->any_order && d->kind == ORDER_SOURCE && d->on_error == ON_ERROR_STOP &&
                    d->opts.threads > 1 && !opts->skip && !opts->take && !opts->state &&
-                   !opts->state_every && !docs_has_to_wait(list);
+                   !opts->state_every && !d->has_to_wait;
     if (rc == 0) rc = open_files(d, list, err);
     if (rc == 0 && (d->opts.shuffle_buffer || opts->skip || opts->take)) rc = order_new(d, err);
     if (rc == 0 && (opts->state_every || opts->state)) rc = docs_state_check(d, err);

@@ -128,6 +128,7 @@ struct docs {
     struct docs_file *files;
     struct lane lanes[LANES_MAX];
     size_t n_lanes, open_max; /* open_max: files that a lane has open at once */
+    bool has_to_wait;         /* docs_has_to_wait() */
     bool any_order;
     uint32_t next_file; /* in any order: what the next free lane reads */
     struct {

@@ -450,7 +450,7 @@ bool docs_has_to_wait(const struct source_list *list) {
 
 int docs_readers_start(struct docs *d, struct err *err) {
     size_t lanes = d->n_lanes;
-    if (!docs_has_to_wait(d->list)) return 0;
+    if (!d->has_to_wait) return 0;
     size_t want = lanes > 1 ? lanes : d->open_max;
     if (want > d->list->n) want = d->list->n;
     for (size_t i = 0; i < want; i++) {
