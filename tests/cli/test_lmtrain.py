@@ -82,6 +82,13 @@ class Lmtrain(unittest.TestCase):
         self.assertLess(at(largest), free)
         self.assertGreater(at(largest + largest // 20 + 1), free)
 
+    def test_what_does_not_fit_says_what_would(self):
+        args = ("--train", "llmc.bin", "--layers", "2", "--width", "256", "--heads", "4", "--batch", "200000", "--steps", "2",
+                "--seq-len", "8", "--device", "cpu", "--dtype", "fp32", "--threads", "1", "--force", "-o", "large")
+        p = run("lmtrain", *args, limit=4 << 30)
+        self.assertEqual(p.returncode, 7, p.stderr)
+        self.assertRegex(p.stderr, r"activations of 1600000 positions.*--batch [0-9]+ is the largest that fits")
+
     def test_recipes(self):
         p = self.plan("--recipe", "codeparrot")
         self.assertEqual((p["layers"], p["width"], p["steps"], p["warmup"]), (48, 1600, 50000, 750))
