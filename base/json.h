@@ -30,6 +30,17 @@ int json_f64(const cJSON *o, const char *key, double *ret, const char *what, str
 int json_bool(const cJSON *o, const char *key, bool *ret, const char *what, struct err *err);
 int json_str(const cJSON *o, const char *key, const char **ret, const char *what, struct err *err);
 
+/* Building a tree that is going to be a file: what there is no memory for makes *ok false, and it
+ * stays so; it is asked once, before the tree is used. `o` may be NULL: no memory either. (cJSON's
+ * own calls say so one by one, and a member that nobody asked about is missing.) */
+void json_put_number(cJSON *o, const char *key, double x, bool *ok);
+void json_put_str(cJSON *o, const char *key, const char *text, bool *ok);
+/* Returns the new object or array, which is o's; NULL: no memory. */
+cJSON *json_put_object(cJSON *o, const char *key, bool *ok);
+cJSON *json_put_array(cJSON *o, const char *key, bool *ok);
+/* Takes `item` over, also on failure; key NULL: o is an array. */
+void json_put_item(cJSON *o, const char *key, cJSON *item, bool *ok);
+
 /* Appends the tree as text: indented by two blanks, or in one line. Doubles so that they read back
  * the same; whole numbers without a fraction; keys in the order they were added; UTF-8 as it is. */
 int json_text(struct buf *out, const cJSON *tree, bool pretty, struct err *err);

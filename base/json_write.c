@@ -108,3 +108,32 @@ int json_save(const char *path, const cJSON *tree, bool pretty, struct err *err)
     buf_release(&text);
     return rc;
 }
+
+/* ------------------------------------------------------------------ building */
+
+void json_put_item(cJSON *o, const char *key, cJSON *item, bool *ok) {
+    if (o && item && (key ? cJSON_AddItemToObject(o, key, item) : cJSON_AddItemToArray(o, item)))
+        return;
+    cJSON_Delete(item);
+    *ok = false;
+}
+
+void json_put_number(cJSON *o, const char *key, double x, bool *ok) {
+    json_put_item(o, key, cJSON_CreateNumber(x), ok);
+}
+
+void json_put_str(cJSON *o, const char *key, const char *text, bool *ok) {
+    json_put_item(o, key, cJSON_CreateString(text), ok);
+}
+
+cJSON *json_put_object(cJSON *o, const char *key, bool *ok) {
+    cJSON *item = o ? cJSON_AddObjectToObject(o, key) : NULL;
+    *ok = *ok && item;
+    return item;
+}
+
+cJSON *json_put_array(cJSON *o, const char *key, bool *ok) {
+    cJSON *item = o ? cJSON_AddArrayToObject(o, key) : NULL;
+    *ok = *ok && item;
+    return item;
+}

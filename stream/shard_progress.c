@@ -70,37 +70,38 @@ int shard_progress_load(struct shard_progress *p, const char *dir, struct err *e
 
 /* ------------------------------------------------------------------ writing */
 
-static void add_counts(cJSON *to, const char *key, const struct shard_counts *c) {
-    cJSON *o = cJSON_AddObjectToObject(to, key);
-    cJSON_AddNumberToObject(o, "documents", (double)c->documents);
-    cJSON_AddNumberToObject(o, "tokens", (double)c->tokens);
-    cJSON_AddNumberToObject(o, "text_bytes", (double)c->text_bytes);
-    cJSON_AddNumberToObject(o, "targets", (double)c->targets);
+static void put_counts(cJSON *to, const char *key, const struct shard_counts *c, bool *ok) {
+    cJSON *o = json_put_object(to, key, ok);
+    json_put_number(o, "documents", (double)c->documents, ok);
+    json_put_number(o, "tokens", (double)c->tokens, ok);
+    json_put_number(o, "text_bytes", (double)c->text_bytes, ok);
+    json_put_number(o, "targets", (double)c->targets, ok);
 }
 
-static void add_list(cJSON *to, const char *key, const struct shard_done *d) {
-    cJSON *list = cJSON_AddArrayToObject(to, key);
+static void put_list(cJSON *to, const char *key, const struct shard_done *d, bool *ok) {
+    cJSON *list = json_put_array(to, key, ok);
     for (size_t i = 0; i < d->done; i++) {
         cJSON *o = cJSON_CreateObject();
-        cJSON_AddNumberToObject(o, "documents", (double)d->v[i].documents);
-        cJSON_AddNumberToObject(o, "text_bytes", (double)d->v[i].text_bytes);
-        cJSON_AddNumberToObject(o, "bad_records", (double)d->v[i].bad_records);
-        cJSON_AddItemToArray(list, o);
+        json_put_number(o, "documents", (double)d->v[i].documents, ok);
+        json_put_number(o, "text_bytes", (double)d->v[i].text_bytes, ok);
+        json_put_number(o, "bad_records", (double)d->v[i].bad_records, ok);
+        json_put_item(list, NULL, o, ok);
     }
 }
 
 int shard_progress_save(const struct shard_progress *p, const char *dir, struct err *err) {
     cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "format", FORMAT);
-    cJSON_AddNumberToObject(o, "version", VERSION);
-    cJSON_AddStringToObject(o, "plan", p->plan);
-    if (p->field) cJSON_AddStringToObject(o, "field", p->field);
-    for (int i = 0; i < 2; i++) add_list(o, list_names[i], &p->lists[i]);
-    add_counts(o, "train", &p->train);
-    add_counts(o, "valid", &p->valid);
-    cJSON_AddStringToObject(o, "mark", p->mark);
+    bool ok = true;
+    json_put_str(o, "format", FORMAT, &ok);
+    json_put_number(o, "version", VERSION, &ok);
+    json_put_str(o, "plan", p->plan, &ok);
+    if (p->field) json_put_str(o, "field", p->field, &ok);
+    for (int i = 0; i < 2; i++) put_list(o, list_names[i], &p->lists[i], &ok);
+    put_counts(o, "train", &p->train, &ok);
+    put_counts(o, "valid", &p->valid, &ok);
+    json_put_str(o, "mark", p->mark, &ok);
     char *path = path_join(dir, SHARD_PROGRESS_NAME);
-    int rc = path ? json_save(path, o, false, err) : err_nomem(err, strlen(dir));
+    int rc = ok && path ? json_save(path, o, false, err) : err_nomem(err, strlen(dir));
     free(path);
     cJSON_Delete(o);
     return rc;

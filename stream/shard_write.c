@@ -343,62 +343,67 @@ int shard_writer_note(struct shard_writer *w, const char *key, const char *json,
     return err_nomem(err, strlen(json));
 }
 
-static cJSON *files_tree(const struct split *s) {
-    cJSON *files = cJSON_CreateArray();
-    for (size_t i = 0; files && i < s->n; i++) {
-        cJSON *f = cJSON_CreateObject();
-        cJSON_AddStringToObject(f, "name", s->v[i].name);
-        cJSON_AddNumberToObject(f, "bytes", (double)s->v[i].bytes);
-        cJSON_AddNumberToObject(f, "tokens", (double)s->v[i].tokens);
-        cJSON_AddNumberToObject(f, "documents", (double)s->v[i].documents);
-        cJSON_AddNumberToObject(f, "text_bytes", (double)s->v[i].text_bytes);
-        cJSON_AddStringToObject(f, "sha256", s->v[i].sha256);
-        if (s->v[i].masked) {
-            cJSON_AddNumberToObject(f, "targets", (double)s->v[i].targets);
-            cJSON_AddStringToObject(f, "mask_sha256", s->v[i].mask_sha256);
-        }
-        cJSON_AddItemToArray(files, f);
+static void put_file(cJSON *files, const struct shard_index_file *v, bool *ok) {
+    cJSON *f = cJSON_CreateObject();
+    json_put_str(f, "name", v->name, ok);
+    json_put_number(f, "bytes", (double)v->bytes, ok);
+    json_put_number(f, "tokens", (double)v->tokens, ok);
+    json_put_number(f, "documents", (double)v->documents, ok);
+    json_put_number(f, "text_bytes", (double)v->text_bytes, ok);
+    json_put_str(f, "sha256", v->sha256, ok);
+    if (v->masked) {
+        json_put_number(f, "targets", (double)v->targets, ok);
+        json_put_str(f, "mask_sha256", v->mask_sha256, ok);
     }
-    return files;
+    json_put_item(files, NULL, f, ok);
 }
 
-static void add_split_tree(cJSON *splits, const struct split *s, bool masked) {
+static void put_files(cJSON *o, const struct split *s, bool *ok) {
+    cJSON *files = json_put_array(o, "files", ok);
+    for (size_t i = 0; i < s->n; i++) put_file(files, &s->v[i], ok);
+}
+
+static void put_split(cJSON *splits, const struct split *s, bool masked, bool *ok) {
     uint64_t tokens = 0, text_bytes = 0, targets = 0;
     for (size_t i = 0; i < s->n; i++) {
         tokens += s->v[i].tokens;
         targets += s->v[i].targets;
         text_bytes += s->v[i].text_bytes;
     }
-    cJSON *o = cJSON_AddObjectToObject(splits, s->name);
-    cJSON_AddNumberToObject(o, "documents", (double)s->total_documents);
-    cJSON_AddNumberToObject(o, "tokens", (double)tokens);
-    cJSON_AddNumberToObject(o, "text_bytes", (double)text_bytes);
-    if (masked) cJSON_AddNumberToObject(o, "targets", (double)targets);
-    cJSON_AddItemToObject(o, "files", files_tree(s));
+    cJSON *o = json_put_object(splits, s->name, ok);
+    json_put_number(o, "documents", (double)s->total_documents, ok);
+    json_put_number(o, "tokens", (double)tokens, ok);
+    json_put_number(o, "text_bytes", (double)text_bytes, ok);
+    if (masked) json_put_number(o, "targets", (double)targets, ok);
+    put_files(o, s, ok);
+}
+
+/* NULL: no memory. A member that is missing would be an index that lies. */
+static cJSON *index_tree(const struct shard_writer *w) {
+    cJSON *o = cJSON_CreateObject(), *splits;
+    bool ok = true, eot = w->o.eot != SHARD_EOT_NONE;
+    json_put_str(o, "format", SHARD_INDEX_FORMAT, &ok);
+    json_put_number(o, "version", w->o.masked ? SHARD_INDEX_MASKED : SHARD_INDEX_VERSION, &ok);
+    json_put_str(o, "tool", "lory " LORY_VERSION, &ok);
+    json_put_number(o, "vocab", w->o.vocab, &ok);
+    json_put_number(o, "token_bytes", w->o.vocab <= 65536 ? 2 : 4, &ok);
+    json_put_str(o, "eot", shard_eot_name(w->o.eot), &ok);
+    json_put_item(o, "eot_id", eot ? cJSON_CreateNumber(w->o.eot_id) : cJSON_CreateNull(), &ok);
+    json_put_number(o, "seq_len", (double)w->o.seq_len, &ok);
+    json_put_str(o, "tokenizer_digest", w->digest, &ok);
+    splits = json_put_object(o, "splits", &ok);
+    for (size_t i = 0; i < w->n; i++) put_split(splits, &w->splits[i], w->o.masked, &ok);
+    for (const cJSON *note = w->notes->child; note; note = note->next)
+        json_put_item(o, note->string, cJSON_Duplicate(note, true), &ok);
+    if (ok) return o;
+    cJSON_Delete(o);
+    return NULL;
 }
 
 static int save_index(struct shard_writer *w, struct err *err) {
-    cJSON *o = cJSON_CreateObject(), *splits;
-    cJSON_AddStringToObject(o, "format", SHARD_INDEX_FORMAT);
-    cJSON_AddNumberToObject(o, "version", w->o.masked ? SHARD_INDEX_MASKED : SHARD_INDEX_VERSION);
-    cJSON_AddStringToObject(o, "tool", "lory " LORY_VERSION);
-    cJSON_AddNumberToObject(o, "vocab", w->o.vocab);
-    cJSON_AddNumberToObject(o, "token_bytes", w->o.vocab <= 65536 ? 2 : 4);
-    cJSON_AddStringToObject(o, "eot", shard_eot_name(w->o.eot));
-    if (w->o.eot == SHARD_EOT_NONE)
-        cJSON_AddNullToObject(o, "eot_id");
-    else
-        cJSON_AddNumberToObject(o, "eot_id", w->o.eot_id);
-    cJSON_AddNumberToObject(o, "seq_len", (double)w->o.seq_len);
-    cJSON_AddStringToObject(o, "tokenizer_digest", w->digest);
-    splits = cJSON_AddObjectToObject(o, "splits");
-    for (size_t i = 0; i < w->n; i++) add_split_tree(splits, &w->splits[i], w->o.masked);
-    for (cJSON *note = w->notes->child, *next; note; note = next) {
-        next = note->next;
-        cJSON_AddItemToObject(o, note->string, cJSON_Duplicate(note, true));
-    }
+    cJSON *o = index_tree(w);
     char *path = path_join(w->dir, SHARD_INDEX_NAME);
-    int rc = path ? json_save(path, o, true, err) : err_nomem(err, strlen(w->dir));
+    int rc = o && path ? json_save(path, o, true, err) : err_nomem(err, strlen(w->dir));
     free(path);
     cJSON_Delete(o);
     return rc;
@@ -410,30 +415,32 @@ static int save_index(struct shard_writer *w, struct err *err) {
  *
  * The bits of a mask that do not fill a byte yet are in the mark alone. */
 
-static void add_mark_of(cJSON *splits, const struct split *s) {
-    cJSON *o = cJSON_AddObjectToObject(splits, s->name), *open;
-    cJSON_AddNumberToObject(o, "total", (double)s->total_documents);
-    cJSON_AddItemToObject(o, "files", files_tree(s));
+static void put_mark(cJSON *splits, const struct split *s, bool *ok) {
+    cJSON *o = json_put_object(splits, s->name, ok), *open;
+    json_put_number(o, "total", (double)s->total_documents, ok);
+    put_files(o, s, ok);
     if (!s->bin) return;
-    open = cJSON_AddObjectToObject(o, "open");
-    cJSON_AddNumberToObject(open, "tokens", (double)s->tokens);
-    cJSON_AddNumberToObject(open, "documents", (double)s->documents);
-    cJSON_AddNumberToObject(open, "text_bytes", (double)s->text_bytes);
+    open = json_put_object(o, "open", ok);
+    json_put_number(open, "tokens", (double)s->tokens, ok);
+    json_put_number(open, "documents", (double)s->documents, ok);
+    json_put_number(open, "text_bytes", (double)s->text_bytes, ok);
     if (!s->mask) return;
-    cJSON_AddNumberToObject(open, "targets", (double)s->targets);
-    cJSON_AddNumberToObject(open, "bits", s->bits);
+    json_put_number(open, "targets", (double)s->targets, ok);
+    json_put_number(open, "bits", s->bits, ok);
 }
 
 int shard_writer_mark(struct shard_writer *w, struct buf *json, struct err *err) {
-    cJSON *o = cJSON_CreateObject(), *splits = cJSON_AddObjectToObject(o, "splits");
-    int rc = splits ? 0 : err_nomem(err, 64);
+    bool ok = true;
+    cJSON *o = cJSON_CreateObject(), *splits = json_put_object(o, "splits", &ok);
+    int rc = 0;
     for (size_t i = 0; rc == 0 && i < w->n; i++) {
         struct split *s = &w->splits[i];
         if (s->bin) rc = outfile_sync(s->bin, err);
         if (rc == 0 && s->idx) rc = outfile_sync(s->idx, err);
         if (rc == 0 && s->mask) rc = outfile_sync(s->mask, err);
-        if (rc == 0) add_mark_of(splits, s);
+        if (rc == 0) put_mark(splits, s, &ok);
     }
+    if (rc == 0 && !ok) rc = err_nomem(err, 64);
     /* The parts' names, too, survive a power cut. */
     if (rc == 0) rc = file_sync_dir(w->dir, err);
     if (rc == 0) rc = json_text(json, o, false, err);

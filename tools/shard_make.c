@@ -325,45 +325,47 @@ static int open_writer(struct run *r, struct err *err) {
 /* ---- what index.json records of the run */
 
 static void note_files(cJSON *to, const struct source_list *list, const struct shard_done *of,
-                       const struct shard_share *shares, const char *split) {
+                       const struct shard_share *shares, const char *split, bool *ok) {
     for (size_t i = 0; i < list->n; i++) {
+        const struct source_file *v = &list->v[i];
         cJSON *f = cJSON_CreateObject();
-        cJSON_AddStringToObject(f, "name", list->v[i].name);
-        if (list->v[i].bytes) cJSON_AddNumberToObject(f, "bytes", (double)list->v[i].bytes);
-        if (list->v[i].etag) cJSON_AddStringToObject(f, "etag", list->v[i].etag);
-        if (list->v[i].sha256) cJSON_AddStringToObject(f, "sha256", list->v[i].sha256);
-        cJSON_AddStringToObject(f, "split", split);
-        if (shares && shares[i].share < 1) cJSON_AddNumberToObject(f, "share", shares[i].share);
-        cJSON_AddNumberToObject(f, "documents", (double)of->v[i].documents);
-        cJSON_AddNumberToObject(f, "text_bytes", (double)of->v[i].text_bytes);
-        cJSON_AddItemToArray(to, f);
+        json_put_str(f, "name", v->name, ok);
+        if (v->bytes) json_put_number(f, "bytes", (double)v->bytes, ok);
+        if (v->etag) json_put_str(f, "etag", v->etag, ok);
+        if (v->sha256) json_put_str(f, "sha256", v->sha256, ok);
+        json_put_str(f, "split", split, ok);
+        if (shares && shares[i].share < 1) json_put_number(f, "share", shares[i].share, ok);
+        json_put_number(f, "documents", (double)of->v[i].documents, ok);
+        json_put_number(f, "text_bytes", (double)of->v[i].text_bytes, ok);
+        json_put_item(to, NULL, f, ok);
     }
 }
 
 /* Options that decide what is in the shards; threads do not. */
-static cJSON *options_tree(const struct run *r) {
+static cJSON *options_tree(const struct run *r, bool *ok) {
     const struct options *o = r->o;
     const struct docs_opts *d = &r->in->opts;
     cJSON *v = cJSON_CreateObject();
-    cJSON_AddNumberToObject(v, "seed", (double)r->t->seed);
-    cJSON_AddNumberToObject(v, "valid_fraction", r->fraction);
-    cJSON_AddNumberToObject(v, "shard_tokens", (double)o->shard_tokens);
-    cJSON_AddNumberToObject(v, "shuffle_buffer", (double)d->shuffle_buffer);
-    cJSON_AddNumberToObject(v, "skip", (double)d->skip);
-    cJSON_AddNumberToObject(v, "take", (double)d->take);
-    cJSON_AddStringToObject(v, "format", d->format);
-    cJSON_AddStringToObject(v, "on_error", d->on_error);
-    if (d->field) cJSON_AddStringToObject(v, "field", d->field);
-    if (o->prompt) cJSON_AddStringToObject(v, "prompt", o->prompt);
-    if (o->docs) cJSON_AddNumberToObject(v, "docs", (double)o->docs);
-    if (o->max_tokens) cJSON_AddNumberToObject(v, "max_tokens", (double)o->max_tokens);
-    if (o->weights) cJSON_AddStringToObject(v, "weights", o->weights);
+    json_put_number(v, "seed", (double)r->t->seed, ok);
+    json_put_number(v, "valid_fraction", r->fraction, ok);
+    json_put_number(v, "shard_tokens", (double)o->shard_tokens, ok);
+    json_put_number(v, "shuffle_buffer", (double)d->shuffle_buffer, ok);
+    json_put_number(v, "skip", (double)d->skip, ok);
+    json_put_number(v, "take", (double)d->take, ok);
+    json_put_str(v, "format", d->format, ok);
+    json_put_str(v, "on_error", d->on_error, ok);
+    if (d->field) json_put_str(v, "field", d->field, ok);
+    if (o->prompt) json_put_str(v, "prompt", o->prompt, ok);
+    if (o->docs) json_put_number(v, "docs", (double)o->docs, ok);
+    if (o->max_tokens) json_put_number(v, "max_tokens", (double)o->max_tokens, ok);
+    if (o->weights) json_put_str(v, "weights", o->weights, ok);
     return v;
 }
 
-static int note(struct run *r, const char *key, cJSON *tree, struct err *err) {
+/* Takes the tree, which is not `ok` if a part of it is missing. */
+static int note(struct run *r, const char *key, cJSON *tree, bool ok, struct err *err) {
     struct buf b = {0};
-    int rc = tree ? json_text(&b, tree, false, err) : err_nomem(err, 0);
+    int rc = tree && ok ? json_text(&b, tree, false, err) : err_nomem(err, 0);
     if (rc == 0) rc = buf_cstr(&b) ? shard_writer_note(r->writer, key, b.v, err) : ERR_NOMEM;
     cJSON_Delete(tree);
     buf_release(&b);
@@ -373,10 +375,13 @@ static int note(struct run *r, const char *key, cJSON *tree, struct err *err) {
 static int note_run(struct run *r, struct err *err) {
     cJSON *files = cJSON_CreateArray();
     const struct shard_done *of = r->progress.lists;
-    note_files(files, &r->train, &of[0], r->shares, r->fraction > 0 ? "by hash" : "train");
-    note_files(files, &r->valid, &of[1], NULL, "valid");
-    int rc = note(r, "sources", files, err);
-    return rc < 0 ? rc : note(r, "options", options_tree(r), err);
+    bool ok = true;
+    note_files(files, &r->train, &of[0], r->shares, r->fraction > 0 ? "by hash" : "train", &ok);
+    note_files(files, &r->valid, &of[1], NULL, "valid", &ok);
+    int rc = note(r, "sources", files, ok, err);
+    if (rc < 0) return rc;
+    cJSON *options = options_tree(r, &ok);
+    return note(r, "options", options, ok, err);
 }
 
 /* ---- the run */

@@ -219,8 +219,39 @@ static void files_are_saved_and_loaded(void **state) {
                 "empty:1:1: the text ends");
 }
 
+/* An index.json without some of its members was written when memory was short (and exit 0). */
+static void a_member_that_is_missing_is_told(void **state) {
+    bool ok = true;
+    (void)state;
+    cJSON *o = cJSON_CreateObject(), *list;
+    json_put_number(o, "a", 1, &ok);
+    json_put_str(json_put_object(o, "b", &ok), "c", "x", &ok);
+    list = json_put_array(o, "d", &ok);
+    json_put_item(list, NULL, cJSON_CreateNull(), &ok);
+    assert_true(ok);
+    struct buf text = {0};
+    struct err err = {0};
+    assert_int_equal(json_text(&text, o, false, &err), 0);
+    assert_string_equal(buf_cstr(&text), "{\"a\": 1, \"b\": {\"c\": \"x\"}, \"d\": [null]}");
+    buf_release(&text);
+    json_put_item(o, "e", NULL, &ok); /* what cJSON_Create… gives without memory */
+    assert_false(ok);
+    for (int i = 0; i < 4; i++) {
+        ok = true;
+        if (i == 0) json_put_number(NULL, "a", 1, &ok);
+        if (i == 1) json_put_str(NULL, "a", "x", &ok);
+        if (i == 2) assert_null(json_put_object(NULL, "a", &ok));
+        if (i == 3) assert_null(json_put_array(NULL, "a", &ok));
+        assert_false(ok);
+        json_put_number(o, "f", 1, &ok); /* one that goes well does not mend it */
+        assert_false(ok);
+    }
+    cJSON_Delete(o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_that_is_missing_is_told),
         cmocka_unit_test(faults_have_a_place),
         cmocka_unit_test(long_numbers_are_refused),
         cmocka_unit_test(duplicates_are_found_anywhere),
