@@ -1,0 +1,79 @@
+/* What lmgen's files share: options and the run (lmgen.c), prompts (lmgen_prompts.c), and what is
+ * seen of the completions (lmgen_show.c).
+ *
+ *   prompts ─▶ ids ─▶ jobs (prompt × completion) ─▶ groups that fit the cache ─▶ texts, ids or JSON
+ */
+#ifndef LORY_TOOLS_LMGEN_PARTS_H
+#define LORY_TOOLS_LMGEN_PARTS_H
+
+#include <cjson/cJSON.h>
+#include "base/buf.h"
+#include "base/rng.h"
+#include "tokenizer/tokenizer.h"
+#include "tools/common.h"
+#include "tools/gen_stop.h"
+#include "tools/open_model.h"
+#include "train/generate.h"
+
+/* The command line. */
+struct options {
+    const char *model, *tokenizer, *prompts, *prompt_ids, *ids, *device, *dtype, *preset;
+    uint64_t max_new, max_length, n, top_k;
+    double temperature, top_p, min_p, repetition_penalty;
+    bool greedy, no_stop, first_block, heal;
+    struct strs stop, stop_regex;
+};
+
+struct prompt {
+    struct u32s ids;
+    struct buf text; /* as it was given                                                  */
+    uint32_t healed; /* --heal: bytes of the last token, which was taken back            */
+    bool *first;     /* (V) the ids that may stand in its place; NULL: none was          */
+};
+
+/* One completion. */
+struct job {
+    const struct prompt *prompt;
+    struct rng rng;
+    struct u32s ids;
+    struct buf text;  /* of the new ids, as bytes */
+    size_t open;      /* of text: what stands before is settled */
+    size_t shown;     /* of text, when it is printed as it comes */
+    bool stopped;     /* at a stop, which is cut off */
+    const char *stop; /* … as it was given; NULL: none */
+    enum finish finish;
+};
+
+struct session {
+    struct tool *t;
+    struct options *o;
+    struct open_model m;
+    struct tokenizer *tokenizer; /* NULL: ids in, ids out */
+    struct prompt *prompts;
+    size_t n_prompts;
+    struct stops stops;
+    struct sampling sampling;
+    struct job *jobs; /* of the group at hand */
+    bool live;        /* print as it comes */
+    cJSON *results;   /* --json */
+    uint64_t new_ids;
+    double seconds;
+};
+
+/* All prompts that the command line names, as text or ids; one that is empty where it names none.
+ * ERR_USAGE, ERR_DATA, ERR_IO. */
+int prompts_collect(struct session *s, struct err *err);
+/* Their ids, and of those given as ids the text. A prompt without ids begins as documents do:
+ * behind an end of text, `eos`, if there is one (-1: none). */
+int prompts_encode(struct session *s, int64_t eos, struct err *err);
+void prompts_release(struct session *s);
+
+/* For generate_rows(), ctx a session: a row has one more id. Adds its text, looks for stops, shows
+ * what may be shown. 1: the row is to end, or the run, if s->t->err says why. */
+int show_id(void *ctx, int row, uint32_t id);
+/* Completion `number` of `total` has ended: its last stops, then printed, or kept for --json. */
+int show_done(struct session *s, struct job *j, size_t number, size_t total, struct err *err);
+/* --json: everything kept, as one object. */
+int show_results(struct session *s);
+
+#endif
