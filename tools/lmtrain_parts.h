@@ -1,6 +1,6 @@
 /* What lmtrain's files share: the option table and the run (lmtrain.c), recipes (lmtrain_recipe.c),
- * the plan that options and shards make (lmtrain_plan.c), and its telling (lmtrain_say.c); and the
- * subcommand export (lmtrain_export.c). */
+ * the plan that options and shards make (lmtrain_plan.c, for the model lmtrain_shape.c), and its
+ * telling (lmtrain_say.c); and the subcommand export (lmtrain_export.c). */
 #ifndef LORY_TOOLS_LMTRAIN_PARTS_H
 #define LORY_TOOLS_LMTRAIN_PARTS_H
 
@@ -62,6 +62,14 @@ struct plan {
 struct opt *plan_option(const struct plan *p, const char *name);
 bool given(const struct plan *p, const char *name);
 
+/* The model's shape, and where its weights are: from --model, the options and the shards. */
+int plan_shape(struct plan *p, struct err *err);
+/* A new model's bos, eos and pad: what its tokenizer says, else the token that the shards end their
+ * documents with. GPT-2's own 50256 only with a vocabulary of GPT-2's own size. */
+int plan_ids(struct plan *p, struct err *err);
+/* --dtype auto: that of the run being continued, else of the weights given; a new model's is what
+ * the processor multiplies. */
+int plan_dtype(struct plan *p, struct err *err);
 /* What --recompute says. */
 enum recompute recompute_level(const struct plan *p);
 
