@@ -94,9 +94,27 @@ static void by_hand(const struct backend *be) {
     be->close(d);
 }
 
+/* A large piece is zeroed by several threads: all of it, and nothing beside it. */
+static void zero_is_exact(const struct backend *be) {
+    enum { N = (5 << 20) / 4 + 3 };
+    struct dev v = {.be = be};
+    struct device_opts opts = {.dtype = DTYPE_F32, .threads = 3};
+    struct err err = {0};
+    if (be->open(&v.d, &opts, &err) < 0) exit(1);
+    float *p = dev_random_f32(&v, 1, N + 2, 1), before = p[0], behind = p[N + 1];
+    be->zero(v.d, p + 1, N * sizeof *p);
+    size_t left = 0;
+    for (size_t i = 1; i <= N; i++) left += p[i] != 0;
+    expect(left == 0, "%s: zero left %zu elements", be->name, left);
+    expect(p[0] == before && p[N + 1] == behind, "%s: zero went too far", be->name);
+    dev_close(&v);
+}
+
 static void slopes(void) {
     by_hand(backend_ref());
     by_hand(backend_cpu());
+    zero_is_exact(backend_ref());
+    zero_is_exact(backend_cpu());
 }
 
 static void quick(void) {

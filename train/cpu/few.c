@@ -96,7 +96,7 @@ void few_along(struct device *d, const void *x, const void *w, size_t rows, size
             else
                 add_part(&f, sum, k0, k1, n0, n, false);
         }
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (size_t n0 = 0; n0 < N; n0 += COLUMNS) add_up(&f, n0, out, ctx);
     }
 }

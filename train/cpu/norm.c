@@ -123,7 +123,7 @@ void cpu_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, floa
                                  false);
             }
         }
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (size_t c = 0; c < C; c += VL) {
             vf tg = {0}, tb = {0};
             for (size_t k = 0; k < blocks; k++) {
