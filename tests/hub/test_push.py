@@ -274,6 +274,10 @@ class Tokens(Case):
         self.assertEqual(os.listdir(self.dir), [])
         self.fails(self.home("whoami"), 5, "nobody")
 
+    def test_logout_takes_one_name_or_none(self):
+        """Two names were taken for the first alone."""
+        self.fails(self.lmhub("logout", "laptop", "other"), 2, "name one token, or none for all")
+
     def test_a_token_that_is_none_is_not_stored(self):
         self.fails(self.home("login", stdin=b"hf_wrong\n"), 5, "not valid")
         self.fails(self.home("login", stdin=b"\n"), 2, "no token")
