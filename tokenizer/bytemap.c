@@ -47,6 +47,10 @@ int bytemap_read(struct buf *out, const char *text, size_t n, struct err *err) {
     size_t was = out->n;
     while (p < end) {
         uint32_t cp;
+        if (*p > 32 && *p < 127) { /* itself: most of them */
+            out->v[out->n++] = (char)*p++;
+            continue;
+        }
         p += unicode_decode(p, end, &cp);
         int b = bytemap_byte(cp);
         if (b < 0) {

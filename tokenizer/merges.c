@@ -31,7 +31,12 @@ struct cell {
     uint32_t count; /* of the word; from BIG on, an index into `big` */
 };
 
-enum { BIG_BIT = 31, AHEAD = 16 /* positions: how far to prefetch */, FLOOR_STEP = 16 };
+enum {
+    BIG_BIT = 31,
+    AHEAD = 16, /* positions: how far to prefetch */
+    FLOOR_STEP = 16,
+    PAIRS_FIRST = 256, /* room for pairs at first */
+};
 
 struct pair {
     uint64_t key; /* left << 32 | right; NO_KEY: empty */
@@ -119,7 +124,7 @@ static int pairs_resize(struct trainer *t, uint64_t cap, struct err *err) {
 static inline struct pair *pair_add(struct trainer *t, uint64_t key, uint64_t count, uint64_t n,
                                     struct err *err) {
     if (2 * t->pair_used >= t->pair_cap &&
-        pairs_resize(t, t->pair_cap ? 2 * t->pair_cap : 4096, err) < 0)
+        pairs_resize(t, t->pair_cap ? 2 * t->pair_cap : PAIRS_FIRST, err) < 0)
         return NULL;
     struct pair *p = pair_find(t, key);
     if (p->key == NO_KEY) {
@@ -293,7 +298,9 @@ static int gather(struct trainer *t, struct err *err) {
     t->pair = NULL;
     t->pair_cap = t->pair_used = t->queued = 0;
     arena_release(&t->positions);
-    int rc = pairs_resize(t, 1 << 16, err);
+    uint64_t cap = PAIRS_FIRST; /* no more pairs than cells */
+    while (cap < 1 << 16 && cap < 2 * t->n_cells) cap *= 2;
+    int rc = pairs_resize(t, cap, err);
     if (rc == 0) rc = walk_pairs(t, false, err);
     if (rc == 0) rc = keep_frequent(t, err);
     if (rc == 0) rc = walk_pairs(t, true, err);

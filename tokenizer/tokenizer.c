@@ -235,10 +235,13 @@ static int derive(struct tokenizer *t, struct err *err) {
     find_steady(t);
     t->byte_pairs = mem_array(PAIRS, sizeof *t->byte_pairs);
     if (!t->byte_pairs) return err_nomem(err, PAIRS * sizeof *t->byte_pairs);
-    for (size_t i = 0; i < PAIRS; i++) {
-        uint32_t left = t->byte_id[i >> 8], right = t->byte_id[i & 255];
-        bool known = left != TOKENIZER_NO_ID && right != TOKENIZER_NO_ID;
-        t->byte_pairs[i] = known ? pairs_get(&t->pairs, left, right) : PAIRS_NONE;
+    memset(t->byte_pairs, 0xFF, PAIRS * sizeof *t->byte_pairs);
+    for (uint64_t i = 0; i < t->n_merges; i++) {
+        const struct merge *m = &t->merges[i];
+        size_t a, b;
+        const uint8_t *left = vocab_token(t, m->left, &a), *right = vocab_token(t, m->right, &b);
+        if (a == 1 && b == 1 && t->byte_id[*left] == m->left && t->byte_id[*right] == m->right)
+            t->byte_pairs[*left << 8 | *right] = pairs_get(&t->pairs, m->left, m->right);
     }
     int rc = 0;
     for (uint32_t id = 0; id < t->n && rc == 0; id++) {
