@@ -63,8 +63,8 @@ int tokenizer_build(struct tokenizer **ret, const struct tokenizer_parts *parts,
 void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 
 /* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, vocab.json, merges.txt
- * and tokenizer.tiktoken into `dir` (made if missing), each atomically; opens in AutoTokenizer,
- * tokenizers and tiktoken with equal ids. */
+ * and tokenizer.tiktoken into `dir` (made if missing; what a killed run left there is swept away),
+ * each atomically; opens in AutoTokenizer, tokenizers and tiktoken with equal ids. */
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err);
 struct tokenizer_save_opts {
     bool strings; /* merges of tokenizer.json as "a b", which tokenizers before 0.20 read */

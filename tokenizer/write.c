@@ -326,6 +326,7 @@ int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) 
 int tokenizer_save_as(const struct tokenizer *t, const char *dir,
                       const struct tokenizer_save_opts *opts, struct err *err) {
     int rc = file_mkdirs(dir, err);
+    if (rc >= 0) rc = file_sweep(dir, err); /* of a run that was killed */
     if (rc >= 0) rc = write_vocab_json(t, dir, err);
     if (rc >= 0) rc = write_merges_txt(t, dir, err);
     if (rc >= 0 && ids_are_ranks(t)) {

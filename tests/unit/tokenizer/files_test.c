@@ -1,6 +1,8 @@
 /* Tokenizer files: what HF wrote comes out byte for byte, every form reads as the same
  * tokenizer, and a hostile file is refused with its path and the reason. Tokenizer files are an
  * exploit path in C. */
+#include <sys/wait.h>
+#include <unistd.h>
 #include "tests/unit/tokenizer/encode_help.h"
 
 #define HF    GOLDEN "/tok-hf"
@@ -160,6 +162,21 @@ static void strings_are_written_for_older_readers(void **state) {
     tokenizer_free(t);
     tokenizer_free(u);
     buf_release(&text);
+}
+
+/* A run that is killed leaves a file under its number. */
+static void saving_sweeps_what_a_killed_run_left(void **state) {
+    struct tokenizer *t = opened(HF);
+    struct err e = {0};
+    char left[64];
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    waitpid(child, NULL, 0); /* a number that is surely free now */
+    snprintf(left, sizeof left, ".tokenizer.json.tmp-%d", (int)child);
+    check_ok(file_write(in(*state, left), "{", 1, &e), &e);
+    check_ok(tokenizer_save(t, *state, &e), &e);
+    assert_int_equal(file_kind(in(*state, left)), FILE_NONE);
+    tokenizer_free(t);
 }
 
 /* Ranks as written for tiktoken are the ids. */
@@ -566,6 +583,7 @@ static void a_special_spelt_like_a_byte_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        FOLDER_TEST(saving_sweeps_what_a_killed_run_left),
         FOLDER_TEST(what_hf_wrote_is_written_again),
         cmocka_unit_test(getters_agree),
         cmocka_unit_test(plain_files_are_the_same_tokenizer),
