@@ -41,7 +41,7 @@ setup_build() {
         meson setup "$dir" "$@" >"$dir.log" 2>&1 || { cat "$dir.log" >&2; die "meson setup $dir failed"; }
     fi
     ninja -C "$dir" >"$dir.log" 2>&1 || { tail -n 60 "$dir.log" >&2; die "the build failed"; }
-    rm -f "$dir.log"
+    mv -f "$dir.log" "$dir/build.log"
 }
 
 # Sets LORY_PYTHON. Tests that need a package which is not there skip and say so.
