@@ -2,10 +2,14 @@
 #include "base/signals.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t stop_signal;
+/* Any thread may ask. Without a lock, so a handler may set it, too. */
+static atomic_int stop_signal;
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a handler must not wait");
+
 static volatile sig_atomic_t saves_wanted;
 static sig_atomic_t saves_taken;
 
