@@ -67,7 +67,7 @@ void backend_spin_less(char **argv) {
     char path[PATH_MAX];
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0 || setenv("GOMP_SPINCOUNT", "3000", 1) < 0) return;
+    if (n <= 0 || setenv("GOMP_SPINCOUNT", "100000", 1) < 0) return;
     path[n] = 0;
     execv(path, argv); /* on failure it goes on as it is: only slower */
 }

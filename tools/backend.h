@@ -20,9 +20,9 @@ int backend_choose(struct backend_choice *ret, const char *device, const char *d
 /* --dtype auto where weights are given: theirs, but bf16 only where the processor multiplies it. */
 void backend_take_dtype(struct backend_choice *c, enum dtype stored);
 
-/* For main, before anything else. OpenMP's threads by default spin for milliseconds at every
- * barrier, which on a machine shared with others costs several times what it gains; how long is
- * read from the environment before main begins. So: unless someone has set it, sets it and starts
+/* For main, before anything else. OpenMP's threads by default spin long at every barrier,
+ * which on a machine shared with others costs several times what it gains; how long is read from
+ * the environment before main begins. So: unless someone has set it, sets it and starts
  * the program again. */
 void backend_spin_less(char **argv);
 
