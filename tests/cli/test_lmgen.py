@@ -35,6 +35,14 @@ def on_terminal(*args):
     return out.replace(b"\r\n", b"\n")
 
 
+def demo_reads_what_is_there():
+    """The demo's last step once read a member, "finish", that had got another name."""
+    with open(os.path.join(os.path.dirname(__file__), "../../demo"), encoding="utf-8") as f:
+        wanted = set(re.findall(r'\bc\["(\w+)"\]', f.read()))
+    (c,) = completions("--max-new", 3, "abc")
+    assert wanted and wanted <= set(c), (wanted, set(c))
+
+
 def stops():
     plain = ["--no-stop", "--seed", 1, "--max-new", 60, "abc"]
     (c,) = completions(*plain)
@@ -81,6 +89,7 @@ def terminal():
         assert seen == piped, (args, seen, piped)
 
 
+demo_reads_what_is_there()
 stops()
 code()
 terminal()
