@@ -194,23 +194,12 @@ static int drop_record(struct reading *r, struct err *err) {
     return 0;
 }
 
-/* A part is cut at the last newline within batch_bytes of its beginning, or twice that, or four
- * times …: where parts begin and end follows from where the first one began, so that going on from
- * any of these places meets the same parts again. */
-static int read_lines(struct reading *r, struct err *err) {
-    size_t want = r->d->opts.batch_bytes, max = r->d->opts.max_record;
-    for (;;) {
-        int rc = fill(r, want, err);
-        if (rc < 0) return rc;
-        struct buf *b = &r->p->data;
-        if (rc == 0 && b->n <= want && b->n <= max) return end_file(r), 0;
-        size_t n = b->n < want ? b->n : want;
-        char *last = n ? memrchr(b->v, '\n', n) : NULL;
-        if (last) return cut(r, (size_t)(last - b->v) + 1, err);
-        if (n > max) return drop_record(r, err);
-        want = 2 * n > max ? max + 1 : 2 * n; /* one record so far: more of it, up to one byte
-                                                 above the bound */
-    }
+/* The text in r->p is above the bound: the part only says so. */
+static int drop_text(struct reading *r) {
+    r->p->data.n = 0;
+    r->p->too_long = true;
+    end_file(r);
+    return 0;
 }
 
 static bool may_cut_texts(const struct docs *d) {
@@ -219,7 +208,13 @@ static bool may_cut_texts(const struct docs *d) {
            d->on_error == ON_ERROR_STOP;
 }
 
-/* The last place in v[0..n) that lies behind a letter and before a blank; 0: there is none. */
+/* Places to cut v[0..n): behind its last newline, or, of a text, the last one that lies behind a
+ * letter and before a blank. 0: there is none. */
+static size_t line_cut(const char *v, size_t n) {
+    const char *last = n ? memrchr(v, '\n', n) : NULL;
+    return last ? (size_t)(last - v) + 1 : 0;
+}
+
 static size_t text_cut(const char *v, size_t n) {
     for (size_t at = n; at-- > 1;) {
         unsigned char before = (unsigned char)v[at - 1] | 0x20;
@@ -228,50 +223,44 @@ static size_t text_cut(const char *v, size_t n) {
     return 0;
 }
 
-/* A text in several parts: as read_lines(), but for where it is cut. */
-static int read_cut_text(struct reading *r, struct err *err) {
+/* The text goes on in the next part, behind byte `end - 1` of this one. */
+static void text_goes_on(struct reading *r, size_t end) {
+    const char *v = r->p->data.v, *line = memrchr(v, '\n', end);
+    r->column = line ? (size_t)(v + end - line) - 1 : r->column + end;
+    r->continues = r->p->goes_on = true;
+}
+
+/* A part is cut at the last place within batch_bytes of its beginning, or twice that, or four times
+ * …: where parts begin and end follows from where the first one began, so that going on from any of
+ * these places meets the same parts again. */
+static int read_cut(struct reading *r, struct err *err) {
     size_t want = r->d->opts.batch_bytes, max = r->d->opts.max_record;
-    struct part *p = r->p;
-    struct buf *b = &p->data;
-    r->live = -1;
-    p->continues = r->continues;
-    p->first_column = r->column;
+    struct buf *b = &r->p->data;
     for (;;) {
         int rc = fill(r, want, err);
         if (rc < 0) return rc;
         if (rc == 0 && b->n <= want && b->n <= max) return end_file(r), 0;
-        size_t n = b->n < want ? b->n : want, end = text_cut(b->v, n);
-        if (end) {
-            const char *line = memrchr(b->v, '\n', end);
-            r->column = line ? (size_t)(b->v + end - line) - 1 : r->column + end;
-            r->continues = p->goes_on = true;
-            return cut(r, end, err);
-        }
-        if (n > max) {
-            b->n = 0;
-            p->too_long = true;
-            return end_file(r), 0;
-        }
-        want = 2 * n > max ? max + 1 : 2 * n;
+        size_t n = b->n < want ? b->n : want;
+        size_t end = r->is_text ? text_cut(b->v, n) : line_cut(b->v, n);
+        if (end && r->is_text) text_goes_on(r, end);
+        if (end) return cut(r, end, err);
+        if (n > max) return r->is_text ? drop_text(r) : drop_record(r, err);
+        want = 2 * n > max ? max + 1 : 2 * n; /* one record so far: more of it, up to one byte
+                                                 above the bound */
     }
 }
 
 /* The whole file is one document. */
 static int read_text(struct reading *r, struct err *err) {
     uint64_t max = r->d->opts.max_record;
-    r->live = -1; /* one record to the end, however long that takes */
     size_t want = r->p->data.n > (64 << 10) ? 2 * r->p->data.n : 64 << 10;
     int rc;
     while ((rc = fill(r, want, err)) > 0) {
-        if (r->p->data.n > max) {
-            r->p->data.n = 0;
-            r->p->too_long = true;
-            break;
-        }
+        if (r->p->data.n > max) return drop_text(r);
         want = 2 * want > max ? max + 1 : 2 * want;
     }
-    if (rc >= 0) end_file(r);
-    return rc < 0 ? rc : 0;
+    if (rc == 0) end_file(r);
+    return rc;
 }
 
 /* ------------------------------------------------------------------ files */
@@ -326,8 +315,12 @@ static int begin_file(struct reading *r, const struct place *start, struct err *
 static int next_part(struct reading *r, const struct place *start, struct err *err) {
     int rc = r->codec ? begin_part(r, err) : begin_file(r, start, err);
     if (rc < 0) return rc;
-    if (!r->is_text) return read_lines(r, err);
-    return may_cut_texts(r->d) ? read_cut_text(r, err) : read_text(r, err);
+    if (!r->is_text) return read_cut(r, err);
+    r->live = -1; /* no records to hand on before the end, however long that takes */
+    if (!may_cut_texts(r->d)) return read_text(r, err);
+    r->p->continues = r->continues;
+    r->p->first_column = r->column;
+    return read_cut(r, err);
 }
 
 /* ------------------------------------------------------------------ who reads what */
