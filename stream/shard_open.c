@@ -44,19 +44,34 @@ static int check_bin(struct shard *s, struct err *err) {
     return 0;
 }
 
+/* What the headers of .idx and .mask must be. */
+struct kind {
+    const char *what, *magic;
+    uint32_t version, flags; /* flags that are known */
+};
+
+static int read_head(const struct kind *kind, const struct mapping *m, const char *path,
+                     struct shard_idx_header *ret, struct err *err) {
+    if (m->bytes < sizeof *ret)
+        return err_set(err, ERR_CORRUPT, "%s: %zu bytes; the header alone has %zu", path, m->bytes,
+                       sizeof *ret);
+    memcpy(ret, m->v, sizeof *ret);
+    if (memcmp(ret->magic, kind->magic, sizeof ret->magic))
+        return err_set(err, ERR_CORRUPT, "%s: bad magic, not %s", path, kind->what);
+    if (ret->version != kind->version)
+        return err_set(err, ERR_CORRUPT, "%s: bad version %u", path, ret->version);
+    if (ret->flags & ~kind->flags)
+        return err_set(err, ERR_CORRUPT, "%s: unknown flags 0x%x", path, ret->flags);
+    return 0;
+}
+
 static int check_idx(struct shard *s, const char *path, struct err *err) {
+    static const struct kind kind = {"an index of documents", SHARD_IDX_MAGIC, SHARD_IDX_VERSION,
+                                     SHARD_IDX_CONTINUES};
     struct shard_idx_header head;
     size_t bytes = s->idx.bytes;
-    if (bytes < sizeof head)
-        return err_set(err, ERR_CORRUPT, "%s: %zu bytes; the header alone has %zu", path, bytes,
-                       sizeof head);
-    memcpy(&head, s->idx.v, sizeof head);
-    if (memcmp(head.magic, SHARD_IDX_MAGIC, sizeof head.magic))
-        return err_set(err, ERR_CORRUPT, "%s: bad magic, not an index of documents", path);
-    if (head.version != SHARD_IDX_VERSION)
-        return err_set(err, ERR_CORRUPT, "%s: bad version %u", path, head.version);
-    if (head.flags & ~(uint32_t)SHARD_IDX_CONTINUES)
-        return err_set(err, ERR_CORRUPT, "%s: unknown flags 0x%x", path, head.flags);
+    int rc = read_head(&kind, &s->idx, path, &head, err);
+    if (rc < 0) return rc;
     if (head.count != (bytes - sizeof head) / sizeof *s->ends || bytes % sizeof *s->ends)
         return err_set(err, ERR_CORRUPT,
                        "%s: the header says %llu documents, the file has %zu bytes", path,
@@ -75,17 +90,11 @@ static int check_idx(struct shard *s, const char *path, struct err *err) {
 }
 
 static int check_mask(struct shard *s, const char *path, struct err *err) {
+    static const struct kind kind = {"a mask", SHARD_MASK_MAGIC, SHARD_MASK_VERSION, 0};
     struct shard_idx_header head;
     size_t bytes = s->mask_map.bytes;
-    if (bytes < sizeof head)
-        return err_set(err, ERR_CORRUPT, "%s: %zu bytes; the header alone has %zu", path, bytes,
-                       sizeof head);
-    memcpy(&head, s->mask_map.v, sizeof head);
-    if (memcmp(head.magic, SHARD_MASK_MAGIC, sizeof head.magic))
-        return err_set(err, ERR_CORRUPT, "%s: bad magic, not a mask", path);
-    if (head.version != SHARD_MASK_VERSION || head.flags)
-        return err_set(err, ERR_CORRUPT, "%s: bad version %u or flags 0x%x", path, head.version,
-                       head.flags);
+    int rc = read_head(&kind, &s->mask_map, path, &head, err);
+    if (rc < 0) return rc;
     if (head.count != s->n || bytes - sizeof head != (s->n + 7) / 8)
         return err_set(err, ERR_CORRUPT,
                        "%s: %zu bytes for %llu tokens; the shard has %llu of them", path, bytes,
