@@ -9,7 +9,7 @@
 #include "base/normal.h"
 #include "train/model_inside.h"
 
-enum { ALIGN = 64, CHUNK = 1 << 20 /* elements that go through host memory at a time */ };
+enum { CHUNK = 1 << 20 /* elements that go through host memory at a time */ };
 
 enum init { INIT_ZERO, INIT_ONE, INIT_NORMAL, INIT_RESIDUAL };
 
@@ -61,22 +61,18 @@ static void build_table(struct model *m) {
 #include "train/params.def"
 }
 
-static size_t aligned(size_t bytes) {
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
-}
-
 /* Masters, gradients and copies each lie in one block, so that a whole kind can be zeroed at
  * once. */
 static int allocate(struct model *m, struct err *err) {
     size_t fp32 = 0, copy = 0, at32 = 0, at16 = 0;
     int rc;
     for (size_t i = 0; i < m->n_params; i++) {
-        fp32 += aligned(m->params[i].n * 4);
-        copy += aligned(m->params[i].n * dtype_bytes(m->dtype));
+        fp32 += tensor_room(m->params[i].n * 4);
+        copy += tensor_room(m->params[i].n * dtype_bytes(m->dtype));
     }
     rc = m->ops->alloc(m->device, &m->masters, fp32, err);
     m->params_bytes = fp32;
-    m->grads_bytes = fp32 + aligned(sizeof *m->loss_sum);
+    m->grads_bytes = fp32 + tensor_room(sizeof *m->loss_sum);
     if (rc == 0 && m->train) rc = m->ops->alloc(m->device, &m->grads, m->grads_bytes, err);
     if (rc == 0 && m->dtype != DTYPE_F32) rc = m->ops->alloc(m->device, &m->copies, copy, err);
     if (rc < 0) return err_prefix(err, "the model's %zu MiB", (fp32 + copy) >> 20);
@@ -85,8 +81,8 @@ static int allocate(struct model *m, struct err *err) {
         p->master = (float *)((char *)m->masters + at32);
         p->grad = m->grads ? (float *)((char *)m->grads + at32) : NULL;
         p->act = m->copies ? (char *)m->copies + at16 : (void *)p->master;
-        at32 += aligned(p->n * 4);
-        at16 += aligned(p->n * dtype_bytes(m->dtype));
+        at32 += tensor_room(p->n * 4);
+        at16 += tensor_room(p->n * dtype_bytes(m->dtype));
     }
     if (m->grads) m->loss_sum = (double *)((char *)m->grads + at32);
     return 0;

@@ -3,8 +3,6 @@
 #include "base/buf.h"
 #include "train/model_inside.h"
 
-enum { ALIGN = 64 };
-
 /* A block being laid out: with base NULL only the size is counted. */
 struct layout {
     char *base;
@@ -20,7 +18,7 @@ static void *place(struct layout *o, uint64_t elements, size_t bytes_each) {
         o->overflow = true;
         return NULL;
     }
-    o->at += (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    o->at += tensor_room(bytes);
     return p;
 }
 

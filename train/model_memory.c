@@ -3,15 +3,14 @@
 #include <stdlib.h>
 #include "train/model_inside.h"
 
-enum { ALIGN = 64, MOST_ROWS = INT32_MAX / 4 };
+enum { MOST_ROWS = INT32_MAX / 4 };
 
 /* Addresses for tensors that nobody will follow. */
 static void *const NOWHERE = (void *)(uintptr_t)(1 << 20);
 
 static uint64_t sum_params(const struct model *m, size_t bytes_each) {
     uint64_t sum = 0;
-    for (size_t i = 0; i < m->n_params; i++)
-        sum += (m->params[i].n * bytes_each + ALIGN - 1) / ALIGN * ALIGN;
+    for (size_t i = 0; i < m->n_params; i++) sum += tensor_room(m->params[i].n * bytes_each);
     return sum;
 }
 
@@ -43,7 +42,7 @@ static int add_up(struct model_memory *ret, struct model *m, int B, int T, enum 
                   struct err *err) {
     struct model_memory r = {0};
     r.weights = sum_params(m, 4);
-    r.gradients = r.weights + ALIGN + sizeof(struct step_scalars); /* … and the losses' sum */
+    r.gradients = r.weights + tensor_room(sizeof *m->loss_sum) + sizeof(struct step_scalars);
     r.moments = 2 * r.weights;
     r.copies = m->dtype == DTYPE_F32 ? 0 : sum_params(m, dtype_bytes(m->dtype));
     int rc = acts_pretend(&m->acts, m, (size_t)B * (size_t)T, level, NOWHERE, err);

@@ -28,6 +28,11 @@ static inline size_t dtype_bytes(enum dtype t) {
     return t == DTYPE_F32 ? 4 : 2;
 }
 
+/* Bytes that a tensor of so many takes in a block where another follows it. */
+static inline size_t tensor_room(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
 enum act { ACT_NONE, ACT_GELU_TANH /* HF gelu_new */, ACT_GELU_ERF /* HF gelu */ };
 
 enum { LABEL_IGNORED = -100 }; /* as PyTorch's cross_entropy */

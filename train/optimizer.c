@@ -10,19 +10,16 @@
 enum { CHUNK = 1 << 20 }; /* floats read at a time */
 static const char *const PREFIX[2] = {"exp_avg.", "exp_avg_sq."};
 
-enum { ALIGN = 64 };
-
 /* Both moments of every slice in one block. */
 static int alloc_moments(struct optimizer *o, struct err *err) {
     size_t bytes = 0;
-    for (size_t i = 0; i < o->n; i++)
-        bytes += 2 * ((o->slices[i].n * sizeof(float) + ALIGN - 1) / ALIGN * ALIGN);
+    for (size_t i = 0; i < o->n; i++) bytes += 2 * tensor_room(o->slices[i].n * sizeof(float));
     o->moments_bytes = bytes;
     int rc = o->backend->alloc(o->device, &o->moments, bytes, err);
     char *at = o->moments;
     for (size_t i = 0; rc == 0 && i < o->n; i++) {
         struct param_slice *s = &o->slices[i];
-        size_t each = (s->n * sizeof(float) + ALIGN - 1) / ALIGN * ALIGN;
+        size_t each = tensor_room(s->n * sizeof(float));
         s->m = (float *)at;
         s->v = (float *)(at + each);
         at += 2 * each;
