@@ -45,14 +45,13 @@ static int merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t
                  struct window *w, const struct window *before, struct u32s *out, struct err *err) {
     size_t left = n - w->from, size = w->size < left ? w->size : left;
     int rc = 0;
+    out->n = w->first;
     if (before->size == size && !memcmp(piece + before->from, piece + w->from, size)) {
-        out->n = w->first;
         rc = u32s_reserve(out, before->ids, err);
         if (rc < 0) return rc;
         memmove(out->v + w->first, out->v + before->first, before->ids * sizeof *out->v);
         out->n += before->ids;
     } else {
-        out->n = w->first;
         rc = bpe_merge_whole(t, s, piece + w->from, size, out, err);
     }
     w->ids = out->n - w->first;
