@@ -12,14 +12,10 @@ import subprocess
 import sys
 import tempfile
 
-try:
-    from datasketch import MinHash, MinHashLSH
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the package datasketch is not installed")
-    sys.exit(77)
+import peers
+
+peers.need("datasketch")
+from datasketch import MinHash, MinHashLSH
 
 CORPUS = os.path.join(os.path.abspath(sys.argv[1]), "corpus")
 # 2.0 draws its values otherwise unless it is told not to; CodeParrot's are of 1.5.

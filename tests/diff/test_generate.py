@@ -6,15 +6,11 @@ file, many, bf16, untied. All read in fp32, where the largest logit is far from 
 """
 import json, os, random, shutil, struct, subprocess, sys, tempfile
 
-try:
-    import torch
-    from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the packages torch and transformers are not installed")
-    sys.exit(77)
+import peers
+
+peers.need("torch", "transformers")
+import torch
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 TOOLS = os.path.abspath(sys.argv[1])
 V, T = 97, 48

@@ -1,15 +1,11 @@
 """safetensors: the same files accepted and refused as by the Rust crate, through its Python package.
 Usage: test_safetensors.py PROBE [CASES] [SEED]"""
 import json, os, random, struct, subprocess, sys, tempfile
-try:
-    import numpy, safetensors
-    from safetensors import safe_open
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the package safetensors is not installed")
-    sys.exit(77)
+import peers
+
+peers.need("numpy", "safetensors")
+import numpy, safetensors
+from safetensors import safe_open
 
 NAMES = ["a", "b", "wte.weight", "é", "", "__metadata__", "a\\u0000b", "x" * 300]
 TYPES = ["F32", "F16", "BF16", "U8", "I64", "BOOL", "F8_E4M3", "F4", "F6_E2M3", "C64", "X", "f32"]

@@ -14,16 +14,12 @@ import tempfile
 import unittest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-try:
-    import datasets
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the packages datasets and pyarrow are not installed")
-    sys.exit(77)
+import peers
+
+peers.need("datasets", "pyarrow.parquet")
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from layouts import CARDS, LAYOUTS, contents
 

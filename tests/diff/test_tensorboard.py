@@ -2,15 +2,11 @@
 Usage: test_tensorboard.py LMTRAIN; exit 77 without tensorboard."""
 import os, signal, subprocess, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fault"))
-try:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams import plugin_data_pb2
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the package tensorboard is not installed")
-    sys.exit(77)
+import peers
+
+peers.need("tensorboard.backend.event_processing.event_accumulator", "tensorboard.plugins.hparams.plugin_data_pb2")
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 from train_world import World, check
 
 w = World(sys.argv[1], steps=60, extra=("--save-every", "7"))

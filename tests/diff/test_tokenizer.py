@@ -10,15 +10,11 @@ import tempfile
 import unicodedata
 import unittest
 
-try:
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
-    from tokenizers import pre_tokenizers, processors, trainers
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the package tokenizers is not installed")
-    sys.exit(77)
+import peers
+
+peers.need("tokenizers")
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+from tokenizers import pre_tokenizers, processors, trainers
 
 TOOLS = os.path.abspath(sys.argv.pop(1))
 EOT = "<|endoftext|>"

@@ -2,14 +2,10 @@
 the same greedy text. Usage: test_transformers.py FOLDER_OF_PROGRAMS FOLDER_OF_TEXT; exit 77 without torch."""
 import glob, json, os, random, struct, subprocess, sys, tempfile
 
-try:
-    import torch, transformers
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the packages torch and transformers are not installed")
-    sys.exit(77)
+import peers
+
+peers.need("torch", "transformers")
+import torch, transformers
 
 TOOLS, TEXT = map(os.path.abspath, sys.argv[1:3])
 SHAPES = {"plain": [], "untied": ["--no-tied"], "inner": ["--inner", "40", "--activation", "gelu"],

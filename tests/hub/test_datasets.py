@@ -6,20 +6,15 @@ usage: test_datasets.py HTTP_PROBE LMHUB
 import os
 import sys
 
-try:
-    import datasets  # noqa: F401
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the package datasets is not installed")
-    sys.exit(77)
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../diff"))
+import peers
+
+peers.need("datasets")
 
 import unittest
 
 from case import *
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../diff"))
 from layouts import CARDS, LAYOUTS, contents
 
 CORPUS = os.path.join(os.path.dirname(LMHUB), "corpus")

@@ -6,14 +6,10 @@ usage: test_peer.py HTTP_PROBE LMHUB LMTRAIN
 import os
 import sys
 
-try:
-    import huggingface_hub
-except ImportError:
-    other = os.environ.pop("LORY_PYTHON", None)
-    if other:
-        os.execv(other, [other] + sys.argv)
-    print("the package huggingface_hub is not installed")
-    sys.exit(77)
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../diff"))
+import peers
+
+peers.need("huggingface_hub")
 
 import unittest
 
