@@ -23,7 +23,13 @@ struct csv {
     uint64_t line; /* of the file, at `at` */
     size_t seen;   /* bytes of the row at `at` that row_bytes() has looked at, and what it found */
     uint64_t lines;
-    bool quoted;
+    enum {
+        FIELD,
+        BARE,
+        QUOTED,
+        QUOTE
+    } inside; /* at a field's beginning; in one without quotes; in
+                                                   one with; at a quote in it: is it doubled? */
     struct strs header;
     struct buf field;
     size_t *ends; /* of the row's fields in `field` */
@@ -44,30 +50,38 @@ static int more(struct csv *c, struct err *err) {
     return 0;
 }
 
-/* The length of the row at c->at with its newline; 0 if it is not all there. Goes on where it
- * stopped when there was less of it. */
+/* The length of the row at c->at with its newline (LF, CRLF or CR); 0 if it is not all there. Goes
+ * on where it stopped when there was less of it. A quote means something at a field's beginning
+ * only: 5" is a field like any other. */
 static size_t row_bytes(struct csv *c) {
     const char *v = c->raw.v + c->at;
     size_t n = c->raw.n - c->at, i = c->seen;
-    bool quoted = c->quoted, whole = false;
+    bool whole = false;
     for (; i < n && !whole; i++) {
-        if (v[i] == '"')
-            quoted = !quoted; /* a doubled one goes in and out */
-        else if (v[i] == '\n') {
+        if (c->inside == QUOTED) {
+            if (v[i] == '"') c->inside = QUOTE;
+            c->lines += v[i] == '\n';
+        } else if (v[i] == '"' && c->inside != BARE)
+            c->inside = QUOTED; /* opened, or a doubled one */
+        else if (v[i] == c->separator)
+            c->inside = FIELD;
+        else if (v[i] == '\r' && i + 1 == n && !c->ended)
+            break; /* what follows may be its LF */
+        else if (v[i] == '\n' || (v[i] == '\r' && (i + 1 == n || v[i + 1] != '\n'))) {
             c->lines++;
-            whole = !quoted;
-        }
+            whole = true;
+        } else
+            c->inside = BARE;
     }
     c->seen = i;
-    c->quoted = quoted;
-    return whole || (c->ended && !quoted) ? i : 0;
+    return whole || (c->ended && c->inside != QUOTED) ? i : 0;
 }
 
 static void take_row(struct csv *c, size_t bytes) {
     c->at += bytes;
     c->line += c->lines;
     c->seen = c->lines = 0;
-    c->quoted = false;
+    c->inside = FIELD;
 }
 
 static int end_field(struct csv *c, struct err *err) {
@@ -175,6 +189,8 @@ static int read_header(struct csv *c, struct err *err) {
     while (rc == 0 && c->raw.n < 3 && !c->ended) rc = more(c, err);
     if (rc < 0) return rc;
     if (c->raw.n >= 3 && !memcmp(c->raw.v, "\xef\xbb\xbf", 3)) c->at = 3;
+    if (c->raw.n >= 2 && (!memcmp(c->raw.v, "\xff\xfe", 2) || !memcmp(c->raw.v, "\xfe\xff", 2)))
+        return at_line(c, err, "not UTF-8 but UTF-16; iconv -f UTF-16 -t UTF-8 makes it that");
     rc = next_row(c, &n, &bytes, &wrong, err);
     if (rc == 0) return at_line(c, err, "empty: a header is wanted");
     if (rc > 0 && wrong) return at_line(c, err, "the header is not CSV: text behind a quote");
@@ -270,7 +286,8 @@ static int csv_resume(void *ctx, struct cursor *from, struct err *err) {
     buf_release(&c->raw);
     c->raw = left;
     c->at = c->seen = c->lines = 0;
-    c->ended = c->quoted = false;
+    c->ended = false;
+    c->inside = FIELD;
     c->line = line;
     return 1;
 }

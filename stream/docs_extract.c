@@ -53,6 +53,12 @@ static int text_doc(const struct docs *d, struct part *p, const struct piece *r,
     return add_doc(p, &doc, err);
 }
 
+static bool is_blank(const char *v, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (v[i] != ' ' && v[i] != '\t' && v[i] != '\r') return false;
+    return true;
+}
+
 /* Good JSON, but the text is not there or not text. */
 static bool lacks_text(const struct err *err) {
     return !strncmp(err->msg, "no string field", 15) || !strncmp(err->msg, "field \"", 7);
@@ -77,6 +83,23 @@ static int get_text(const struct docs *d, struct part *p, const struct piece *r,
     return rc;
 }
 
+/* What to do about a record that is not as it should be. */
+static void advise(const struct docs *d, const struct piece *r, struct err *err) {
+    char *other = NULL;
+    if (!strncmp(err->msg, "no string field \"", 17) && !d->opts.prompt &&
+        jsonl_guess_field(r->v, r->n, &other, NULL) == 0)
+        err_hint(err, "choose another with --field %s, or --on-error skip", other);
+    else if (lacks_text(err))
+        err_hint(err, "leave such records out with --on-error skip");
+    else if (r->line_no == 1 && *r->v == '<')
+        err_hint(err, "it seems to be a web page, perhaps what a server said instead");
+    else if (r->line_no == 1 && *r->v == '[')
+        err_hint(err, "jq -c '.[]' makes that of a list");
+    else if (r->line_no == 1 && *r->v == '{' && is_blank(r->v + 1, r->n - 1))
+        err_hint(err, "a record is one line; jq -c . makes that of it");
+    free(other);
+}
+
 /* A record that --where leaves out need not have the field, but has to be JSON. */
 static int json_doc(const struct docs *d, struct part *p, const struct piece *r, struct err *err) {
     struct doc doc = {.line = r->v, .line_n = r->n, .line_no = r->line_no};
@@ -87,18 +110,12 @@ static int json_doc(const struct docs *d, struct part *p, const struct piece *r,
     if (rc == 0) return wanted && docs_chosen(d, doc.text, doc.n) ? add_doc(p, &doc, err) : 0;
     if (rc == ERR_DATA && !wanted && lacks_text(err)) return 0;
     err->line = r->line_no;
-    if (rc == ERR_DATA && !strncmp(err->msg, "no string field \"", 17)) {
-        if (!d->opts.prompt && jsonl_guess_field(r->v, r->n, &other, NULL) == 0)
-            err_hint(err, "choose another with --field %s, or --on-error skip", other);
-        else
-            err_hint(err, "leave such records out with --on-error skip");
-        free(other);
-    }
+    if (rc == ERR_DATA) advise(d, r, err);
     return rc;
 }
 
 static int too_long(const struct docs *d, const struct piece *r, struct err *err) {
-    err_set(err, ERR_DATA, "the record is longer than %llu bytes",
+    err_set(err, ERR_DATA, "the record is longer than %llu bytes (--max-line)",
             (unsigned long long)d->opts.max_record);
     err_place(err, r->line_no, 1, 0);
     return ERR_DATA;
@@ -152,12 +169,6 @@ static bool tolerate(const struct docs *d, struct part *p, const struct piece *r
 static bool one(const struct docs *d, struct part *p, const struct piece *r, bool is_text) {
     struct err err = {0};
     return record(d, p, r, is_text, &err) == 0 || tolerate(d, p, r, &err);
-}
-
-static bool is_blank(const char *v, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (v[i] != ' ' && v[i] != '\t' && v[i] != '\r') return false;
-    return true;
 }
 
 /* The next line of a part that holds JSON lines, without its newline and CR. False at the end. */

@@ -34,6 +34,29 @@ bool docs_is_text(const struct docs *d, const char *name, const struct buf *head
     return i < head->n && head->v[i] != '{';
 }
 
+/* What lies in the place of a file now and then. Better named than called bad JSON, or taken for a
+ * text. */
+static int refuse(const char *name, const char *v, size_t n, bool any_bytes, struct err *err) {
+    static const char lfs[] = "version https://git-lfs.github.com/spec/";
+    enum { TAR_MAGIC_AT = 257 };
+    if (n >= sizeof lfs - 1 && !memcmp(v, lfs, sizeof lfs - 1))
+        return err_set(err, ERR_DATA,
+                       "%s: is a Git LFS pointer, not the file itself; git lfs pull fetches that",
+                       name);
+    if (n >= TAR_MAGIC_AT + 5 && !memcmp(v + TAR_MAGIC_AT, "ustar", 5))
+        return err_set(err, ERR_DATA, "%s: is a tar archive, which is not read here; unpack it",
+                       name);
+    if (!any_bytes && n >= 2 && (!memcmp(v, "\xff\xfe", 2) || !memcmp(v, "\xfe\xff", 2)))
+        return err_set(err, ERR_DATA,
+                       "%s:1:1: not UTF-8 but UTF-16; iconv -f UTF-16 -t UTF-8 makes it that",
+                       name);
+    return 0;
+}
+
+int docs_refuse(const struct docs *d, const char *name, const struct buf *head, struct err *err) {
+    return refuse(name, head->v, head->n, d->opts.any_bytes, err);
+}
+
 /* ------------------------------------------------------------------ tables */
 
 /* 0: no CSV. */
@@ -79,7 +102,7 @@ static int open_parquet(struct docs *d, const struct source_file *src, struct bl
 static int parquet_blob(const struct docs *d, const struct source_file *src, struct blob *ret,
                         struct err *err) {
     static const char *const ends[] = {".parquet"};
-    char magic[4] = "";
+    char head[48] = "";
     bool asked = d->format == DOCS_PARQUET;
     if (!asked && d->format != DOCS_AUTO) return 0;
     if (src->member || !strcmp(src->path, "-")) {
@@ -94,8 +117,15 @@ static int parquet_blob(const struct docs *d, const struct source_file *src, str
     }
     if (file_kind(src->path) != FILE_REGULAR && !asked) return 0;
     int rc = blob_file(ret, src->path, err);
-    if (rc == 0 && ret->bytes >= 4) rc = ret->read(ret->ctx, 0, magic, 4, err);
-    if (rc == 0 && (asked || !memcmp(magic, "PAR1", 4))) return 1;
+    size_t n = rc == 0 && ret->bytes < sizeof head ? (size_t)ret->bytes : sizeof head;
+    if (rc == 0) rc = ret->read(ret->ctx, 0, head, n, err);
+    if (rc == 0 && (asked || !memcmp(head, "PAR1", 4))) return 1;
+    if (rc == 0 && named(src->name, ends, 1)) {
+        rc = refuse(src->name, head, n, false, err);
+        if (rc == 0)
+            rc = err_set(err, ERR_DATA, "%s: %s; --format says what else it is", src->name,
+                         n ? "does not begin as a Parquet file does" : "is empty");
+    }
     if (ret->ctx) ret->close(ret->ctx);
     return rc;
 }

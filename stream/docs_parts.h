@@ -166,6 +166,8 @@ void docs_count(struct docs *d, const struct part *p);
 int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live, struct err *err);
 /* Whether a file that is no table is one text; by its name and its first bytes. */
 bool docs_is_text(const struct docs *d, const char *name, const struct buf *head);
+/* ERR_DATA if these first bytes are of something that is no corpus, but lies where one should. */
+int docs_refuse(const struct docs *d, const char *name, const struct buf *head, struct err *err);
 
 /* docs_read.c */
 /* What a queued part counts against the budget. */

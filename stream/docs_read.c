@@ -307,6 +307,11 @@ static int begin_file(struct reading *r, const struct place *start, struct err *
     size_t head = 4096 < d->opts.batch_bytes ? 4096 : d->opts.batch_bytes;
     rc = fill(r, head, err);
     if (rc < 0) return rc;
+    rc = r->is_table ? 0 : docs_refuse(d, src->name, &r->p->data, err);
+    if (rc < 0) {
+        r->p->data.n = 0; /* no record in it */
+        return rc;
+    }
     r->p->is_text = r->is_text = !r->is_table && docs_is_text(d, src->name, &r->p->data);
     return 0;
 }

@@ -229,7 +229,7 @@ static int wrong_kind(const struct cursor *c, const char *field, size_t field_n,
     return ERR_DATA;
 }
 
-/* The line is known to be good JSON: names its members. */
+/* The line is known to be good JSON: names its members. `field` NULL: any would have done. */
 static int no_field(const char *line, size_t n, const char *field, size_t field_n,
                     struct err *err) {
     enum { NAMES_MAX = 8 };
@@ -252,8 +252,9 @@ static int no_field(const char *line, size_t n, const char *field, size_t field_
         rc = skip_value(&c, err);
     }
     if (rc < 0) return rc;
-    err_set(err, ERR_DATA, "no string field \"%.*s\" (record has %.*s)", (int)field_n, field,
-            used ? (int)used : 10, used ? names : "no members");
+    err_set(err, ERR_DATA, "no string field%s%.*s%s (record has %.*s)", field ? " \"" : "",
+            (int)field_n, field ? field : "", field ? "\"" : "", used ? (int)used : 10,
+            used ? names : "no members");
     err_place(err, 0, 1, 0);
     return ERR_DATA;
 }
@@ -307,7 +308,7 @@ int jsonl_guess_field(const char *line, size_t n, char **ret, struct err *err) {
     }
     if (rc == 0) rc = more;
     if (rc < 0) return rc;
-    if (!best) return bad(0, err, "no string field in the record");
+    if (!best) return no_field(line, n, NULL, 0, err);
     *ret = strndup(best, best_n);
     return *ret ? 0 : err_nomem(err, best_n);
 }

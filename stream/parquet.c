@@ -4,6 +4,7 @@
  * (repetition). A null, or an empty list, stands as one entry in every leaf below it. */
 #include "stream/parquet.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
@@ -40,46 +41,87 @@ static int put_date(struct buf *to, int64_t days, struct err *err) {
                       (long long)(doy - (153 * mp + 2) / 5 + 1));
 }
 
+/* A time of day: seconds, and a part of the next one in units of 10^-scale. */
+static int put_clock(struct buf *to, int64_t s, int64_t part, int scale, struct err *err) {
+    int rc =
+        buf_printf(to, err, "%02d:%02d:%02d", (int)(s / 3600), (int)(s / 60 % 60), (int)(s % 60));
+    if (scale == 9 && part % 1000 == 0) part /= 1000, scale = 6;
+    return rc < 0 || !part ? rc : buf_printf(to, err, ".%0*lld", scale, (long long)part);
+}
+
+static int64_t units_a_second(int scale) {
+    return scale == 3 ? 1000 : scale == 6 ? 1000000 : 1000000000;
+}
+
 /* x units of 10^-scale seconds since 1970. */
-static int put_timestamp(struct buf *to, int64_t x, int scale, struct err *err) {
-    int64_t unit = 1;
-    for (int i = 0; i < scale; i++) unit *= 10;
-    int64_t part = x % unit, s = x / unit;
+static int put_timestamp(struct buf *to, int64_t x, int scale, bool utc, struct err *err) {
+    int64_t unit = units_a_second(scale), part = x % unit, s = x / unit;
     if (part < 0) part += unit, s--;
     int64_t days = s / 86400, rest = s % 86400;
     if (rest < 0) rest += 86400, days--;
     int rc = buf_char(to, '"', err);
     if (rc == 0) rc = put_date(to, days, err);
-    if (rc == 0)
-        rc = buf_printf(to, err, "T%02d:%02d:%02d", (int)(rest / 3600), (int)(rest / 60 % 60),
-                        (int)(rest % 60));
-    if (scale == 9 && part % 1000 == 0) part /= 1000, scale = 6;
-    if (rc == 0 && part) rc = buf_printf(to, err, ".%0*lld", scale, (long long)part);
+    if (rc == 0) rc = buf_char(to, 'T', err);
+    if (rc == 0) rc = put_clock(to, rest, part, scale, err);
+    return rc < 0 ? rc : buf_str(to, utc ? "+00:00\"" : "\"", err);
+}
+
+/* x units of 10^-scale seconds since midnight. */
+static int put_time(struct buf *to, int64_t x, int scale, struct err *err) {
+    int64_t unit = units_a_second(scale);
+    if (x < 0 || x / unit >= 86400) return buf_printf(to, err, "%lld", (long long)x);
+    int rc = buf_char(to, '"', err);
+    if (rc == 0) rc = put_clock(to, x / unit, x % unit, scale, err);
     return rc < 0 ? rc : buf_char(to, '"', err);
 }
 
-/* The decimal of v[0..n), big-endian two's complement if it is bytes, little-endian otherwise. */
-static int put_decimal(struct buf *to, const struct pq_node *leaf, struct pq_cell v,
-                       struct err *err) {
-    bool bytes = leaf->type == PQ_BYTES || leaf->type == PQ_FIXED;
-    unsigned __int128 x = 0;
-    char digits[64];
-    int n = 0;
-    if (v.n > 16 || !v.n)
-        return buf_str(to, "null", err); /* more than 38 digits: no decimal type */
-    bool minus = v.v[bytes ? 0 : v.n - 1] & 0x80;
-    if (minus) x = ~x;
-    for (size_t i = 0; i < v.n; i++) x = x << 8 | v.v[bytes ? i : v.n - 1 - i];
-    if (minus) x = 0 - x;
-    for (; x || n <= leaf->scale; x /= 10) {
-        if (n == leaf->scale && n) digits[sizeof digits - 1 - (size_t)n] = '.';
-        digits[sizeof digits - 1 - (size_t)n - (n >= leaf->scale && leaf->scale)] =
-            (char)('0' + (int)(x % 10));
-        n++;
+enum { LIMBS = 8 }; /* a decimal's 256 bits, the highest 32 first */
+
+/* x / 10 in place; returns the rest. *zero: nothing is left. */
+static int divide_by_ten(uint32_t x[LIMBS], bool *zero) {
+    uint64_t rest = 0;
+    *zero = true;
+    for (int i = 0; i < LIMBS; i++) {
+        rest = rest << 32 | x[i];
+        x[i] = (uint32_t)(rest / 10);
+        rest %= 10;
+        if (x[i]) *zero = false;
     }
-    n += leaf->scale != 0;
+    return (int)rest;
+}
+
+/* The decimal of v[0..n), big-endian two's complement if it is bytes, little-endian otherwise. */
+static int put_decimal(struct buf *to, const struct pq_column *c, struct pq_cell v,
+                       struct err *err) {
+    const struct pq_node *leaf = c->leaf;
+    bool bytes = leaf->type == PQ_BYTES || leaf->type == PQ_FIXED, zero = false;
+    uint32_t x[LIMBS] = {0};
+    char digits[PQ_SCALE_MAX + 20];
+    size_t at = sizeof digits;
+    if (v.n > sizeof x || !v.n) return pq_bad(c, err, "a decimal of %zu bytes", v.n);
+    bool minus = v.v[bytes ? 0 : v.n - 1] & 0x80;
+    for (size_t i = 0; i < v.n; i++) {
+        uint8_t b = v.v[bytes ? v.n - 1 - i : i];
+        x[LIMBS - 1 - i / 4] |= (uint32_t)(minus ? (uint8_t)~b : b) << 8 * (i % 4);
+    }
+    for (int i = LIMBS; minus && i-- && ++x[i] == 0;) {}
+    for (int n = 0; n <= leaf->scale || !zero; n++) {
+        if (n && n == leaf->scale) digits[--at] = '.';
+        digits[--at] = (char)('0' + divide_by_ten(x, &zero));
+    }
     int rc = minus ? buf_char(to, '-', err) : 0;
-    return rc < 0 ? rc : buf_append(to, digits + sizeof digits - (size_t)n, (size_t)n, err);
+    return rc < 0 ? rc : buf_append(to, digits + at, sizeof digits - at, err);
+}
+
+/* IEEE 754's binary16. */
+static double half(uint64_t bits) {
+    int exponent = (int)(bits >> 10 & 31);
+    double m = (double)(bits & 1023), x;
+    if (exponent == 31)
+        x = m != 0 ? NAN : INFINITY;
+    else
+        x = exponent ? ldexp(m + 1024, exponent - 25) : ldexp(m, -24);
+    return bits >> 15 ? -x : x;
 }
 
 static int put_base64(struct buf *to, struct pq_cell v, struct err *err) {
@@ -105,7 +147,8 @@ static int put_number(struct buf *to, const struct pq_node *leaf, uint64_t bits,
     int64_t x = leaf->type == PQ_INT32 ? (int32_t)bits : (int64_t)bits;
     switch (leaf->meaning) {
     case PQ_UNSIGNED: return buf_printf(to, err, "%llu", (unsigned long long)bits);
-    case PQ_TIMESTAMP: return put_timestamp(to, x, leaf->scale, err);
+    case PQ_TIMESTAMP: return put_timestamp(to, x, leaf->scale, leaf->utc, err);
+    case PQ_TIME: return put_time(to, x, leaf->scale, err);
     case PQ_DATE: {
         int rc = buf_char(to, '"', err);
         if (rc == 0) rc = put_date(to, x, err);
@@ -120,11 +163,11 @@ static int put_int96(struct buf *to, const uint8_t *v, struct err *err) {
     int64_t days = (int64_t)load_le(v + 8, 4) - 2440588, nanos = (int64_t)load_le(v, 8);
     int64_t x;
     if (nanos % 1000 == 0 && days > -100000000 && days < 100000000)
-        return put_timestamp(to, days * 86400000000 + nanos / 1000, 6, err);
+        return put_timestamp(to, days * 86400000000 + nanos / 1000, 6, false, err);
     if (__builtin_mul_overflow(days, (int64_t)86400000000000, &x) ||
         __builtin_add_overflow(x, nanos, &x))
         return buf_str(to, "null", err);
-    return put_timestamp(to, x, 9, err);
+    return put_timestamp(to, x, 9, false, err);
 }
 
 static int too_long(const struct parquet *p, const struct pq_column *c, struct err *err) {
@@ -136,7 +179,9 @@ static int put_value(struct parquet *p, const struct pq_column *c, struct pq_cel
     const struct pq_node *leaf = c->leaf;
     if (to->n + v.n > p->row_end) return too_long(p, c, err);
     if (!v.v) return buf_str(to, "null", err);
-    if (leaf->meaning == PQ_DECIMAL) return put_decimal(to, leaf, v, err);
+    if (leaf->meaning == PQ_DECIMAL) return put_decimal(to, c, v, err);
+    if (leaf->meaning == PQ_HALF && leaf->type == PQ_FIXED && v.n == 2)
+        return json_number(to, half(load_le(v.v, 2)), err);
     switch (leaf->type) {
     case PQ_BOOLEAN: return buf_str(to, v.v[0] ? "true" : "false", err);
     case PQ_INT32:

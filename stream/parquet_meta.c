@@ -122,14 +122,18 @@ static void logical_type(struct cursor *c, struct pq_node *n) {
                      : id == 3                      ? PQ_LIST
                      : id == 5                      ? PQ_DECIMAL
                      : id == 6                      ? PQ_DATE
+                     : id == 7                      ? PQ_TIME
                      : id == 8                      ? PQ_TIMESTAMP
+                     : id == 15                     ? PQ_HALF
                                                     : PQ_PLAIN;
         while (thrift_field(c, &in, &in_type)) {
             if (id == 5 && in == 1)
                 n->scale = (int)number(c, in_type);
-            else if (id == 8 && in == 2 && in_type == THRIFT_STRUCT)
+            else if ((id == 7 || id == 8) && in == 2 && in_type == THRIFT_STRUCT)
                 n->scale = unit_of_time(c);
-            else if (id == 10 && in == 2) { /* isSigned: its type is its value */
+            else if (id == 8 && in == 1) /* of a truth value the type is the value */
+                n->utc = in_type == THRIFT_TRUE;
+            else if (id == 10 && in == 2) { /* isSigned */
                 if (in_type == THRIFT_FALSE) n->meaning = PQ_UNSIGNED;
             } else
                 thrift_skip(c, in_type);
@@ -140,14 +144,15 @@ static void logical_type(struct cursor *c, struct pq_node *n) {
 /* ConvertedType, of older writers. */
 static void converted_type(struct pq_node *n, int64_t kind) {
     static const enum pq_meaning of[] = {
-        [0] = PQ_STRING,     [1] = PQ_MAP,       [2] = PQ_MAP,       [3] = PQ_LIST,
-        [4] = PQ_STRING,     [5] = PQ_DECIMAL,   [6] = PQ_DATE,      [9] = PQ_TIMESTAMP,
-        [10] = PQ_TIMESTAMP, [11] = PQ_UNSIGNED, [12] = PQ_UNSIGNED, [13] = PQ_UNSIGNED,
-        [14] = PQ_UNSIGNED,  [19] = PQ_STRING};
+        [0] = PQ_STRING,    [1] = PQ_MAP,       [2] = PQ_MAP,        [3] = PQ_LIST,
+        [4] = PQ_STRING,    [5] = PQ_DECIMAL,   [6] = PQ_DATE,       [7] = PQ_TIME,
+        [8] = PQ_TIME,      [9] = PQ_TIMESTAMP, [10] = PQ_TIMESTAMP, [11] = PQ_UNSIGNED,
+        [12] = PQ_UNSIGNED, [13] = PQ_UNSIGNED, [14] = PQ_UNSIGNED,  [19] = PQ_STRING};
     if (kind < 0 || (size_t)kind >= sizeof of / sizeof *of) return;
     n->meaning = of[kind];
-    if (kind == 9) n->scale = 3;
-    if (kind == 10) n->scale = 6;
+    if (kind == 7 || kind == 9) n->scale = 3;
+    if (kind == 8 || kind == 10) n->scale = 6;
+    n->utc = kind == 9 || kind == 10;
 }
 
 static void schema_element(struct cursor *c, struct pq_node *n, struct err *err) {
@@ -176,7 +181,8 @@ static void schema_element(struct cursor *c, struct pq_node *n, struct err *err)
     }
     if (!n->name || physical < PQ_GROUP || physical > PQ_FIXED || repetition < 0 ||
         repetition > PQ_REPEATED || children < 0 || children > PQ_NODES_MAX || fixed < 0 ||
-        fixed > 1 << 20 || (physical == PQ_FIXED && !fixed) || n->scale < 0 || n->scale > 38)
+        fixed > 1 << 20 || (physical == PQ_FIXED && !fixed) || n->scale < 0 ||
+        n->scale > PQ_SCALE_MAX)
         c->bad = true;
     if (children) physical = PQ_GROUP;
     n->type = (enum pq_type)physical;

@@ -60,10 +60,12 @@ enum pq_meaning {
     PQ_MAP,
     PQ_DECIMAL,
     PQ_DATE,
+    PQ_TIME,
     PQ_TIMESTAMP,
-    PQ_UNSIGNED
+    PQ_UNSIGNED,
+    PQ_HALF
 };
-enum { PQ_DEPTH_MAX = 32, PQ_NODES_MAX = 20000 };
+enum { PQ_DEPTH_MAX = 32, PQ_NODES_MAX = 20000, PQ_SCALE_MAX = 76 };
 
 struct pq_node {
     char *name;
@@ -71,7 +73,8 @@ struct pq_node {
     uint32_t fixed; /* bytes of a PQ_FIXED */
     enum pq_repetition repetition;
     enum pq_meaning meaning;
-    int scale;              /* of a decimal; of a timestamp 3, 6 or 9 */
+    int scale;              /* of a decimal; of a time or timestamp 3, 6 or 9 */
+    bool utc;               /* a timestamp of UTC, not of whatever the clock showed */
     int max_def, max_rep;   /* at this node */
     size_t n_children, end; /* its children follow it; `end` is behind all below it */
     size_t leaf;            /* number of its first leaf */

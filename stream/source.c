@@ -2,9 +2,11 @@
  * taken apart by remote.c. */
 #include "stream/source.h"
 
+#include <errno.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "base/file.h"
 #include "stream/layout.h"
 #include "stream/remote.h"
@@ -98,6 +100,14 @@ static int add_address(struct source_list *to, const char *url, const struct hub
     return rc;
 }
 
+/* Why there is nothing: perhaps it cannot be looked at. */
+static int nothing(const char *source, struct err *err) {
+    struct stat is;
+    if (stat(source, &is) < 0 && errno != ENOENT && errno != ENOTDIR)
+        return err_errno(err, "%s", source);
+    return err_set(err, ERR_IO, "%s: no such file or folder", source);
+}
+
 int source_resolve(struct source_list *to, const char *source, const struct hub *hub,
                    const struct log *log, struct err *err) {
     if (!strcmp(source, "-"))
@@ -109,7 +119,7 @@ int source_resolve(struct source_list *to, const char *source, const struct hub 
     case FILE_FOLDER: return add_folder(to, source, err);
     case FILE_NONE: /* a file whose name holds a '[' is found as it stands, so globs come last */
         if (strpbrk(source, "*?[{")) return add_glob(to, source, err);
-        return err_set(err, ERR_IO, "%s: no such file or folder", source);
+        return nothing(source, err);
     default: return add_local(to, source, err);
     }
 }
@@ -118,7 +128,13 @@ int source_resolve(struct source_list *to, const char *source, const struct hub 
 
 enum { DEPTH_MAX = 32, README_MAX = 16 << 20 };
 
-/* All files below dir/at, as paths from `dir`, in byte order of the whole paths. */
+static bool is_link(const char *path) {
+    struct stat is;
+    return lstat(path, &is) == 0 && S_ISLNK(is.st_mode);
+}
+
+/* All files below dir/at, as paths from `dir`, in byte order of the whole paths. Links to folders
+ * are not followed, as `datasets` does not: they may lead back. */
 static int add_tree(struct strs *paths, const char *dir, const char *at, int depth,
                     struct err *err) {
     struct strs names = {0};
@@ -130,7 +146,7 @@ static int add_tree(struct strs *paths, const char *dir, const char *at, int dep
         if (!whole)
             rc = err_nomem(err, strlen(dir));
         else if (file_kind(whole) == FILE_FOLDER)
-            rc = add_tree(paths, dir, path, depth + 1, err);
+            rc = is_link(whole) ? 0 : add_tree(paths, dir, path, depth + 1, err);
         else
             rc = strs_push(paths, path, err);
         free(path);

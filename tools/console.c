@@ -146,11 +146,10 @@ static void put_back(struct console *c) {
     if (c->shown) fprintf(stderr, "\r\x1b[K%s", c->line);
 }
 
-/* Names from outside may hold escape sequences: control characters are spelled out. */
-static void add_safe(struct buf *b, const char *text) {
+void console_safe(struct buf *b, const char *text) {
     for (; *text; text++) {
         unsigned char ch = (unsigned char)*text;
-        bool plain = (ch >= 0x20 && ch != 0x7F) || ch == '\n' || ch == '\t';
+        bool plain = (ch >= 0x20 && ch != 0x7F) || ch == '\t';
         if (plain)
             buf_char(b, *text, NULL);
         else
@@ -169,7 +168,7 @@ static void say(void *ctx, enum log_level level, const char *text) {
                                              : NULL;
     buf_printf(&b, NULL, "%s: %s%s", c->name, color ? color : "", kind);
     if (color && *kind) buf_str(&b, "\x1b[0m", NULL);
-    add_safe(&b, text);
+    console_safe(&b, text);
     buf_str(&b, color && !*kind ? "\x1b[0m\n" : "\n", NULL);
     pthread_mutex_lock(&c->lock);
     take_away(c);

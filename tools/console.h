@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include "base/buf.h"
 #include "base/log.h"
 
 struct console;
@@ -25,6 +26,9 @@ void console_free(struct console *c);
 struct log console_log(struct console *c);
 /* Takes the progress line away, before something else writes to the terminal. */
 void console_clear(struct console *c);
+
+/* Appends a text from outside, perhaps a name, for a terminal: control characters spelled out. */
+void console_safe(struct buf *b, const char *text);
 
 /* One progress line of at most `width` columns (0: unlimited), with a bar or without. `rate` in
  * units a second, 0 if unknown. Always ends with a NUL. Apart from the console so that it can be

@@ -2,6 +2,7 @@
 #include "base/signals.h"
 #include "stream/docs.h"
 #include "tools/common.h"
+#include "tools/console.h"
 #include "tools/corpus.h"
 #include "tools/input.h"
 
@@ -42,9 +43,12 @@ static int print_json(struct tool *t, const struct docs *docs, const struct sour
 }
 
 static void print_row(FILE *out, const struct docs_totals *v, const char *name) {
+    struct buf safe = {0};
+    console_safe(&safe, name);
     fprintf(out, "%12llu %15llu %15llu %9llu  %s\n", (unsigned long long)v->documents,
             (unsigned long long)v->text_bytes, (unsigned long long)v->stored_bytes,
-            (unsigned long long)v->bad_records, name);
+            (unsigned long long)v->bad_records, buf_cstr(&safe) ? safe.v : "");
+    buf_release(&safe);
 }
 
 static void print_table(struct tool *t, const struct docs *docs, const struct source_list *list) {

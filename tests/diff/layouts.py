@@ -25,6 +25,12 @@ LAYOUTS = [
     ["Train.jsonl", "data/TEST-00000-of-00001.jsonl"],
     ["train.jsonl.gz", "validation.jsonl.gz", "notes.txt"],
     ["data/train/0.jsonl", "data/train/1.jsonl", "data/evaluation.jsonl"],
+    ["evaluation.jsonl", "testing.jsonl", "training.jsonl", "val.jsonl"],
+    ["evaluation/a.jsonl", "testing/b.jsonl", "training/c.jsonl", "val/d.jsonl", "valid/e.jsonl"],
+    ["my-evaluation-2/a.jsonl", "0testing/b.jsonl", "c.training.jsonl", "set 1 val/d.jsonl"],
+    ["evaluations/a.jsonl", "validations.jsonl", "value.jsonl", "latest.jsonl"],
+    ["data/dev.v1-00000-of-00001.jsonl", "data/a.b-00000-of-00001-x.jsonl"],
+    ["eval-train.jsonl", "train/test.jsonl"],
 ]
 CARDS = [
     ("configs:\n- config_name: en\n  data_files: en/*.jsonl\n- config_name: de\n  data_files:\n  - split: train\n    path: de/a.jsonl\n"

@@ -50,6 +50,13 @@ static void csv(void **state) {
         {"j.csv", "a,b,a\n", "", "j.csv:1:1: two columns are called \"a\""},
         {"k.csv", "text\n\xff\n", "", "k.csv:1:11: "},
         {"l.csv", "q\nx\n", "{\"q\": \"x\"}\n", NULL},
+        /* rows that end with a lone CR */
+        {"m.csv", "text,b\rx,\"1\r2\"\r\ry,3",
+         "{\"text\": \"x\", \"b\": \"1\\u000d2\"}\n{\"text\": \"y\", \"b\": \"3\"}\n", NULL},
+        /* a quote within a field that does not begin with one */
+        {"n.csv", "text,b\n5\" disk,x\n6\",\"y\"\n",
+         "{\"text\": \"5\\\" disk\", \"b\": \"x\"}\n{\"text\": \"6\\\"\", \"b\": \"y\"}\n", NULL},
+        {"o.csv", "\xff\xfet", "", "o.csv:1:1: not UTF-8 but UTF-16"},
     };
     struct docs_opts o = docs_defaults;
     struct buf got = {0};
