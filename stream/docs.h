@@ -49,7 +49,7 @@ struct batch {
     struct doc *v;
     size_t n; /* may be 0 (a file without records still has a last batch)               */
     uint64_t text_bytes;
-    void *made; /* the caller's; NULL at first */
+    void *made; /* the caller's, NULL at first; of docs_run_ahead() */
 };
 
 enum docs_format { DOCS_AUTO, DOCS_JSONL, DOCS_TEXT, DOCS_CSV, DOCS_TSV, DOCS_PARQUET };
@@ -142,14 +142,19 @@ int docs_close(struct docs *d, struct err *err);
 /* Runs `work` on every batch with `threads` threads, then `write` on every batch, one at a time, in
  * order of seq (with any_order, as they come). Both are given the thread that took the batch, as an
  * index of what each thread has of its own, though another thread may do the writing. The common
- * shape of shard, tokenize and corpus cat. `work` or `write` may be NULL. The first failure ends
- * it. */
+ * shape of the programs that read. `work` or `write` may be NULL. The first failure ends it. */
 typedef int (*docs_fn)(void *ctx, struct batch *b, int thread, struct err *err);
 int docs_run(struct docs *d, int threads, docs_fn work, docs_fn write, void *ctx, struct err *err);
 /* The same, but a thread does not wait for its batch to be written, perhaps by another thread: it
- * goes on with the next. So what `work` makes belongs to the batch, in batch.made, and no longer to
- * the thread. */
-int docs_run_ahead(struct docs *d, int threads, docs_fn work, docs_fn write, void *ctx,
-                   struct err *err);
+ * goes on with the next. So what `work` makes is not the thread's but the batch's: b->made points
+ * to `bytes` bytes, which are zero or as a batch that is written left them. `release`, which may be
+ * NULL, frees what hangs on them in the end. The shape of shard, tokenize encode and corpus
+ * tokenize. */
+struct docs_made {
+    size_t bytes;
+    void (*release)(void *made);
+};
+int docs_run_ahead(struct docs *d, int threads, docs_fn work, docs_fn write,
+                   const struct docs_made *made, void *ctx, struct err *err);
 
 #endif

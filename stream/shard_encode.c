@@ -1,7 +1,6 @@
 /* Documents into shards: see shard_encode.h. */
 #include "stream/shard_encode.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/hash.h"
@@ -22,13 +21,21 @@ struct piece {
 };
 
 struct made {
-    struct made *next, *older; /* in `free`, in `all` */
     struct u32s ids;
     struct u64s ends, prompts;
     struct u8s fate;
     struct u32s prompt; /* one, encoded alone */
     uint64_t odd_prompts;
 };
+
+static void made_release(void *made) {
+    struct made *m = made;
+    u32s_release(&m->ids);
+    u64s_release(&m->ends);
+    u64s_release(&m->prompts);
+    u8s_release(&m->fate);
+    u32s_release(&m->prompt);
+}
 
 /* One for each thread, made with the first list and kept: what they know of pieces serves the next
  * one, too. */
@@ -40,9 +47,7 @@ struct encoders {
 struct pass {
     struct shard_encode *e;
     struct docs *docs;
-    pthread_mutex_t lock;    /* of the next two */
-    struct made *free, *all; /* to be used again; what there is, to be freed in the end */
-    uint32_t file;           /* of the list, being written, and what it gave so far */
+    uint32_t file; /* of the list, being written, and what it gave so far */
     struct docs_totals of_file;
     /* The last document, held back while none went to "valid": it may have to. */
     struct u32s held_ids;
@@ -82,31 +87,14 @@ static int encode_prompt(struct encoder *e, struct made *m, const struct doc *d,
     return rc < 0 ? rc : u64s_push(&m->prompts, n, err);
 }
 
-static struct made *take_made(struct pass *p) {
-    pthread_mutex_lock(&p->lock);
-    struct made *m = p->free;
-    if (m)
-        p->free = m->next;
-    else if ((m = calloc(1, sizeof *m)))
-        m->older = p->all, p->all = m;
-    pthread_mutex_unlock(&p->lock);
-    if (m) m->ids.n = m->ends.n = m->fate.n = m->prompts.n = 0;
-    return m;
-}
-
-static void give_back(struct pass *p, struct made *m) {
-    pthread_mutex_lock(&p->lock);
-    m->next = p->free;
-    p->free = m;
-    pthread_mutex_unlock(&p->lock);
-}
-
 static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct pass *p = ctx;
     const struct shard_encode *e = p->e;
     struct encoder *encoder = e->encoders->v[thread];
-    struct made *m = take_made(p);
-    int rc = m ? 0 : err_nomem(err, sizeof *m);
+    struct made *m = b->made;
+    int rc = 0;
+    m->ids.n = m->ends.n = m->fate.n = m->prompts.n = 0;
+    m->odd_prompts = 0;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
         const struct doc *d = &b->v[i];
         uint8_t fate = fate_of(e, d, b->file);
@@ -117,7 +105,6 @@ static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err)
         if (rc == 0) rc = u64s_push(&m->ends, m->ids.n, err);
         if (rc == 0) rc = u8s_push(&m->fate, fate, err);
     }
-    b->made = m;
     return rc;
 }
 
@@ -168,14 +155,17 @@ static int end_file(struct pass *p, struct err *err) {
     return e->file_done(e->ctx, i, docs_field(p->docs), err);
 }
 
-static int write_made(struct pass *p, const struct batch *b, const struct made *m,
-                      struct err *err) {
+static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct pass *p = ctx;
+    const struct made *m = b->made;
     struct docs_totals t;
     uint64_t from = 0;
     int rc = 0;
+    (void)thread;
     if (signals_stop()) return err_set(err, ERR_STOPPED, "interrupted");
     if (p->e->full) return 0; /* was read ahead */
     p->file = b->file;
+    p->e->odd_prompts += m->odd_prompts;
     for (size_t i = 0; rc == 0 && i < b->n && !p->e->full; i++) {
         struct piece d = {m->ids.v + from, m->ends.v[i] - from, m->prompts.v[i], b->v[i].n};
         p->of_file.documents++;
@@ -188,14 +178,6 @@ static int write_made(struct pass *p, const struct batch *b, const struct made *
     docs_totals(p->docs, &t);
     log_progress(p->e->log,
                  &(struct progress){"sharding", t.stored_bytes, t.stored_total, "B", p->e->split});
-    return rc;
-}
-
-static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
-    struct pass *p = ctx;
-    (void)thread;
-    int rc = write_made(p, b, b->made, err);
-    give_back(p, b->made);
     return rc;
 }
 
@@ -217,21 +199,6 @@ void shard_encode_release(struct shard_encode *e) {
     e->encoders = NULL;
 }
 
-static void release(struct pass *p) {
-    for (struct made *m = p->all, *older; m; m = older) {
-        older = m->older;
-        u32s_release(&m->ids);
-        u64s_release(&m->ends);
-        u64s_release(&m->prompts);
-        u8s_release(&m->fate);
-        u32s_release(&m->prompt);
-        p->e->odd_prompts += m->odd_prompts;
-        free(m);
-    }
-    u32s_release(&p->held_ids);
-    pthread_mutex_destroy(&p->lock);
-}
-
 static void count_files(const struct pass *p, size_t n) {
     struct shard_encode *e = p->e;
     struct docs_totals t;
@@ -243,18 +210,19 @@ static void count_files(const struct pass *p, size_t n) {
 }
 
 int shard_encode(struct shard_encode *e, const struct source_list *list, struct err *err) {
-    struct pass p = {.e = e, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct pass p = {.e = e};
     struct source_list left = {.v = list->v + e->first, .n = list->n - e->first};
     int threads = e->docs.threads > 0 ? e->docs.threads : 1;
     if (!left.n || e->full) return 0;
     int rc = make_encoders(e, threads, err);
     if (rc == 0) rc = docs_open(&p.docs, &left, &e->docs, err);
     if (rc < 0) return rc;
-    rc = docs_run_ahead(p.docs, threads, encode_batch, write_batch, &p, err);
+    const struct docs_made made = {sizeof(struct made), made_release};
+    rc = docs_run_ahead(p.docs, threads, encode_batch, write_batch, &made, &p, err);
     if (rc == ERR_STOPPED && e->full && !signals_stop()) rc = 0;
     if (rc == 0) rc = release_held(&p, e->train.documents > 0, err);
     if (rc == 0) count_files(&p, left.n);
     int closed = docs_close(p.docs, rc < 0 ? NULL : err);
-    release(&p);
+    u32s_release(&p.held_ids);
     return rc < 0 ? rc : closed;
 }

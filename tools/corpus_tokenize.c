@@ -8,13 +8,24 @@
 #include "tokenizer/tokenizer.h"
 #include "tools/corpus.h"
 
-struct worker {
+struct worker { /* one per thread */
     struct encoder *encoder;
     struct u32s ids;
-    struct buf room, lines; /* lines: the records of a batch, one after the other */
-    struct u64s ends;
+    struct buf room;
+};
+
+/* What a batch becomes: its records, one after the other. */
+struct made {
+    struct buf lines;
+    struct u64s ends; /* of record i in lines */
     uint64_t tokens;
 };
+
+static void made_release(void *made) {
+    struct made *m = made;
+    buf_release(&m->lines);
+    u64s_release(&m->ends);
+}
 
 struct tokenizing {
     struct corpus_step step;
@@ -51,32 +62,34 @@ static int append_ids(struct buf *b, const struct u32s *ids, struct err *err) {
     return rc < 0 ? rc : buf_char(b, ']', err);
 }
 
-static int one(struct tokenizing *z, struct worker *w, const struct doc *d, struct err *err) {
+static int one(struct tokenizing *z, struct worker *w, struct made *m, const struct doc *d,
+               struct err *err) {
     const char *line, *without[2] = {z->column, docs_field(z->docs)};
-    size_t n, from = w->lines.n;
+    size_t n, from = m->lines.n;
     w->ids.n = 0;
     int rc = corpus_record(d, &w->room, &line, &n, err);
     if (rc == 0)
         rc = encode(w->encoder, d->text, d->n,
                     z->special ? TOKENIZER_SPECIAL_ALL : TOKENIZER_SPECIAL_NONE, &w->ids, err);
     if (!without[1]) without[1] = "text"; /* of text files */
-    if (rc == 0) rc = jsonl_open(line, n, without, z->drop ? 2 : 1, &w->lines, err);
-    bool first = w->lines.n == from + 1; /* the brace alone */
-    if (rc == 0 && !first) rc = buf_str(&w->lines, ", ", err);
-    if (rc == 0) rc = buf_printf(&w->lines, err, "\"%s\": ", z->column);
-    if (rc == 0) rc = append_ids(&w->lines, &w->ids, err);
-    if (rc == 0) rc = buf_char(&w->lines, '}', err);
-    w->tokens += w->ids.n;
-    return rc < 0 ? rc : u64s_push(&w->ends, w->lines.n, err);
+    if (rc == 0) rc = jsonl_open(line, n, without, z->drop ? 2 : 1, &m->lines, err);
+    bool first = m->lines.n == from + 1; /* the brace alone */
+    if (rc == 0 && !first) rc = buf_str(&m->lines, ", ", err);
+    if (rc == 0) rc = buf_printf(&m->lines, err, "\"%s\": ", z->column);
+    if (rc == 0) rc = append_ids(&m->lines, &w->ids, err);
+    if (rc == 0) rc = buf_char(&m->lines, '}', err);
+    m->tokens += w->ids.n;
+    return rc < 0 ? rc : u64s_push(&m->ends, m->lines.n, err);
 }
 
 static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct tokenizing *z = ctx;
     struct worker *w = &z->workers[thread];
+    struct made *m = b->made;
     int rc = 0;
-    w->lines.n = w->ends.n = 0;
-    w->tokens = 0;
-    for (size_t i = 0; rc == 0 && i < b->n; i++) rc = one(z, w, &b->v[i], err);
+    m->lines.n = m->ends.n = 0;
+    m->tokens = 0;
+    for (size_t i = 0; rc == 0 && i < b->n; i++) rc = one(z, w, m, &b->v[i], err);
     return rc;
 }
 
@@ -127,15 +140,16 @@ static int end_out(struct tokenizing *z, struct err *err) {
 
 static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct tokenizing *z = ctx;
-    const struct worker *w = &z->workers[thread];
+    const struct made *m = b->made;
     uint64_t from = 0;
+    (void)thread;
     int rc = z->out ? 0 : open_out(z, b->file, err);
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
-        rc = records_add(z->out, w->lines.v + from, w->ends.v[i] - from, err);
-        from = w->ends.v[i];
+        rc = records_add(z->out, m->lines.v + from, m->ends.v[i] - from, err);
+        from = m->ends.v[i];
         corpus_count_add(&z->report.out[0], b->v[i].n);
     }
-    z->tokens += w->tokens;
+    z->tokens += m->tokens;
     if (rc == 0 && z->folder && b->last_of_file) rc = end_out(z, err);
     return rc < 0 ? rc : corpus_tell(z->docs, z->log, "tokenizing", err);
 }
@@ -169,9 +183,7 @@ static void end(struct tokenizing *z, int threads) {
         struct worker *w = &z->workers[i];
         encoder_free(w->encoder);
         u32s_release(&w->ids);
-        u64s_release(&w->ends);
         buf_release(&w->room);
-        buf_release(&w->lines);
     }
     free(z->workers);
     tokenizer_free(z->tokenizer);
@@ -179,10 +191,12 @@ static void end(struct tokenizing *z, int threads) {
 
 static int tokenize(struct tokenizing *z, struct tool *t) {
     struct docs_totals in = {0};
+    const struct docs_made made = {sizeof(struct made), made_release};
     signals_install();
     int rc = begin(z, t);
     if (rc == 0)
-        rc = docs_run(z->docs, z->step.in.opts.threads, encode_batch, write_batch, z, &t->err);
+        rc = docs_run_ahead(z->docs, z->step.in.opts.threads, encode_batch, write_batch, &made, z,
+                            &t->err);
     if (rc == 0)
         rc = end_out(z, &t->err);
     else

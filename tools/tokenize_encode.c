@@ -10,9 +10,13 @@
 struct worker { /* one per thread */
     struct encoder *encoder;
     struct u32s ids, places;
-    struct buf out; /* of the batch at hand */
+    struct buf *out; /* of the batch at hand: its `made` */
     struct buf spelt, valid;
 };
+
+static void release_out(void *made) {
+    buf_release(made);
+}
 
 struct encoding {
     struct tokenizer *t;
@@ -79,56 +83,55 @@ static int put_tokens(struct encoding *e, struct worker *w, const char *text, bo
         rc = wide ? buf_append(&w->spelt, text + w->places.v[2 * i],
                                w->places.v[2 * i + 1] - w->places.v[2 * i], err)
                   : tokenizer_spell(e->t, id, &w->spelt, err);
-        if (rc >= 0 && (i || more)) rc = buf_char(&w->out, ',', err);
-        if (rc >= 0) rc = json_quote(&w->out, w->spelt.v, w->spelt.n, err);
+        if (rc >= 0 && (i || more)) rc = buf_char(w->out, ',', err);
+        if (rc >= 0) rc = json_quote(w->out, w->spelt.v, w->spelt.n, err);
     }
     return rc;
 }
 
 static int put_places(struct worker *w, struct err *err) {
-    int rc = buf_char(&w->out, '[', err);
+    int rc = buf_char(w->out, '[', err);
     for (size_t i = 0; i < w->places.n && rc >= 0; i++) {
-        rc = buf_str(&w->out, i % 2 ? "," : i ? ",[" : "[", err);
-        if (rc >= 0) rc = put_number(&w->out, w->places.v[i], err);
-        if (rc >= 0 && i % 2) rc = buf_char(&w->out, ']', err);
+        rc = buf_str(w->out, i % 2 ? "," : i ? ",[" : "[", err);
+        if (rc >= 0) rc = put_number(w->out, w->places.v[i], err);
+        if (rc >= 0 && i % 2) rc = buf_char(w->out, ']', err);
     }
-    return rc < 0 ? rc : buf_char(&w->out, ']', err);
+    return rc < 0 ? rc : buf_char(w->out, ']', err);
 }
 
 /* {"ids": …, "tokens": …, "offsets": …} */
 static int put_all(struct encoding *e, struct worker *w, const char *text, size_t n,
                    struct err *err) {
-    int rc = buf_str(&w->out, "{\"ids\":[", err);
-    if (rc >= 0) rc = put_numbers(&w->out, &w->ids, ',', false, err);
-    if (rc >= 0) rc = buf_str(&w->out, "],\"tokens\":[", err);
+    int rc = buf_str(w->out, "{\"ids\":[", err);
+    if (rc >= 0) rc = put_numbers(w->out, &w->ids, ',', false, err);
+    if (rc >= 0) rc = buf_str(w->out, "],\"tokens\":[", err);
     if (rc >= 0) rc = put_tokens(e, w, text, false, err);
     places_trim(e->t, text, w->ids.v, w->ids.n, w->places.v);
     if (!strcmp(e->offsets, "chars")) places_in_chars(text, n, w->places.v, w->places.n);
-    if (rc >= 0) rc = buf_str(&w->out, "],\"offsets\":", err);
+    if (rc >= 0) rc = buf_str(w->out, "],\"offsets\":", err);
     if (rc >= 0) rc = put_places(w, err);
-    return rc < 0 ? rc : buf_char(&w->out, '}', err);
+    return rc < 0 ? rc : buf_char(w->out, '}', err);
 }
 
 /* A line of ids or tokens, or the part of it that is at hand. */
 static int put_line(struct encoding *e, struct worker *w, const struct doc *doc, const char *text,
                     struct err *err) {
     bool plain = !strcmp(e->ids, "text"), more = doc->continues;
-    int rc = plain || more ? 0 : buf_char(&w->out, '[', err);
+    int rc = plain || more ? 0 : buf_char(w->out, '[', err);
     if (rc >= 0)
-        rc = !strcmp(e->ids, "tokens")
-                 ? put_tokens(e, w, text, more, err)
-                 : put_numbers(&w->out, &w->ids, plain ? ' ' : ',', more, err);
-    return rc < 0 || doc->goes_on ? rc : buf_str(&w->out, plain ? "\n" : "]\n", err);
+        rc = !strcmp(e->ids, "tokens") ? put_tokens(e, w, text, more, err)
+                                       : put_numbers(w->out, &w->ids, plain ? ' ' : ',', more, err);
+    return rc < 0 || doc->goes_on ? rc : buf_str(w->out, plain ? "\n" : "]\n", err);
 }
 
 /* One document as --ids says. */
 static int put_document(struct encoding *e, struct worker *w, const struct doc *doc,
                         const char *text, size_t n, struct err *err) {
-    if (!strcmp(e->ids, "u16")) return put_raw(&w->out, &w->ids, 2, err);
-    if (!strcmp(e->ids, "u32")) return put_raw(&w->out, &w->ids, 4, err);
+    if (!strcmp(e->ids, "u16")) return put_raw(w->out, &w->ids, 2, err);
+    if (!strcmp(e->ids, "u32")) return put_raw(w->out, &w->ids, 4, err);
     if (!strcmp(e->offsets, "none")) return put_line(e, w, doc, text, err);
     int rc = put_all(e, w, text, n, err);
-    return rc < 0 ? rc : buf_char(&w->out, '\n', err);
+    return rc < 0 ? rc : buf_char(w->out, '\n', err);
 }
 
 static int encode_document(struct encoding *e, struct worker *w, const struct doc *doc,
@@ -146,7 +149,8 @@ static int encode_document(struct encoding *e, struct worker *w, const struct do
 static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct encoding *e = ctx;
     struct worker *w = &e->workers[thread];
-    w->out.n = 0;
+    w->out = b->made;
+    w->out->n = 0;
     for (size_t i = 0; i < b->n; i++) {
         int rc = encode_document(e, w, &b->v[i], err);
         if (rc < 0)
@@ -158,14 +162,14 @@ static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err)
 
 static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct encoding *e = ctx;
-    struct worker *w = &e->workers[thread];
+    const struct buf *out = b->made;
     struct docs_totals now;
-    (void)b;
+    (void)thread;
     docs_totals(e->docs, &now);
     log_progress(e->log,
                  &(struct progress){"encoding", now.stored_bytes, now.stored_total, "B", NULL});
     if (signals_stop()) return err_set(err, ERR_STOPPED, "interrupted");
-    return outfile_write(e->file, w->out.v, w->out.n, err);
+    return outfile_write(e->file, out->v, out->n, err);
 }
 
 /* --allow-special: all, none, or texts separated by commas. */
@@ -202,7 +206,6 @@ static void free_workers(struct encoding *e, int threads) {
         encoder_free(e->workers[i].encoder);
         u32s_release(&e->workers[i].ids);
         u32s_release(&e->workers[i].places);
-        buf_release(&e->workers[i].out);
         buf_release(&e->workers[i].spelt);
         buf_release(&e->workers[i].valid);
     }
@@ -228,9 +231,10 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc >= 0) rc = docs_open(&e->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     e->list = &in->list;
+    const struct docs_made out = {sizeof(struct buf), release_out};
     rc = outfile_open(&e->file, output, &t->err);
     bool opened = rc >= 0;
-    if (rc >= 0) rc = docs_run(e->docs, threads, encode_batch, write_batch, e, &t->err);
+    if (rc >= 0) rc = docs_run_ahead(e->docs, threads, encode_batch, write_batch, &out, e, &t->err);
     if (opened && rc >= 0)
         rc = outfile_commit(e->file, &t->err);
     else if (opened)

@@ -703,69 +703,6 @@ static void a_slow_pipe(void **state) {
     buf_release(&z);
 }
 
-static int fail_at_three(void *ctx, struct batch *b, int thread, struct err *err) {
-    (void)ctx, (void)thread;
-    return b->seq >= 3 ? err_set(err, ERR_OTHER, "work on batch %d", (int)b->seq) : 0;
-}
-
-static void failing_work_ends_the_run(void **state) {
-    struct source_list list = {0};
-    struct docs_opts o = docs_defaults;
-    make_corpus(*state);
-    o.batch_bytes = 100;
-    o.threads = 4;
-    for (int i = 0; i < 20; i++) {
-        struct docs *d;
-        struct seen s = {0};
-        struct err err = {0};
-        assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
-        assert_ok(docs_open(&d, &list, &o, &err), err);
-        assert_int_equal(docs_run(d, 4, fail_at_three, see, &s, &err), ERR_OTHER);
-        assert_string_equal(err.msg, "work on batch 3");
-        assert_int_equal(s.next, 3);
-        docs_close(d, NULL);
-        source_list_release(&list);
-        buf_release(&s.text);
-    }
-}
-
-static int make(void *ctx, struct batch *b, int thread, struct err *err) {
-    (void)ctx, (void)thread, (void)err;
-    if (b->seq % 3 == 0) usleep(200); /* the others are done before it */
-    b->made = b->v;
-    return 0;
-}
-
-static int see_made(void *ctx, struct batch *b, int thread, struct err *err) {
-    return b->made == b->v ? see(ctx, b, thread, err) : err_set(err, ERR_OTHER, "of another batch");
-}
-
-/* Written in order and each once, though no thread waits for its turn. */
-static void ahead_of_the_writing(void **state) {
-    struct source_list list = {0};
-    struct docs_opts o = docs_defaults;
-    struct seen want = {.keep_place = true};
-    struct docs_totals totals;
-    struct err err = {0};
-    make_corpus(*state);
-    assert_int_equal(run(*state, &o, 1, &want, &totals, &err), 0);
-    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
-    for (int i = 0; i < 12; i++) {
-        struct seen s = {.keep_place = true};
-        struct docs *d;
-        o.threads = threads[i % 3];
-        o.batch_bytes = batches[i % 4];
-        assert_ok(docs_open(&d, &list, &o, &err), err);
-        assert_ok(docs_run_ahead(d, o.threads, make, see_made, &s, &err), err);
-        docs_close(d, NULL);
-        assert_int_equal(s.text.n, want.text.n);
-        assert_memory_equal(s.text.v, want.text.v, want.text.n);
-        buf_release(&s.text);
-    }
-    source_list_release(&list);
-    buf_release(&want.text);
-}
-
 #define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
@@ -792,8 +729,6 @@ int main(void) {
         in_folder(shuffled_skip_and_take),
         cmocka_unit_test(stop_wakes_those_who_wait),
         cmocka_unit_test(a_slow_pipe),
-        in_folder(failing_work_ends_the_run),
-        in_folder(ahead_of_the_writing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
