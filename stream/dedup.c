@@ -28,6 +28,7 @@ struct dedup_worker {
 /* Words of a document that stays, of one cluster. */
 struct kept {
     struct kept *next;
+    uint32_t document;
     size_t n;
     uint64_t words[];
 };
@@ -282,23 +283,27 @@ static int take_apart(void *ctx, struct batch *b, int thread, struct err *err) {
     return rc;
 }
 
-/* Whether one that stays is near; if not, this one stays too, within the cluster. */
-static int compare(struct dedup *d, struct cluster *c, const uint64_t *words, size_t n, bool *near,
-                   struct err *err) {
-    *near = false;
-    for (const struct kept *k = c->kept; k && !*near; k = k->next) {
+/* The first that stays and is near, or the document itself: then it stays too, in this cluster. */
+static int compare(struct dedup *d, uint32_t cluster, const uint64_t *words, size_t n,
+                   struct dedup_verdict *v, struct err *err) {
+    struct cluster *c = &d->clusters[cluster - 1];
+    const struct kept *near = NULL;
+    for (const struct kept *k = c->kept; k && !near; k = k->next) {
         double least = (double)(k->n < n ? k->n : n), most = (double)(k->n < n ? n : k->n);
         if (least < d->o.threshold * most) continue; /* the sizes alone rule it out */
         d->compared++;
-        *near = minhash_jaccard(k->words, k->n, words, n) >= d->o.threshold;
+        if (minhash_jaccard(k->words, k->n, words, n) >= d->o.threshold) near = k;
     }
+    v->in[v->n_in++] = (struct cluster_member){.cluster = cluster,
+                                               .document = d->at,
+                                               .by = near ? near->document : d->at,
+                                               .own = d->cluster_on[d->at]};
     void *room;
     size_t bytes = sizeof(struct kept) + n * sizeof *words;
-    int rc = *near ? 0 : scratch_small(&d->scratch, &room, bytes, err);
-    if (rc == 0 && !*near) {
+    int rc = near ? 0 : scratch_small(&d->scratch, &room, bytes, err);
+    if (rc == 0 && !near) {
         struct kept *k = room;
-        k->next = NULL;
-        k->n = n;
+        *k = (struct kept){.document = d->at, .n = n};
         if (n) memcpy(k->words, words, n * sizeof *words);
         *c->end = k;
         c->end = &k->next;
@@ -307,16 +312,17 @@ static int compare(struct dedup *d, struct cluster *c, const uint64_t *words, si
     return rc;
 }
 
-static int fate_of(struct dedup *d, uint32_t i, const uint64_t *words, size_t n,
-                   enum dedup_fate *ret, struct err *err) {
-    bool near = false, first;
+/* Of document d->at. */
+static int judge(struct dedup *d, const uint64_t *words, size_t n, struct dedup_verdict *ret,
+                 struct err *err) {
+    uint32_t joined = d->cluster_of[d->at], own = d->cluster_on[d->at];
     int rc = 0;
-    *ret = d->is_exact[i] ? DEDUP_EXACT : DEDUP_STAYS;
-    if (d->cluster_of[i]) rc = compare(d, &d->clusters[d->cluster_of[i] - 1], words, n, &near, err);
-    if (near) *ret = DEDUP_NEAR;
-    if (rc < 0 || !d->cluster_on[i]) return rc;
-    *ret = DEDUP_STAYS; /* the first of its cluster */
-    return compare(d, &d->clusters[d->cluster_on[i] - 1], words, n, &first, err);
+    *ret = (struct dedup_verdict){.fate = d->is_exact[d->at] ? DEDUP_EXACT : DEDUP_STAYS};
+    if (joined) rc = compare(d, joined, words, n, ret, err);
+    if (rc == 0 && joined && ret->in[0].by != d->at) ret->fate = DEDUP_NEAR;
+    if (rc < 0 || !own) return rc;
+    ret->fate = DEDUP_STAYS; /* the first of its cluster */
+    return compare(d, own, words, n, ret, err);
 }
 
 static int settle(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -325,19 +331,19 @@ static int settle(void *ctx, struct batch *b, int thread, struct err *err) {
     const uint64_t *words = w->words.v;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
-        enum dedup_fate fate = DEDUP_STAYS;
+        struct dedup_verdict verdict = {.fate = DEDUP_STAYS};
         const struct look *l = &w->v[i];
         if (d->o.near) {
             if (d->at == d->n) return err_set(err, ERR_DATA, "the sources have grown meanwhile");
-            rc = fate_of(d, d->at, words, l->n_words, &fate, err);
+            rc = judge(d, words, l->n_words, &verdict, err);
         } else if (d->o.exact) {
             int is_new = seen_add(&d->seen, l->digest, err);
             if (is_new < 0) return is_new;
-            fate = is_new ? DEDUP_STAYS : DEDUP_EXACT;
+            if (!is_new) verdict.fate = DEDUP_EXACT;
         }
         d->at++;
         words += l->n_words;
-        if (rc == 0) rc = d->fate(d->ctx, &b->v[i], fate, err);
+        if (rc == 0) rc = d->fate(d->ctx, &b->v[i], &verdict, err);
     }
     return rc < 0 ? rc : tell(d, d->o.near ? "leaving out copies" : "looking for copies", err);
 }

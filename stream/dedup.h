@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/err.h"
+#include "stream/clusters.h"
 #include "stream/docs.h"
 
 struct dedup_opts {
@@ -33,6 +34,14 @@ struct dedup_opts {
 };
 
 enum dedup_fate { DEDUP_STAYS, DEDUP_EXACT, DEDUP_NEAR };
+
+/* What becomes of a document. It is in two clusters at most: in one that was opened on an earlier
+ * document, and in the one that was opened on it. */
+struct dedup_verdict {
+    enum dedup_fate fate;
+    struct cluster_member in[2]; /* clusters.h */
+    int n_in;
+};
 
 struct dedup_totals {
     uint64_t documents, clusters, largest; /* documents of the largest cluster */
@@ -47,7 +56,8 @@ void dedup_free(struct dedup *d); /* NULL is fine */
 int dedup_find(struct dedup *d, struct docs *docs, struct err *err);
 /* The second: calls `fate` for each document, in order, one at a time. ERR_DATA if the sources are
  * not what they were. With exact copies only, this alone does it, in one reading. */
-typedef int (*dedup_fn)(void *ctx, const struct doc *doc, enum dedup_fate fate, struct err *err);
+typedef int (*dedup_fn)(void *ctx, const struct doc *doc, const struct dedup_verdict *v,
+                        struct err *err);
 int dedup_settle(struct dedup *d, struct docs *docs, dedup_fn fate, void *ctx, struct err *err);
 void dedup_totals(const struct dedup *d, struct dedup_totals *ret);
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/rng.h"
+#include "stream/buckets.h"
 #include "stream/docs_parts.h"
 
 struct record {
@@ -278,7 +279,9 @@ static int permute(struct docs *d, struct order *o, struct err *err) {
 
 /* ------------------------------------------------------------------ the perfect shuffle */
 
-/* All records to their buckets. */
+/* In two passes: each record to a bucket drawn at random, then one bucket after the other, whole
+ * and shuffled. Buckets drawn independently, and a uniform order within each, are a uniform order
+ * of all. */
 static int spill_all(struct docs *d, struct order *o, struct err *err) {
     struct record *r = NULL;
     int rc;

@@ -6,7 +6,6 @@
  *   docs_where.c    --where and --sample, for docs_extract.c
  *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
  *   docs_order.c    skip, take, shuffle: the same, one at a time
- *   docs_buckets.c  the records of a shuffle that memory does not hold
  *   docs_state.c    where a stream stands, to be saved and gone on from
  *
  *   sequence of files ─▶ [ 7 2 9 | 4 0 | 3 1 ]   a lane reads its files in turn, all lanes at
@@ -211,15 +210,6 @@ bool docs_chosen(const struct docs *d, const char *text, size_t n);
 int order_new(struct docs *d, struct err *err);
 int order_next(struct docs *d, struct batch **ret, struct err *err);
 void order_free(struct order *o);
-/* docs_buckets.c: records on disk, in buckets, for --perfect. `dir` is borrowed. */
-struct buckets;
-int buckets_new(struct buckets **ret, const char *dir, struct err *err);
-void buckets_free(struct buckets *s); /* NULL is fine */
-size_t buckets_n(void);
-int buckets_add(struct buckets *s, size_t bucket, const void *head, size_t head_n, const void *v,
-                size_t n, struct err *err);
-/* All that a bucket got, once. */
-int buckets_take(struct buckets *s, size_t bucket, struct buf *to, struct err *err);
 /* docs_order.c: takes the order's own part of a state. */
 int order_restore(struct docs *d, struct cursor *from, struct err *err);
 

@@ -3,28 +3,62 @@
 #include "base/file.h"
 #include "base/signals.h"
 #include "stream/dedup.h"
+#include "stream/jsonl.h"
+#include "stream/rows.h"
 #include "tools/corpus.h"
 
 struct deduping {
     struct corpus_step step;
-    const char *mode, *tmp;
+    const char *mode, *tmp, *clusters_path;
     struct dedup_opts o;
     struct dedup *dedup;
+    struct clusters *clusters; /* NULL: not asked for */
     struct records *out;
     struct corpus_report report;
     struct buf room;
 };
 
-static int fate(void *ctx, const struct doc *doc, enum dedup_fate fate, struct err *err) {
+/* What a cluster says of a document, beside its number: these fields, if it has them. */
+static int add_names(const struct doc *doc, struct buf *names, struct err *err) {
+    static const char *const fields[] = {"repo_name", "path"};
+    struct buf room = {0};
+    const char *v;
+    size_t n;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && doc->line && i < sizeof fields / sizeof *fields; i++) {
+        room.n = 0;
+        if (jsonl_field(doc->line, doc->line_n, fields[i], strlen(fields[i]), &room, &v, &n, NULL) <
+            0)
+            continue;
+        rc = buf_printf(names, err, ", \"%s\": ", fields[i]);
+        if (rc == 0) rc = rows_quote(names, v, n, err);
+    }
+    buf_release(&room);
+    return rc;
+}
+
+static int note_clusters(struct deduping *d, const struct doc *doc, const struct dedup_verdict *v,
+                         struct err *err) {
+    if (!d->clusters || !v->n_in) return 0;
+    d->room.n = 0;
+    int rc = add_names(doc, &d->room, err);
+    for (int i = 0; rc == 0 && i < v->n_in; i++)
+        rc = clusters_add(d->clusters, &v->in[i], d->room.n ? d->room.v : "", d->room.n, err);
+    return rc;
+}
+
+static int fate(void *ctx, const struct doc *doc, const struct dedup_verdict *v, struct err *err) {
     struct deduping *d = ctx;
     const char *line;
     size_t n;
-    if (fate != DEDUP_STAYS) {
+    int rc = note_clusters(d, doc, v, err);
+    if (rc < 0) return rc;
+    if (v->fate != DEDUP_STAYS) {
         bool both = d->report.n_removed == 2;
-        corpus_count_add(&d->report.removed[fate == DEDUP_NEAR && both], doc->n);
+        corpus_count_add(&d->report.removed[v->fate == DEDUP_NEAR && both], doc->n);
         return 0;
     }
-    int rc = corpus_record(doc, &d->room, &line, &n, err);
+    rc = corpus_record(doc, &d->room, &line, &n, err);
     corpus_count_add(&d->report.out[0], doc->n);
     return rc < 0 ? rc : records_add(d->out, line, n, err);
 }
@@ -50,6 +84,8 @@ static int begin(struct deduping *d, struct tool *t) {
     d->report.out[0].name = "out";
     d->report.n_out = 1;
     int rc = corpus_step_check(&d->step, t);
+    if (rc == 0 && d->clusters_path && !d->o.near)
+        rc = err_set(&t->err, ERR_USAGE, "--clusters: exact copies make no clusters");
     if (rc == 0) rc = input_resolve(&d->step.in, t, "corpus");
     if (rc == 0) rc = check_sources(d, t);
     return rc < 0 ? rc : dedup_new(&d->dedup, &d->o, &t->err);
@@ -75,6 +111,12 @@ static int settle(struct deduping *d, struct tool *t, struct docs_totals *in) {
     return rc < 0 ? rc : closed;
 }
 
+static int open_clusters(struct deduping *d, struct tool *t) {
+    struct dedup_totals v;
+    dedup_totals(d->dedup, &v);
+    return clusters_new(&d->clusters, (uint32_t)v.clusters, d->tmp, &t->err);
+}
+
 static cJSON *more(const struct deduping *d) {
     struct dedup_totals v;
     cJSON *o = cJSON_CreateObject();
@@ -94,9 +136,11 @@ static int dedup(struct deduping *d, struct tool *t) {
     signals_install();
     int rc = begin(d, t);
     if (rc == 0) rc = find(d, t);
+    if (rc == 0 && d->clusters_path) rc = open_clusters(d, t);
     if (rc == 0) rc = records_open(&d->out, d->step.output, &ro, &t->err);
     if (rc == 0) {
         rc = settle(d, t, &in);
+        if (rc == 0 && d->clusters) rc = clusters_write(d->clusters, d->clusters_path, &t->err);
         int end = 0;
         if (rc == 0)
             end = records_commit(d->out, &t->err);
@@ -108,6 +152,7 @@ static int dedup(struct deduping *d, struct tool *t) {
         d->report.more = more(d);
         rc = corpus_report_show(&d->report, &d->step, t, &in);
     }
+    clusters_free(d->clusters);
     dedup_free(d->dedup);
     buf_release(&d->room);
     return rc;
@@ -121,7 +166,11 @@ static const char dedup_text[] =
     "Documents of fewer than 10 words are no near copies.\n"
     "The sources are read twice. What is kept does not depend on threads or on --memory: beyond "
     "it, what can be large goes to unlinked files in --tmp (about 210 bytes a document, and the "
-    "words of clusters still open).";
+    "words of clusters still open).\n"
+    "--clusters writes what CodeParrot's duplicate_clusters.json holds: a list of clusters, each a "
+    "list of its documents with base_index (a record's number in the input, from 0), repo_name and "
+    "path where it has them, is_extreme (it stays), and of those that stay copies (itself and what "
+    "goes because of it).";
 
 int corpus_dedup(int argc, char **argv) {
     struct deduping d = {.step = {.in = {.opts = docs_defaults}, .output = "-", .per_file = 100000},
@@ -134,11 +183,13 @@ int corpus_dedup(int argc, char **argv) {
         {"mode", 0, OPT_CHOICE, &d.mode, "KIND", "which copies", "exact|near|both"},
         {"threshold", 0, OPT_F64, &d.o.threshold, "J", "least Jaccard similarity of near copies",
          .min = 0.01, .max = 1},
+        {"clusters", 0, OPT_STR, &d.clusters_path, "FILE",
+         "which documents are near copies of which, as JSON"},
         {"memory", 0, OPT_U64, &d.o.memory, "BYTES", "memory for what can go to files",
          .min = 1 << 16, .max = 1e15},
         {"tmp", 0, OPT_STR, &d.tmp, "DIR", "folder for these files"},
     };
-    size_t n = 5;
+    size_t n = 6;
     n += corpus_step_rows(opts + n, &d.step);
     opts[n++] = (struct opt){.name = "Reading", .type = OPT_GROUP};
     docs_option_rows(opts + n, INPUT_ROWS, &d.step.in.opts);

@@ -200,6 +200,31 @@ class Steps(unittest.TestCase):
             run("corpus", "dedup", "-q", "c.jsonl", "-o", "p.jsonl", *more)
             self.assertEqual(slurp("o.jsonl"), slurp("p.jsonl"))
 
+    def test_dedup_says_what_is_a_copy_of_what(self):
+        texts = self.near_copies()
+        self.corpus(texts, path="a/b.py")
+        want, gone = dedup_again(texts)
+        run("corpus", "dedup", "-q", "c.jsonl", "-o", "o.jsonl", "--clusters", "k.json")
+        clusters = json.loads(slurp("k.json"))
+        members = [m for c in clusters for m in c]
+        self.assertEqual(members[0], {"base_index": members[0]["base_index"], "path": "a/b.py", "is_extreme": True,
+                                      "copies": members[0]["copies"]})
+        leave = {m["base_index"] for m in members if not m["is_extreme"]}
+        self.assertEqual(len(leave), gone["near copy"])
+        self.assertFalse(leave & set(want))
+        self.assertTrue({m["base_index"] for m in members if m["is_extreme"]} <= set(want))
+        for c in clusters:
+            self.assertEqual([m["base_index"] for m in c], sorted(m["base_index"] for m in c))
+            self.assertTrue(c[0]["is_extreme"] and len(c) > 1)
+        for more in (["--threads", "3"], ["--memory", "64Ki", "--tmp", "."]):
+            run("corpus", "dedup", "-q", "c.jsonl", "-o", "p.jsonl", "--clusters", "l.json", *more)
+            self.assertEqual(slurp("k.json"), slurp("l.json"))
+        self.corpus(["a b c"])
+        run("corpus", "dedup", "-q", "c.jsonl", "-o", "o.jsonl", "--clusters", "k.json")
+        self.assertEqual(json.loads(slurp("k.json")), [])
+        r = run("corpus", "dedup", "-q", "c.jsonl", "--mode", "exact", "--clusters", "k.json", rc=2)
+        self.assertIn(b"exact copies make no clusters", r.stderr)
+
     def test_dedup_exact_in_one_pass(self):
         self.corpus(["a b", "ab", "c", "a b", "c "])
         r = run("corpus", "dedup", "-q", "--mode", "exact", "-", input=slurp("c.jsonl"))

@@ -1,5 +1,5 @@
-"""corpus dedup beside datasketch, whose MinHash and index CodeParrot's minhash_deduplication.py uses: the same clusters
-and the same documents kept. Run with the folder of the programs; the interpreter named by LORY_PYTHON is used if this
+"""corpus dedup beside datasketch, whose MinHash and index CodeParrot's minhash_deduplication.py uses: the same clusters,
+the same documents kept, and the same file of clusters. Run with the folder of the programs; the interpreter named by LORY_PYTHON is used if this
 one lacks the package; exit 77 if both do."""
 import collections
 import glob
@@ -51,16 +51,21 @@ def clusters_of(texts):
     return [[base, *others] for base, others in clusters.items()]
 
 
-def kept(texts, clusters):
-    sets, extremes = {i: set(words(texts[i])) for c in clusters for i in c}, set()
+def extremes_of(texts, clusters):
+    """Those that stay, with the number of copies that CodeParrot's file of clusters says."""
+    sets, extremes = {i: set(words(texts[i])) for c in clusters for i in c}, {}
     for c in clusters:
-        stays = []
+        copies = {}
         for i in c:
-            if not any(len(sets[i] & sets[k]) / len(sets[i] | sets[k]) >= 0.85 for k in stays):
-                stays.append(i)
-        extremes |= set(stays)
-    gone = {i for c in clusters for i in c} - extremes
-    return [i for i in range(len(texts)) if i not in gone]
+            near = next((k for k in copies if len(sets[i] & sets[k]) / len(sets[i] | sets[k]) >= 0.85), i)
+            copies[near] = copies.get(near, 0) + 1
+        extremes |= copies
+    return extremes
+
+
+def described(i, names, extremes):
+    one = {"base_index": i, **names, "is_extreme": i in extremes}
+    return one | {"copies": extremes[i]} if i in extremes else one
 
 
 def sample(rng):
@@ -84,19 +89,26 @@ def sample(rng):
 def main():
     texts = sample(random.Random(5))
     clusters = clusters_of(texts)
-    want = kept(texts, clusters)
+    extremes = extremes_of(texts, clusters)
+    gone = {i for c in clusters for i in c} - set(extremes)
+    want = [i for i in range(len(texts)) if i not in gone]
+    names = [{"repo_name": f"me/é\u2028{i % 7}", "path": f"a \"b\"\n/{i}.py"} if i % 5 else {} for i in range(len(texts))]
+    wanted_clusters = [[described(i, names[i], extremes) for i in c] for c in clusters]
+    assert any(c["copies"] > 2 for cluster in wanted_clusters for c in cluster if c["is_extreme"])
     with tempfile.TemporaryDirectory() as folder:
         with open(folder + "/c.jsonl", "w", encoding="utf-8") as f:
             for i, t in enumerate(texts):
-                f.write(json.dumps({"id": i, "content": t}) + "\n")
+                f.write(json.dumps({"id": i, "path": 7, "content": t} | names[i]) + "\n")
         for more in ([], ["--threads", "3", "--memory", "64Ki"]):
-            p = subprocess.run([CORPUS, "dedup", "-q", "--mode", "near", folder + "/c.jsonl", "-o", folder + "/o.jsonl", "--json", *more],
-                               capture_output=True, check=True)
+            p = subprocess.run([CORPUS, "dedup", "-q", "--mode", "near", folder + "/c.jsonl", "-o", folder + "/o.jsonl", "--json",
+                                "--clusters", folder + "/clusters.json", *more], capture_output=True, check=True)
             report = json.loads(p.stdout)
             with open(folder + "/o.jsonl", encoding="utf-8") as f:
                 got = [json.loads(line)["id"] for line in f]
             assert got == want, (sorted(set(want) - set(got)), sorted(set(got) - set(want)))
             assert report["clusters"] == len(clusters), (report, len(clusters))
+            with open(folder + "/clusters.json", encoding="utf-8") as f:
+                assert json.load(f) == wanted_clusters
             assert report["largest_cluster"] == max(map(len, clusters)), report
     print(f"{len(texts)} documents, {len(clusters)} clusters, {len(texts) - len(want)} near copies")
     assert len(clusters) > 20 and len(texts) - len(want) > 20

@@ -12,7 +12,7 @@ COMMANDS = {
     "cat-shuffled": ["cat", "corpus", "--perfect", "--spill", "k", "-o", "k/out.jsonl.gz"],
     "cat-state": ["cat", "corpus", "-o", "k/out.jsonl.zst", "--state", "k/state", "--state-every", "20000"],
     "clean": ["clean", "corpus", "-o", "k/out/", "--per-file", "100"],
-    "dedup": ["dedup", "corpus", "-o", "k/out.jsonl", "--memory", "64Ki", "--tmp", "k"],
+    "dedup": ["dedup", "corpus", "-o", "k/out.jsonl", "--memory", "64Ki", "--tmp", "k", "--clusters", "k/clusters.json"],
     "split": ["split", "corpus", "-o", "k/out", "--per-file", "150"],
     "tokenize": ["tokenize", "corpus", "-t", TOK, "-o", "k/out/"],
     "pack": ["pack", "tree", "-o", "k/out", "--files", "2", "--ext", ".py"],

@@ -1,14 +1,9 @@
-/* A perfect shuffle of more than memory holds, in two passes:
- *
- *   records ─▶ [ bucket drawn at random, of 128, each a file without a name ]
- *              then one bucket after the other: read whole, shuffled, given
- *
- * Buckets drawn independently, and a uniform order within each, are a uniform order of all. Memory
- * holds the largest bucket: about a hundredth of the records. */
+/* See buckets.h. */
+#include "stream/buckets.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "stream/docs_parts.h"
 #include "stream/scratch.h"
 
 enum { BUCKETS = 128, PENDING_BYTES = 64 << 10 };
@@ -49,7 +44,7 @@ static int flush(struct buckets *s, size_t i, struct err *err) {
     for (size_t at = 0; at < b->n;) {
         ssize_t n = write(s->fd[i], b->v + at, b->n - at);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return err_errno(err, "%s: records to be shuffled", s->dir);
+        if (n < 0) return err_errno(err, "%s: scratch file", s->dir);
         at += (size_t)n;
     }
     s->bytes[i] += b->n;
@@ -74,7 +69,7 @@ int buckets_take(struct buckets *s, size_t bucket, struct buf *to, struct err *e
         ssize_t n =
             pread(s->fd[bucket], to->v + to->n, (size_t)s->bytes[bucket] - to->n, (off_t)to->n);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return err_errno(err, "%s: records to be shuffled", s->dir);
+        if (n <= 0) return err_errno(err, "%s: scratch file", s->dir);
         to->n += (size_t)n;
     }
     if (s->fd[bucket] >= 0) close(s->fd[bucket]);
