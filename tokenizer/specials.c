@@ -187,6 +187,7 @@ int specials_cut(const struct tokenizer *t, const struct special_tree *tree, con
             if (from < done) from = done;
         }
         if (s->rstrip) to = spaces_after(text, to, n);
+        if (from >= to) continue; /* one of blanks, all of which the match before swallowed */
         if (done < from) rc = push(out, done, from, TOKENIZER_NO_ID, err);
         if (rc >= 0) rc = push(out, from, to, s->id, err);
         done = to;

@@ -370,6 +370,19 @@ static void specials_match_as_in_hf(void **state) {
     tokenizer_free(t);
 }
 
+/* Specials of blanks, one of which swallows the next: HF drops what is left empty, and panics where
+ * a special would end before it begins. */
+static void a_special_inside_swallowed_blanks_is_none(void **state) {
+    (void)state;
+    const struct special v[] = {{.text = " ", .rstrip = true}, {.text = "\t", .lstrip = true}};
+    struct tokenizer *t = with_specials(v, 2);
+    shows(t, "a \tx", "a[0]x");
+    shows(t, "a  \t\t x", "a[0][0][0]x");
+    shows(t, "a\t\tx", "a[1][1]x");
+    shows(t, " \t", "[0]");
+    tokenizer_free(t);
+}
+
 static void a_list_allows_only_its_own(void **state) {
     (void)state;
     const struct special v[] = {{.text = "<a>"}, {.text = "<b>"}};
@@ -463,6 +476,7 @@ int main(void) {
         cmocka_unit_test(ids_equal_hf),
         cmocka_unit_test(a_million_of_one_character_is_quick),
         cmocka_unit_test(specials_match_as_in_hf),
+        cmocka_unit_test(a_special_inside_swallowed_blanks_is_none),
         cmocka_unit_test(a_list_allows_only_its_own),
         cmocka_unit_test(decoding_names_a_bad_id),
         cmocka_unit_test(a_stream_waits_only_for_what_can_come),
