@@ -212,3 +212,41 @@ int specials_refuse(const struct tokenizer *t, const struct special_tree *allowe
         }
     return 0;
 }
+
+/* ------------------------------------------------------------------ what was found, as a token */
+
+static const struct special *find_special(const struct tokenizer *t, uint32_t id) {
+    uint32_t low = 0, high = id < t->n && t->kind[id] & TOKEN_SPECIAL ? t->n_specials : 0;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (t->specials[mid].id == id) return &t->specials[mid];
+        if (t->specials[mid].id < id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
+/* The text of `s` in form C between the blanks that it swallowed. The place itself is no help:
+ * that of "e\u0301" is the e's alone. */
+static int spell_formed(const struct tokenizer *t, const struct special *s, const char *text,
+                        size_t n, struct buf *out, struct err *err) {
+    size_t len = strlen(s->text), own = spaces_after(s->text, 0, len), lead = 0, tail = 0;
+    if (s->lstrip) lead = spaces_after(text, 0, n);
+    lead = lead > own ? lead - own : 0;
+    own = len - spaces_before(s->text, 0, len);
+    if (s->rstrip) tail = n - spaces_before(text, lead, n);
+    tail = tail > own ? tail - own : 0;
+    int rc = nfc_write(t->nfc, text, lead, out, NULL, err);
+    if (rc >= 0) rc = nfc_write(t->nfc, s->text, len, out, NULL, err);
+    return rc < 0 ? rc : nfc_write(t->nfc, text + n - tail, tail, out, NULL, err);
+}
+
+int tokenizer_spell_found(const struct tokenizer *t, uint32_t id, const char *text, size_t n,
+                          struct buf *out, struct err *err) {
+    const struct special *s = find_special(t, id);
+    if (s && s->normalized && t->nfc) return spell_formed(t, s, text, n, out, err);
+    return s && (s->lstrip || s->rstrip) ? buf_append(out, text, n, err)
+                                         : tokenizer_spell(t, id, out, err);
+}

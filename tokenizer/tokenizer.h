@@ -108,6 +108,11 @@ const struct tokenizer_settings *tokenizer_settings(const struct tokenizer *t);
 const char *tokenizer_normalizer(const struct tokenizer *t);
 /* Appends how vocab.json spells a token: "Ġthe"; a special by its text. What HF calls a token. */
 int tokenizer_spell(const struct tokenizer *t, uint32_t id, struct buf *out, struct err *err);
+/* Appends what HF calls the token of an id that stands for text[0..n), its place in a text: a
+ * special is what it was found as, with the blanks that it swallowed, and in form C if it was
+ * looked for in a text of that form. Others as tokenizer_spell(). */
+int tokenizer_spell_found(const struct tokenizer *t, uint32_t id, const char *text, size_t n,
+                          struct buf *out, struct err *err);
 
 /* What to do with bytes that are not UTF-8. HF takes no such text; as they stand they become tokens
  * of bytes and come back, replaced they become what Python's errors="replace" makes of them. */

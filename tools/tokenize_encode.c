@@ -68,21 +68,17 @@ static int put_raw(struct buf *out, const struct u32s *ids, size_t bytes, struct
     return 0;
 }
 
-/* HF's token strings: as vocab.json spells them; a special as the text it was found as, with the
- * blanks it swallowed. Places are still whole. */
+/* HF's token strings. Places are still those of whole tokens, blanks included. */
 static int put_tokens(struct encoding *e, struct worker *w, const char *text, bool more,
                       struct err *err) {
-    const struct special *s;
-    uint32_t n = tokenizer_specials(e->t, &s);
+    bool specials = e->allow != TOKENIZER_SPECIAL_NONE;
     int rc = 0;
     for (size_t i = 0; i < w->ids.n && rc >= 0; i++) {
-        uint32_t id = w->ids.v[i], k = 0;
-        while (k < n && s[k].id != id) k++;
+        const uint32_t id = w->ids.v[i], *place = w->places.v + 2 * i;
         w->spelt.n = 0;
-        bool wide = k < n && (s[k].lstrip || s[k].rstrip) && e->allow != TOKENIZER_SPECIAL_NONE;
-        rc = wide ? buf_append(&w->spelt, text + w->places.v[2 * i],
-                               w->places.v[2 * i + 1] - w->places.v[2 * i], err)
-                  : tokenizer_spell(e->t, id, &w->spelt, err);
+        rc = specials ? tokenizer_spell_found(e->t, id, text + place[0], place[1] - place[0],
+                                              &w->spelt, err)
+                      : tokenizer_spell(e->t, id, &w->spelt, err);
         if (rc >= 0 && (i || more)) rc = buf_char(w->out, ',', err);
         if (rc >= 0) rc = json_quote(w->out, w->spelt.v, w->spelt.n, err);
     }

@@ -81,7 +81,7 @@ def kinds(rng):
     yield "trimmed offsets, no prefix", t
     t = trained(rng, split("isolated", False), normalizer=normalizers.NFC())
     t.add_tokens([AddedToken("<é>", normalized=True), AddedToken("e\u0301", normalized=False),
-                  AddedToken("<L>", lstrip=True, normalized=True)])
+                  AddedToken("\u212b", normalized=True), AddedToken("<L>", lstrip=True, normalized=True)])
     yield "NFC", t
     t = trained(rng, byte_level(add_prefix_space=True),
                 normalizer=normalizers.Sequence([normalizers.NFC()]))

@@ -174,6 +174,39 @@ static void spelling_is_that_of_vocab_json(void **state) {
     tokenizer_free(t);
 }
 
+/* HF's token of an added token that is looked for in form C is its text in form C. */
+static void a_normalized_special_is_told_in_form_c(void **state) {
+    static const char json[] =
+        "{\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+        "\"add_prefix_space\":false},\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},"
+        "\"added_tokens\":[{\"id\":1,\"content\":\"\u212b\",\"normalized\":true},"
+        "{\"id\":2,\"content\":\"<e\u0301>\",\"normalized\":true,\"lstrip\":true},"
+        "{\"id\":3,\"content\":\"o\u0301\",\"normalized\":false},"
+        "{\"id\":4,\"content\":\"e\u0301\",\"normalized\":true,\"rstrip\":true}]}";
+    static const struct {
+        uint32_t id;
+        const char *found, *token;
+    } want[] = {{0, "a", "a"},
+                {1, "A", "\u00c5"},
+                {2, " <e\u0301>", " <\u00e9>"},
+                {3, "o\u0301", "o\u0301"},
+                {4, "e", "\u00e9"},
+                {4, "e\u0301 \u2000", "\u00e9 \u2002"}};
+    struct tokenizer *t;
+    struct err e = {0};
+    const char *path = in(*state, "tokenizer.json");
+    check_ok(file_write(path, json, sizeof json - 1, &e), &e);
+    check_ok(tokenizer_open(&t, path, NULL, &e), &e);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        struct buf got = {0};
+        const char *found = want[i].found;
+        check_ok(tokenizer_spell_found(t, want[i].id, found, strlen(found), &got, &e), &e);
+        assert_string_equal(buf_cstr(&got), want[i].token);
+        buf_release(&got);
+    }
+    tokenizer_free(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(form_c_is_that_of_the_library),
@@ -182,6 +215,8 @@ int main(void) {
         cmocka_unit_test(invalid_text_by_policy),
         cmocka_unit_test(streams_give_whole_characters),
         cmocka_unit_test(spelling_is_that_of_vocab_json),
+        cmocka_unit_test_setup_teardown(a_normalized_special_is_told_in_form_c, folder_setup,
+                                        folder_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
