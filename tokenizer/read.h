@@ -27,14 +27,18 @@ struct reading {
     struct buf key;    /* scratch                                                 */
     struct special *specials;
     uint32_t n_specials;
+    const char **foreign; /* added tokens whose text the byte map takes for other bytes, sorted */
+    size_t n_foreign;
     cJSON *added, *normalizer, *pre, *post, *decoder; /* NULL: null or absent */
     struct err *err;
 };
 
+/* Whether bytes are UTF-8. */
+bool read_is_text(const uint8_t *p, size_t n);
 /* ERR_CORRUPT "path: what". */
 int read_refuse(struct reading *r, const char *what);
-/* The object "token": id, … into r->t, tokens outside the byte alphabet also into r->raw, which
- * has room for r->n_specials more. */
+/* The object "token": id, … into r->t, tokens outside the byte alphabet and r->foreign also into
+ * r->raw, which has room for r->n_specials more. */
 int read_vocab(struct reading *r, struct slice s);
 /* One more token at the end, a special, with the id n (or behind a hole, which the caller has
  * checked). */

@@ -68,6 +68,37 @@ static int find_text(struct reading *r, const char *text, uint32_t *ret) {
     return 0;
 }
 
+/* Whether the characters of `text` stand for bytes other than its own, and no piece is these bytes:
+ * with ignore_merges a piece that is a token is that token, so then they must not be a text. */
+static int is_foreign(struct reading *r, const char *text, bool *ret) {
+    size_t n = strlen(text);
+    r->key.n = 0;
+    int rc = bytemap_read(&r->key, text, n, r->err);
+    *ret = rc > 0 && (r->key.n != n || memcmp(r->key.v, text, n) != 0) &&
+           !(r->t->ignore_merges && read_is_text((uint8_t *)r->key.v, r->key.n));
+    return rc < 0 ? rc : 0;
+}
+
+static int text_order(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Which keys of the vocabulary are texts, not bytes: see read.h. */
+static int find_foreign(struct reading *r) {
+    const cJSON *o, *content;
+    int rc = 0;
+    r->foreign = mem_array((size_t)cJSON_GetArraySize(r->added), sizeof *r->foreign);
+    if (!r->foreign) return err_nomem(r->err, sizeof *r->foreign);
+    cJSON_ArrayForEach(o, r->added) {
+        bool foreign = false;
+        content = json_get(o, "content");
+        if (rc >= 0 && cJSON_IsString(content)) rc = is_foreign(r, content->valuestring, &foreign);
+        if (foreign) r->foreign[r->n_foreign++] = content->valuestring;
+    }
+    if (r->n_foreign) qsort(r->foreign, r->n_foreign, sizeof *r->foreign, text_order);
+    return rc;
+}
+
 /* HF ignores the id an added token states: a text of the vocabulary keeps its id, any other gets
  * the next one. A file that states otherwise would mean two things. */
 static int read_added(struct reading *r, const cJSON *o, uint64_t model_size, uint64_t *next) {
@@ -270,7 +301,6 @@ static int read_model_settings(struct reading *r, const struct slice *m) {
     char *end;
     r->t->null_affixes = none_or(m[M_PREFIX], "null");
     r->t->fuse_unk = is_text(m[M_FUSE], "true");
-    r->t->ignore_merges = is_text(m[M_IGNORE], "true");
     if (!none_or(m[M_PREFIX], "\"\""))
         return read_refuse(r, "continuing_subword_prefix is not supported");
     if (!none_or(m[M_SUFFIX], "\"\"")) return read_refuse(r, "end_of_word_suffix is not supported");
@@ -314,7 +344,9 @@ static int read_model(struct reading *r, struct slice model) {
     r->n_specials = n;
     r->specials = mem_array(n, sizeof *r->specials);
     if (!r->specials) return err_nomem(r->err, (uint64_t)n * sizeof *r->specials);
-    rc = read_vocab(r, m[M_VOCAB]);
+    r->t->ignore_merges = is_text(m[M_IGNORE], "true");
+    rc = find_foreign(r);
+    if (rc >= 0) rc = read_vocab(r, m[M_VOCAB]);
     if (rc >= 0) rc = read_added_tokens(r);
     if (rc >= 0) rc = read_merges(r, m[M_MERGES]);
     return rc < 0 ? rc : read_model_settings(r, m);

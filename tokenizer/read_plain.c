@@ -63,6 +63,11 @@ static int infer_specials(struct tokenizer *t, struct err *err) {
             made[id] = 1;
         else if (memchr(p, 0, len))
             made[id] = 1; /* cannot be the text of a special */
+        else if (!read_is_text(p, len))
+            rc = err_set(err, ERR_CORRUPT,
+                         "no merge makes token %u, and its bytes are no text; a special token with "
+                         "characters outside ASCII needs a tokenizer.json",
+                         id);
         else
             n++;
     }

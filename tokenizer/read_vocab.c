@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "tokenizer/bytemap.h"
 #include "tokenizer/read.h"
+#include "tokenizer/unicode.h"
 
 enum { HOLES = 1000 }; /* ids without a token: as many as tokens, and these */
 
@@ -15,9 +16,16 @@ int read_refuse(struct reading *r, const char *what) {
 void read_release(struct reading *r) {
     finder_release(&r->raw);
     free(r->specials);
+    free(r->foreign);
     pull_release(&r->pull);
     buf_release(&r->file);
     buf_release(&r->key);
+}
+
+bool read_is_text(const uint8_t *p, size_t n) {
+    uint32_t c = 0;
+    for (size_t i = 0; i < n && c != UNICODE_BAD;) i += unicode_decode(p + i, p + n, &c);
+    return c != UNICODE_BAD;
 }
 
 /* ------------------------------------------------------------------ vocab */
@@ -31,6 +39,22 @@ struct entries { /* as they stand in the file */
     bool in_order; /* ids are 0, 1, 2 … */
 };
 
+static int slice_order(const void *key, const void *item) {
+    const struct slice *s = key;
+    const char *text = *(const char *const *)item;
+    size_t n = strlen(text), least = s->n < n ? s->n : n;
+    int order = memcmp(s->v, text, least);
+    return order ? order : (s->n > n) - (s->n < n);
+}
+
+/* "<|réponse|>" stands for itself, though the byte map has bytes for its characters. One character,
+ * "é", is the token of a byte all the same. */
+static bool is_foreign(const struct reading *r, const char *key, size_t n, size_t n_bytes) {
+    struct slice s = {key, n};
+    return n_bytes > 1 && r->n_foreign &&
+           bsearch(&s, r->foreign, r->n_foreign, sizeof *r->foreign, slice_order);
+}
+
 static int read_entries(struct reading *r, struct slice s, struct entries *e) {
     struct pull *p = &r->pull;
     const char *key;
@@ -40,7 +64,12 @@ static int read_entries(struct reading *r, struct slice s, struct entries *e) {
     e->in_order = true;
     int rc = pull_open(p, '{');
     while (rc >= 0 && (rc = pull_key(p, &i, &key, &n)) > 0) {
+        size_t was = e->bytes.n;
         rc = bytemap_read(&e->bytes, key, n, r->err);
+        if (rc > 0 && is_foreign(r, key, n, e->bytes.n - was)) {
+            e->bytes.n = was;
+            rc = 0;
+        }
         uint8_t kind = rc > 0 ? TOKEN_MODEL : TOKEN_RAW;
         if (rc == 0) rc = buf_append(&e->bytes, key, n, r->err);
         if (rc >= 0) rc = pull_u64(p, &id);

@@ -29,7 +29,7 @@ BITS = ["def f(self):\n    return ", "    ", "\t", "\n", "\n\n", "\r\n", " ", " 
         "1234567", "½Ⅻ٣", "été", "данные", "数据データ", "안녕", "e\u0301", "😀", "👩‍👩‍👧", "\u00a0", "\u3000",
         "\u2028", "\x85", "\x00", "\ufeff", "ſ", "İ", "==", "->", "-" * 70, "aaaa", "x" * 90, "_", EOT,
         "<pad>", "<|endof", "<L>", "<R>", "WORD", "<b>", "e\u0323\u0301", "\u1100\u1161\u11a8", "가\u11a8", "\u0344",
-        "\u212b", "a\u0301\u0328\u0345", "\u0958", "\u09c7\u09be", "<e\u0301>", "<é>"]
+        "\u212b", "a\u0301\u0328\u0345", "\u0958", "\u09c7\u09be", "<e\u0301>", "<é>", "<|né|>"]
 
 
 def texts(rng, n, longest):
@@ -38,14 +38,14 @@ def texts(rng, n, longest):
                     for _ in range(rng.randint(0, longest))) for _ in range(n)]
 
 
-def trained(rng, pre, vocab=700, normalizer=None, **options):
+def trained(rng, pre, vocab=700, normalizer=None, specials=(EOT, "<pad>"), **options):
     t = Tokenizer(models.BPE(**options))
     if normalizer:
         t.normalizer = normalizer
     t.pre_tokenizer = pre
     t.decoder = decoders.ByteLevel()
     t.train_from_iterator(texts(rng, 200, 60), trainers.BpeTrainer(
-        vocab_size=vocab, special_tokens=[EOT, "<pad>"], show_progress=False,
+        vocab_size=vocab, special_tokens=list(specials), show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     return t
 
@@ -65,6 +65,7 @@ def kinds(rng):
     yield "cl100k", trained(rng, split("isolated", False))
     yield "cl100k, removed", trained(rng, split("removed", True))
     yield "ignore_merges", trained(rng, byte_level(), ignore_merges=True)
+    yield "a special with an accent", trained(rng, byte_level(), specials=[EOT, "<|né|>"])
     t = trained(rng, byte_level())
     t.add_special_tokens([AddedToken("<L>", lstrip=True), AddedToken("<R>", rstrip=True)])
     t.add_tokens([AddedToken("WORD", single_word=True), AddedToken("<b>", normalized=False),

@@ -566,6 +566,41 @@ static void parts_are_checked(void **state) {
     }
 }
 
+/* "<|réponse|>" is a text, though "é" is how the byte E9 is spelt: bpe-train --special wrote what
+ * nothing here could open. Not so where a merge makes it, or a piece could be its bytes. */
+static void a_special_with_an_accent_comes_back(void **state) {
+#define ACCENT(SETTING, MERGES)                                                                    \
+    "{" LEVEL                                                                                      \
+    ",\"added_tokens\":[{\"id\":0,\"content\":\"<\u00c3\u00a9>\"},{\"id\":1,\"content\":"          \
+    "\"x\u00e9\"}],\"model\":{" SETTING                                                            \
+    "\"vocab\":{\"<\u00c3\u00a9>\":0,\"x\u00e9\":1,\"x\":2,\"\u00e9\":3},"                         \
+    "\"merges\":[" MERGES "]}}"
+    const char *path = in(*state, "tokenizer.json"), *vocab, *merges;
+    struct tokenizer *t;
+    struct err e = {0};
+    size_t n;
+    put(path, ACCENT("", ""));
+    t = opened(path);
+    assert_memory_equal(tokenizer_bytes(t, 1, &n), "x\u00e9", 3);
+    assert_int_equal(n, 3);
+    assert_int_equal(tokenizer_find(t, "\xE9", 1), 3);
+    assert_int_equal(tokenizer_find(t, "x\xE9", 2), TOKENIZER_NO_ID);
+    check_ok(tokenizer_save(t, in(*state, "again"), &e), &e);
+    struct tokenizer *again = opened(in(*state, "again"));
+    same_digest(t, again);
+    tokenizer_free(again);
+    tokenizer_free(t);
+    put(path, ACCENT("", "[\"x\",\"\u00e9\"]"));
+    check_fails(tokenizer_open(&t, path, NULL, &e), ERR_CORRUPT, &e, "the result of this merge");
+    put(path, ACCENT("\"ignore_merges\":true,", ""));
+    check_fails(tokenizer_open(&t, path, NULL, &e), ERR_CORRUPT, &e, "spelt as token 0");
+    vocab = in(*state, "vocab.json");
+    merges = in(*state, "merges.txt");
+    put(vocab, "{\"x\":0,\"\u00e9\":1,\"x\u00e9\":2}");
+    put(merges, "#version: 0.2\n");
+    check_fails(tokenizer_open(&t, vocab, NULL, &e), ERR_CORRUPT, &e, "no merge makes token 2");
+}
+
 /* "é" in vocab.json would be byte E9's own spelling. */
 static void a_special_spelt_like_a_byte_is_refused(void **state) {
     (void)state;
@@ -603,6 +638,7 @@ int main(void) {
         FOLDER_TEST(nothing_there_is_told),
         FOLDER_TEST(damaged_files_do_no_harm),
         cmocka_unit_test(parts_are_checked),
+        FOLDER_TEST(a_special_with_an_accent_comes_back),
         cmocka_unit_test(a_special_spelt_like_a_byte_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
