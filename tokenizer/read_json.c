@@ -255,15 +255,21 @@ static int read_normalizer(struct reading *r) {
     return rc < 0 ? rc : keep(r, r->normalizer, &r->t->normalizer);
 }
 
-/* Whether the post-processor, or one of its parts, cuts blanks off the offsets. */
-static void read_trim(struct tokenizer *t, const cJSON *o) {
+/* Whether the post-processor, or one of its parts, cuts blanks off the offsets. A second part that
+ * does would cut once more. */
+static int read_trim(struct reading *r, const cJSON *o) {
     const cJSON *part, *trim = json_get(o, "trim_offsets"),
                        *prefix = json_get(o, "add_prefix_space");
-    cJSON_ArrayForEach(part, json_get(o, "processors")) read_trim(t, part);
-    if (!(is_type(o, "ByteLevel") || is_type(o, "RobertaProcessing")) || cJSON_IsFalse(trim))
-        return;
-    t->trim_offsets = true;
-    t->trim_prefix = !cJSON_IsFalse(prefix);
+    int rc = 0;
+    cJSON_ArrayForEach(part, json_get(o, "processors")) if (rc >= 0) rc = read_trim(r, part);
+    if (rc < 0 || !(is_type(o, "ByteLevel") || is_type(o, "RobertaProcessing")) ||
+        cJSON_IsFalse(trim))
+        return rc;
+    if (r->t->trim_offsets)
+        return read_refuse(r, "two post_processors with trim_offsets are not supported");
+    r->t->trim_offsets = true;
+    r->t->trim_prefix = !cJSON_IsFalse(prefix);
+    return 0;
 }
 
 /* Kept as it stands, unless it is what write.c would write anyway. */
@@ -271,14 +277,14 @@ static int read_post_processor(struct reading *r) {
     const cJSON *o = r->post;
     bool prefix = true, trim = true, regex = true;
     int rc = 0;
-    if (o) read_trim(r->t, o);
-    if (is_type(o, "ByteLevel")) {
+    if (o) rc = read_trim(r, o);
+    if (rc >= 0 && is_type(o, "ByteLevel")) {
         rc = flag(r, o, "add_prefix_space", &prefix);
         if (rc >= 0) rc = flag(r, o, "trim_offsets", &trim);
         if (rc >= 0) rc = flag(r, o, "use_regex", &regex);
         if (rc < 0 || (prefix && !trim && regex)) return rc;
     }
-    return keep(r, o, &r->t->post);
+    return rc < 0 ? rc : keep(r, o, &r->t->post);
 }
 
 enum {

@@ -315,6 +315,9 @@ static const struct {
     {WITH("\"normalizer\":7"), "normalizer"},
     {WITH("\"truncation\":7"), "truncation"},
     {WITH("\"decoder\":{\"type\":\"Metaspace\"}"), "decoder \"Metaspace\""},
+    {WITH("\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},"
+          "{\"type\":\"ByteLevel\"}]}"),
+     "trim_offsets"},
     {OF_MODEL("\"dropout\":0.1"), "dropout"},
     {OF_MODEL("\"byte_fallback\":true"), "byte_fallback"},
     {OF_MODEL("\"continuing_subword_prefix\":\"##\""), "continuing_subword_prefix"},
