@@ -271,6 +271,15 @@ void cuda_copy(struct device *d, void *to, const void *from, size_t bytes) {
     transfer(d, to, from, bytes, cudaMemcpyDeviceToDevice, "copy");
 }
 
+void cuda_copy_rows(struct device *d, void *to, size_t to_stride, const void *from,
+                    size_t from_stride, size_t bytes, size_t rows) {
+    if (bytes && rows && cuda_may_launch(d))
+        check(d,
+              cudaMemcpy2DAsync(to, to_stride, from, from_stride, bytes, rows,
+                                cudaMemcpyDeviceToDevice, d->stream),
+              "copy rows");
+}
+
 void cuda_zero(struct device *d, void *p, size_t bytes) {
     if (bytes && cuda_may_launch(d)) check(d, cudaMemsetAsync(p, 0, bytes, d->stream), "zero");
 }

@@ -17,6 +17,7 @@ static constexpr struct backend make_table(void) {
     t.upload = cuda_upload;
     t.download = cuda_download;
     t.copy = cuda_copy;
+    t.copy_rows = cuda_copy_rows;
     t.zero = cuda_zero;
     t.sync = cuda_sync;
     t.notes = cuda_notes;

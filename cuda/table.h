@@ -13,6 +13,8 @@ void cuda_free(struct device *d, void *p);
 void cuda_upload(struct device *d, void *to, const void *from_host, size_t bytes);
 void cuda_download(struct device *d, void *to_host, const void *from, size_t bytes);
 void cuda_copy(struct device *d, void *to, const void *from, size_t bytes);
+void cuda_copy_rows(struct device *d, void *to, size_t to_stride, const void *from,
+                    size_t from_stride, size_t bytes, size_t rows);
 void cuda_zero(struct device *d, void *p, size_t bytes);
 int cuda_sync(struct device *d, struct err *err);
 const char *cuda_notes(const struct device *d);

@@ -1,6 +1,6 @@
 /* Generation with a cache of keys and values.
  *
- *   prompt ─▶ one pass over all its positions, keys and values copied into the cache   (prefill)
+ *   prompts ─▶ one pass over all their positions, keys and values copied into the cache (prefill)
  *          ─▶ then, per new id: one position of every row against the cache            (step)
  *
  *   cache, per layer:  k (B,NH,P,HS)   v (B,NH,P,HS)   row b holds n_past[b] positions
@@ -21,22 +21,38 @@ struct row {
     bool full; /* the context is: read again instead of stepping               */
 };
 
+/* A text to be read into the cache. Texts are read together, one behind the other as one batch row,
+ * so that each matrix is read once for all of them; only attention is asked for text by text:
+ *
+ *   tokens   a a a a a b b c c c        at: 0, 5, 7
+ *   pos      0 1 2 3 4 0 1 0 1 2 */
+struct part {
+    int row; /* of the cache */
+    const uint32_t *ids;
+    int T, at; /* so many ids; the first one's row */
+};
+
+enum { READ_ROWS = 2048 }; /* positions read at a time, but for one text that has more */
+
 struct generator {
     struct model *m;
     int B, P;
-    struct acts read, step;         /* activations for prompts, and for one position of B rows   */
-    void **k, **v;                  /* (L) caches on the device                                   */
-    void *cache;                    /* the block they lie in                                      */
-    void *n_past_device;            /* (B)                                                        */
-    float *logits_device, *fresh;   /* (B,V) of each row's last position; (V) of one just read    */
+    struct acts read, step;       /* activations for prompts, and for one position of B rows   */
+    void **k, **v;                /* (L) caches on the device                                   */
+    void *cache;                  /* the block they lie in                                      */
+    void *n_past_device;          /* (B)                                                        */
+    float *logits_device, *fresh; /* (B,V) of each row's last position; (B,V) of those just read */
     void *ids_device, *unit_device; /* (B) what a device draws, and with what                     */
     float *logits, *probs;          /* (B,V), (V) on the host, where it draws                     */
+    double *weights;                /* (2,V) there                                                */
     int32_t *ids;                   /* (B)                                                        */
     double *unit;                   /* (B)                                                        */
     struct kept kept;               /* a step of kept_rows rows                                   */
     int kept_rows;
     int32_t *n_past, *pos, *tokens; /* (B)                                               */
     struct row *rows;               /* (B)                                                        */
+    struct part *parts;             /* (B)                                                        */
+    int32_t *read_ids;              /* (2,read.rows) tokens and positions of what is being read   */
 };
 
 /* Of one layer's keys, or values. */
@@ -63,20 +79,22 @@ static int allocate(struct generator *g, struct err *err) {
     g->v = mem_array(L, sizeof *g->v);
     g->logits = mem_array(B * V, sizeof *g->logits);
     g->probs = mem_array(V, sizeof *g->probs);
+    g->weights = mem_array(2 * V, sizeof *g->weights);
     g->ids = mem_array(B, sizeof *g->ids);
     g->unit = mem_array(B, sizeof *g->unit);
     g->n_past = mem_array(B, sizeof *g->n_past);
     g->pos = mem_array(B, sizeof *g->pos);
     g->tokens = mem_array(B, sizeof *g->tokens);
     g->rows = mem_array(B, sizeof *g->rows);
-    if (!g->k || !g->v || !g->logits || !g->probs || !g->n_past || !g->pos || !g->tokens ||
-        !g->rows || !g->ids || !g->unit)
+    g->parts = mem_array(B, sizeof *g->parts);
+    if (!g->k || !g->v || !g->logits || !g->probs || !g->weights || !g->n_past || !g->pos ||
+        !g->tokens || !g->rows || !g->parts || !g->ids || !g->unit)
         return err_nomem(err, B * V * sizeof *g->logits);
     rc = m->ops->alloc(m->device, &g->cache, 2 * L * each, err);
     if (rc == 0) rc = m->ops->alloc(m->device, &g->n_past_device, B * sizeof *g->n_past, err);
     void *logits = NULL, *fresh = NULL;
     if (rc == 0) rc = m->ops->alloc(m->device, &logits, B * V * sizeof(float), err);
-    if (rc == 0) rc = m->ops->alloc(m->device, &fresh, V * sizeof(float), err);
+    if (rc == 0) rc = m->ops->alloc(m->device, &fresh, B * V * sizeof(float), err);
     g->logits_device = logits, g->fresh = fresh;
     if (rc == 0) rc = m->ops->alloc(m->device, &g->ids_device, B * sizeof *g->ids, err);
     if (rc == 0) rc = m->ops->alloc(m->device, &g->unit_device, B * sizeof *g->unit, err);
@@ -119,12 +137,15 @@ void generator_free(struct generator *g) {
     free(g->v);
     free(g->logits);
     free(g->probs);
+    free(g->weights);
     free(g->ids);
     free(g->unit);
     free(g->n_past);
     free(g->pos);
     free(g->tokens);
     free(g->rows);
+    free(g->parts);
+    free(g->read_ids);
     free(g);
 }
 
@@ -136,46 +157,108 @@ static void store(struct generator *g, int l, int b, const void *qkv, int T) {
     size_t e = dtype_bytes(m->dtype), NH = (size_t)m->config.NH, C = (size_t)m->config.C,
            P = (size_t)g->P, HS = C / NH;
     for (size_t h = 0; h < NH; h++) {
-        char *k = (char *)g->k[l] + (((size_t)b * NH + h) * P * HS) * e;
-        char *v = (char *)g->v[l] + (((size_t)b * NH + h) * P * HS) * e;
-        for (size_t t = 0; t < (size_t)T; t++) {
-            const char *from = (const char *)qkv + ((t * 3 + 1) * C + h * HS) * e;
-            m->ops->copy(m->device, k + t * HS * e, from, HS * e);
-            m->ops->copy(m->device, v + t * HS * e, from + C * e, HS * e);
-        }
+        size_t at = ((size_t)b * NH + h) * P * HS * e;
+        const char *k = (const char *)qkv + (C + h * HS) * e, *v = k + C * e;
+        m->ops->copy_rows(m->device, (char *)g->k[l] + at, HS * e, k, 3 * C * e, HS * e, (size_t)T);
+        m->ops->copy_rows(m->device, (char *)g->v[l] + at, HS * e, v, 3 * C * e, HS * e, (size_t)T);
     }
 }
 
-/* Reads ids[0..T) into row b; the logits behind the last of them are the row's. */
-static int prefill(struct generator *g, int b, const uint32_t *ids, int T, struct err *err) {
-    struct model *m = g->m;
-    const struct model_config *c = &m->config;
-    int32_t *tokens = mem_array((size_t)T, sizeof *tokens);
-    struct model_batch batch = {.B = 1, .T = T, .tokens = tokens};
-    const char *last;
-    int rc = tokens ? 0 : err_nomem(err, (uint64_t)T * sizeof *tokens);
-    for (int t = 0; rc == 0 && t < T; t++) tokens[t] = ids[t] <= INT32_MAX ? (int32_t)ids[t] : -1;
-    if (rc == 0 && g->read.rows < (size_t)T) {
-        acts_release(&g->read, m);
-        rc = acts_plan(&g->read, m, (size_t)T, false, err);
-    }
-    if (rc == 0) rc = model_take(m, &g->read, &batch, err);
-    if (rc == 0) model_embed(m, &g->read, &batch);
-    for (int l = 0; rc == 0 && l < c->L; l++) {
-        model_layer_in(m, &g->read, &batch, l, false);
-        model_layer_attention(m, &g->read, &batch, l);
-        store(g, l, b, g->read.layer[l].qkv, T);
-        model_layer_out(m, &g->read, &batch, l);
-    }
-    free(tokens);
+/* Room for `rows` positions at a time. */
+static int make_room(struct generator *g, size_t rows, struct err *err) {
+    if (g->read.rows >= rows) return 0;
+    acts_release(&g->read, g->m);
+    free(g->read_ids);
+    g->read_ids = mem_array(2 * rows, sizeof *g->read_ids);
+    if (!g->read_ids) return err_nomem(err, 2 * (uint64_t)rows * sizeof *g->read_ids);
+    return acts_plan(&g->read, g->m, rows, false, err);
+}
+
+/* Ids and positions of parts[0..n), `rows` in all, as one batch, taken to the device. */
+static int take_parts(struct generator *g, const struct part *parts, int n, int rows,
+                      struct model_batch *ret_batch, struct err *err) {
+    int rc = make_room(g, (size_t)rows, err);
     if (rc < 0) return rc;
-    model_final_norm(m, &g->read, &batch);
-    last = (const char *)g->read.lnf + (size_t)(T - 1) * (size_t)c->C * dtype_bytes(m->dtype);
-    m->ops->logits(m->device, g->fresh, last, model_head(m)->act, 1, c->C, c->V);
-    m->ops->copy(m->device, g->logits_device + (size_t)b * (size_t)c->V, g->fresh,
-                 (size_t)c->V * sizeof(float));
-    g->n_past[b] = T;
+    int32_t *tokens = g->read_ids, *pos = tokens + rows;
+    for (int i = 0; i < n; i++)
+        for (int t = 0; t < parts[i].T; t++) {
+            uint32_t id = parts[i].ids[t];
+            tokens[parts[i].at + t] = id <= INT32_MAX ? (int32_t)id : -1;
+            pos[parts[i].at + t] = t;
+        }
+    *ret_batch = (struct model_batch){.B = 1, .T = rows, .tokens = tokens, .pos = pos};
+    return model_take(g->m, &g->read, ret_batch, err);
+}
+
+/* Attention of one layer, text by text, whose keys and values stay in the cache. */
+static void read_attention(struct generator *g, const struct part *parts, int n, int l) {
+    const struct model *m = g->m;
+    const struct layer_acts *x = &g->read.layer[l];
+    size_t C = (size_t)m->config.C, row = C * dtype_bytes(m->dtype);
+    for (int i = 0; i < n; i++) {
+        size_t at = (size_t)parts[i].at;
+        const char *qkv = (const char *)x->qkv + 3 * at * row;
+        m->ops->attention_forward(m->device, (char *)x->att + at * row,
+                                  x->lse + at * (size_t)m->config.NH, qkv, NULL, 1, parts[i].T,
+                                  m->config.C, m->config.NH, model_attention_scale(m, l),
+                                  (struct dropout){0});
+        store(g, l, parts[i].row, qkv, parts[i].T);
+    }
+}
+
+/* Behind the last layer's attention only the last position of each text is wanted: those rows go on
+ * as a step's do. */
+static void read_ends(struct generator *g, const struct part *parts, int n) {
+    const struct model *m = g->m;
+    const struct model_config *c = &m->config;
+    const struct layer_acts *from = &g->read.layer[c->L - 1], *to = &g->step.layer[c->L - 1];
+    struct model_batch ends = {.B = n, .T = 1};
+    size_t row = (size_t)c->C * dtype_bytes(m->dtype), V = (size_t)c->V;
+    for (int i = 0; i < n; i++) {
+        size_t last = (size_t)(parts[i].at + parts[i].T - 1);
+        m->ops->copy(m->device, (char *)to->att + (size_t)i * row,
+                     (const char *)from->att + last * row, row);
+        m->ops->copy(m->device, (char *)to->res + (size_t)i * row,
+                     (const char *)from->res + last * row, row);
+    }
+    model_layer_out(m, &g->step, &ends, c->L - 1);
+    model_final_norm(m, &g->step, &ends);
+    m->ops->logits(m->device, g->fresh, g->step.lnf, model_head(m)->act, n, c->C, c->V);
+    for (int i = 0; i < n; i++)
+        m->ops->copy(m->device, g->logits_device + (size_t)parts[i].row * V,
+                     g->fresh + (size_t)i * V, V * sizeof(float));
+}
+
+/* Reads parts[0..n) together; the logits behind each are its row's. */
+static int read_together(struct generator *g, const struct part *parts, int n, struct err *err) {
+    const struct model *m = g->m;
+    int rows = parts[n - 1].at + parts[n - 1].T, L = m->config.L;
+    struct model_batch batch;
+    int rc = take_parts(g, parts, n, rows, &batch, err);
+    if (rc < 0) return rc;
+    model_embed(m, &g->read, &batch);
+    for (int l = 0; l < L; l++) {
+        model_layer_in(m, &g->read, &batch, l, false);
+        read_attention(g, parts, n, l);
+        if (l < L - 1) model_layer_out(m, &g->read, &batch, l);
+    }
+    read_ends(g, parts, n);
+    for (int i = 0; i < n; i++) g->n_past[parts[i].row] = parts[i].T;
     return 0;
+}
+
+/* The same of any number of them, as many at a time as READ_ROWS has room for. */
+static int prefill(struct generator *g, struct part *parts, int n, struct err *err) {
+    int rc = 0;
+    for (int first = 0, end; rc == 0 && first < n; first = end) {
+        int rows = 0;
+        for (end = first; end < n && (end == first || rows + parts[end].T <= READ_ROWS); end++) {
+            parts[end].at = rows;
+            rows += parts[end].T;
+        }
+        rc = read_together(g, parts + first, end - first, err);
+    }
+    return rc;
 }
 
 /* Row b becomes what row `from` is. */
@@ -192,8 +275,12 @@ static void share(struct generator *g, int b, int from) {
     g->n_past[b] = g->n_past[from];
 }
 
+static bool same_prompt(const struct gen_row *rows, int b) {
+    return b > 0 && rows[b].prompt == rows[b - 1].prompt && rows[b].n == rows[b - 1].n;
+}
+
 static int start(struct generator *g, const struct gen_row *rows, int n, struct err *err) {
-    int rc = 0, P = g->P;
+    int rc = 0, P = g->P, k = 0;
     for (int b = 0; rc == 0 && b < n; b++) {
         struct row *r = &g->rows[b];
         size_t keep = rows[b].n < (size_t)P ? rows[b].n : (size_t)P;
@@ -202,12 +289,13 @@ static int start(struct generator *g, const struct gen_row *rows, int n, struct 
         r->done = rows[b].max_new <= 0;
         if (rows[b].n == 0) return err_set(err, ERR_USAGE, "the prompt is empty");
         rc = u32s_append(&r->text, rows[b].prompt, rows[b].n, err);
-        if (rc < 0) return rc;
-        if (b > 0 && rows[b].prompt == rows[b - 1].prompt && rows[b].n == rows[b - 1].n)
-            share(g, b, b - 1);
-        else
-            rc = prefill(g, b, rows[b].prompt + (rows[b].n - keep), (int)keep, err);
+        if (!same_prompt(rows, b))
+            g->parts[k++] =
+                (struct part){.row = b, .ids = rows[b].prompt + (rows[b].n - keep), .T = (int)keep};
     }
+    if (rc == 0) rc = prefill(g, g->parts, k, err);
+    for (int b = 0; rc == 0 && b < n; b++)
+        if (same_prompt(rows, b)) share(g, b, b - 1);
     return rc;
 }
 
@@ -250,8 +338,8 @@ static void draw_here(struct generator *g, const struct gen_row *rows, int n,
         if (rows[b].first && r->new_ids == 0)
             for (int i = 0; i < V; i++)
                 if (!rows[b].first[i]) logits[i] = -INFINITY;
-        sampling_warp(s, logits, V, r->text.v, r->text.n, g->probs);
-        r->next = sampling_draw(s, g->probs, V, rows[b].rng);
+        sampling_warp(s, logits, V, r->text.v, r->text.n, g->probs, g->weights);
+        r->next = sampling_draw(g->probs, V, s->greedy ? 0 : rng_unit(rows[b].rng));
     }
 }
 
@@ -335,7 +423,7 @@ static int step(struct generator *g, int n, struct err *err) {
 /* Every row that goes on to its next logits. A full context goes on with its younger half, read
  * again from position 0. */
 static int advance(struct generator *g, int n, struct err *err) {
-    int rc = 0, P = g->P, keep = P - P / 2;
+    int rc = 0, P = g->P, keep = P - P / 2, k = 0;
     bool any = false;
     for (int b = 0; b < n; b++) {
         struct row *r = &g->rows[b];
@@ -345,9 +433,11 @@ static int advance(struct generator *g, int n, struct err *err) {
     if (any) rc = step(g, n, err);
     for (int b = 0; rc == 0 && b < n; b++) {
         const struct u32s *text = &g->rows[b].text;
-        if (g->rows[b].full) rc = prefill(g, b, text->v + (text->n - (size_t)keep), keep, err);
+        if (g->rows[b].full)
+            g->parts[k++] =
+                (struct part){.row = b, .ids = text->v + (text->n - (size_t)keep), .T = keep};
     }
-    return rc;
+    return rc < 0 ? rc : prefill(g, g->parts, k, err);
 }
 
 int generate_rows(struct generator *g, struct gen_row *rows, int n, int64_t eos,

@@ -10,13 +10,13 @@
 #include "base/rng.h"
 #include "train/model.h"
 
-/* Turns logits (V) into probabilities (V), in transformers' order: repetition penalty over
- * ids[0..n), temperature, top-k, top-p, min-p, softmax. */
+/* Turns logits (V), which are used up, into probabilities (V), in transformers' order: repetition
+ * penalty over ids[0..n), temperature, top-k, top-p, min-p, softmax. Greedy: 1 for the largest (the
+ * lowest id among equals). `work`: (2,V) scratch. */
 void sampling_warp(const struct sampling *s, float *logits, int V, const uint32_t *ids, size_t n,
-                   float *ret_probs);
-/* Draws an id from probabilities, or the largest logit's (the lowest id among equals) when
- * greedy. */
-uint32_t sampling_draw(const struct sampling *s, const float *probs, int V, struct rng *rng);
+                   float *ret_probs, double *work);
+/* The id at which the probabilities add up to more than `unit`, in [0, 1), of their sum. */
+uint32_t sampling_draw(const float *probs, int V, double unit);
 
 enum finish { FINISH_LENGTH, FINISH_STOP, FINISH_CALLER };
 

@@ -124,6 +124,9 @@ struct backend {
     void (*upload)(struct device *d, void *to, const void *from_host, size_t bytes);
     void (*download)(struct device *d, void *to_host, const void *from, size_t bytes); /* waits */
     void (*copy)(struct device *d, void *to, const void *from, size_t bytes);
+    /* `rows` rows of `bytes` bytes that begin `stride` bytes apart. */
+    void (*copy_rows)(struct device *d, void *to, size_t to_stride, const void *from,
+                      size_t from_stride, size_t bytes, size_t rows);
     void (*zero)(struct device *d, void *p, size_t bytes);
     /* Waits for everything; the first failure since open. */
     int (*sync)(struct device *d, struct err *err);

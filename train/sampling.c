@@ -1,7 +1,10 @@
-/* From logits to the next id, step by step as transformers' logits processors do it. No memory is
- * needed: the probabilities' own array serves as scratch until they are there. */
+/* From logits to the next id, step by step as transformers' logits processors do it:
+ *
+ *   logits ─▶ penalty ─▶ temperature ─▶ top-k ─▶ weights exp(z - max) ─▶ top-p ─▶ min-p ─▶ / sum
+ *
+ * An exponential is what costs here, so each is taken once. What is removed has weight 0. Selection
+ * is by partition, which never sorts what is not looked at. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include "train/generate.h"
 
@@ -18,26 +21,6 @@ static void penalise(float penalty, float *z, size_t V, const uint32_t *ids, siz
         if (ids[i] < V) z[ids[i]] = scratch[ids[i]];
 }
 
-/* The k-th largest of v[0..n), 1 <= k <= n, by partition (Hoare 1961); reorders v. */
-static float kth_largest(float *v, size_t n, size_t k) {
-    ptrdiff_t left = 0, right = (ptrdiff_t)n - 1, want = (ptrdiff_t)k - 1;
-    while (left < right) {
-        float pivot = v[want];
-        ptrdiff_t i = left, j = right;
-        while (i <= j) {
-            while (v[i] > pivot) i++;
-            while (v[j] < pivot) j--;
-            if (i > j) break;
-            float t = v[i];
-            v[i++] = v[j];
-            v[j--] = t;
-        }
-        if (j < want) left = i;
-        if (i > want) right = j;
-    }
-    return v[want];
-}
-
 static float largest(const float *z, size_t V) {
     float max = -INFINITY;
     for (size_t i = 0; i < V; i++)
@@ -45,64 +28,111 @@ static float largest(const float *z, size_t V) {
     return max;
 }
 
-static void keep_top_k(size_t k, float *z, size_t V, float *scratch) {
-    float floor;
+/* v[left … right], at least two: afterwards v[left … *low] are at most the pivot, v[*high … right]
+ * at least, and what is between them equals it (Hoare 1961). Both parts are smaller than the whole.
+ */
+static void partition(double *v, ptrdiff_t left, ptrdiff_t right, ptrdiff_t *low, ptrdiff_t *high) {
+    double pivot = v[left + (right - left) / 2];
+    ptrdiff_t i = left, j = right;
+    while (i <= j) {
+        while (v[i] < pivot) i++;
+        while (v[j] > pivot) j--;
+        if (i > j) break;
+        double t = v[i];
+        v[i++] = v[j];
+        v[j--] = t;
+    }
+    *low = j;
+    *high = i;
+}
+
+/* The k-th smallest of v[0..n), 0 <= k < n. Reorders v. */
+static double kth_smallest(double *v, size_t n, size_t k) {
+    ptrdiff_t left = 0, right = (ptrdiff_t)n - 1, want = (ptrdiff_t)k, low, high;
+    while (left < right) {
+        partition(v, left, right, &low, &high);
+        if (want <= low)
+            right = low;
+        else if (want >= high)
+            left = high;
+        else
+            break; /* in the middle: the pivot */
+    }
+    return v[want];
+}
+
+static void keep_top_k(size_t k, float *z, size_t V, double *some) {
     if (k >= V) return;
-    memcpy(scratch, z, V * sizeof *z);
-    floor = kth_largest(scratch, V, k);
+    for (size_t i = 0; i < V; i++) some[i] = z[i];
+    double floor = kth_smallest(some, V, V - k);
     for (size_t i = 0; i < V; i++)
         if (z[i] < floor) z[i] = -INFINITY; /* what equals the k-th stays */
 }
 
-static int ascending(const void *a, const void *b) {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+/* The weight at which the n of them, from the least on, add up to more than `limit`; the largest if
+ * they never do. Reorders v. */
+static double where_passed(double *v, size_t n, double limit) {
+    ptrdiff_t left = 0, right = (ptrdiff_t)n - 1, low, high;
+    double below = 0; /* of those that were found to lie left of the place */
+    while (left < right) {
+        double lower = 0, middle = 0;
+        partition(v, left, right, &low, &high);
+        for (ptrdiff_t i = left; i <= low; i++) lower += v[i];
+        for (ptrdiff_t i = low + 1; i < high; i++) middle += v[i];
+        if (below + lower > limit) {
+            right = low;
+        } else if (high > right || below + lower + middle > limit) {
+            return v[high - 1];
+        } else {
+            below += lower + middle;
+            left = high;
+        }
+    }
+    return v[left];
 }
 
-/* Removes the least likely ids whose probabilities together are at most 1 - p. Those below
- * (1 - p) / V each are removed in any case; only the others, usually few, have to be sorted. */
-static void keep_top_p(float p, float *z, size_t V, float *scratch) {
-    double max = largest(z, V), sum = 0, below = 0, limit = 1 - (double)p;
-    size_t n = 0, k = 0, equal = 0, removed_equal = 0;
-    for (size_t i = 0; i < V; i++) sum += exp(z[i] - max);
+/* Removes the least likely ids whose weights together are at most 1 - p of `sum`. Those below (1 -
+ * p) / V of it each are removed in any case; the others, usually few, are looked through. */
+static void keep_top_p(float p, double *w, size_t V, double sum, double *some) {
+    double limit = (1 - (double)p) * sum, small = 0, below = 0, floor;
+    size_t n = 0, equal = 0, gone = 0;
     for (size_t i = 0; i < V; i++) {
-        double prob = exp(z[i] - max) / sum;
-        if (prob * (double)V < limit)
-            below += prob;
+        if (w[i] * (double)V < limit && w[i] < 1) /* the largest weight, which is 1, stays */
+            small += w[i];
         else
-            scratch[n++] = z[i];
+            some[n++] = w[i];
     }
-    if (n) qsort(scratch, n, sizeof *scratch, ascending);
-    while (k + 1 < n) { /* one stays in any case */
-        below += exp(scratch[k] - max) / sum;
-        if (below > limit) break;
-        k++;
+    floor = where_passed(some, n, limit - small);
+    for (size_t i = 0; i < V; i++) {
+        if (w[i] < floor) {
+            below += w[i];
+            w[i] = 0;
+        }
+        equal += w[i] == floor;
     }
-    if (n == 0) return;
-    float floor = scratch[k];
-    while (k > 0 && scratch[k - 1] == floor) {
-        k--;
-        removed_equal++;
+    for (size_t i = 0; i < V;
+         i++) { /* of equals the lower ids go first, as a stable sort has them */
+        if (w[i] != floor) continue;
+        if (gone + 1 == equal || (below += floor) > limit) break; /* one stays */
+        w[i] = 0;
+        gone++;
     }
-    for (size_t i = 0; i < V; i++) /* of equals the lower ids go first, as a stable sort has them */
-        if (z[i] < floor || (z[i] == floor && equal++ < removed_equal)) z[i] = -INFINITY;
 }
 
-static void keep_min_p(float p, float *z, size_t V) {
-    double max = largest(z, V);
-    for (size_t i = 0; i < V; i++)
-        if (exp(z[i] - max) < p) z[i] = -INFINITY;
-}
-
-static void softmax(const float *z, size_t V, float *probs) {
+/* w[i] = exp(z[i] - max); returns their sum. */
+static double weigh(double *w, const float *z, size_t V) {
     double max = largest(z, V), sum = 0;
-    for (size_t i = 0; i < V; i++) sum += exp(z[i] - max);
-    for (size_t i = 0; i < V; i++) probs[i] = (float)(exp(z[i] - max) / sum);
+    for (size_t i = 0; i < V; i++) {
+        w[i] = z[i] == -INFINITY ? 0 : exp(z[i] - max);
+        sum += w[i];
+    }
+    return sum;
 }
 
 void sampling_warp(const struct sampling *s, float *logits, int V_, const uint32_t *ids, size_t n,
-                   float *ret_probs) {
+                   float *ret_probs, double *work) {
     size_t V = (size_t)V_, best = 0;
+    double *w = work, sum;
     if (s->repetition_penalty != 1) penalise(s->repetition_penalty, logits, V, ids, n, ret_probs);
     if (s->greedy) { /* all on the largest: two logits apart may be one as probabilities */
         for (size_t i = 1; i < V; i++)
@@ -113,22 +143,21 @@ void sampling_warp(const struct sampling *s, float *logits, int V_, const uint32
     }
     if (s->temperature != 1)
         for (size_t i = 0; i < V; i++) logits[i] /= s->temperature;
-    if (s->top_k > 0) keep_top_k((size_t)s->top_k, logits, V, ret_probs);
-    if (s->top_p < 1) keep_top_p(s->top_p, logits, V, ret_probs);
-    if (s->min_p > 0) keep_min_p(s->min_p, logits, V);
-    softmax(logits, V, ret_probs);
+    if (s->top_k > 0) keep_top_k((size_t)s->top_k, logits, V, work);
+    sum = weigh(w, logits, V);
+    if (s->top_p < 1) keep_top_p(s->top_p, w, V, sum, work + V);
+    for (size_t i = 0; s->min_p > 0 && i < V; i++)
+        if (w[i] < s->min_p) w[i] = 0; /* the largest is 1 */
+    sum = 0;
+    for (size_t i = 0; i < V; i++) sum += w[i];
+    for (size_t i = 0; i < V; i++) ret_probs[i] = (float)(w[i] / sum);
 }
 
-uint32_t sampling_draw(const struct sampling *s, const float *probs, int V, struct rng *rng) {
+uint32_t sampling_draw(const float *probs, int V, double unit) {
     double sum = 0, at;
     uint32_t last = 0;
-    if (s->greedy) {
-        for (int i = 1; i < V; i++)
-            if (probs[i] > probs[last]) last = (uint32_t)i;
-        return last;
-    }
     for (int i = 0; i < V; i++) sum += probs[i];
-    at = rng_unit(rng) * sum;
+    at = unit * sum;
     for (int i = 0; i < V; i++) {
         if (probs[i] <= 0) continue;
         last = (uint32_t)i;

@@ -130,6 +130,16 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
     });
     return state();
 }
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                              size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t s) {
+    if (width > to_pitch || width > from_pitch) return fail(cudaErrorInvalidValue);
+    for (size_t y = 0; y < height; y++) {
+        cudaError_t e = cudaMemcpyAsync((char *)to + y * to_pitch,
+                                        (const char *)from + y * from_pitch, width, kind, s);
+        if (e != cudaSuccess) return e;
+    }
+    return state();
+}
 cudaError_t cudaMemsetAsync(void *p, int value, size_t n, cudaStream_t s) {
     if (!simt_heap_holds(p, n)) return fail(cudaErrorInvalidValue);
     simt_enqueue(s, [=] {

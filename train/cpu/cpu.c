@@ -196,6 +196,13 @@ void cpu_copy(struct device *d, void *to, const void *from, size_t bytes) {
     }
 }
 
+void cpu_copy_rows(struct device *d, void *to, size_t to_stride, const void *from,
+                   size_t from_stride, size_t bytes, size_t rows) {
+    (void)d;
+    for (size_t r = 0; r < rows; r++)
+        memcpy((char *)to + r * to_stride, (const char *)from + r * from_stride, bytes);
+}
+
 void cpu_zero(struct device *d, void *p, size_t bytes) {
 #pragma omp parallel for schedule(static) num_threads(d->threads) if (bytes >= 2 * PIECE)
     for (size_t i = 0; i < (bytes + PIECE - 1) / PIECE; i++) {

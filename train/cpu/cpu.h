@@ -64,6 +64,8 @@ const char *cpu_describe(const struct device *d);
 int cpu_alloc(struct device *d, void **ret, size_t bytes, struct err *err);
 void cpu_free(struct device *d, void *p);
 void cpu_copy(struct device *d, void *to, const void *from, size_t bytes);
+void cpu_copy_rows(struct device *d, void *to, size_t to_stride, const void *from,
+                   size_t from_stride, size_t bytes, size_t rows);
 void cpu_zero(struct device *d, void *p, size_t bytes);
 int cpu_sync(struct device *d, struct err *err);
 

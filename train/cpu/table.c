@@ -16,6 +16,7 @@ const struct backend ISA_FN(cpu_table) = {
     .upload = cpu_copy,
     .download = cpu_copy,
     .copy = cpu_copy,
+    .copy_rows = cpu_copy_rows,
     .zero = cpu_zero,
     .sync = cpu_sync,
     .embed_forward = cpu_embed_forward,
@@ -34,4 +35,5 @@ const struct backend ISA_FN(cpu_table) = {
     .cast = cpu_cast,
     .attention_decode = cpu_attention_decode,
     .logits = cpu_logits,
+    .sample = cpu_sample,
 };

@@ -48,6 +48,12 @@ static void ref_upload(struct device *d, void *to, const void *from_host, size_t
     if (bytes) memcpy(to, from_host, bytes);
 }
 
+static void ref_copy_rows(struct device *d, void *to, size_t to_stride, const void *from,
+                          size_t from_stride, size_t bytes, size_t rows) {
+    for (size_t r = 0; r < rows; r++)
+        ref_upload(d, (char *)to + r * to_stride, (const char *)from + r * from_stride, bytes);
+}
+
 static void ref_zero(struct device *d, void *p, size_t bytes) {
     (void)d;
     if (bytes) memset(p, 0, bytes);
@@ -69,6 +75,7 @@ const struct backend *backend_ref(void) {
         .upload = ref_upload,
         .download = ref_upload,
         .copy = ref_upload,
+        .copy_rows = ref_copy_rows,
         .zero = ref_zero,
         .sync = ref_sync,
         .embed_forward = ref_embed_forward,

@@ -1,0 +1,17 @@
+/* The next id of each row: train/sampling.c, a row a thread. */
+#include "train/cpu/ops.h"
+#include "train/generate.h"
+
+void cpu_sample(struct device *d, int32_t *ids, float *logits, const double *unit,
+                const struct sampling *how, int rows, int V_) {
+    size_t V = (size_t)V_, each = round_up(2 * V * sizeof(double) + V * sizeof(float), 64);
+    char *work = cpu_work(d, WORK_THREAD, (size_t)d->threads * each);
+    if (!work) return;
+#pragma omp parallel for num_threads(d->threads) schedule(static)
+    for (int r = 0; r < rows; r++) {
+        double *weights = (double *)(void *)(work + (size_t)omp_get_thread_num() * each);
+        float *probs = (float *)(void *)(weights + 2 * V);
+        sampling_warp(how, logits + (size_t)r * V, V_, NULL, 0, probs, weights);
+        ids[r] = (int32_t)sampling_draw(probs, V_, unit[r]);
+    }
+}
