@@ -50,6 +50,6 @@ int signals_stop(void) {
 
 bool signals_take_save(void) {
     if (saves_taken == saves_wanted) return false;
-    saves_taken = saves_taken + 1;
+    saves_taken = saves_wanted; /* one that comes now may be answered with these, or later */
     return true;
 }

@@ -13,7 +13,7 @@ void signals_install(void);
 void signals_ignore_pipe(void);
 /* The signal that asked to stop (SIGINT, SIGTERM), or 0. */
 int signals_stop(void);
-/* True once for each SIGUSR1. */
+/* Whether a SIGUSR1 came since the last time; many are one wish. */
 bool signals_take_save(void);
 
 #endif

@@ -146,6 +146,28 @@ class Runs(Case):
                 self.assertEqual(a.read(), b.read())
         self.assertIn(b"branch live", r.stderr)
 
+    def test_killed_while_pushing(self):
+        """kill -9 at any moment, also of a save or a push: the next start trains and pushes on, nothing is there twice."""
+        shutil.rmtree(self.run_dir)
+        rng = random.Random(7)
+        command = [LMTRAIN, "--train", self.data + "/train.bin", "--valid", self.data + "/valid.bin", *SMALL, "--steps", "30",
+                   "-o", self.run_dir, "--push-to", "hf://me/m", "--run-name", "live"]
+        env = {**os.environ, "HF_ENDPOINT": self.hub.url("hub"), "HF_TOKEN": server.TOKEN, "HF_HOME": self.data}
+        for _ in range(8):
+            p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+            time.sleep(rng.uniform(0, 0.25))
+            p.kill()
+            p.wait()
+        r = self.train(self.run_dir, "--push-to", "hf://me/m", "--run-name", "live")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        for step in (10, 20, 30):
+            name = f"/checkpoint-{step}/model.safetensors"
+            with open(self.run_dir + name, "rb") as a, open(self.done + name, "rb") as b:
+                self.assertEqual(a.read(), b.read())
+        self.whole("live")
+        with open(self.run_dir + "/metrics.jsonl") as f:
+            self.assertEqual([x["step"] for x in map(json.loads, f) if "loss" in x], list(range(1, 31)))
+
     def test_a_hub_that_is_away(self):
         shutil.rmtree(self.run_dir)
         r = self.train(self.run_dir, "--push-to", "hf://me/m", "--push-wait", "1s", HF_ENDPOINT="http://127.0.0.1:9")
