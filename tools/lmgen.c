@@ -196,6 +196,19 @@ static void apply_preset(struct options *o, const struct opt *table) {
         }
 }
 
+/* What was asked for and does nothing beside --greedy. */
+static void warn_of_greedy(const struct options *o, const struct opt *table,
+                           const struct log *log) {
+    static const char *const idle[] = {"temperature", "top-k", "top-p", "min-p"};
+    if (o->greedy)
+        for (const struct opt *p = table; p->type != OPT_END; p++)
+            for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
+                if (p->type != OPT_GROUP && p->given && strcmp(p->name, idle[i]) == 0)
+                    log_warn(log, "--greedy draws nothing: --%s has no effect", idle[i]);
+    if (o->n > 1 && (o->greedy || o->temperature == 0))
+        log_warn(log, "--greedy: the %" PRIu64 " completions of a prompt are the same", o->n);
+}
+
 static int run(struct options *o, struct tool *t) {
     struct session s = {.t = t, .o = o};
     int64_t eos = -1;
@@ -291,6 +304,7 @@ int main(int argc, char **argv) {
     if (rc == 0) {
         signals_install();
         apply_preset(&o, opts);
+        warn_of_greedy(&o, opts, &t.log);
         rc = run(&o, &t);
     }
     strs_release(&o.stop);

@@ -68,6 +68,7 @@ static int choose_batch(struct plan *p, struct err *err) {
     err_set(err, ERR_USAGE,
             "--batch-tokens %" PRIu64 " is no multiple of --batch %d x --seq-len %d = %" PRIu64,
             o->batch_tokens, p->B, p->T, micro);
+    if (p->accumulate == 0) return err_hint(err, "that is the least");
     return err_hint(err, "the nearest are %" PRIu64 " and %" PRIu64, p->accumulate * micro,
                     (p->accumulate + 1) * micro);
 }

@@ -96,16 +96,18 @@ cJSON *plan_json(const struct plan *p, const struct memory_plan *m) {
 
 static void say_memory(const struct log *log, const struct plan *p, const struct memory_plan *m) {
     const struct model_memory *n = &m->need;
+    const char *unit = n->total < 1000000000 ? "MB" : "GB";
+    double one = n->total < 1000000000 ? 1e6 : 1e9;
     char copies[48] = "", work[48] = "";
-    if (n->copies) snprintf(copies, sizeof copies, " + %.2f bf16 copies", (double)n->copies / 1e9);
-    if (n->workspace) snprintf(work, sizeof work, " + %.2f workspace", (double)n->workspace / 1e9);
+    if (n->copies) snprintf(copies, sizeof copies, " + %.2f bf16 copies", (double)n->copies / one);
+    if (n->workspace) snprintf(work, sizeof work, " + %.2f workspace", (double)n->workspace / one);
     log_info(
         log,
-        "memory: %.2f GB weights + %.2f gradients + %.2f moments%s + %.2f activations%s = %.2f "
-        "GB of %.2f free, which hold --batch %d at most; %.1f MB a checkpoint",
-        (double)n->weights / 1e9, (double)n->gradients / 1e9, (double)n->moments / 1e9, copies,
-        (double)n->activations / 1e9, work, (double)n->total / 1e9, (double)m->available / 1e9,
-        m->largest, (double)m->params * 12 / 1e6);
+        "memory: %.2f %s weights + %.2f gradients + %.2f moments%s + %.2f activations%s = %.2f %s "
+        "of %.2f GB free, which hold --batch %d at most; %.1f MB a checkpoint",
+        (double)n->weights / one, unit, (double)n->gradients / one, (double)n->moments / one,
+        copies, (double)n->activations / one, work, (double)n->total / one, unit,
+        (double)m->available / 1e9, m->largest, (double)m->params * 12 / 1e6);
     if (m->available && n->total > m->available)
         log_warn(log,
                  "--batch %d wants more memory than there is; try a smaller one (and "
@@ -120,8 +122,10 @@ void say_plan(const struct plan *p, const struct memory_plan *m) {
     log_info(log, "%.1f M parameters: %d layers, width %d, %d heads, vocabulary %d, context %d",
              (double)m->params / 1e6, c->L, c->C, c->NH, c->V, c->P);
     const struct shard_set *set = &p->train_set;
-    log_info(log, "%.1f M tokens in %" PRIu64 " windows of %d; %" PRIu64 " more in tails",
-             (double)p->train.targets / 1e6, p->train.n, p->T, p->train.tail_tokens);
+    bool few = p->train.targets < 1000000;
+    log_info(log, "%.*f%s tokens in %" PRIu64 " windows of %d; %" PRIu64 " more in tails", !few,
+             (double)p->train.targets / (few ? 1 : 1e6), few ? "" : " M", p->train.n, p->T,
+             p->train.tail_tokens);
     if (set->masked)
         log_info(log, "masks leave %.1f %% of the tokens as targets",
                  100 * (double)set->targets / (double)set->tokens);

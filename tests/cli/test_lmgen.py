@@ -89,8 +89,16 @@ def terminal():
         assert seen == piped, (args, seen, piped)
 
 
+def greedy_draws_nothing():
+    """What has no effect is said; there is nothing to say where all has."""
+    said = run("--greedy", "--top-k", 5, "--n", 2, "--max-new", 2, "abc").stderr.decode()
+    assert "--top-k has no effect" in said and "--temperature" not in said and "are the same" in said, said
+    assert run("--top-k", 5, "--n", 2, "--max-new", 2, "abc").stderr == b""
+
+
 demo_reads_what_is_there()
 stops()
 code()
 terminal()
+greedy_draws_nothing()
 print("completions end where they should")

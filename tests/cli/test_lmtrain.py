@@ -72,6 +72,35 @@ class Lmtrain(unittest.TestCase):
         p = self.plan("--layers", "3", "--width", "48", "--heads", "4", "--inner", "50", "--no-tied")
         self.assertEqual((p["layers"], p["width"], p["heads"], p["inner"]), (3, 48, 4, 50))
 
+    def test_units_that_can_be_read(self):
+        said = run("lmtrain", "--train", "llmc.bin", "--dry-run", "--layers", "1", "--width", "8", "--heads", "1", "--seq-len", "8").stderr
+        self.assertIn("lmtrain: 2992 tokens in 374 windows of 8", said)
+        self.assertRegex(said, r"memory: \d+\.\d\d MB weights .* = \d+\.\d\d MB of [\d.]+ GB free")
+        self.refused(2, "that is the least", "--train", "llmc.bin", "--seq-len", "8", "--batch", "2", "--batch-tokens", "8")
+
+    def test_a_perplexity_that_overflows(self):
+        """A loss may be larger than the exponential can be: infinite, which JSON has no number for, and no error."""
+        self.ok("lmtrain", "--train", "llmc.bin", "--steps", "0", "-o", "huge", "--seq-len", "8", *SMALL)
+        weights = path("huge", "checkpoint-0", "model.safetensors")
+        data = bytearray(read(weights))
+        n = struct.unpack_from("<Q", data)[0]
+        begin, end = json.loads(data[8:8 + n])["transformer.ln_f.weight"]["data_offsets"]
+        data[8 + n + begin:8 + n + end] = struct.pack("<f", 1e6) * ((end - begin) // 4)
+        os.makedirs(path("huge-model"))
+        with open(path("huge-model", "model.safetensors"), "wb") as f:
+            f.write(data)
+        shutil.copy(path("huge", "checkpoint-0", "config.json"), path("huge-model"))
+        args = ("-m", "huge-model", "--valid", "llmc.bin", "--seq-len", "8", "--device", "ref")
+        got = json.loads(self.ok("lmeval", "loss", *args, "--json"))
+        self.assertGreater(got["loss"], 710)
+        self.assertIsNone(got["perplexity"])
+        self.assertIn("perplexity inf", self.ok("lmeval", "loss", *args))
+        self.ok("lmtrain", "--model", "huge-model", "--train", "llmc.bin", "--valid", "llmc.bin", "--seq-len", "8", "--steps", "1",
+                "--lr", "0", "-o", "huge-run", "--device", "ref", "--batch", "2", "-q")
+        last = json.loads(read("huge-run/metrics.jsonl").splitlines()[-1])
+        self.assertIsNone(last["perplexity"])
+        self.assertGreater(json.loads(read("huge-run/eval_results.json"))["eval_loss"], 710)
+
     def test_the_largest_batch_fits(self):
         p = self.plan("--batch", "1")
         free, largest = p["memory_available"], p["largest_batch"]
