@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "base/buf.h"
 #include "base/err.h"
 #include "tokenizer/unicode.h"
@@ -63,12 +64,7 @@ enum {
 
 extern const uint8_t scan_ascii[128]; /* class bits of ASCII */
 
-static inline unsigned scan_cat_class(enum unicode_cat cat) {
-    return (UNICODE_IN(cat, UNICODE_L) ? SCAN_L : 0u) | (UNICODE_IN(cat, UNICODE_N) ? SCAN_N : 0u) |
-           (UNICODE_IN(cat, UNICODE_SPACE) ? SCAN_S : 0u) |
-           (UNICODE_IN(cat, UNICODE_UPPER) ? SCAN_UPPER : 0u) |
-           (UNICODE_IN(cat, UNICODE_LOWER) ? SCAN_LOWER : 0u);
-}
+extern const uint8_t scan_cat_class[CAT_COUNT]; /* class bits of general categories */
 
 /* Class of the character at p < end, and its length in bytes. */
 static inline unsigned scan_class(const uint8_t *p, const uint8_t *end, size_t *len) {
@@ -78,7 +74,20 @@ static inline unsigned scan_class(const uint8_t *p, const uint8_t *end, size_t *
     }
     uint32_t cp;
     *len = unicode_decode(p, end, &cp);
-    return scan_cat_class(unicode_cat(cp));
+    return scan_cat_class[unicode_cat(cp)];
+}
+
+/* The last place in text(from..to] behind a letter and before a blank, where every named pattern
+ * cuts, whatever stands around; `from` if there is none. text[to] can be read. */
+static inline size_t scan_sure_end(const uint8_t *text, size_t from, size_t to) {
+    for (size_t end = to + 1; end > from + 1;) {
+        const uint8_t *blank = memrchr(text + from + 1, ' ', end - from - 1);
+        if (!blank) break;
+        uint8_t letter = blank[-1] | 0x20;
+        end = (size_t)(blank - text);
+        if (letter >= 'a' && letter <= 'z') return end;
+    }
+    return from;
 }
 
 /* Length of 's 't 're 've 'm 'll 'd at p, else 0. `fold`: (?i:…), where the long s (U+017F) is an

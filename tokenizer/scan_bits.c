@@ -43,16 +43,6 @@ struct window {
     uint64_t start[SCAN_WORDS];
 };
 
-/* The last place at or before `to`, behind `from`, that lies behind a letter and before a blank; or
- * `from`. */
-static size_t sure_end(const uint8_t *text, size_t from, size_t to) {
-    for (size_t at = to; at > from; at--) {
-        uint8_t letter = text[at - 1] | 0x20;
-        if (text[at] == ' ' && letter >= 'a' && letter <= 'z') return at;
-    }
-    return from;
-}
-
 /* The whole runs of `run` that begin with a bit of `first`: in the sum they carry to behind their
  * end, the others stay. */
 static inline uint64_t flood_up(uint64_t run, uint64_t first) {
@@ -185,7 +175,7 @@ static bool cut_window(struct window *v, scan_masks_fn masks, bool o200k) {
         while (!v->m.wide[w]) w++;
         size_t wide = v->from + 64 * w + (size_t)__builtin_ctzll(v->m.wide[w]);
         v->runs_to = narrow_again(v, w);
-        v->to = sure_end(v->text, v->from, wide);
+        v->to = scan_sure_end(v->text, v->from, wide);
         if (v->to - v->from < STRIDE) return false;
         bits = v->to - v->from;
         v->words = (bits + 63) / 64;
@@ -210,7 +200,7 @@ static int scan(const struct scan_form *f, const uint8_t *text, size_t n, struct
     int rc = 0;
     while (v.from < n && rc == 0) {
         size_t most = n - v.from <= size ? n : v.from + size;
-        v.to = most == n ? n : sure_end(text, v.from, most);
+        v.to = most == n ? n : scan_sure_end(text, v.from, most);
         size_t from = v.from, begin = out->n;
         if (v.to > v.from && cut_window(&v, masks, o200k)) {
             rc = u32s_reserve(out, v.to - from + 9, err); /* 8: scan_write_starts() in groups */

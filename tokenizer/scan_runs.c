@@ -18,6 +18,23 @@ const uint8_t scan_ascii[128] = {
     [9] = SCAN_S,   [10] = SCAN_S | SCAN_NL, SCAN_S,     SCAN_S,          SCAN_S | SCAN_NL,
     [' '] = SCAN_S, ['0'] = X5(SCAN_N),      X5(SCAN_N), ['A'] = X26(UP), ['a'] = X26(LOW)};
 
+#define BOTH SCAN_UPPER | SCAN_LOWER
+const uint8_t scan_cat_class[CAT_COUNT] = {[CAT_LU] = SCAN_L | SCAN_UPPER,
+                                           [CAT_LL] = SCAN_L | SCAN_LOWER,
+                                           [CAT_LT] = SCAN_L | SCAN_UPPER,
+                                           [CAT_LM] = SCAN_L | BOTH,
+                                           [CAT_LO] = SCAN_L | BOTH,
+                                           [CAT_MN] = BOTH,
+                                           [CAT_MC] = BOTH,
+                                           [CAT_ME] = BOTH,
+                                           [CAT_ND] = SCAN_N,
+                                           [CAT_NL] = SCAN_N,
+                                           [CAT_NO] = SCAN_N,
+                                           [CAT_ZS] = SCAN_S,
+                                           [CAT_ZL] = SCAN_S,
+                                           [CAT_ZP] = SCAN_S,
+                                           [CAT_CW] = SCAN_S};
+
 struct cursor {
     const uint8_t *text, *end;
     const struct scan_form *form;

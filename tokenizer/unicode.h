@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* General categories; CW is a control that is white space (tab, newline …). */
 enum unicode_cat {
@@ -74,6 +75,15 @@ static inline size_t unicode_decode(const uint8_t *p, const uint8_t *end, uint32
     uint32_t c = p[0];
     *cp = c;
     if (c < 0x80) return 1;
+    if (left >= 4) { /* most of Asia, in few steps */
+        uint32_t x;
+        memcpy(&x, p, sizeof x);
+        uint32_t u = (x & 0xf) << 12 | (x >> 2 & 0xfc0) | (x >> 16 & 0x3f);
+        if ((x & 0xc0c0f0) == 0x8080e0 && u >= 0x800 && u < 0xd800) {
+            *cp = u;
+            return 3;
+        }
+    }
     *cp = UNICODE_BAD;
     if (c < 0xc2 || c > 0xf4 || left < 2 || (p[1] & 0xc0) != 0x80) return 1;
     if (c < 0xe0) {
