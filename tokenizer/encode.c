@@ -11,9 +11,10 @@
  *                  table doubles while pieces keep coming that it does not hold, up to 8 MiB.
  *   long cache     other pieces up to LONG_BYTES, compared in full; emptied when it is full
  *
- * A longer piece, and a new one of more than 15 bytes, is cut at its seams (seams.h), and the parts
- * go through a short cache of their own: a sentence of Chinese is one piece and seldom comes twice,
- * but its words do.
+ * A longer piece, and a new one of more than 15 bytes or of a script without blanks, is cut at its
+ * seams (seams.h), and the parts go through a short cache of their own: a sentence of Chinese is
+ * one piece and seldom comes twice, but its words do. Most of its parts are single characters, for
+ * which there is a table.
  *
  * Pieces go in batches: the lines of a whole batch are asked for before the first is looked at, so
  * that memory answers them together. A long text goes in windows, so that what an encoder holds has
@@ -22,6 +23,7 @@
 #include <sys/mman.h>
 #include "tokenizer/bpe.h"
 #include "tokenizer/places.h"
+#include "tokenizer/scan.h"
 
 enum {
     SHORT_BYTES = 15,
@@ -34,7 +36,6 @@ enum {
     LONG_POOL = 1 << 20, /* bytes of text, and ids */
     BATCH = 32,
     WINDOW = 1 << 18,
-    VERDICT_BITS = 15,
 };
 
 struct short_slot {
@@ -54,6 +55,12 @@ struct short_cache {
     uint64_t misses; /* since it last grew     */
 };
 
+/* What a character of three bytes becomes when it stands alone between seams; n == 0: not known
+ * yet. */
+struct wide_char {
+    uint32_t id[3], n;
+};
+
 struct long_slot {
     uint64_t hash;
     uint32_t at, len;    /* in `text`; len 0: free */
@@ -66,11 +73,11 @@ struct encoder {
     struct short_cache whole; /* of pieces               */
     struct short_cache part;  /* of what lies between seams; its own, because a piece may be a
                                * token by decree (ignore_merges), and a part may not */
+    struct wide_char *wide;   /* (65536) by code point; NULL until one is met */
     struct long_slot *slots;
     struct buf text; /* of the long cache */
     struct u32s ids;
     struct u32s ends;               /* of the pieces at hand */
-    uint64_t *verdict;              /* is_seam()'s keys; the top bit is: this is a seam */
     struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
     bool refuse;                    /* special tokens that are not recognised */
@@ -134,8 +141,7 @@ int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err
     if (rc >= 0) rc = cache_grow(&e->whole, err);
     if (rc >= 0) {
         e->slots = mem_array(LONG_SLOTS, sizeof *e->slots);
-        e->verdict = mem_array((size_t)1 << VERDICT_BITS, sizeof *e->verdict);
-        if (!e->slots || !e->verdict) rc = err_nomem(err, LONG_SLOTS * sizeof *e->slots);
+        if (!e->slots) rc = err_nomem(err, LONG_SLOTS * sizeof *e->slots);
     }
     if (rc < 0) {
         encoder_free(e);
@@ -150,8 +156,8 @@ void encoder_free(struct encoder *e) {
     scanner_free(e->scanner);
     free(e->whole.line);
     free(e->part.line);
+    free(e->wide);
     free(e->slots);
-    free(e->verdict);
     buf_release(&e->text);
     u32s_release(&e->ids);
     u32s_release(&e->ends);
@@ -202,37 +208,26 @@ static int long_store(struct encoder *e, struct long_slot *s, uint64_t hash, con
     return rc;
 }
 
-/* The answer to whether the place before p[at] is a seam, or what seams_at() says, remembered.
- * `key` stands for all that it depends on, and has its top bit. */
-static inline bool remembered_seam(struct encoder *e, uint64_t key, const uint8_t *p, size_t n,
-                                   size_t at) {
-    const uint64_t top = 1ull << 63;
-    uint64_t *v = &e->verdict[(key * 0x9E3779B97F4A7C15u) >> (64 - VERDICT_BITS)];
-    if ((*v | top) != key) *v = seams_at(&e->t->seams, p, n, at) ? key : key & ~top;
-    return *v & top;
-}
-
 static inline uint64_t load8(const uint8_t *p) {
     uint64_t x;
     memcpy(&x, p, sizeof x);
     return x;
 }
 
-/* Is the place before p[at] a seam? Not inside characters: parts would be many and short. *next is
- * the next place to ask about. */
-static inline bool is_seam(struct encoder *e, const uint8_t *p, size_t n, size_t at, size_t *next) {
-    if (at >= 3 && n - at >= 5) { /* between two characters of three bytes: most of Asia */
-        uint64_t x = load8(p + at - 3) & 0xFFFFFFFFFFFF;
-        *next = at + 3;
-        if ((x & 0xC0C0F0C0C0F0) == 0x8080E08080E0)
-            return remembered_seam(e, x | 1ull << 63, p, n, at);
+/* The first seam behind p[from], or n. Not inside characters: parts would be many and short. */
+static inline size_t next_seam(const struct seams *s, const uint8_t *p, size_t n, size_t from) {
+    size_t at = from + 1;
+    while (at < n) {
+        if (p[at] < 0xc0) { /* ASCII, or inside a character */
+            if (p[at] < 0x80 && !seams_joined(s, p[at - 1], p[at])) break;
+            at++;
+            continue;
+        }
+        uint64_t wide = seams_wide(p, n, at);
+        if (wide ? seams_at_wide(s, wide, p, n, at) : seams_at(s, p, n, at)) break;
+        at += wide ? 3 : 1;
     }
-    *next = at + 1;
-    if ((p[at] & 0xc0) == 0x80) return false;
-    if (!seams_joined(&e->t->seams, p[at - 1], p[at])) return true;
-    if (p[at] < 0xc0) return false;
-    size_t left = seams_before(p + at, at), right = seams_behind(p + at, n - at);
-    return remembered_seam(e, seams_context(p + at - left, left, p + at, right), p, n, at);
+    return at;
 }
 
 /* What merging makes of a part. */
@@ -259,6 +254,7 @@ struct batch {
     uint32_t n[BATCH];
     uint64_t low[BATCH], high[BATCH]; /* the keys */
     struct short_line *line[BATCH];
+    const struct wide_char *wide[BATCH]; /* or NULL */
     size_t size;
 };
 
@@ -282,19 +278,46 @@ static inline void batch_add(const struct short_cache *c, struct batch *b, const
     b->low[i] = load8(text) & load8(keep);
     b->high[i] = (load8(text + 8) & load8(keep + 8)) | (is_short ? (uint64_t)n << 56 : NO_KEY);
     b->line[i] = &c->line[line_of(c, b->low[i], b->high[i])];
+    b->wide[i] = NULL;
     __builtin_prefetch(b->line[i]);
+}
+
+/* The entry of p[0..n), if it is a character of three bytes; else NULL. */
+static inline struct wide_char *wide_char(struct encoder *e, const uint8_t *p, size_t n) {
+    if (n != 3 || p[0] >> 4 != 0xe || p[1] >> 6 != 2 || p[2] >> 6 != 2) return NULL;
+    return &e->wide[(p[0] & 15) << 12 | (p[1] & 63) << 6 | (p[2] & 63)];
+}
+
+static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_char *c,
+                                              const uint8_t *p, struct err *err) {
+    struct u32s ids = {0};
+    int rc = bpe_merge(e->t, &e->scratch, p, 3, &ids, err);
+    if (rc >= 0) memcpy(c->id, ids.v, ids.n * sizeof *ids.v);
+    if (rc >= 0) c->n = (uint32_t)ids.n;
+    u32s_release(&ids);
+    return rc;
 }
 
 static inline bool same_key(const struct short_slot *s, uint64_t low, uint64_t high) {
     return ((s->low ^ low) | (s->high ^ high) << 4) == 0;
 }
 
+/* Does it begin as scripts do that have no blanks between words? Such pieces seldom come twice. */
+static inline bool is_sentence(const uint8_t *p, size_t n) {
+    return p[*p == ' ' && n > 1] >= 0xe3;
+}
+
+static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                       struct err *err);
+
 /* Merges piece i, which is not in its line, and puts it there. */
 static int miss(struct encoder *e, bool parts, const struct batch *b, size_t i, struct u32s *out,
                 struct err *err) {
     struct short_cache *c = parts ? &e->part : &e->whole;
     size_t first = out->n;
-    int rc = (parts ? part_new : piece_new)(e, b->p[i], b->n[i], out, err);
+    int rc = parts                           ? part_new(e, b->p[i], b->n[i], out, err)
+             : is_sentence(b->p[i], b->n[i]) ? piece_apart(e, b->p[i], b->n[i], out, err)
+                                             : piece_new(e, b->p[i], b->n[i], out, err);
     size_t n_ids = out->n - first;
     c->misses++;
     bool wide = n_ids > NARROW_IDS;
@@ -333,6 +356,11 @@ static inline int batch_take(struct encoder *e, bool parts, struct batch *b, str
     int rc = u32s_reserve(out, BATCH_ROOM, err);
     uint32_t *to = out->v + out->n;
     for (size_t i = 0; i < b->size && rc >= 0; i++) {
+        if (parts && b->wide[i]) {
+            memcpy(to, b->wide[i]->id, sizeof b->wide[i]->id);
+            to += b->wide[i]->n;
+            continue;
+        }
         const struct short_line *line = b->line[i];
         uint64_t low = b->low[i], high = b->high[i];
         bool second = !same_key(&line->way[0], low, high);
@@ -353,33 +381,37 @@ static inline int batch_take(struct encoder *e, bool parts, struct batch *b, str
     return c->misses >> c->bits && c->bits < LINE_BITS_MAX ? cache_grow(c, err) : 0;
 }
 
+static int parts_begin(struct encoder *e, struct err *err) {
+    e->wide = mem_array(1 << 16, sizeof *e->wide);
+    if (!e->wide) return err_nomem(err, sizeof *e->wide << 16);
+    return cache_grow(&e->part, err);
+}
+
 /* A piece of its own kind: part by part, if it has seams. */
 static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                        struct err *err) {
     struct batch b;
     b.size = 0;
-    size_t from = 0;
-    int rc = e->part.line ? 0 : cache_grow(&e->part, err);
-    for (size_t at = 1, next; at < n && rc >= 0; at = next) {
-        if (!is_seam(e, p, n, at, &next)) continue;
-        batch_add(&e->part, &b, p + from, at - from, p + n);
-        from = at;
-        if (b.size == BATCH) rc = batch_take(e, true, &b, out, err);
+    size_t to = next_seam(&e->t->seams, p, n, 0);
+    if (to == n) return piece_new(e, p, n, out, err); /* a token has no seams */
+    int rc = e->part.line ? 0 : parts_begin(e, err);
+    for (size_t from = 0; from < n && rc >= 0; from = to) {
+        if (from) to = next_seam(&e->t->seams, p, n, from);
+        struct wide_char *c = wide_char(e, p + from, to - from);
+        if (c) {
+            if (!c->n) rc = wide_new(e, c, p + from, err);
+            b.wide[b.size++] = c;
+        } else {
+            batch_add(&e->part, &b, p + from, to - from, p + n);
+        }
+        if (b.size == BATCH || to == n) rc = batch_take(e, true, &b, out, err);
     }
-    if (rc < 0) return rc;
-    if (!from) return piece_new(e, p, n, out, err); /* a token has no seams */
-    batch_add(&e->part, &b, p + from, n - from, p + n);
-    return batch_take(e, true, &b, out, err);
-}
-
-/* Sentences of scripts that have no blanks between words seldom come twice. */
-static bool seldom_again(const uint8_t *p, size_t n) {
-    return n > LONG_BYTES || p[*p == ' '] >= 0xe3;
+    return rc;
 }
 
 static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                       struct err *err) {
-    if (seldom_again(p, n)) return piece_apart(e, p, n, out, err);
+    if (n > LONG_BYTES || is_sentence(p, n)) return piece_apart(e, p, n, out, err);
     uint64_t hash = vocab_hash(p, n);
     struct long_slot *s = &e->slots[hash & (LONG_SLOTS - 1)];
     if (s->hash == hash && s->len == n && memcmp(e->text.v + s->at, p, n) == 0)
@@ -415,15 +447,14 @@ static int pieces(struct encoder *e, const uint8_t *text, size_t n, struct u32s 
 
 /* ------------------------------------------------------------------ text */
 
-/* Where the window that begins at `from` ends: behind a letter, before a blank. There every named
- * pattern cuts, whatever stands around. A user's expression may look anywhere: it gets all. */
+/* Where the window that begins at `from` ends: at a place where every named pattern cuts. A user's
+ * expression may look anywhere: it gets all. */
 static size_t window_end(const struct encoder *e, const char *text, size_t from, size_t n) {
     if (!pattern_known(e->t->pattern)) return n;
-    for (size_t to = from + WINDOW; to < n; to += WINDOW)
-        for (size_t at = to; at > to - WINDOW / 2; at--) {
-            unsigned char before = (unsigned char)text[at - 1] | 0x20;
-            if (text[at] == ' ' && before >= 'a' && before <= 'z') return at;
-        }
+    for (size_t to = from + WINDOW; to < n; to += WINDOW) {
+        size_t at = scan_sure_end((const uint8_t *)text, to - WINDOW / 2, to);
+        if (at > to - WINDOW / 2) return at;
+    }
     return n;
 }
 

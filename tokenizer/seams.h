@@ -20,16 +20,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "base/err.h"
 
 enum { SEAMS_FILTER_BITS = 20 };
 
 struct seams {
-    uint64_t joined[65536 / 64]; /* bit (a << 8 | b): a token holds byte a before byte b  */
-    uint64_t *filter;            /* (1 << SEAMS_FILTER_BITS bits) by hash: what is not here
-                                  * is not in `context`                                   */
-    uint64_t *context;           /* open addressing; 0: free. See seams_context()         */
-    size_t mask, n;
+    uint64_t joined[65536 / 64]; /* bit (a << 8 | b): a token holds byte a before byte b       */
+    uint64_t partly[65536 / 64]; /* the same, where b begins a character, and of the two
+                                  * characters that meet there the token may not hold all      */
+    uint64_t *filter;            /* (1 << SEAMS_FILTER_BITS bits) by hash of seams_context():
+                                  * a token holds these bytes on both sides. Now and then a
+                                  * bit is set by another one: that is a seam missed, no more  */
 };
 
 /* Adds what the token p[0..n) joins; `s` begins as zeros. */
@@ -39,6 +41,10 @@ void seams_release(struct seams *s);
 static inline bool seams_joined(const struct seams *s, uint8_t a, uint8_t b) {
     uint32_t at = (uint32_t)a << 8 | b;
     return s->joined[at >> 6] >> (at & 63) & 1;
+}
+static inline bool seams_partly(const struct seams *s, uint8_t a, uint8_t b) {
+    uint32_t at = (uint32_t)a << 8 | b;
+    return s->partly[at >> 6] >> (at & 63) & 1;
 }
 
 /* Bytes of the character that ends before p (at most `room`, of which there is one), and of the one
@@ -64,11 +70,35 @@ static inline uint64_t seams_context(const uint8_t *left, size_t n, const uint8_
     return key;
 }
 
+static inline uint64_t seams_bit(uint64_t context) {
+    return context * 0x9E3779B97F4A7C15u >> (64 - SEAMS_FILTER_BITS);
+}
+/* May a token hold these bytes on both sides of a place? */
+static inline bool seams_held(const struct seams *s, uint64_t context) {
+    uint64_t bit = seams_bit(context);
+    return s->filter[bit >> 6] >> (bit & 63) & 1;
+}
+
 /* True if no token lies across the place in p[0..n) before p[at], 0 < at < n. */
 bool seams_at(const struct seams *s, const uint8_t *p, size_t n, size_t at);
-/* The same for a place before a byte from 0xC0 on whose two bytes are joined: the slow part of
- * seams_at(), a function of nothing but the two characters (n and m bytes). */
-bool seams_between(const struct seams *s, const uint8_t *left, size_t n, const uint8_t *right,
-                   size_t m);
+
+/* The two characters around the place before p[at], first byte lowest, if they are of three bytes
+ * each, as most of Asia's, and no stray byte follows; else 0. */
+static inline uint64_t seams_wide(const uint8_t *p, size_t n, size_t at) {
+    uint32_t left, right; /* they overlap */
+    if (at < 3 || n - at < 3) return 0;
+    memcpy(&left, p + at - 3, sizeof left);
+    memcpy(&right, p + at - 1, sizeof right);
+    uint64_t x = left | (uint64_t)right << 16;
+    if ((x & 0xC0C0F0C0C0F0) != 0x8080E08080E0) return 0;
+    return n - at > 3 && p[at + 3] >> 6 == 2 ? 0 : x;
+}
+/* seams_at() for such a place. */
+static inline bool seams_at_wide(const struct seams *s, uint64_t wide, const uint8_t *p, size_t n,
+                                 size_t at) {
+    uint64_t x = __builtin_bswap64(wide); /* left, right, and two zeros */
+    if (seams_held(s, x << 24 | x >> 40)) return false;
+    return !seams_partly(s, p[at - 1], p[at]) || seams_at(s, p, n, at);
+}
 
 #endif

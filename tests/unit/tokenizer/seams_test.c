@@ -46,7 +46,7 @@ static void no_token_crosses_a_seam(void **state) {
     struct rng r = {.key = 3};
     size_t places = 0, found = 0;
     for (int round = 0; round < 300; round++) {
-        struct seams s = {.n = 0};
+        struct seams s = {0};
         struct err err = {0};
         struct buf token[12] = {{0}}, text = {0};
         size_t n = 1 + rng_below(&r, 12);
@@ -137,6 +137,45 @@ static void pieces_with_seams_equal_the_slow_twin(void **state) {
     buf_release(&text);
 }
 
+/* What stands behind a character may be a part of the token that crosses the place before it: the
+ * answer for that place must not be remembered by the two characters alone. */
+static void a_stray_byte_behind_a_character(void **state) {
+    (void)state;
+    static const char left[] = "\xE4\xBB\x8A", right[] = "\xE6\x97\xA5\x80";
+    struct random_vocab v;
+    struct rng r = {.key = 1};
+    struct buf text = {0};
+    struct encoder *e;
+    struct err err = {0};
+    random_vocab(&v, &r, 0, 1);
+    uint32_t last[2] = {0xE4, 0xE6};
+    for (size_t i = 1; i < 4; i++) /* left, right and a stray byte, and both as tokens */
+        for (size_t k = 0; k < 2; k++) {
+            const char *token = k ? right : left;
+            if (k == 0 && i == 3) continue;
+            v.merges[v.n_merges++] =
+                (struct merge){last[k], (uint8_t)token[i], (uint32_t)v.start.n - 1};
+            last[k] = (uint32_t)v.start.n - 1;
+            buf_append(&v.bytes, token, i + 1, NULL);
+            u64s_push(&v.start, v.bytes.n, NULL);
+        }
+    v.merges[v.n_merges++] = (struct merge){last[0], last[1], (uint32_t)v.start.n - 1};
+    buf_printf(&v.bytes, NULL, "%s%s", left, right);
+    u64s_push(&v.start, v.bytes.n, NULL);
+    struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
+    check_ok(encoder_new(&e, t, &err), &err);
+    for (int stray = 0; stray < 2; stray++) {
+        text.n = 0;
+        for (int i = 0; i < 9; i++)
+            buf_printf(&text, NULL, "%s%.*s", left, 3 + (stray && i % 2), right);
+        compare(e, t, &text, stray ? "with strays" : "without");
+    }
+    buf_release(&text);
+    encoder_free(e);
+    tokenizer_free(t);
+    random_release(&v);
+}
+
 /* Vocabularies of one or two letters: products that merge before their parts are common. */
 static void runs_equal_the_slow_twin(void **state) {
     (void)state;
@@ -197,6 +236,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_token_crosses_a_seam),
         cmocka_unit_test(pieces_with_seams_equal_the_slow_twin),
+        cmocka_unit_test(a_stray_byte_behind_a_character),
         cmocka_unit_test(runs_equal_the_slow_twin),
         cmocka_unit_test(caches_and_windows_change_nothing),
     };
