@@ -206,6 +206,10 @@ uint64_t codec_tell(const struct codec *c) {
 
 /* ------------------------------------------------------------------ places */
 
+void codec_keep_places(struct codec *c) {
+    c->keeps_places = true;
+}
+
 /* kind u8, plain u64, stored u64, members u64, then the decoder's. */
 int codec_save(struct codec *c, struct buf *to, struct err *err) {
     size_t before = to->n;

@@ -39,9 +39,12 @@ uint64_t codec_stored(const struct codec *c);
 /* Plain bytes given so far. */
 uint64_t codec_tell(const struct codec *c);
 
-/* A place to go on from, appended to `to` (about 90 KB inside a gzip member, few bytes otherwise).
- * 1; 0 if there is none at this very byte (zlib: only between blocks; zstd: between frames); or a
- * negative code. */
+/* codec_save() will be called: before the first read. Some decoders have to be watched for that. */
+void codec_keep_places(struct codec *c);
+/* A place to go on from, appended to `to` (about 90 KB inside a gzip member; the window inside a
+ * zstd frame, up to 8 MiB; few bytes otherwise). 1; 0 if there is none at this very byte (zlib:
+ * only between blocks; zstd: between frames, and at a block four windows behind the last place,
+ * unless the window is larger than 8 MiB); or a negative code. */
 int codec_save(struct codec *c, struct buf *to, struct err *err);
 /* Goes there, in a stream just opened, without decoding what comes before (nor reading it, if the
  * feed can seek). 1, and codec_tell() is what it was; 0 if the place was saved by another library

@@ -26,10 +26,11 @@ struct codec {
     char *name;
     struct input in;
     const struct decoder *decoder;
-    void *state;      /* the decoder's */
-    uint64_t members; /* gzip members or zstd frames that came to their end */
-    uint64_t plain;   /* bytes given */
-    int rc;           /* the failure, kept for every later call */
+    void *state;       /* the decoder's */
+    uint64_t members;  /* gzip members or zstd frames that came to their end */
+    uint64_t plain;    /* bytes given */
+    bool keeps_places; /* codec_save() will be called */
+    int rc;            /* the failure, kept for every later call */
     struct err failed;
 };
 

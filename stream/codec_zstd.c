@@ -5,6 +5,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 #include "stream/codec_parts.h"
+#include "stream/zstd_parts.h"
 
 enum { WINDOW_LOG_MAX = 27 }; /* 128 MiB: what `zstd --long` makes, and what memory we promise */
 
@@ -12,6 +13,8 @@ struct zstd {
     ZSTD_DCtx *d;
     bool inside;  /* of a frame */
     bool pending; /* the last step filled the caller's buffer: more may come without input */
+    struct zstd_trace *trace; /* NULL: nobody is going to ask for a place */
+    bool resumed;             /* in a frame entered in its middle */
 };
 
 static bool frame_begins(const uint8_t *p) {
@@ -31,6 +34,9 @@ static int next_frame(struct codec *c, struct zstd *z, struct err *err) {
     size_t n = input_left(&c->in);
     if (!n) return 0;
     if (n >= 4 && frame_begins(c->in.at)) {
+        if (c->keeps_places && !z->trace && !(z->trace = zstd_trace_new()))
+            return err_nomem(err, sizeof *z);
+        if (z->trace) zstd_trace_begin(z->trace);
         z->inside = true;
         return 1;
     }
@@ -50,6 +56,33 @@ static int damaged(struct codec *c, size_t code, struct err *err) {
     }
 }
 
+static void set_up(struct zstd *z) {
+    ZSTD_DCtx_reset(z->d, ZSTD_reset_session_and_parameters);
+    ZSTD_DCtx_setParameter(z->d, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+    z->inside = z->pending = z->resumed = false;
+}
+
+static int frame_ended(struct codec *c, struct zstd *z, struct err *err) {
+    size_t sum = z->resumed ? zstd_trace_sum_bytes(z->trace) : 0;
+    int rc = input_fill(&c->in, sum, err);
+    if (rc < 0) return rc;
+    if (input_left(&c->in) < sum) return truncated(c, err);
+    if (sum && !zstd_trace_sum_fits(z->trace, c->in.at))
+        return codec_bad(c, err, "damaged zstd data (its checksum does not fit)");
+    c->in.at += sum;
+    c->members++;
+    z->inside = false;
+    if (z->resumed) set_up(z); /* no dictionary for the next one */
+    return 0;
+}
+
+/* How much of the input the decoder is given: with a trace, up to where the next block begins. */
+static size_t portion(const struct codec *c, const struct zstd *z) {
+    size_t n = input_left(&c->in), most = z->trace ? zstd_trace_next(z->trace) : n;
+    if (z->trace && z->pending) return 0;
+    return n < most ? n : most;
+}
+
 static long zstd_read(struct codec *c, void *bytes, size_t n, struct err *err) {
     struct zstd *z = c->state;
     for (;;) {
@@ -57,16 +90,15 @@ static long zstd_read(struct codec *c, void *bytes, size_t n, struct err *err) {
         if (rc <= 0) return rc;
         if (!z->pending && (rc = input_fill(&c->in, 1, err)) < 0) return rc;
         if (!z->pending && !input_left(&c->in)) return truncated(c, err);
-        ZSTD_inBuffer in = {c->in.at, input_left(&c->in), 0};
+        ZSTD_inBuffer in = {c->in.at, portion(c, z), 0};
         ZSTD_outBuffer out = {bytes, n, 0};
         size_t code = ZSTD_decompressStream(z->d, &out, &in);
         if (ZSTD_isError(code)) return damaged(c, code, err);
+        if (z->trace && (rc = zstd_trace_in(z->trace, c->in.at, in.pos, err)) < 0) return rc;
+        if (z->trace) zstd_trace_out(z->trace, bytes, out.pos);
         c->in.at += in.pos;
         z->pending = code && out.pos == n;
-        if (!code) {
-            z->inside = false;
-            c->members++;
-        }
+        if (!code && (rc = frame_ended(c, z, err)) < 0) return rc;
         if (out.pos) return (long)out.pos;
     }
 }
@@ -78,7 +110,7 @@ static int zstd_open(struct codec *c, struct err *err) {
         free(z);
         return err_nomem(err, sizeof *z);
     }
-    ZSTD_DCtx_setParameter(z->d, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+    set_up(z);
     c->state = z;
     return 0;
 }
@@ -87,23 +119,39 @@ static void zstd_close(struct codec *c) {
     struct zstd *z = c->state;
     if (!z) return;
     ZSTD_freeDCtx(z->d);
+    zstd_trace_free(z->trace);
     free(z);
 }
 
-/* libzstd does not tell what it knows within a frame; what many frames are made of can be entered
- * at each. */
+/* Between frames there is nothing to say. */
 static int zstd_save(struct codec *c, struct buf *to, struct err *err) {
     struct zstd *z = c->state;
-    (void)to, (void)err;
-    return !z->inside;
+    if (!z->inside) return 1;
+    return z->trace && !z->pending ? zstd_trace_save(z->trace, to, err) : 0;
+}
+
+/* A dictionary with what the decoder knew, and the header of a frame that blocks may follow. */
+static int enter(struct zstd *z, struct cursor *from, struct err *err) {
+    uint8_t header[ZSTD_TRACE_HEADER], none;
+    const uint8_t *v;
+    size_t n;
+    if (!z->trace && !(z->trace = zstd_trace_new())) return err_nomem(err, sizeof *z);
+    if (!zstd_trace_resume(z->trace, from, header, &v, &n)) return 0;
+    ZSTD_inBuffer in = {header, sizeof header, 0};
+    ZSTD_outBuffer out = {&none, 0, 0};
+    if (ZSTD_isError(ZSTD_DCtx_loadDictionary(z->d, v, n)) ||
+        ZSTD_isError(ZSTD_decompressStream(z->d, &out, &in)))
+        return 0;
+    z->inside = z->resumed = true;
+    return 1;
 }
 
 static int zstd_resume(struct codec *c, struct cursor *from, struct err *err) {
     struct zstd *z = c->state;
-    (void)from, (void)err;
-    ZSTD_DCtx_reset(z->d, ZSTD_reset_session_only);
-    z->inside = z->pending = false;
-    return 1;
+    set_up(z);
+    int rc = from->left ? enter(z, from, err) : 1;
+    if (rc <= 0) set_up(z);
+    return rc;
 }
 
 const struct decoder codec_zstd = {zstd_open, zstd_read, zstd_close, zstd_save, zstd_resume, 'z'};

@@ -158,6 +158,7 @@ int docs_open_file(struct docs *d, uint32_t file, struct codec **ret, int *live,
         if (rc == 0) rc = codec_open_feed(&text, src->name, feed, err);
     }
     if (rc < 0) return rc;
+    if (d->opts.state_every) codec_keep_places(text);
     char by = separator(d, src->name);
     if (by) return csv_codec(ret, src->name, text, by, d->opts.max_record, err);
     *ret = text;

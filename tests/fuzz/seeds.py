@@ -7,6 +7,7 @@ import base64
 import gzip
 import json
 import os
+import random
 import struct
 import subprocess
 
@@ -120,6 +121,12 @@ def stored():
     for level, name in ((1, "zstd"), (19, "zstd-19")):
         packed = subprocess.run(["zstd", "-q", f"-{level}", "--check", "-c"], input=plain, stdout=subprocess.PIPE, check=True).stdout
         put("codec", name, bytes([7, 2]) + packed)
+    rng = random.Random(3)
+    words = ["def ", "return ", "x", "self.", "\n", "    ", "for i in ", "é", "= 1\n", "(a, b)"] + [f"v{i}" for i in range(60)]
+    text = "".join(rng.choice(words) for _ in range(9000)).encode()
+    for level, check in ((3, "--check"), (19, "--no-check")):  # blocks of 1 KB, so that there are places between
+        blocks = subprocess.run(["zstd", "-q", f"-{level}", check, "--zstd=wlog=10", "-c"], input=text, stdout=subprocess.PIPE, check=True).stdout
+        put("codec", f"zstd-blocks-{level}", bytes([40, 20]) + blocks)
     skippable = struct.pack("<II", 0x184D2A50, 5) + b"skip!"
     put("codec", "frames", bytes([3, 1]) + packed + skippable + packed)
 

@@ -112,6 +112,21 @@ class Resume(Case):
         self.assertGreater(at, 2_000_000)
         self.assertLessEqual(self.hub.sent, 1 + HEAD + total - at)
 
+    def test_inside_a_zstd_frame(self):
+        """One frame, as zstd and our own writer make it: its blocks are entered, not its beginning."""
+        body, source = records(7, 36000), self.plain("one.jsonl.zst")
+        with open(self.dir + "/body.jsonl", "wb") as f:
+            f.write(body)
+        r = self.run_([CORPUS, "cat", "-q", self.dir + "/body.jsonl", "-o", self.dir + "/one.jsonl.zst"])
+        self.assertEqual(r.returncode, 0, r.stderr)
+        stored = self.read(self.dir + "/one.jsonl.zst")
+        self.hub.files["one.jsonl.zst"] = stored
+        self.stop_at(source, len(stored) * 9 // 10, len(body) * 3 // 4)
+        self.go_on(source, body)
+        at = int(self.ranges()[-1][6:-1])
+        self.assertGreater(at, len(stored) // 4)
+        self.assertLessEqual(self.hub.sent, 1 + HEAD + len(stored) - at)
+
     def test_of_the_hub(self):
         source, total = "hf://datasets/me/set/data/big.jsonl.gz", len(DATA["big.jsonl.gz"])
         self.stop_at(source, 3_500_000, 3_500_000, "/blob/")
