@@ -13,7 +13,6 @@ const struct docs_opts docs_defaults = {
     .order = "source",
     .sample = 1,
     .seed = 1,
-    .max_record = 256 << 20,
     .shuffle_bytes = 256 << 20,
     .batch_bytes = 1 << 20,
     .threads = 1,
@@ -68,7 +67,7 @@ size_t docs_option_rows(struct opt *rows, size_t max, struct docs_opts *o) {
          .type = OPT_STR,
          .to = &o->spill,
          .arg = "DIR",
-         .help = "for the files of --perfect (the working folder)"},
+         .help = "for scratch files: of --perfect, of long records (the working folder)"},
         {.name = "max-line",
          .type = OPT_U64,
          .to = &o->max_record,
@@ -138,6 +137,7 @@ static void part_clear(struct part *p) {
     seek_drop(p->behind);
     buf_release(&p->saved);
     strs_release(&p->complaints);
+    long_drop(p->record);
     *p = kept;
 }
 
@@ -150,21 +150,26 @@ void part_free(struct part *p) {
     seek_drop(p->before);
     seek_drop(p->behind);
     buf_release(&p->saved);
+    long_drop(p->record);
     free(p->origins);
     free(p->batch.v);
     free(p);
 }
 
+/* One that is free, or a new one. Lock held. */
+static struct part *part_again(struct docs *d) {
+    struct part *p = d->free;
+    if (!p) return calloc(1, sizeof *p);
+    d->free = p->next;
+    d->n_free--;
+    p->next = NULL;
+    return p;
+}
+
 struct part *part_new(struct docs *d) {
     pthread_mutex_lock(&d->lock);
-    struct part *p = d->free;
-    if (p) {
-        d->free = p->next;
-        d->n_free--;
-    }
+    struct part *p = part_again(d);
     pthread_mutex_unlock(&d->lock);
-    if (!p) return calloc(1, sizeof *p);
-    p->next = NULL;
     return p;
 }
 
@@ -201,15 +206,77 @@ static int end_code(const struct docs *d, struct err *err) {
     return d->failed.code;
 }
 
-static void unqueue(struct docs *d, struct docs_file *f, struct part *p) {
+/* The next one that the caller gets. */
+static void hand_out(struct docs *d, struct part *p) {
+    p->field = d->field;
+    p->seq = p->batch.seq = d->next_seq++;
+    p->next = d->extracting;
+    d->extracting = p;
+    pthread_cond_broadcast(&d->more);
+}
+
+/* The first part of a lane leaves its queue. */
+static void unqueue(struct docs *d, struct lane *lane) {
+    struct docs_file *f = &d->files[d->sequence[lane->head]];
+    struct part *p = f->head;
     uint64_t cost = part_cost(d, p);
     f->head = p->next;
     if (!f->head) f->tail = NULL;
     f->queued -= cost;
     d->queued -= cost;
-    p->seq = p->batch.seq = d->next_seq++;
-    p->next = d->extracting;
-    d->extracting = p;
+    if (f->done && !f->head) lane->head++;
+    pthread_cond_broadcast(&d->room);
+    hand_out(d, p);
+}
+
+/* Validates a long record; others wait for that, without the lock. */
+static void open_record(struct docs *d, struct part *p) {
+    struct long_record *l = p->record;
+    l->opening = true;
+    p->field = d->field;
+    pthread_mutex_unlock(&d->lock);
+    docs_open_record(d, p);
+    pthread_mutex_lock(&d->lock);
+    l->opening = false;
+    l->open = true;
+    pthread_cond_broadcast(&d->more);
+}
+
+/* The next slice of the long record that p, the first part of a lane, stands for: a part of its
+ * own, or the last time p itself, as it is if the record has no text to give. NULL: wait. */
+static struct part *take_slice(struct docs *d, struct lane *lane, struct part *p) {
+    struct long_record *l = p->record;
+    struct part *s = p;
+    uint64_t at = 0;
+    size_t n = 0;
+    bool again = l->open;
+    if (l->opening) return NULL;
+    if (!l->open) open_record(d, p);
+    bool text = l->has_text && long_slice(l, d->opts.batch_bytes, &at, &n, &p->failed) == 0;
+    bool last = !text || l->at == l->end;
+    if (!last && !(s = part_again(d))) {
+        p->failed.code = err_nomem(&p->failed, sizeof *s);
+        text = false;
+        last = true;
+        s = p;
+    }
+    if (!last) {
+        s->record = long_share(l);
+        s->batch.file = p->batch.file;
+        s->at = p->at;
+        s->begin = p->begin;
+        s->first_line = p->first_line;
+    }
+    s->is_slice = text;
+    s->raw_at = at;
+    s->raw_n = n;
+    s->continues = again;
+    s->goes_on = !last;
+    if (last)
+        unqueue(d, lane);
+    else
+        hand_out(d, s);
+    return s;
 }
 
 /* Whether no other lane is at an earlier file. */
@@ -227,11 +294,8 @@ static struct part *take_waiting(struct docs *d, struct lane *lane) {
     if (!p) return NULL;
     if (d->any_order && !d->field && !p->is_text && !is_first(d, lane)) return NULL;
     if (!d->field) docs_choose_field(d, p);
-    p->field = d->field;
-    unqueue(d, f, p);
-    if (f->done && !f->head) lane->head++;
-    pthread_cond_broadcast(&d->room);
-    pthread_cond_broadcast(&d->more);
+    if (p->record) return take_slice(d, lane, p);
+    unqueue(d, lane);
     return p;
 }
 
@@ -448,7 +512,8 @@ static int read_options(struct docs *d, struct err *err) {
                   : !strcmp(on_error, "skip") ? ON_ERROR_SKIP
                                               : ON_ERROR_FILE;
     if (!d->opts.batch_bytes) d->opts.batch_bytes = docs_defaults.batch_bytes;
-    if (!d->opts.max_record) d->opts.max_record = docs_defaults.max_record;
+    d->bounded = d->opts.max_record > 0;
+    if (!d->bounded) d->opts.max_record = 256 << 20;
     if (d->opts.threads < 1) d->opts.threads = 1;
     int rc = read_order(d, err);
     if (rc == 0) rc = docs_where_check(d, err);

@@ -77,16 +77,21 @@ struct docs_opts {
     uint64_t skip, take;     /* records, after shuffling; take 0: all                           */
     uint64_t seed, epoch;    /* of what is shuffled                                             */
     bool any_bytes;          /* text files need not be UTF-8                                    */
-    bool cut_texts;          /* a text file may come in documents of about batch_bytes, one after
-                                the other; see `goes_on`. Each but the first begins with a blank
-                                (U+0020) behind a letter of ASCII. Not where something asks for
-                                texts as a whole: order, contains, sample, on_error            */
+    bool cut_texts;          /* a text file, or the text of a JSON record of more than four times
+                                batch_bytes, may come in documents of about batch_bytes, one after
+                                the other, without doc.line; see `goes_on`. Each but the first
+                                begins with a blank (U+0020) behind a letter of ASCII. Not where
+                                something asks for texts as a whole: order, contains, sample; of
+                                files on_error; of records where, prompt, rejected ones in a file.
+                                Such a record lies in a scratch file in `spill` meanwhile and is
+                                known to be good before its first part comes */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
     bool any_order;          /* what is made of the batches does not depend on their order: local
                                 files are read side by side, one a thread, with on_error "stop"
                                 and neither shuffle, skip, take nor state; else no difference   */
-    uint64_t max_record;     /* bytes; a longer record is a bad record (default 256 MiB)        */
+    uint64_t max_record;     /* bytes; a longer record is a bad record. 0: one of 256 MiB that is to
+                                be held in memory                                               */
     uint64_t batch_bytes;    /* default 1 MiB                                                   */
     int threads;             /* workers that will call docs_next(); sizes the read-ahead        */
     uint64_t state_every;    /* docs_save() will be called, after so many bytes or later; 0: it

@@ -29,6 +29,7 @@ struct piece {
     size_t n;
     uint32_t file;
     uint64_t line_no;
+    bool mapped; /* a long one, which is not to be held in memory: jsonl_field_mapped() */
 };
 
 static int text_doc(const struct docs *d, struct part *p, const struct piece *r, struct err *err) {
@@ -53,7 +54,7 @@ static int text_doc(const struct docs *d, struct part *p, const struct piece *r,
     return add_doc(p, &doc, err);
 }
 
-static bool is_blank(const char *v, size_t n) {
+bool docs_is_blank(const char *v, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (v[i] != ' ' && v[i] != '\t' && v[i] != '\r') return false;
     return true;
@@ -83,11 +84,16 @@ static int get_text(const struct docs *d, struct part *p, const struct piece *r,
     return rc;
 }
 
+static int guess_field(const struct piece *r, char **ret, struct err *err) {
+    return r->mapped ? jsonl_guess_field_mapped(r->v, r->n, ret, err)
+                     : jsonl_guess_field(r->v, r->n, ret, err);
+}
+
 /* What to do about a record that is not as it should be. */
 static void advise(const struct docs *d, const struct piece *r, struct err *err) {
     char *other = NULL;
     if (!strncmp(err->msg, "no string field \"", 17) && !d->opts.prompt &&
-        jsonl_guess_field(r->v, r->n, &other, NULL) == 0)
+        guess_field(r, &other, NULL) == 0)
         err_hint(err, "choose another with --field %s, or --on-error skip", other);
     else if (lacks_text(err))
         err_hint(err, "leave such records out with --on-error skip");
@@ -95,7 +101,7 @@ static void advise(const struct docs *d, const struct piece *r, struct err *err)
         err_hint(err, "it seems to be a web page, perhaps what a server said instead");
     else if (r->line_no == 1 && *r->v == '[')
         err_hint(err, "jq -c '.[]' makes that of a list");
-    else if (r->line_no == 1 && *r->v == '{' && is_blank(r->v + 1, r->n - 1))
+    else if (r->line_no == 1 && *r->v == '{' && !r->mapped && docs_is_blank(r->v + 1, r->n - 1))
         err_hint(err, "a record is one line; jq -c . makes that of it");
     free(other);
 }
@@ -104,7 +110,7 @@ static void advise(const struct docs *d, const struct piece *r, struct err *err)
 static int json_doc(const struct docs *d, struct part *p, const struct piece *r, struct err *err) {
     struct doc doc = {.line = r->v, .line_n = r->n, .line_no = r->line_no};
     char *other = NULL;
-    int rc = p->field ? get_text(d, p, r, &doc, err) : jsonl_guess_field(r->v, r->n, &other, err);
+    int rc = p->field ? get_text(d, p, r, &doc, err) : guess_field(r, &other, err);
     free(other);
     bool wanted = docs_where(d, r->v, r->n);
     if (rc == 0) return wanted && docs_chosen(d, doc.text, doc.n) ? add_doc(p, &doc, err) : 0;
@@ -112,6 +118,11 @@ static int json_doc(const struct docs *d, struct part *p, const struct piece *r,
     err->line = r->line_no;
     if (rc == ERR_DATA) advise(d, r, err);
     return rc;
+}
+
+static void say_place(const struct docs *d, const struct piece *r, struct err *err) {
+    err_prefix(err, "%s:%llu:%llu", d->list->v[r->file].name, (unsigned long long)err->line,
+               (unsigned long long)err->column);
 }
 
 static int too_long(const struct docs *d, const struct piece *r, struct err *err) {
@@ -137,9 +148,7 @@ static int record(const struct docs *d, struct part *p, const struct piece *r, b
              : none                                   ? bad_row(r, err)
              : is_text                                ? text_doc(d, p, r, err)
                                                       : json_doc(d, p, r, err);
-    if (rc == ERR_DATA)
-        err_prefix(err, "%s:%llu:%llu", d->list->v[r->file].name, (unsigned long long)err->line,
-                   (unsigned long long)err->column);
+    if (rc == ERR_DATA) say_place(d, r, err);
     return rc;
 }
 
@@ -182,7 +191,7 @@ static bool next_line(const struct part *p, size_t *at, uint64_t *line_no, struc
         r->line_no = (*line_no)++;
         *at += r->n + 1;
         if (r->n && r->v[r->n - 1] == '\r') r->n--;
-        if (!is_blank(r->v, r->n)) return true;
+        if (!docs_is_blank(r->v, r->n)) return true;
     }
     return false;
 }
@@ -201,7 +210,8 @@ static void extract(struct docs *d, struct part *p) {
     if (p->n_origins) {
         for (size_t i = 0; on && i < p->n_origins; i++) {
             const struct origin *o = &p->origins[i];
-            r = (struct piece){p->data.v + o->at, o->n, o->file, o->line_no};
+            r = (struct piece){
+                .v = p->data.v + o->at, .n = o->n, .file = o->file, .line_no = o->line_no};
             on = one(d, p, &r, o->is_text);
         }
     } else if (p->too_long)
@@ -215,15 +225,82 @@ static void extract(struct docs *d, struct part *p) {
     if (on && codec_failed.code) tolerate(d, p, NULL, &codec_failed);
 }
 
+/* ------------------------------------------------------------------ long records */
+
+/* Its text, as it stands in the record: validates all of it. */
+static int find_text(const struct docs *d, const struct part *p, const struct piece *r,
+                     const char **ret, size_t *ret_n, struct err *err) {
+    const char *field = p->field;
+    char *none = NULL;
+    int rc = field ? jsonl_field_mapped(r->v, r->n, field, strlen(field), ret, ret_n, err)
+                   : guess_field(r, &none, err);
+    free(none);
+    if (rc != ERR_DATA) return rc;
+    err->line = r->line_no;
+    advise(d, r, err);
+    say_place(d, r, err);
+    return rc;
+}
+
+static bool begins_with_bom(const struct part *p, const char *v, size_t n) {
+    return p->first_line == 1 && n >= 3 && !memcmp(v, "\xef\xbb\xbf", 3);
+}
+
+void docs_open_record(struct docs *d, struct part *p) {
+    struct long_record *l = p->record;
+    struct piece r = {.file = p->batch.file, .line_no = p->first_line, .mapped = true};
+    struct err err = {0};
+    const char *map, *text = NULL;
+    size_t n;
+    if (long_map(l, &map, &p->failed) < 0) return;
+    size_t skip = begins_with_bom(p, map, l->bytes) ? 3 : 0;
+    r.v = map + skip;
+    r.n = l->bytes - skip;
+    if (r.v[r.n - 1] == '\r') r.n--;
+    if (l->blank) {
+        long_unmap(l, map);
+        return;
+    }
+    if (find_text(d, p, &r, &text, &n, &err) < 0)
+        tolerate(d, p, NULL, &err);
+    else if (text) {
+        l->has_text = true;
+        l->at = (uint64_t)(text - map);
+        l->end = l->at + n;
+    }
+    long_unmap(l, map);
+}
+
+static void extract_slice(struct part *p) {
+    struct doc doc = {.line_no = p->first_line, .continues = p->continues, .goes_on = p->goes_on};
+    if (long_text(p->record, p->raw_at, p->raw_n, &p->data, &p->text, &p->failed) < 0) return;
+    doc.text = p->text.v;
+    doc.n = p->text.n;
+    add_doc(p, &doc, &p->failed);
+}
+
 void docs_extract(struct docs *d, struct part *p) {
-    extract(d, p);
-    p->broken = p->failed.code != 0;
-    if (p->broken) p->batch.last_of_file = false; /* nobody may count it as read */
+    if (p->is_slice)
+        extract_slice(p);
+    else if (!p->record)
+        extract(d, p);
+    p->broken = p->failed.code || (p->is_slice && p->goes_on); /* nowhere to go on from */
+    if (p->failed.code) p->batch.last_of_file = false;         /* nobody may count it as read */
 }
 
 /* 0 is the best. */
 static int rank(const char *field) {
     return !strcmp(field, "content") ? 0 : !strcmp(field, "text") ? 1 : 2;
+}
+
+static bool choose_by_record(struct docs *d, const struct part *p) {
+    const char *v;
+    if (p->record->blank || long_map(p->record, &v, NULL) < 0) return false;
+    size_t n = p->record->bytes, skip = begins_with_bom(p, v, n) ? 3 : 0;
+    jsonl_guess_field_mapped(v + skip, n - skip, &d->field, NULL);
+    long_unmap(p->record, v);
+    if (d->field) log_info(d->opts.log, "reading the field \"%s\"", d->field);
+    return d->field != NULL;
 }
 
 /* Looks at more than one record: the first may be the one that lacks the field of all others. */
@@ -234,6 +311,7 @@ bool docs_choose_field(struct docs *d, const struct part *p) {
     uint64_t line_no = 1;
     char *field;
     if (d->field || p->is_text || p->too_long) return d->field != NULL;
+    if (p->record) return choose_by_record(d, p);
     for (int i = 0; i < RECORDS_MAX && next_line(p, &at, &line_no, &r); i++) {
         if (!docs_where(d, r.v, r.n) || jsonl_guess_field(r.v, r.n, &field, NULL) < 0) continue;
         bool better = !d->field || rank(field) < rank(d->field);

@@ -3,6 +3,7 @@
  *   docs_open.c     a file of the list ─▶ a codec: what kind it is
  *   docs_read.c     files ─▶ parts (bytes cut at newlines), a queue per file
  *   docs_extract.c  a part's bytes ─▶ its documents, and what to do with bad records
+ *   docs_long.c     JSON records that are longer than a part should be
  *   docs_where.c    --where and --sample, for docs_extract.c
  *   docs.c          takes parts in order, lets the caller's thread extract, settles in order
  *   docs_order.c    skip, take, shuffle: the same, one at a time
@@ -53,6 +54,19 @@ struct place {
     struct seek *seek;   /* at or before `byte`; or NULL */
 };
 
+/* See docs_long.c. Filled by who reads; from then on the bytes do not change. */
+struct long_record {
+    int fd; /* of the scratch file */
+    const char *dir;
+    uint64_t bytes;
+    bool blank;        /* so far, or all of it */
+    atomic_uint users; /* the part that stands for it, and its slices */
+    /* Under the docs' lock: */
+    bool opening, open; /* somebody validates it; that is done */
+    bool has_text;      /* all is well, and the text is … */
+    uint64_t at, end;   /* … what stands here, as far as it did not leave yet */
+};
+
 struct part {
     struct batch batch; /* first: what the caller sees and gives back       */
     struct part *next;  /* in a file's queue, the free list or `extracting` */
@@ -66,13 +80,17 @@ struct part {
     uint64_t end, end_line; /* where the next part begins, unless it is the last of its file */
     struct seek *before, *behind; /* for any place in it, and for its end; or NULL */
     bool is_text;
-    bool continues, goes_on; /* of a text in several parts, see docs_opts.cut_texts */
-    uint64_t first_column;   /* of such a part: bytes before it in its line         */
-    bool is_table;           /* lines made of rows: rows.h */
-    const char *field;       /* as it was when the part was taken; NULL: none found yet */
-    bool too_long;           /* stands for one record above max_record, no data  */
-    bool broken;             /* something in it failed: behind it there is no place to go on from */
-    struct origin *origins;  /* of a shuffled part: n_origins records           */
+    bool continues, goes_on;    /* of a text in several parts, see docs_opts.cut_texts */
+    uint64_t first_column;      /* of such a part: bytes before it in its line         */
+    bool is_table;              /* lines made of rows: rows.h */
+    const char *field;          /* as it was when the part was taken; NULL: none found yet */
+    bool too_long;              /* stands for one record above max_record, no data  */
+    struct long_record *record; /* stands for it, no data; or, if is_slice, for */
+    bool is_slice;              /* the raw_n bytes of its text at raw_at */
+    uint64_t raw_at;
+    size_t raw_n;
+    bool broken;            /* something in it failed: behind it there is no place to go on from */
+    struct origin *origins; /* of a shuffled part: n_origins records           */
     size_t n_origins, origins_cap;
     struct err failed;      /* from the codec, or the first bad record; code 0  */
     uint64_t n_bad;         /* records left out                                 */
@@ -110,6 +128,7 @@ struct docs {
     enum docs_format format;
     enum on_error on_error;
     enum order_kind kind;
+    bool bounded; /* max_record was asked for: it holds for long records, too */
     const struct source_list *list;
     uint32_t *sequence;  /* the files in the order they are read         */
     struct codec *first; /* of sequence[0], until its reader takes it    */
@@ -200,6 +219,24 @@ int take_place(struct cursor *from, struct place *ret, struct err *err);
 void docs_extract(struct docs *d, struct part *p);
 /* Tries to choose the field by the records of p; true once there is one. Lock held. */
 bool docs_choose_field(struct docs *d, const struct part *p);
+
+bool docs_is_blank(const char *v, size_t n);
+/* Maps, validates and looks for the text of p->record: its at and end, or p->failed. No lock. */
+void docs_open_record(struct docs *d, struct part *p);
+
+/* docs_long.c */
+int long_new(struct long_record **ret, const char *dir, struct err *err); /* borrows `dir` */
+struct long_record *long_share(struct long_record *l);
+void long_drop(struct long_record *l); /* NULL is fine */
+int long_add(struct long_record *l, const char *v, size_t n, struct err *err);
+int long_map(const struct long_record *l, const char **ret, struct err *err);
+void long_unmap(const struct long_record *l, const char *v);
+/* The next slice of the text, of about `want` bytes, or more where it cannot be cut. */
+int long_slice(struct long_record *l, size_t want, uint64_t *ret_at, size_t *ret_n,
+               struct err *err);
+/* A slice, as it stands into `raw` and as text. Any thread. */
+int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
+              struct err *err);
 
 /* docs_where.c: whether a record is one of those wanted, by its fields and by its text. */
 int docs_where_check(const struct docs *d, struct err *err);

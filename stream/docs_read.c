@@ -22,6 +22,7 @@
 
 /* Small parts are not free either: many small files must not be all in memory. */
 uint64_t part_cost(const struct docs *d, const struct part *p) {
+    if (p->record) return d->budget; /* nothing is read ahead of it: it may fill the disk */
     uint64_t least = d->opts.batch_bytes / 16 + 1;
     return p->data.n > least ? p->data.n : least;
 }
@@ -38,6 +39,7 @@ struct reading {
     uint32_t file, at; /* its place in the sequence */
     bool busy;         /* somebody reads it; under the docs' lock, all else is theirs */
     bool ended;        /* the codec has no more */
+    bool in_memory;    /* there is no scratch file for long records */
     bool is_text, is_table;
     bool continues;  /* what comes is the rest of a text */
     uint64_t column; /* … and begins behind so many bytes of its line */
@@ -93,6 +95,8 @@ static void end_failed(struct reading *r, const struct err *failed) {
     bool lines = r->p->data.n && !r->p->is_text;
     char *last = lines ? memrchr(r->p->data.v, '\n', r->p->data.n) : NULL;
     r->p->data.n = last ? (size_t)(last - r->p->data.v) + 1 : 0;
+    long_drop(r->p->record);
+    r->p->record = NULL;
     r->p->failed = *failed;
     end_file(r);
 }
@@ -173,22 +177,30 @@ static int cut(struct reading *r, size_t end, struct err *err) {
     return 0;
 }
 
-/* The record in r->p is above the bound: the part only says so, and its bytes up to the newline are
- * dropped. */
-static int drop_record(struct reading *r, struct err *err) {
-    struct buf *b = &r->p->data;
-    int rc = 1;
+/* Goes past the record in r->p, whose bytes up to the newline go to the part's record if it has
+ * one; if they are too many, or it has none, the part only says that it is too long. */
+static int pass_record(struct reading *r, struct err *err) {
+    struct part *p = r->p;
+    struct buf *b = &p->data;
+    uint64_t max = r->d->bounded ? r->d->opts.max_record : UINT64_MAX;
     char *end;
-    while (!(end = memchr(b->v, '\n', b->n)) && rc > 0) {
+    for (int rc = 1;;) {
+        end = memchr(b->v, '\n', b->n);
+        size_t n = end ? (size_t)(end - b->v) : b->n;
+        if (p->record && p->record->bytes + n > max) {
+            long_drop(p->record);
+            p->record = NULL;
+        }
+        if (p->record && (rc = long_add(p->record, b->v, n, err)) < 0) return rc;
+        if (end || r->ended) break;
         b->n = r->scanned = 0;
-        rc = fill(r, r->d->opts.batch_bytes, err);
+        if ((rc = fill(r, r->d->opts.batch_bytes, err)) < 0) return rc;
     }
-    if (rc < 0) return rc;
     size_t behind = end ? (size_t)(end - b->v) + 1 : b->n, left = b->n - behind;
     if (buf_append(&r->carry, b->v + behind, left, err) < 0) return ERR_NOMEM;
     b->n = 0;
-    r->p->too_long = true;
-    r->p->first_line = r->line++;
+    p->too_long = !p->record;
+    p->first_line = r->line++;
     r->lines = count_lines(r->carry.v, left);
     end_part(r, r->read - left, r->line);
     return 0;
@@ -206,6 +218,24 @@ static bool may_cut_texts(const struct docs *d) {
     const struct docs_opts *o = &d->opts;
     return o->cut_texts && !d->order && !o->contains.n && o->sample >= 1 &&
            d->on_error == ON_ERROR_STOP;
+}
+
+/* The same of JSON records, which are known to be good before their first part leaves. Rows of
+ * tables have been in memory already. */
+static bool may_cut_record(const struct reading *r) {
+    const struct docs_opts *o = &r->d->opts;
+    return o->cut_texts && !r->d->order && !o->contains.n && o->sample >= 1 && !o->where.n &&
+           !o->prompt && r->d->on_error != ON_ERROR_FILE && !r->is_table && !r->in_memory;
+}
+
+/* Gives r->p a scratch file for the record it begins with; false: there can be none. */
+static bool begin_record(struct reading *r) {
+    const char *dir = r->d->opts.spill ? r->d->opts.spill : ".";
+    struct err err = {0};
+    if (long_new(&r->p->record, dir, &err) == 0) return true;
+    log_warn(r->d->opts.log, "no scratch file, so long records are held in memory: %s", err.msg);
+    r->in_memory = true;
+    return false;
 }
 
 /* Places to cut v[0..n): behind its last newline, or, of a text, the last one that lies behind a
@@ -230,6 +260,8 @@ static void text_goes_on(struct reading *r, size_t end) {
     r->continues = r->p->goes_on = true;
 }
 
+enum { LONG_PARTS = 4 }; /* a record of so many batch_bytes or more is a long one */
+
 /* A part is cut at the last place within batch_bytes of its beginning, or twice that, or four times
  * …: where parts begin and end follows from where the first one began, so that going on from any of
  * these places meets the same parts again. */
@@ -244,7 +276,10 @@ static int read_cut(struct reading *r, struct err *err) {
         size_t end = r->is_text ? text_cut(b->v, n) : line_cut(b->v, n);
         if (end && r->is_text) text_goes_on(r, end);
         if (end) return cut(r, end, err);
-        if (n > max) return r->is_text ? drop_text(r) : drop_record(r, err);
+        if (n > max) return r->is_text ? drop_text(r) : pass_record(r, err);
+        if (n >= LONG_PARTS * r->d->opts.batch_bytes && !r->is_text && may_cut_record(r) &&
+            begin_record(r))
+            return pass_record(r, err);
         want = 2 * n > max ? max + 1 : 2 * n; /* one record so far: more of it, up to one byte
                                                  above the bound */
     }
@@ -347,8 +382,9 @@ static void queue(struct docs *d, struct reading *r) {
     d->queued += cost;
     f->done = p->batch.last_of_file;
     uint64_t stored = r->codec ? codec_stored(r->codec) : f->totals.stored_bytes;
-    f->totals.plain_bytes += p->data.n;
-    d->totals.plain_bytes += p->data.n;
+    uint64_t plain = p->data.n + (p->record ? p->record->bytes : 0);
+    f->totals.plain_bytes += plain;
+    d->totals.plain_bytes += plain;
     d->totals.stored_bytes += stored - f->totals.stored_bytes;
     f->totals.stored_bytes = stored;
 }

@@ -1,20 +1,41 @@
 /* One pass over the line: the members of the top object in order, every value validated, the string
  * that was asked for unescaped on the way. Strings, which are nearly all of a corpus, go through
- * scan.h. */
+ * scan.h.
+ *
+ * A line may be a mapping of a file that memory should not hold (jsonl_field_mapped). It is walked
+ * in strides, and the pages behind the cursor are given back. */
 #include "stream/jsonl.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "stream/scan.h"
 
-enum { DEPTH_MAX = 1024 };
+enum { DEPTH_MAX = 1024, STRIDE = 1 << 20, PAGE = 64 << 10 /* the largest there is */ };
 
 struct cursor {
     const char *v;
     size_t n, at;
     const struct scan *scan;
+    bool mapped;
+    size_t kept; /* if mapped: pages that lie wholly before it are given back */
 };
+
+/* Gives back the pages behind `at`, now and then. They come again from the file when asked for. */
+static void forget_behind(struct cursor *c, size_t at) {
+    if (!c->mapped || at - c->kept < STRIDE) return;
+    uintptr_t from = ((uintptr_t)(c->v + c->kept) + PAGE - 1) / PAGE * PAGE;
+    uintptr_t to = (uintptr_t)(c->v + at) / PAGE * PAGE;
+    madvise((void *)from, to - from, MADV_DONTNEED);
+    c->kept = at;
+}
+
+/* How many of the bytes from `at` on to look at now: all, or a stride. */
+static size_t stride(const struct cursor *c, size_t at) {
+    size_t left = c->n - at;
+    return c->mapped && left > STRIDE ? STRIDE : left;
+}
 
 /* One member of the top object; the cursor then stands at its value. */
 struct member {
@@ -30,9 +51,14 @@ static int bad(size_t at, struct err *err, const char *what) {
 }
 
 static void blanks(struct cursor *c) {
-    while (c->at < c->n && (c->v[c->at] == ' ' || c->v[c->at] == '\t' || c->v[c->at] == '\r' ||
-                            c->v[c->at] == '\n'))
-        c->at++;
+    size_t end;
+    do {
+        end = c->at + stride(c, c->at);
+        while (c->at < end && (c->v[c->at] == ' ' || c->v[c->at] == '\t' || c->v[c->at] == '\r' ||
+                               c->v[c->at] == '\n'))
+            c->at++;
+        forget_behind(c, c->at);
+    } while (c->at == end && end < c->n);
 }
 
 /* The next byte that is no blank, 0 at the end (a NUL in the line is no JSON either). */
@@ -64,9 +90,16 @@ static int string_end(struct cursor *c, enum scan_end end, size_t at, struct err
 
 /* Behind the opening quote; goes behind the closing one. */
 static int skip_string(struct cursor *c, bool *escaped, struct err *err) {
-    size_t at;
-    enum scan_end end = c->scan->find_end(c->v + c->at, c->n - c->at, &at, escaped);
-    return string_end(c, end, at, err);
+    enum { ESCAPE_BYTES = 6 }; /* backslash, u, four digits */
+    for (;;) {
+        size_t n = stride(c, c->at), at;
+        enum scan_end end = c->scan->find_end(c->v + c->at, n, &at, escaped);
+        bool more = c->at + n < c->n;
+        bool cut = end == SCAN_OPEN || (end == SCAN_ESCAPE && n - at < ESCAPE_BYTES);
+        if (!more || !cut) return string_end(c, end, at, err);
+        c->at += at; /* the stride ended in it, perhaps within an escape */
+        forget_behind(c, c->at);
+    }
 }
 
 static size_t digits(struct cursor *c) {
@@ -142,6 +175,7 @@ static int skip_value(struct cursor *c, struct err *err) {
             if ((rc = skip_string(c, NULL, err)) < 0) return rc;
         } else if ((rc = skip_scalar(c, err)) < 0)
             return rc;
+        forget_behind(c, c->at);
         for (; depth; depth--) { /* close what ends here, or go on to the next of its values */
             bool object = open[(depth - 1) / 64] >> (depth - 1) % 64 & 1;
             char next = peek(c);
@@ -156,11 +190,25 @@ static int skip_value(struct cursor *c, struct err *err) {
     return 0;
 }
 
+static int check_utf8(struct cursor *c, struct err *err) {
+    for (size_t at = 0, n; at < c->n; at += n) {
+        n = stride(c, at);
+        for (int i = 0; i < 3 && at + n < c->n && (c->v[at + n] & 0xc0) == 0x80; i++)
+            n--; /* not within a character */
+        if (!c->scan->utf8(c->v + at, n))
+            return bad(at + utf8_error(c->v + at, c->n - at), err, "not UTF-8");
+        forget_behind(c, at + n);
+    }
+    c->kept = 0;
+    return 0;
+}
+
 /* Opens the top object. UTF-8 is checked first and for the whole line, so nothing later needs
  * to. */
-static int begin(struct cursor *c, const char *line, size_t n, struct err *err) {
-    *c = (struct cursor){.v = line, .n = n, .scan = scan_best()};
-    if (!c->scan->utf8(line, n)) return bad(utf8_error(line, n), err, "not UTF-8");
+static int begin(struct cursor *c, const char *line, size_t n, bool mapped, struct err *err) {
+    *c = (struct cursor){.v = line, .n = n, .scan = scan_best(), .mapped = mapped};
+    int rc = check_utf8(c, err);
+    if (rc < 0) return rc;
     char first = peek(c);
     if (first != '{')
         return bad(c->at, err,
@@ -192,6 +240,7 @@ static int next_member(struct cursor *c, bool first, struct member *m, struct er
 /* 1 if the key is `field`. */
 static int key_is(const struct member *m, const char *field, size_t field_n, struct err *err) {
     if (!m->key_escaped) return m->key_n == field_n && !memcmp(m->key, field, field_n);
+    if (m->key_n > 6 * field_n) return 0; /* six bytes stand for one at most */
     char *key = malloc(m->key_n + SCAN_SLACK);
     if (!key) return err_nomem(err, m->key_n);
     size_t at, n;
@@ -217,6 +266,15 @@ static int take_string(struct cursor *c, struct buf *out, const char **ret, size
     return string_end(c, end, at, err);
 }
 
+/* The same, as it stands in the line. */
+static int find_string(struct cursor *c, const char **ret, size_t *ret_n, struct err *err) {
+    const char *from = c->v + ++c->at;
+    int rc = skip_string(c, NULL, err);
+    *ret = from;
+    *ret_n = (size_t)(c->v + c->at - from) - 1;
+    return rc;
+}
+
 static int wrong_kind(const struct cursor *c, const char *field, size_t field_n, struct err *err) {
     char first = c->at < c->n ? c->v[c->at] : 0;
     const char *kind = first == '{'                   ? "an object"
@@ -230,14 +288,14 @@ static int wrong_kind(const struct cursor *c, const char *field, size_t field_n,
 }
 
 /* The line is known to be good JSON: names its members. `field` NULL: any would have done. */
-static int no_field(const char *line, size_t n, const char *field, size_t field_n,
+static int no_field(const char *line, size_t n, bool mapped, const char *field, size_t field_n,
                     struct err *err) {
     enum { NAMES_MAX = 8 };
     struct cursor c;
     struct member m;
     char names[400];
     size_t used = 0, count = 0;
-    int rc = begin(&c, line, n, err);
+    int rc = begin(&c, line, n, mapped, err);
     for (bool first = true; rc == 0 && next_member(&c, first, &m, err) > 0; first = false) {
         size_t need = m.key_n + (count ? 2 : 0);
         if (count++ < NAMES_MAX && used + need < sizeof names - 8) {
@@ -259,13 +317,14 @@ static int no_field(const char *line, size_t n, const char *field, size_t field_
     return ERR_DATA;
 }
 
-int jsonl_field(const char *line, size_t n, const char *field, size_t field_n, struct buf *out,
-                const char **ret, size_t *ret_n, struct err *err) {
+/* Both ways to look for a field. Without `out` the line is mapped, and the text where it stands. */
+static int field_of(const char *line, size_t n, const char *field, size_t field_n, struct buf *out,
+                    const char **ret, size_t *ret_n, struct err *err) {
     struct cursor c;
     struct member m;
     bool found = false, wrong = false;
-    size_t wrong_at = 0, out_n = out->n;
-    int rc = begin(&c, line, n, err), more = 0;
+    size_t wrong_at = 0, out_n = out ? out->n : 0;
+    int rc = begin(&c, line, n, !out, err), more = 0;
     for (bool first = true; rc == 0 && (more = next_member(&c, first, &m, err)) > 0;
          first = false) {
         int same = key_is(&m, field, field_n, err);
@@ -275,7 +334,7 @@ int jsonl_field(const char *line, size_t n, const char *field, size_t field_n, s
             rc = bad((size_t)(m.key - line) - 1, err, "the field stands in the record twice");
         else if (same && c.at < n && line[c.at] == '"') {
             found = true;
-            rc = take_string(&c, out, ret, ret_n, err);
+            rc = out ? take_string(&c, out, ret, ret_n, err) : find_string(&c, ret, ret_n, err);
         } else {
             if (same) wrong = true, wrong_at = c.at;
             rc = skip_value(&c, err);
@@ -286,17 +345,28 @@ int jsonl_field(const char *line, size_t n, const char *field, size_t field_n, s
         c.at = wrong_at;
         rc = wrong_kind(&c, field, field_n, err);
     }
-    if (rc == 0 && !found) rc = no_field(line, n, field, field_n, err);
-    if (rc < 0) out->n = out_n;
+    if (rc == 0 && !found) rc = no_field(line, n, !out, field, field_n, err);
+    if (rc < 0 && out) out->n = out_n;
     return rc;
 }
 
-int jsonl_guess_field(const char *line, size_t n, char **ret, struct err *err) {
+int jsonl_field(const char *line, size_t n, const char *field, size_t field_n, struct buf *out,
+                const char **ret, size_t *ret_n, struct err *err) {
+    return field_of(line, n, field, field_n, out, ret, ret_n, err);
+}
+
+int jsonl_field_mapped(const char *line, size_t n, const char *field, size_t field_n,
+                       const char **ret, size_t *ret_n, struct err *err) {
+    return field_of(line, n, field, field_n, NULL, ret, ret_n, err);
+}
+
+static int guess_field(const char *line, size_t n, bool mapped, char **ret, struct err *err) {
     struct cursor c;
     struct member m;
     const char *best = NULL;
     size_t best_n = 0;
-    int best_rank = 3, rc = begin(&c, line, n, err), more = 0; /* content 0, text 1, the first 2 */
+    int best_rank = 3, more = 0; /* content 0, text 1, the first 2 */
+    int rc = begin(&c, line, n, mapped, err);
     for (bool first = true; rc == 0 && (more = next_member(&c, first, &m, err)) > 0;
          first = false) {
         int rank = m.key_n == 7 && !memcmp(m.key, "content", 7) ? 0
@@ -308,7 +378,15 @@ int jsonl_guess_field(const char *line, size_t n, char **ret, struct err *err) {
     }
     if (rc == 0) rc = more;
     if (rc < 0) return rc;
-    if (!best) return no_field(line, n, NULL, 0, err);
+    if (!best) return no_field(line, n, mapped, NULL, 0, err);
     *ret = strndup(best, best_n);
     return *ret ? 0 : err_nomem(err, best_n);
+}
+
+int jsonl_guess_field(const char *line, size_t n, char **ret, struct err *err) {
+    return guess_field(line, n, false, ret, err);
+}
+
+int jsonl_guess_field_mapped(const char *line, size_t n, char **ret, struct err *err) {
+    return guess_field(line, n, true, ret, err);
 }

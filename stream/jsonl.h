@@ -20,4 +20,11 @@ int jsonl_field(const char *line, size_t n, const char *field, size_t field_n, s
  * *ret is malloc'd. */
 int jsonl_guess_field(const char *line, size_t n, char **ret, struct err *err);
 
+/* The same for a line that is a shared mapping of a file, which may be larger than memory: pages
+ * are given back behind the place that is looked at. *ret points to the text as it stands in the
+ * line, with its escapes. */
+int jsonl_field_mapped(const char *line, size_t n, const char *field, size_t field_n,
+                       const char **ret, size_t *ret_n, struct err *err);
+int jsonl_guess_field_mapped(const char *line, size_t n, char **ret, struct err *err);
+
 #endif

@@ -1,4 +1,5 @@
 """tokenize and fertility on a small vocabulary: every form of ids comes back as the text it was made of."""
+import gzip
 import json
 import os
 import re
@@ -63,6 +64,25 @@ class Tokenize(unittest.TestCase):
             self.assertEqual(a, c)
             self.assertEqual(b, c)
 
+    def test_a_long_record_is_cut_and_nobody_sees_it(self):
+        words = "self.x = \"été\"\\n<|endoftext|> the end  of\n" * 100000
+        with gzip.open("r.jsonl.gz", "wt", compresslevel=1) as f:
+            for text in ("before", words, "behind"):
+                f.write(json.dumps({"n": [1], "text": text, "id": 7}) + "\n")
+        for args in ["--ids", "json", "--allow-special", "all"], ["--ids", "u16"]:
+            a, b, c = (run("tokenize", "encode", "-q", "-t", TOK, "r.jsonl.gz", *args, *more) for more in
+                       (["--threads", "1"], ["--threads", "2"], ["--on-error", "bad.jsonl"]))
+            self.assertEqual(a, c)
+            self.assertEqual(b, c)
+        self.assertFalse([name for name in os.listdir() if "scratch" in name])
+
+    def test_a_long_record_broken_at_its_end(self):
+        with open("r.jsonl", "w") as f:
+            f.write(json.dumps({"text": "before"}) + "\n" + json.dumps({"text": "the end  of " * 600000})[:-2] + "\n")
+        said = run("tokenize", "encode", "-q", "-t", TOK, "r.jsonl", "--ids", "u16", "-o", "ids", rc=3)
+        self.assertIn("r.jsonl:2:7200011: bad JSON: the record ends within a string", said)
+        self.assertEqual(sorted(os.listdir()), ["d.jsonl", "r.jsonl"])
+
     def test_memory_has_a_bound_whatever_the_text(self):
         # A sanitizer must not keep what was freed.
         env = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
@@ -73,11 +93,16 @@ class Tokenize(unittest.TestCase):
             _, status, usage = os.wait4(p.pid, 0)
             self.assertEqual(status, 0)
             return usage.ru_maxrss / 1024
-        with open("small.txt", "w") as f:
-            f.write("def f(x): return x + 1\n" * 200000)
-        with open("large.txt", "w") as f:
-            f.write("def f(x): return x + 1\n" * 2000000)
-        self.assertLess(peak("large.txt"), peak("small.txt") + 8)
+        # Never much in our own hands: what we hold when a program starts counts as its own.
+        for size, n in (("small", 300000), ("large", 2000000)):
+            with open(size + ".txt", "w") as f:
+                f.writelines("def f(x): return x + 1\n" for _ in range(n))
+            with open(size + ".jsonl", "w") as f:  # of one record
+                f.write('{"n": 1, "text": "')
+                f.writelines("def f(x): return x + 1\\n" for _ in range(n))
+                f.write('"}\n')
+        for kind in (".txt", ".jsonl"):
+            self.assertLess(peak("large" + kind), peak("small" + kind) + 8, kind)
 
     def test_specials(self):
         for allow, want in (("none", None), ("all", [0, 1]), ("<pad>", None), ("<|endoftext|>", None),

@@ -373,6 +373,75 @@ static void versions_agree_on_utf8(void **state) {
     }
 }
 
+/* `b` as a mapped file: the same text, as it stands there, or the same complaint as of memory. */
+static void same_when_mapped(const char *dir, const struct buf *b) {
+    struct buf text = {0}, mapped = {0};
+    struct err want = {0}, err = {0};
+    struct mapping m;
+    const char *raw;
+    size_t n, at, raw_n = 0;
+    int rc = field(b->v, b->n, "text", &text, &want);
+    assert_int_equal(mapping_open(&m, put(dir, "m", b->v, b->n), NULL), 0);
+    assert_int_equal(jsonl_field_mapped((const char *)m.v, m.bytes, "text", 4, &raw, &raw_n, &err),
+                     rc);
+    if (rc == 0) {
+        assert_int_equal(buf_reserve(&mapped, raw_n + SCAN_SLACK, NULL), 0);
+        scan_bytes_plain.unescape(mapped.v, raw, raw_n, &at, &n);
+        assert_int_equal(n, text.n);
+        assert_memory_equal(mapped.v, text.v, n);
+    } else {
+        assert_string_equal(err.msg, want.msg);
+        assert_int_equal(err.column, want.column);
+    }
+    mapping_close(&m);
+    buf_release(&text);
+    buf_release(&mapped);
+}
+
+static void fill(struct buf *b, size_t to, char with) {
+    assert_int_equal(buf_reserve(b, to - b->n, NULL), 0);
+    memset(b->v + b->n, with, to - b->n);
+    b->n = to;
+}
+
+/* Longer than what is walked at once (1 MiB): whatever lies across the end of a stride. */
+static void mapped_lines(void **state) {
+    static const char *const across[] = {
+        "\\ud83d\\ude00", "\\u00e9", "\\n",   "\\\\", "\xf0\x9f\x98\x80",
+        "\xe4\xba\xac",   "\\x",     "\\u12", "\t",   "\xff",
+        "\xf0\x9f\x98 "};
+    struct buf b = {0};
+    for (size_t i = 0; i < sizeof across / sizeof *across; i++)
+        for (int shift = 0; shift < 13; shift++) {
+            b.n = 0;
+            buf_str(&b, "{\"text\": \"", NULL);
+            fill(&b, (1u << 20) + 4 - (size_t)shift, 'a');
+            buf_str(&b, across[i], NULL);
+            fill(&b, (2u << 20) + 30 - (size_t)shift, 'b');
+            buf_str(&b, across[i], NULL);
+            buf_str(&b, "\", \"n\": 1}", NULL);
+            same_when_mapped(*state, &b);
+        }
+    buf_release(&b);
+}
+
+/* Strides through what is no string, and an error behind it. */
+static void mapped_values(void **state) {
+    static const char *const ends[] = {"0], \"text\": \"a\"}", "0]}", "}", "0], \"text\": 7}"};
+    struct buf b = {0};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        b.n = 0;
+        buf_str(&b, "{\"list\": [", NULL);
+        while (b.n < 2500000) buf_str(&b, "[1, \"x\", {\"text\": \"y\"}],  \t", NULL);
+        fill(&b, b.n + 2500000, ' ');
+        buf_str(&b, ends[i], NULL);
+        same_when_mapped(*state, &b);
+    }
+    buf_release(&b);
+}
+
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings),
@@ -381,6 +450,8 @@ int main(void) {
         cmocka_unit_test(the_whole_line_is_judged),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(guessing_the_field),
+        in_folder(mapped_lines),
+        in_folder(mapped_values),
         cmocka_unit_test(random_and_mutated_lines),
         cmocka_unit_test(versions_agree_on_strings),
         cmocka_unit_test(versions_agree_on_utf8),

@@ -1,0 +1,148 @@
+/* JSON records longer than a part should be: they go through a scratch file, so that no length of
+ * one is held in memory.
+ *
+ *   reader ─▶ scratch file [{"id": 7, "text": "…\n… … … …", "n": 1}]   the record as it stands
+ *                                            └── slice ──┴─ slice ─┴ … ┘
+ *
+ * When its turn comes, the whole record is mapped and validated, and its text found; only then does
+ * the text leave, in slices that are parts of their own, each unescaped by the thread that took it.
+ * So nothing of a record that is broken at its end was ever handed out.
+ *
+ * A slice ends where a text may be cut (docs_opts.cut_texts): before a blank behind a letter. Both
+ * have to stand there as they are, not as escapes: no backslash in the six bytes before. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "stream/docs_parts.h"
+#include "stream/scan.h"
+#include "stream/scratch.h"
+
+int long_new(struct long_record **ret, const char *dir, struct err *err) {
+    struct long_record *l = calloc(1, sizeof *l);
+    if (!l) return err_nomem(err, sizeof *l);
+    int rc = scratch_file(dir, &l->fd, err);
+    if (rc < 0) {
+        free(l);
+        return rc;
+    }
+    atomic_init(&l->users, 1);
+    l->dir = dir;
+    l->blank = true;
+    *ret = l;
+    return 0;
+}
+
+struct long_record *long_share(struct long_record *l) {
+    atomic_fetch_add(&l->users, 1);
+    return l;
+}
+
+void long_drop(struct long_record *l) {
+    if (!l || atomic_fetch_sub(&l->users, 1) != 1) return;
+    close(l->fd);
+    free(l);
+}
+
+int long_add(struct long_record *l, const char *v, size_t n, struct err *err) {
+    l->bytes += n;
+    l->blank = l->blank && docs_is_blank(v, n);
+    while (n) {
+        ssize_t put = write(l->fd, v, n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) {
+            err_errno(err, "%s: a scratch file for a long record", l->dir);
+            err_hint(err, "--spill names another folder");
+            return err->code;
+        }
+        v += put;
+        n -= (size_t)put;
+    }
+    return 0;
+}
+
+static int read_at(const struct long_record *l, uint64_t at, char *v, size_t n, struct err *err) {
+    while (n) {
+        ssize_t got = pread(l->fd, v, n, (off_t)at);
+        if (got < 0) return err_errno(err, "%s: a scratch file", l->dir);
+        if (!got) return err_set(err, ERR_IO, "%s: a scratch file has become shorter", l->dir);
+        v += got;
+        at += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return 0;
+}
+
+int long_map(const struct long_record *l, const char **ret, struct err *err) {
+    void *v = mmap(NULL, l->bytes, PROT_READ, MAP_SHARED, l->fd, 0);
+    if (v == MAP_FAILED) return err_errno(err, "%s: a scratch file", l->dir);
+    *ret = v;
+    return 0;
+}
+
+void long_unmap(const struct long_record *l, const char *v) {
+    munmap((void *)v, l->bytes);
+}
+
+/* ------------------------------------------------------------------ slices */
+
+enum { ESCAPE_BYTES = 6 };
+
+/* The last place to cut v[0..n), 0 if there is none. */
+static size_t last_cut(const char *v, size_t n) {
+    for (size_t at = n; at-- > ESCAPE_BYTES;) {
+        unsigned char before = (unsigned char)v[at - 1] | 0x20;
+        if (v[at] == ' ' && before >= 'a' && before <= 'z' &&
+            !memchr(v + at - ESCAPE_BYTES, '\\', ESCAPE_BYTES))
+            return at;
+    }
+    return 0;
+}
+
+/* The last place in (from, to] of the record; `from` if there is none. Looked for backwards, in
+ * windows that overlap by what is looked at before a place. */
+static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, uint64_t *ret,
+                    struct err *err) {
+    char v[4096];
+    *ret = from;
+    while (to > from + ESCAPE_BYTES) {
+        size_t n = to - from < sizeof v ? (size_t)(to - from) : sizeof v;
+        int rc = read_at(l, to - n, v, n, err);
+        if (rc < 0) return rc;
+        size_t cut = last_cut(v, n);
+        if (cut) *ret = to - n + cut;
+        if (cut || n < sizeof v) return 0;
+        to -= n - ESCAPE_BYTES;
+    }
+    return 0;
+}
+
+int long_slice(struct long_record *l, size_t want, uint64_t *ret_at, size_t *ret_n,
+               struct err *err) {
+    uint64_t cut;
+    *ret_at = l->at;
+    for (uint64_t n = want; n < l->end - l->at; n *= 2) {
+        int rc = find_cut(l, l->at, l->at + n, &cut, err);
+        if (rc < 0) return rc;
+        if (cut == l->at) continue; /* no place: a longer slice */
+        *ret_n = (size_t)(cut - l->at);
+        l->at = cut;
+        return 0;
+    }
+    *ret_n = (size_t)(l->end - l->at);
+    l->at = l->end;
+    return 0;
+}
+
+int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
+              struct err *err) {
+    size_t looked, text_n;
+    int rc = buf_reserve(raw, n + 1, err);
+    if (rc == 0) rc = buf_reserve(text, n + SCAN_SLACK, err);
+    if (rc == 0) rc = read_at(l, at, raw->v, n, err);
+    if (rc < 0) return rc;
+    scan_best()->unescape(text->v, raw->v, n, &looked, &text_n);
+    text->n = text_n;
+    return 0;
+}

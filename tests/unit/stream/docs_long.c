@@ -1,0 +1,271 @@
+/* JSON records longer than a part: their texts come in slices, and are the texts that they are in
+ * one piece; a record that is broken is broken before anything of it came. */
+#include "docs_help.h"
+#include "stream/source.h"
+
+struct seen {
+    struct buf text;        /* "line:text\n" of every document */
+    uint64_t slices, whole; /* documents that were parts; those that were not */
+    bool within;
+};
+
+static int see_slices(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct seen *s = ctx;
+    (void)thread, (void)err;
+    for (size_t i = 0; i < b->n; i++) {
+        const struct doc *d = &b->v[i];
+        assert_int_equal(d->continues, s->within);
+        if (d->continues) {
+            char before = s->text.v[s->text.n - 1] | 0x20;
+            assert_true(d->text[0] == ' ' && before >= 'a' && before <= 'z');
+        } else
+            buf_printf(&s->text, NULL, "%d:", (int)d->line_no);
+        buf_append(&s->text, d->text, d->n, NULL);
+        if (!d->goes_on) buf_char(&s->text, '\n', NULL);
+        s->slices += d->continues || d->goes_on;
+        s->whole += !d->continues && !d->goes_on;
+        s->within = d->goes_on;
+    }
+    return 0;
+}
+
+static int read_source(const char *source, const struct docs_opts *o, struct seen *s,
+                       struct docs_totals *totals, struct err *err) {
+    struct source_list list = {0};
+    struct docs *d;
+    s->text.n = 0;
+    s->slices = s->whole = 0;
+    s->within = false;
+    err->msg[0] = 0;
+    assert_ok(source_resolve(&list, source, NULL, NULL, err), *err);
+    assert_ok(docs_open(&d, &list, o, err), *err);
+    int rc = docs_run(d, o->threads, NULL, see_slices, s, err);
+    docs_totals(d, totals);
+    docs_close(d, NULL);
+    source_list_release(&list);
+    return rc;
+}
+
+/* Reads the source whole, and in slices in every way: the same texts, counts and failure. Returns
+ * the failure; *ret_slices, unless NULL, becomes how many slices there were with the smallest
+ * batches. */
+static int same_in_slices(const char *source, struct docs_opts o, struct err *err,
+                          uint64_t *ret_slices) {
+    static const uint64_t batches[] = {64, 300, 1000, 5000};
+    struct seen want = {0}, got = {0};
+    struct docs_totals wanted, totals;
+    struct err again;
+    if (!o.spill) o.spill = "/tmp";
+    int rc = read_source(source, &o, &want, &wanted, err);
+    o.cut_texts = true;
+    for (int i = 0; i < 12; i++) {
+        o.batch_bytes = batches[i % 4];
+        o.threads = 1 + i / 4;
+        int now = read_source(source, &o, &got, &totals, &again);
+        if (now != rc || strcmp(again.msg, err->msg))
+            fail_msg("batches of %d: %d '%s', not %d '%s'", (int)o.batch_bytes, now, again.msg, rc,
+                     err->msg);
+        assert_false(got.within);
+        assert_int_equal(got.text.n, want.text.n);
+        if (want.text.n) assert_memory_equal(got.text.v, want.text.v, want.text.n);
+        assert_int_equal(totals.documents, wanted.documents);
+        assert_int_equal(totals.text_bytes, wanted.text_bytes);
+        assert_int_equal(totals.bad_records, wanted.bad_records);
+        if (i == 0 && ret_slices) *ret_slices = got.slices;
+    }
+    buf_release(&got.text);
+    buf_release(&want.text);
+    return rc;
+}
+
+/* A long string of all that JSON has: words, escapes of each kind right before blanks, pairs. */
+static void add_words(struct buf *b, size_t n, uint64_t seed) {
+    static const char *const words[] = {"word",  " ",       " the",         " of",
+                                        "\\n",   "\\n ",    "\\t ",         "\\\\ ",
+                                        "\\\" ", "\\u00ea", "\\u0061 ",     "\xc3\xa9 ",
+                                        "京",    "x",       "\\u4eac ",     "\\ud83d\\ude00",
+                                        "\\/",   "  ",      "\\ud83d tail", "A ",
+                                        "\\b"};
+    struct rng rng = {.key = seed};
+    for (size_t end = b->n + n; b->n < end;)
+        buf_str(b, words[rng_below(&rng, sizeof words / sizeof *words)], NULL);
+}
+
+static const char before[] = "{\"id\": 1, \"text\": \"short\"}\n",
+                  after[] = "{\"text\": \"last\"}\n";
+
+/* before, {…"text": LONG…}, after: without the newline behind the long one's brace. */
+static void add_long(struct buf *b, uint64_t seed) {
+    buf_str(b, before, NULL);
+    buf_str(b, "{\"id\": [2, {\"text\": 0}], \"text\": \"", NULL);
+    add_words(b, 20000, seed);
+    buf_str(b, "\", \"n\": 1}", NULL);
+}
+
+static void texts_are_the_same(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct err err;
+    uint64_t slices;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct buf b = {0}, z = {0};
+        add_long(&b, seed);
+        buf_str(&b, seed % 2 ? "\r\n" : "\n", NULL);
+        buf_str(&b, after, NULL);
+        add_long(&b, seed + 7);
+        add_gzip(&z, b.v, b.n);
+        put(*state, "plain.jsonl", b.v, b.n);
+        put(*state, "packed.jsonl.gz", z.v, z.n);
+        o.field = seed == 2 ? "text" : NULL;
+        o.on_error = seed == 3 ? "skip" : "stop";
+        o.any_order = false;
+        assert_ok(same_in_slices(*state, o, &err, &slices), err);
+        assert_true(slices > 100);
+        buf_release(&b);
+        buf_release(&z);
+    }
+}
+
+/* The first record of all is a long one: its own members tell the field. */
+static void the_field_of_a_long_record(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct err err;
+    struct buf b = {0};
+    uint64_t slices;
+    buf_str(&b, "\xef\xbb\xbf{\"title\": \"", NULL);
+    add_words(&b, 3000, 1);
+    buf_str(&b, "\", \"content\": \"", NULL);
+    add_words(&b, 5000, 2);
+    buf_str(&b, "\"}\n{\"content\": \"x\"}\n{\"content\": \"\", \"filler\": \"", NULL);
+    add_words(&b, 9000, 3);
+    buf_str(&b, "\"}", NULL);
+    put(*state, "f.jsonl", b.v, b.n);
+    assert_ok(same_in_slices(*state, o, &err, &slices), err);
+    assert_true(slices > 20 && slices < 100);
+    o.field = "title";
+    assert_int_equal(same_in_slices(*state, o, &err, NULL), ERR_DATA);
+    assert_non_null(strstr(err.msg, "f.jsonl:2:1: no string field \"title\""));
+    o.field = "nothing";
+    assert_int_equal(same_in_slices(*state, o, &err, NULL), ERR_DATA);
+    assert_non_null(strstr(err.msg, "f.jsonl:1:1: no string field \"nothing\" (record has title"));
+    buf_release(&b);
+}
+
+static void texts_without_a_place_to_cut(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct err err;
+    struct buf b = {0};
+    buf_str(&b, "{\"text\": \"", NULL);
+    for (int i = 0; i < 3000; i++) buf_str(&b, i < 2000 ? "\\u4eac" : "\\n ", NULL);
+    buf_str(&b, " the end of it\"}\n", NULL);
+    for (int i = 0; i < 30000; i++) buf_char(&b, ' ', NULL);
+    buf_str(&b, "\n\n{\"text\": \"a\"}", NULL);
+    put(*state, "f.jsonl", b.v, b.n);
+    assert_ok(same_in_slices(*state, o, &err, NULL), err);
+    buf_release(&b);
+}
+
+/* One thing is wrong, at the end of a long record or behind it. Its place is told as without
+ * slices, and what was seen is what comes before the record. */
+static void broken_at_the_end(void **state) {
+    static const struct {
+        const char *end, *what;
+    } bad[] = {{"\", \"n\": 1", "the record ends too early"},
+               {"", "the record ends within a string"},
+               {"\xff\"}", "not UTF-8"},
+               {"\\x\"}", "unknown escape"},
+               {"\\u12", "unknown escape"},
+               {"\t\"}", "control character"},
+               {"\", \"text\": \"twice\"}", "twice"},
+               {"\"} {}", "something follows"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct docs_opts o = docs_defaults;
+        struct buf b = {0};
+        struct err err;
+        struct seen s = {0};
+        struct docs_totals totals;
+        buf_str(&b, before, NULL);
+        buf_str(&b, "{\"text\": \"", NULL);
+        add_words(&b, 20000, i);
+        buf_str(&b, bad[i].end, NULL);
+        if (i % 2) buf_printf(&b, NULL, "\n%s", after);
+        put(*state, "f.jsonl", b.v, b.n);
+        assert_int_equal(same_in_slices(*state, o, &err, NULL), ERR_DATA);
+        assert_non_null(strstr(err.msg, "f.jsonl:2:"));
+        assert_non_null(strstr(err.msg, bad[i].what));
+        o.cut_texts = true;
+        o.batch_bytes = 100;
+        o.spill = "/tmp";
+        read_source(*state, &o, &s, &totals, &err);
+        assert_string_equal(buf_cstr(&s.text), "1:short\n");
+        o.on_error = "skip";
+        assert_ok(same_in_slices(*state, o, &err, NULL), err);
+        buf_release(&s.text);
+        buf_release(&b);
+    }
+}
+
+/* The file breaks off within the record. */
+static void a_truncated_file(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct buf b = {0}, z = {0};
+    struct err err;
+    add_long(&b, 5);
+    add_gzip(&z, b.v, b.n);
+    put(*state, "f.jsonl.gz", z.v, z.n - z.n / 3);
+    assert_int_equal(same_in_slices(*state, o, &err, NULL), ERR_DATA);
+    assert_non_null(strstr(err.msg, "truncated"));
+    buf_release(&b);
+    buf_release(&z);
+}
+
+static void a_bound_that_was_asked_for(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct buf b = {0};
+    struct err err;
+    add_long(&b, 6);
+    buf_printf(&b, NULL, "\n%s", after);
+    put(*state, "f.jsonl", b.v, b.n);
+    o.max_record = 10000;
+    assert_int_equal(same_in_slices(*state, o, &err, NULL), ERR_DATA);
+    assert_non_null(strstr(err.msg, "f.jsonl:2:1: the record is longer than 10000 bytes"));
+    o.on_error = "skip";
+    assert_ok(same_in_slices(*state, o, &err, NULL), err);
+    buf_release(&b);
+}
+
+static void hear(void *ctx, enum log_level level, const char *text) {
+    if (level == LOG_WARN && strstr(text, "held in memory")) ++*(int *)ctx;
+}
+
+/* Nowhere to put a scratch file: records are held in memory, as they were without slices. */
+static void without_a_scratch_folder(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct buf b = {0};
+    struct err err;
+    uint64_t slices;
+    int told = 0;
+    struct log log = {.line = hear, .ctx = &told};
+    add_long(&b, 6);
+    put(*state, "f.jsonl", b.v, b.n);
+    o.spill = in(*state, "nowhere");
+    o.log = &log;
+    assert_ok(same_in_slices(in(*state, "f.jsonl"), o, &err, &slices), err);
+    assert_int_equal(slices, 0);
+    assert_int_equal(told, 12); /* once a file */
+    buf_release(&b);
+}
+
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        in_folder(texts_are_the_same),
+        in_folder(the_field_of_a_long_record),
+        in_folder(texts_without_a_place_to_cut),
+        in_folder(broken_at_the_end),
+        in_folder(a_truncated_file),
+        in_folder(a_bound_that_was_asked_for),
+        in_folder(without_a_scratch_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
