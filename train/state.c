@@ -93,6 +93,12 @@ static int text_of(const cJSON *item, struct buf *out, struct err *err) {
     return item ? json_text(out, item, false, err) : buf_str(out, "nothing", err);
 }
 
+/* What a digest says to people; NULL: it is no digest. */
+static const char *changed(const char *key) {
+    if (strcmp(key, "data") == 0) return "the shards of --train have changed";
+    return strcmp(key, "valid") == 0 ? "the shards of --valid have changed" : NULL;
+}
+
 /* Appends "KEY was A, now B" for every member that differs; the members of both sides. */
 static int differences(const cJSON *was, const cJSON *now, struct buf *out, struct err *err) {
     const cJSON *sides[2] = {now, was};
@@ -103,9 +109,11 @@ static int differences(const cJSON *was, const cJSON *now, struct buf *out, stru
             struct buf a = {0}, b = {0};
             rc = text_of(json_get(was, item->string), &a, err);
             if (rc == 0) rc = text_of(json_get(now, item->string), &b, err);
+            const char *said = changed(item->string), *between = out->n ? "; " : "";
             if (rc == 0 && (a.n != b.n || memcmp(a.v, b.v, a.n)))
-                rc = buf_printf(out, err, "%s%s was %s, now %s", out->n ? "; " : "", item->string,
-                                buf_cstr(&a), buf_cstr(&b));
+                rc = said ? buf_printf(out, err, "%s%s", between, said)
+                          : buf_printf(out, err, "%s%s was %s, now %s", between, item->string,
+                                       buf_cstr(&a), buf_cstr(&b));
             buf_release(&a);
             buf_release(&b);
         }

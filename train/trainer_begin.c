@@ -218,10 +218,23 @@ static int show_settings(struct trainer *t, struct err *err) {
     return rc;
 }
 
+/* The lines of steps before a checkpoint were on the disk before it was. A branch's past begins
+ * where it does. */
+static void warn_of_gap(const struct trainer *t) {
+    const struct metrics_steps *s = metrics_get_steps(t->metrics);
+    uint64_t step = t->state.step, wanted = s->n ? step + 1 - s->v[0].step : step;
+    if (s->n < wanted)
+        log_warn(t->log,
+                 "%s/metrics.jsonl: %" PRIu64 " of the lines up to step %" PRIu64
+                 " are gone; the run goes on, its curves keep the gap",
+                 t->opts->run, wanted - s->n, step);
+}
+
 static int open_records(struct trainer *t, bool branch, struct err *err) {
     char *path = path_join(t->opts->run, "metrics.jsonl");
     uint64_t step = t->state.step;
     int rc = path ? metrics_open(&t->metrics, path, step, t->log, err) : err_nomem(err, 1);
+    if (rc == 0 && !branch) warn_of_gap(t);
     if (rc == 0) /* a branch has no event files yet: all its past is told anew */
         rc = tfevents_open(&t->events, t->opts->run, branch ? 0 : step, trainer_wall_time(), err);
     if (rc == 0 && (branch || step == 0)) rc = show_settings(t, err);

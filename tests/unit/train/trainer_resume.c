@@ -190,6 +190,27 @@ static void records_behind_the_checkpoint_are_cut(void **state) {
     tmp_remove(ref);
 }
 
+/* Someone else's doing: a kill leaves no such thing. */
+static void lines_that_are_gone_are_missed(void **state) {
+    (void)state;
+    w.polls = 20;
+    assert_int_equal(run_once(), ERR_STOPPED);
+    uint64_t step = w.result.step;
+    struct buf b = slurp(w.o.run, "metrics.jsonl");
+    char *second = (char *)memchr(b.v, '\n', b.n) + 1, *third = memchr(second, '\n', b.n) + 1;
+    memmove(second, third, (size_t)(b.v + b.n - third));
+    spill(w.o.run, "metrics.jsonl", b.v, b.n - (size_t)(third - second));
+    w.polls = 20;
+    assert_int_equal(run_once(), ERR_STOPPED);
+    assert_non_null(strstr(heard, "/metrics.jsonl: 1 of the lines up to step "));
+    assert_true(w.result.step > step);
+    spill(w.o.run, "metrics.jsonl", b.v, 0);
+    w.polls = 0;
+    assert_ok(run_once(), w.err);
+    assert_non_null(strstr(heard, " of the lines up to step "));
+    buf_release(&b);
+}
+
 static void a_damaged_checkpoint_is_passed_over(void **state) {
     char *ref = reference(), name[] = "checkpoint-12/optimizer.safetensors";
     (void)state;
@@ -234,7 +255,7 @@ static void other_options_are_refused_by_name(void **state) {
     assert_fails(run_once(), w.err, ERR_USAGE, "key was");
     w.train.seed = 5;
     w.train_set.set.digest[0] = 'f';
-    assert_fails(run_once(), w.err, ERR_USAGE, "data was");
+    assert_fails(run_once(), w.err, ERR_USAGE, "the shards of --train have changed");
     w.train_set.set.digest[0] = '0';
     w.o.eval_every.steps = 4; /* intervals and the length of the run may change */
     w.o.save_every.steps = 5;
@@ -581,6 +602,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(stopped_anywhere_it_ends_the_same),
         TEST(records_behind_the_checkpoint_are_cut),
+        TEST(lines_that_are_gone_are_missed),
         TEST(a_damaged_checkpoint_is_passed_over),
         TEST(a_finished_run_says_so),
         TEST(other_options_are_refused_by_name),
