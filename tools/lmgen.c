@@ -35,14 +35,22 @@ static int wanted(const struct session *s, const struct prompt *p) {
     return n > INT32_MAX ? INT32_MAX : (int)n;
 }
 
-/* Says which prompts leave no room: an empty completion looks like a model with nothing to say. */
+/* Says which prompts leave no room: an empty completion looks like a model with nothing to say. And
+ * which are not seen whole. */
 static void warn_of_length(const struct session *s) {
-    for (size_t i = 0; i < s->n_prompts; i++)
+    for (size_t i = 0; i < s->n_prompts; i++) {
+        size_t n = s->prompts[i].ids.n;
         if (s->o->max_new && wanted(s, &s->prompts[i]) == 0)
             log_warn(&s->t->log,
                      "prompt %zu has %zu tokens already; --max-length %" PRIu64
                      " leaves no room for more",
-                     i + 1, s->prompts[i].ids.n, s->o->max_length);
+                     i + 1, n, s->o->max_length);
+        else if (n > (size_t)s->m.config.P)
+            log_warn(&s->t->log,
+                     "prompt %zu has %zu tokens; the model's context is %d: only the last %d are "
+                     "read",
+                     i + 1, n, s->m.config.P, s->m.config.P);
+    }
 }
 
 static int longest_text(const struct session *s) {

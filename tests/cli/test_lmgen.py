@@ -96,9 +96,17 @@ def greedy_draws_nothing():
     assert run("--top-k", 5, "--n", 2, "--max-new", 2, "abc").stderr == b""
 
 
+def a_long_prompt_is_cut_aloud():
+    """The context is 48 tokens."""
+    said = run("--max-new", 1, "--prompt-ids", " ".join(["7"] * 50)).stderr.decode()
+    assert "prompt 1 has 50 tokens; the model's context is 48: only the last 48 are read" in said, said
+    assert run("--max-new", 1, "--prompt-ids", " ".join(["7"] * 48)).stderr == b""
+
+
 demo_reads_what_is_there()
 stops()
 code()
 terminal()
 greedy_draws_nothing()
+a_long_prompt_is_cut_aloud()
 print("completions end where they should")
