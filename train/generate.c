@@ -445,7 +445,12 @@ int generate_rows(struct generator *g, struct gen_row *rows, int n, int64_t eos,
                   void *ctx, struct err *err) {
     int rc;
     if (n < 1 || n > g->B) return err_set(err, ERR_USAGE, "%d rows for a cache of %d", n, g->B);
-    for (int b = 0; b < n; b++) rows[b].finish = FINISH_LENGTH;
+    bool any = false;
+    for (int b = 0; b < n; b++) {
+        rows[b].finish = FINISH_LENGTH;
+        any = any || rows[b].max_new > 0;
+    }
+    if (!any) return 0; /* nothing to read for */
     rc = start(g, rows, n, err);
     while (rc == 0) {
         rc = draw(g, rows, n, eos, s, on_id, ctx, err);
