@@ -1,7 +1,7 @@
 """shard killed before calls that change the disk and at random times, twice in a row, then started again: the
 same bytes as undisturbed, files that were done are not read again, and no folder that was half written passes
 for a whole one. Usage: kill_shard.py SHARD TOK SHIM [STRIDE]"""
-import os, random, signal, sys, time
+import gzip, os, random, signal, sys, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from shard_world import World, check
 
@@ -51,6 +51,40 @@ def kill_at_random(w, want, times):
     return kills
 
 
+def interrupted(w, want, times):
+    """Ctrl-C and SIGTERM at any moment: 130, 143, and the next start goes on."""
+    rng = random.Random(4)
+    begun = time.time()
+    w.remove("i")
+    check(w.run("i").returncode == 0, "the timed run")
+    took = time.time() - begun
+    for _ in range(times):
+        w.remove("i")
+        for _ in range(2):
+            sig = rng.choice((signal.SIGINT, signal.SIGTERM))
+            p = w.start("i")
+            time.sleep(rng.random() * took)
+            p.send_signal(sig)
+            said = p.communicate()[1].decode(errors="replace")
+            check(p.returncode in (0, 128 + sig, -sig), f"{sig}: {p.returncode} {said}")
+        check(w.run("i").returncode == 0 and w.contents("i") == want, "other bytes after an interruption")
+
+
+def a_source_that_changed(w, shim):
+    """What was made of the old file is not gone on with."""
+    w.remove("c")
+    w.run("c", {"LD_PRELOAD": shim, "LORY_UNDER": w.path("c"), "LORY_KILL_AT": "45"})
+    check(len(os.listdir(w.path("c"))) > 0, "nothing was left behind")
+    with open(w.path("corpus/0.jsonl.gz"), "rb") as f:
+        old = f.read()
+    with open(w.path("corpus/0.jsonl.gz"), "wb") as f:
+        f.write(gzip.compress(gzip.decompress(old).replace(b"return", b"yield"), 1, mtime=0))
+    check(w.run("c").returncode == 0 and w.run("fresh").returncode == 0, "runs over the changed corpus")
+    check(w.contents("c") == w.contents("fresh"), "a changed source: parts of the old one are left")
+    with open(w.path("corpus/0.jsonl.gz"), "wb") as f:
+        f.write(old)
+
+
 def main(shard, tok, shim, stride=1):
     w = World(shard, tok)
     try:
@@ -59,6 +93,8 @@ def main(shard, tok, shim, stride=1):
         if shim != "-":
             print("%d kills at calls, %d runs taken up" % kill_at_calls(w, want, os.path.abspath(shim), stride))
         print(f"{kill_at_random(w, want, 10 if stride < 10 else 3)} kills at random times")
+        interrupted(w, want, 6 if stride < 10 else 2)
+        a_source_that_changed(w, os.path.abspath(shim))
         # Another plan does not go on with the old one's files.
         w.remove("k")
         w.run("k", {"LD_PRELOAD": os.path.abspath(shim), "LORY_UNDER": w.path("k"), "LORY_KILL_AT": "45"})

@@ -20,6 +20,10 @@ class World:
                      "--prompt", "prompt"]  # so that there are masks, too
         self.text = ["--eot", "none"]
 
+    def start(self, out):
+        return subprocess.Popen([self.shard, *self.args, *self.text, "-o", self.path(out)], cwd=self.dir,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
     def run(self, out, env=None, more=(), **kw):
         return subprocess.run([self.shard, *self.args, *self.text, "-o", self.path(out), *more], cwd=self.dir,
                               env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL,
