@@ -78,7 +78,7 @@ template <class A> void attention_backward_any(struct device *d, const attention
 void attention_forward_mma(struct device *d, const attention_args<bf16> &a);
 void attention_backward_mma(struct device *d, const attention_args<bf16> &a);
 
-/* Head size 64, a device of compute capability 9.0. */
+/* Head size 64, a device of compute capability 9.0, code that was built for sm_90a. */
 void attention_forward_sm90(struct device *d, const attention_args<bf16> &a);
 void attention_backward_sm90(struct device *d, const attention_args<bf16> &a);
 

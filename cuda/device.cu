@@ -430,6 +430,7 @@ int lory_cuda_ready(int ordinal, struct err *err) {
 static int start(struct device *d, int ordinal, const char *plan_file, struct err *err) {
     int rc = lory_cuda_ready(ordinal, err);
     if (rc < 0) return rc;
+    cudaGetLastError(); /* of an earlier attempt: no failure of this device */
     cudaError_t e = cudaSetDevice(ordinal);
     if (e == cudaSuccess) e = cudaGetDeviceProperties(&d->prop, ordinal);
     if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);

@@ -25,6 +25,16 @@
 #define HAS_WGMMA 0
 #endif
 
+/* Whether the machine code that runs has these products: a module built for other devices runs on
+ * a Hopper, too, translated from PTX. */
+__device__ __forceinline__ bool wgmma_is_here() {
+#ifdef SIMT
+    return simt_machine_now.sm90a;
+#else
+    return HAS_WGMMA;
+#endif
+}
+
 /* ------------------------------------------------------------------ descriptors */
 
 __device__ __forceinline__ uint32_t wgmma_address(const void *shared) {
@@ -77,7 +87,9 @@ void wgmma_64x64x16(float (&d)[8][4], uint64_t left, uint64_t tile) {
                      wgmma_pair(left, row, t + 8, false), wgmma_pair(left, row + 8, t + 8, false)};
     wgmma_64x64x16<ROWS_ARE_K, ADD>(d, a, tile);
 }
-static inline void wgmma_begin() {}
+static inline void wgmma_begin() {
+    if (!wgmma_is_here()) simt_fault("wgmma in machine code for other devices");
+}
 static inline void wgmma_ready(float (&)[8][4]) {}
 static inline void wgmma_commit() {}
 template <int LEFT> void wgmma_wait(float (&)[8][4]) {}

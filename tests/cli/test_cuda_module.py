@@ -1,6 +1,7 @@
 """--device cuda where there is no GPU to be had: each reason has its own words and exit code 2, and
 --device auto takes the CPU. The module of this build is tried too, if it has been made."""
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,24 @@ import unittest
 LMGEN, MODULE, MODEL, CC = [os.path.abspath(p) if "/" in p else p for p in sys.argv[1:5]]
 del sys.argv[1:]
 GPU = os.path.exists("/proc/driver/nvidia/version")
+
+# A driver as far as CUDA's runtime asks when it looks for GPUs: it is for FAKE_CUDA, and sees none.
+DRIVER = """
+#include <stdlib.h>
+#include <string.h>
+int cuDriverGetVersion(int *version) { *version = atoi(getenv("FAKE_CUDA")); return 0; }
+int cuInit(unsigned flags) { (void)flags; return 100; /* CUDA_ERROR_NO_DEVICE */ }
+int cuGetProcAddress_v2(const char *name, void **ret, int version, unsigned long flags, int *status) {
+    (void)version; (void)flags;
+    if (status) *status = 0;
+    *ret = !strcmp(name, "cuDriverGetVersion") ? (void *)cuDriverGetVersion
+           : !strncmp(name, "cuGetProcAddress", 16) ? (void *)cuGetProcAddress_v2 : (void *)cuInit;
+    return 0;
+}
+int cuGetProcAddress(const char *name, void **ret, int version, unsigned long flags) {
+    return cuGetProcAddress_v2(name, ret, version, flags, NULL);
+}
+"""
 
 
 def lmgen(device, module, **env):
@@ -25,8 +44,8 @@ class NoGpu(unittest.TestCase):
         self.assertIn("--device cuda: ", r.stderr)
         self.assertIn(words, r.stderr)
 
-    def fake(self, folder, code):
-        path = os.path.join(folder, "fake.so")
+    def fake(self, folder, code, name="fake.so"):
+        path = os.path.join(folder, name)
         subprocess.run([CC, "-shared", "-fPIC", "-x", "c", "-", "-o", path], input=code, text=True, check=True)
         return path
 
@@ -54,6 +73,28 @@ class NoGpu(unittest.TestCase):
     def test_no_driver(self):
         self.refuses(MODULE, "no NVIDIA driver")
         self.assertEqual(lmgen("auto", MODULE).returncode, 0)
+
+    @unittest.skipIf(GPU or not os.path.exists(MODULE), "needs the module, and no GPU's driver")
+    def test_drivers_that_do_not_do(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.fake(folder, DRIVER, "libcuda.so.1")
+            old, new = [dict(LD_LIBRARY_PATH=folder, FAKE_CUDA=v) for v in ("11080", "99000")]
+            self.refuses(MODULE, "the NVIDIA driver is for CUDA 11.8, and this build needs ", **old)
+            self.refuses(MODULE, "no GPU to be seen; is CUDA_VISIBLE_DEVICES right?", **new)
+            self.assertEqual(lmgen("auto", MODULE, **new).returncode, 0)
+
+    def test_every_program_says_it(self):
+        tools = os.path.dirname(LMGEN)
+        with tempfile.TemporaryDirectory() as folder:
+            for split in "train", "val":  # llm.c's header and 100 ids
+                with open(os.path.join(folder, f"x_{split}_0.bin"), "wb") as f:
+                    f.write(struct.pack("<3i", 20240520, 1, 100).ljust(1024, b"\0") + bytes(200))
+            for program, *flags in (["lmtrain", "--train", folder], ["lmeval", "loss", "-m", MODEL, "--valid", folder]):
+                r = subprocess.run([os.path.join(tools, program), *flags, "--device", "cuda"], cwd=folder, text=True,
+                                   env={**os.environ, "LORY_CUDA": "/nowhere/m.so"}, capture_output=True, timeout=60)
+                self.assertEqual((r.returncode, r.stdout), (2, ""), r.stderr)
+                self.assertIn("--device cuda: /nowhere/m.so is not there", r.stderr)
+            self.assertEqual(len(os.listdir(folder)), 2)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ extern "C" const struct backend *op_device(void);
 
 #ifdef SIMT_HOPPER
 static int open_hopper(struct device **ret, const struct device_opts *opts, struct err *err) {
-    simt_major = 9;
+    simt_machine_now.major = 9;
     int rc = cuda_open(ret, opts, err);
     if (rc == 0 && opts->dtype == DTYPE_BF16 && !cuda_uses_wgmma(*ret)) {
         cuda_close(*ret);

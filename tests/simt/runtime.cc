@@ -37,10 +37,15 @@ static bool forbidden(void) {
     return capturing != NULL;
 }
 
-int simt_major = 8;
+simt_machine simt_machine_now = {13000, 1, 8, true, true};
 
 cudaError_t cudaGetDeviceCount(int *n) {
-    *n = 1;
+    int runtime = 0;
+    cudaRuntimeGetVersion(&runtime);
+    *n = 0;
+    if (simt_machine_now.driver < runtime) return fail(cudaErrorInsufficientDriver);
+    if (simt_machine_now.devices == 0) return fail(cudaErrorNoDevice);
+    *n = simt_machine_now.devices;
     return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int i) {
@@ -50,14 +55,14 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     *p = cudaDeviceProp{};
     memcpy(p->name, "emulated", 9);
     p->totalGlobalMem = 1u << 30;
-    p->major = simt_major;
+    p->major = simt_machine_now.major;
     p->multiProcessorCount = 4;
     p->l2CacheSize = 1 << 20;
     p->sharedMemPerBlockOptin = SIMT_SHARED_MAX;
     return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int *v) {
-    *v = 13000;
+    *v = simt_machine_now.driver;
     return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int *v) {
@@ -80,8 +85,10 @@ cudaError_t cudaGetLastError(void) {
 const char *cudaGetErrorString(cudaError_t e) {
     if (e == cudaErrorLaunchFailure && simt_first_fault()) return simt_first_fault();
     return e == cudaErrorMemoryAllocation ? "out of memory"
-           : e == cudaSuccess             ? "no error"
-                                          : "invalid argument";
+           : e == cudaErrorNoKernelImageForDevice
+               ? "no kernel image is available for execution on the device"
+           : e == cudaSuccess ? "no error"
+                              : "invalid argument";
 }
 const char *cudaGetErrorName(cudaError_t e) {
     return e == cudaSuccess ? "cudaSuccess" : "cudaError";

@@ -70,8 +70,13 @@ void simt_copy_start(void *to_shared, const void *from, unsigned bytes /* of 16,
 void simt_copy_commit(void);
 void simt_copy_wait(unsigned groups_left);
 
-/* What the emulated device says it is: compute capability 8.0, or 9.0. */
-extern int simt_major;
+/* What the emulated machine says of itself: an Ampere, until a test says otherwise. */
+struct simt_machine {
+    int driver, devices; /* the CUDA version the driver is for, 0: there is none; GPUs */
+    int major;           /* compute capability 8.0, or 9.0                             */
+    bool code, sm90a;    /* the module has code for it; that is sm_90a's, with wgmma   */
+};
+extern simt_machine simt_machine_now;
 
 /* Device memory with bounds and a log. */
 void *simt_heap_alloc(size_t bytes);             /* NULL: none left */

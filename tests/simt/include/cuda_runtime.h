@@ -302,8 +302,8 @@ struct cudaFuncAttributes {
     int binaryVersion;
 };
 template <class F> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, F *) {
-    a->binaryVersion = 80;
-    return cudaSuccess;
+    a->binaryVersion = 10 * simt_machine_now.major;
+    return simt_machine_now.code ? cudaSuccess : cudaErrorNoKernelImageForDevice;
 }
 
 /* What <<<grid, block, shared, stream>>> is to nvcc. */
