@@ -6,7 +6,7 @@
  * one a lane: each lane makes the scores of its own key with the four rows; then lanes are
  * channels, and scores are passed round by shuffles:
  *
- *   scores   lane = key      s[r] = q_r · k_lane           tiles in shared memory, HS + 1 apart
+ *   scores   lane = key      s[r] = q_r · k_lane           tiles in shared memory, rows apart(HS)
  *   sums     lane = channel  o[r][c] += p[r] of lane j * v_j[c]
  *
  * Sums have one order, so runs are bitwise equal. */
@@ -20,13 +20,18 @@ constexpr int OWNED = ROWS * WARPS; /* rows of a block               */
 constexpr int STEP = 32;            /* of the other kind, at a time  */
 constexpr int CHUNKS = 8;           /* of 32 channels: HS <= 256     */
 
+/* Between the rows of a tile: odd, so that the lanes' keys, a row each, lie in different banks. */
+__host__ __device__ constexpr int apart(int HS) {
+    return HS | 1;
+}
+
 /* `n` rows from `first` of a (T, HS) matrix into shared memory as fp32, rows LD apart; 0 past T. */
 template <class A>
 __device__ void load_rows(float *tile, int n, const A *from, size_t stride, int first, int T,
                           int HS) {
     for (int i = threadIdx.x; i < n * HS; i += WARPS * 32) {
         int r = i / HS, c = i % HS;
-        tile[r * (HS + 1) + c] =
+        tile[r * apart(HS) + c] =
             first + r < T ? to_float(from[(size_t)(first + r) * stride + c]) : 0;
     }
 }
@@ -43,7 +48,7 @@ __device__ void gather(float (&sums)[CHUNKS], float w, const float *tile, int HS
         float wj = __shfl_sync(ALL_LANES, w, j);
 #pragma unroll
         for (int m = 0; m < CHUNKS; m++)
-            if (m * 32 + lane() < HS) sums[m] += wj * tile[j * (HS + 1) + m * 32 + lane()];
+            if (m * 32 + lane() < HS) sums[m] += wj * tile[j * apart(HS) + m * 32 + lane()];
     }
 }
 
@@ -64,7 +69,7 @@ template <class A> __device__ int lowest_key(const attention_args<A> &a, int b, 
 template <class A>
 __global__ void __launch_bounds__(WARPS * 32) forward(const attention_args<A> a) {
     float *memory = shared_memory<float>();
-    const int HS = a.HS, LD = HS + 1;
+    const int HS = a.HS, LD = apart(HS);
     float *own = memory, *tile_k = own + OWNED * LD, *tile_v = tile_k + STEP * LD;
     int b = blockIdx.z, h = blockIdx.y, i0 = (int)blockIdx.x * OWNED, w0 = warp() * ROWS;
     const A *Q = a.head_q(b, h);
@@ -112,7 +117,7 @@ __global__ void __launch_bounds__(WARPS * 32) forward(const attention_args<A> a)
 template <class A>
 __global__ void __launch_bounds__(WARPS * 32) backward_q(const attention_args<A> a) {
     float *memory = shared_memory<float>();
-    const int HS = a.HS, LD = HS + 1;
+    const int HS = a.HS, LD = apart(HS);
     float *own_q = memory, *own_dy = own_q + OWNED * LD;
     float *tile_k = own_dy + OWNED * LD, *tile_v = tile_k + STEP * LD;
     int b = blockIdx.z, h = blockIdx.y, i0 = (int)blockIdx.x * OWNED, w0 = warp() * ROWS;
@@ -149,7 +154,7 @@ __global__ void __launch_bounds__(WARPS * 32) backward_q(const attention_args<A>
 template <class A>
 __global__ void __launch_bounds__(WARPS * 32) backward_kv(const attention_args<A> a) {
     float *memory = shared_memory<float>();
-    const int HS = a.HS, LD = HS + 1;
+    const int HS = a.HS, LD = apart(HS);
     float *own_k = memory, *own_v = own_k + OWNED * LD;
     float *tile_q = own_v + OWNED * LD, *tile_dy = tile_q + STEP * LD;
     int b = blockIdx.z, h = blockIdx.y, j0 = (int)blockIdx.x * OWNED, w0 = warp() * ROWS;
@@ -194,7 +199,7 @@ __global__ void __launch_bounds__(WARPS * 32) backward_kv(const attention_args<A
 
 /* Floats of `rows` rows in shared memory. */
 static size_t row_bytes(int HS, int rows) {
-    return (size_t)rows * (size_t)(HS + 1) * sizeof(float);
+    return (size_t)rows * (size_t)apart(HS) * sizeof(float);
 }
 
 template <class A> void attention_forward_any(struct device *d, const attention_args<A> &a) {

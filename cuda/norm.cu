@@ -4,20 +4,42 @@
  * reads it twice (the second time from the cache) and sums dg and db into accumulators of the
  * warp's own, which are added up in fixed order: warps of a block, then blocks by a second kernel.
  *
- * N is the number of elements a lane takes at a time: 16 bytes' worth where C allows, else 1. */
+ * N is the number of elements a lane takes at a time: 16 bytes' worth where C allows, else 1. In
+ * shared memory they lie apart, each where the lanes' first, second, … elements are side by side,
+ * so that no two lanes meet in a bank:
+ *
+ *   columns, N = 4     0 1 2 3 | 4 5 6 7 | … | 124 … 127 | 128 …
+ *   as they lie        0 4 8 … 124 | 1 5 9 … 125 | 2 … | 3 … 127 | 128 132 …
+ */
 #include "cuda/kernel.cuh"
 
 namespace {
 
 enum { FORWARD_WARPS = 4, BACKWARD_WARPS = 8 };
 
+/* Floats in which C columns lie. */
+template <int N> int padded(int C) {
+    return (C + 32 * N - 1) / (32 * N) * (32 * N);
+}
+/* Where column c lies, and the column that lies there. */
+template <int N> __device__ __forceinline__ int place(int c) {
+    if constexpr (N == 1) return c;
+    int p = c / N, i = c % N; /* piece and element in it */
+    return (p / 32 * N + i) * 32 + p % 32;
+}
+template <int N> __device__ __forceinline__ int column(int at) {
+    if constexpr (N == 1) return at;
+    int round = at / 32 / N, i = at / 32 % N;
+    return (round * 32 + at % 32) * N + i;
+}
+
 template <class A, int N>
 __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, const A *x,
                                     const A *add, const A *g, const A *b, size_t rows, int T, int C,
-                                    float eps, drop_rule rule) {
+                                    int room, float eps, drop_rule rule) {
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     size_t r = (size_t)blockIdx.x * (blockDim.x / 32) + warp;
-    float *row = shared_memory<float>() + (size_t)warp * C; /* (C) of this warp */
+    float *row = shared_memory<float>() + (size_t)warp * room; /* of this warp */
     if (r >= rows) return;
     const A *xr = x + r * C;
     float m = 0, var = 0;
@@ -35,20 +57,24 @@ __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, cons
 #pragma unroll
         for (int i = 0; i < N; i++) {
             m += s.v[i];
-            row[c + i] = s.v[i];
+            row[place<N>(c + i)] = s.v[i];
         }
     }
     m = warp_sum(m) / (float)C;
     for (int c = lane * N; c < C; c += 32 * N)
 #pragma unroll
-        for (int i = 0; i < N; i++) var += (row[c + i] - m) * (row[c + i] - m);
+        for (int i = 0; i < N; i++) {
+            float x = row[place<N>(c + i)] - m;
+            var += x * x;
+        }
     float rs = rsqrtf(warp_sum(var) / (float)C + eps);
     for (int c = lane * N; c < C; c += 32 * N) {
         piece<A, N> gs, bs, out;
         gs.load(g + c);
         bs.load(b + c);
 #pragma unroll
-        for (int i = 0; i < N; i++) out.v[i] = gs.v[i] * ((row[c + i] - m) * rs) + bs.v[i];
+        for (int i = 0; i < N; i++)
+            out.v[i] = gs.v[i] * ((row[place<N>(c + i)] - m) * rs) + bs.v[i];
         out.store(y + r * C + c);
     }
     if (lane == 0) {
@@ -57,22 +83,15 @@ __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, cons
     }
 }
 
-/* Where column c's accumulator lies: lanes side by side, so that no two share a bank. */
-template <int N> __device__ __forceinline__ int place(int c) {
-    if constexpr (N == 1) return c;
-    int p = c / N, i = c % N; /* pack and element in it */
-    return (p / 32 * N + i) * 32 + p % 32;
-}
-
-/* partial: (gridDim.x, 2, C) */
+/* partial: (gridDim.x, 2, room), as columns lie. */
 template <class A, int N>
 __global__ void norm_backward_kernel(A *dsum, A *dadd, float *partial, const A *dy, const A *sum,
                                      const float *mean, const float *rstd, const A *g, size_t rows,
-                                     int T, int C, int padded, drop_rule rule) {
+                                     int T, int C, int room, drop_rule rule) {
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
-    float *all = shared_memory<float>(); /* (warps, 2, padded) */
-    float *dg = all + (size_t)warp * 2 * padded, *db = dg + padded;
-    for (int c = lane; c < 2 * padded; c += 32) dg[c] = 0;
+    float *all = shared_memory<float>(); /* (warps, 2, room) */
+    float *dg = all + (size_t)warp * 2 * room, *db = dg + room;
+    for (int c = lane; c < 2 * room; c += 32) dg[c] = 0;
     __syncwarp();
     for (size_t r = (size_t)blockIdx.x * warps + warp; r < rows; r += (size_t)gridDim.x * warps) {
         float m = mean[r], rs = rstd[r], avg = 0, avg_n = 0;
@@ -111,59 +130,54 @@ __global__ void norm_backward_kernel(A *dsum, A *dadd, float *partial, const A *
         }
     }
     __syncthreads();
-    for (int c = threadIdx.x; c < C; c += blockDim.x) {
-        float sg = 0, sb = 0;
-        for (int w = 0; w < warps; w++) {
-            sg += all[(size_t)w * 2 * padded + place<N>(c)];
-            sb += all[((size_t)w * 2 + 1) * padded + place<N>(c)];
-        }
-        partial[(size_t)blockIdx.x * 2 * C + c] = sg;
-        partial[((size_t)blockIdx.x * 2 + 1) * C + c] = sb;
+    for (int at = threadIdx.x; at < 2 * room; at += blockDim.x) {
+        float s = 0;
+        for (int w = 0; w < warps; w++) s += all[(size_t)w * 2 * room + at];
+        partial[(size_t)blockIdx.x * 2 * room + at] = s;
     }
 }
 
-/* dg, db += the sums over `n` blocks. Warps take every 8th block of 32 columns. */
-__global__ void norm_reduce_kernel(float *dg, float *db, const float *partial, int n, int C) {
+/* dg, db += the sums over `n` blocks: a block takes 32 places, its warps every 8th of the sums. */
+template <int N>
+__global__ void norm_reduce_kernel(float *dg, float *db, const float *partial, int n, int C,
+                                   int room) {
     float(*part)[32] = shared_memory<float[32]>(); /* (8,32) */
-    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, c = blockIdx.x * 32 + lane;
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, at = blockIdx.x * 32 + lane;
     float s = 0;
-    if (c < 2 * C)
-        for (int i = warp; i < n; i += 8) s += partial[(size_t)i * 2 * C + c];
+    for (int i = warp; i < n; i += 8) s += partial[(size_t)i * 2 * room + at];
     part[warp][lane] = s;
     __syncthreads();
-    if (warp != 0 || c >= 2 * C) return;
+    int c = column<N>(at % room);
+    if (warp != 0 || c >= C) return;
     for (int w = 1; w < 8; w++) s += part[w][lane];
-    if (c < C)
-        dg[c] += s;
-    else
-        db[c - C] += s;
+    (at < room ? dg : db)[c] += s;
 }
 
 template <class A, int N>
 void forward(struct device *d, void *y, void *sum, float *mean, float *rstd, const void *x,
              const void *add, const void *g, const void *b, size_t rows, int T, int C, float eps,
              struct dropout drop) {
-    int warps = FORWARD_WARPS;
-    while (warps > 1 && (size_t)warps * C * sizeof(float) > 96 * 1024) warps /= 2;
+    int warps = FORWARD_WARPS, room = padded<N>(C);
+    while (warps > 1 && (size_t)warps * room * sizeof(float) > 96 * 1024) warps /= 2;
     launch(d, "norm_forward", norm_forward_kernel<A, N>, blocks_for(rows, warps), 32 * warps,
-           (size_t)warps * C * sizeof(float), (A *)y, (A *)sum, mean, rstd, (const A *)x,
-           (const A *)add, (const A *)g, (const A *)b, rows, T, C, eps, drop_rule_of(drop));
+           (size_t)warps * room * sizeof(float), (A *)y, (A *)sum, mean, rstd, (const A *)x,
+           (const A *)add, (const A *)g, (const A *)b, rows, T, C, room, eps, drop_rule_of(drop));
 }
 
 template <class A, int N>
 void backward(struct device *d, void *dsum, void *dadd, float *dg, float *db, const void *dy,
               const void *sum, const float *mean, const float *rstd, const void *g, size_t rows,
               int T, int C, struct dropout drop) {
-    int warps = BACKWARD_WARPS, padded = (C + 32 * N - 1) / (32 * N) * (32 * N);
-    while (warps > 1 && (size_t)warps * 2 * padded * sizeof(float) > 110 * 1024) warps /= 2;
+    int warps = BACKWARD_WARPS, room = padded<N>(C);
+    while (warps > 1 && (size_t)warps * 2 * room * sizeof(float) > 110 * 1024) warps /= 2;
     unsigned blocks = blocks_for(rows, warps), most = (unsigned)cuda_multiprocessors(d) * 2;
     if (blocks > most) blocks = most;
-    float *partial = (float *)cuda_work(d, (size_t)blocks * 2 * C * sizeof(float));
+    float *partial = (float *)cuda_work(d, (size_t)blocks * 2 * room * sizeof(float));
     launch(d, "norm_backward", norm_backward_kernel<A, N>, blocks, 32 * warps,
-           (size_t)warps * 2 * padded * sizeof(float), (A *)dsum, (A *)dadd, partial, (const A *)dy,
-           (const A *)sum, mean, rstd, (const A *)g, rows, T, C, padded, drop_rule_of(drop));
-    launch(d, "norm_reduce", norm_reduce_kernel, blocks_for(2 * (size_t)C, 32), 256,
-           8 * 32 * sizeof(float), dg, db, (const float *)partial, (int)blocks, C);
+           (size_t)warps * 2 * room * sizeof(float), (A *)dsum, (A *)dadd, partial, (const A *)dy,
+           (const A *)sum, mean, rstd, (const A *)g, rows, T, C, room, drop_rule_of(drop));
+    launch(d, "norm_reduce", norm_reduce_kernel<N>, 2 * (unsigned)room / 32, 256,
+           8 * 32 * sizeof(float), dg, db, (const float *)partial, (int)blocks, C, room);
 }
 
 } // namespace

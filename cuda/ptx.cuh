@@ -65,12 +65,15 @@ static inline void ptx_ldmatrix_warp(void **lane, unsigned) {
     int base = simt_now->number / 32 * 32, n = first->n;
     for (int m = 0; m < n; m++) {
         uint16_t M[8][8];
+        uint32_t at[8];
         for (int r = 0; r < 8; r++) {
             const void *row = ((const ptx_ldmatrix *)lane[8 * m + r])->row;
             if ((uintptr_t)row % 16) simt_fault("ldmatrix from a misaligned row");
             simt_read(row, 16, base + 8 * m + r);
             memcpy(M[r], row, 16);
+            at[r] = (uint32_t)((const char *)row - (const char *)simt_shared());
         }
+        simt_banks_rows(at);
         for (int l = 0; l < 32; l++) {
             int g = l / 4, t = l % 4 * 2;
             uint32_t lo = first->trans ? M[t][g] : M[g][t];

@@ -57,14 +57,16 @@ __device__ __forceinline__ uint64_t wgmma_advance(uint64_t tile, int bytes) {
 #ifdef SIMT
 
 /* Two bf16 of a described tile: (row, col) and the next column, or the next row. */
-static inline uint32_t wgmma_pair(uint64_t tile, int row, int col, bool down) {
+static SIMT_UNSEEN uint32_t wgmma_pair(uint64_t tile, int row, int col, bool down) {
     uint32_t pair = 0;
     for (int i = 0; i < 2; i++, down ? row++ : col++) {
         uint32_t at = (uint32_t)(tile & 0x3fff) << 4;
         at += (uint32_t)row / 8 * ((uint32_t)(tile >> 32 & 0x3fff) << 4);
         at += (uint32_t)row % 8 * 128 + (uint32_t)col * 2;
         at ^= at >> 3 & 0x70;
-        pair |= (uint32_t) * (const uint16_t *)((const char *)simt_shared() + at) << 16 * i;
+        const char *p = (const char *)simt_shared() + at;
+        simt_read(p, 2, simt_now->number);
+        pair |= (uint32_t) * (const uint16_t *)p << 16 * i;
     }
     return pair;
 }

@@ -114,6 +114,7 @@ static bool inside(const region *r, const void *p) {
 
 void simt_access_launch(void) {
     begin();
+    simt_banks_launch();
     A.launch_time = ++A.time;
 }
 
@@ -208,8 +209,14 @@ static void check(const void *p, size_t n, int me, bool write, bool atomic) {
     }
 }
 
-static void instrumented(const void *p, size_t n, bool write, bool aligned) {
+static uint32_t shared_offset(const void *p) {
+    return (uint32_t)((const unsigned char *)p - (unsigned char *)simt_shared());
+}
+
+/* `from`: where in the kernel. */
+static void instrumented(const void *p, size_t n, bool write, bool aligned, const void *from) {
     if (!simt_now || (!inside(&A.heap, p) && !inside(&A.shared, p))) return;
+    if (inside(&A.shared, p)) simt_banks_access(from, shared_offset(p), (unsigned)n, write);
     if (aligned && (uintptr_t)p % n != 0) simt_fault("misaligned access of %zu bytes at %p", n, p);
     check(p, n, simt_now->number, write, false);
 }
@@ -240,6 +247,7 @@ void simt_copy_start(void *to, const void *from, unsigned bytes) {
     static const unsigned char nothing[16] = {0};
     if (!inside(&A.shared, to) || (uintptr_t)to % 16 || (uintptr_t)from % 16 || bytes > 16)
         return simt_fault("cp.async of %u bytes from %p to %p", bytes, from, to);
+    simt_banks_access(__builtin_return_address(0), shared_offset(to), 16, true);
     check(to, 16, simt_now->number, true, false); /* as a write, it must not race here either */
     mark_pending(to, true);
     started[simt_now->number].push_back({to, bytes ? from : nothing, bytes});
@@ -323,16 +331,16 @@ size_t simt_heap_left(void) {
 
 #define HOOK(n)                                                                                    \
     void __tsan_read##n(void *p) {                                                                 \
-        instrumented(p, n, false, true);                                                           \
+        instrumented(p, n, false, true, __builtin_return_address(0));                              \
     }                                                                                              \
     void __tsan_write##n(void *p) {                                                                \
-        instrumented(p, n, true, true);                                                            \
+        instrumented(p, n, true, true, __builtin_return_address(0));                               \
     }                                                                                              \
     void __tsan_unaligned_read##n(void *p) {                                                       \
-        instrumented(p, n, false, false);                                                          \
+        instrumented(p, n, false, false, __builtin_return_address(0));                             \
     }                                                                                              \
     void __tsan_unaligned_write##n(void *p) {                                                      \
-        instrumented(p, n, true, false);                                                           \
+        instrumented(p, n, true, false, __builtin_return_address(0));                              \
     }
 
 extern "C" {
@@ -352,9 +360,9 @@ HOOK(4)
 HOOK(8)
 HOOK(16)
 void __tsan_read_range(void *p, size_t n) {
-    instrumented(p, n, false, n == 16); /* uint4 and its like */
+    instrumented(p, n, false, n == 16, __builtin_return_address(0)); /* uint4 and its like */
 }
 void __tsan_write_range(void *p, size_t n) {
-    instrumented(p, n, true, n == 16);
+    instrumented(p, n, true, n == 16, __builtin_return_address(0));
 }
 }

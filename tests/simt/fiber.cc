@@ -101,6 +101,7 @@ static void fiber_begin(int i) {
 
 static void release_barrier(void) {
     for (int w = 0; w < S.n_warps; w++) {
+        simt_banks_meet(w);
         S.warps[w].ready |= S.warps[w].at_barrier;
         S.warps[w].at_barrier = 0;
     }
@@ -190,6 +191,7 @@ static void run_block(size_t shared) {
 #endif
     simt_switch(&S.main, S.thread[0].stack_pointer);
     simt_now = NULL;
+    for (int w = 0; w < S.n_warps; w++) simt_banks_meet(w);
 }
 
 void simt_run(const char *name, dim3 grid, dim3 block, size_t shared,
@@ -266,6 +268,7 @@ void simt_together(unsigned mask, void *mine, void (*op)(void **lane, unsigned m
         return;
     }
     w->arrived = 0;
+    simt_banks_meet(simt_now->number / 32);
     op(w->lane, w->mask);
     w->ready |= w->mask;
 }

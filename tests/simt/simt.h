@@ -85,6 +85,18 @@ void simt_heap_written(const void *p, size_t n); /* by the host */
 bool simt_heap_holds(const void *p, size_t n);   /* all of it allocated */
 size_t simt_heap_left(void);
 
+/* Bank conflicts of shared memory (banks.cc): no fault, but time. Counted if the environment has
+ * SIMT_BANKS, and told when the program ends, which fails if that is `free` and a kernel's accesses
+ * take 5 % more rounds than without conflicts. Also between begin() and worst(), which gives the
+ * costliest access: its rounds over those of one without conflicts. */
+void simt_banks_begin(void);
+double simt_banks_worst(void);
+/* One access of simt_now, `at` bytes into shared memory, from one place in the code. */
+void simt_banks_access(const void *place, uint32_t at, unsigned bytes, bool write);
+void simt_banks_rows(const uint32_t at[8]); /* eight rows of an ldmatrix */
+void simt_banks_meet(int warp);             /* what its lanes did so far is counted */
+void simt_banks_launch(void);
+
 /* Between fiber.cc and access.cc. */
 void simt_access_launch(void);
 void simt_access_block(size_t shared_bytes);

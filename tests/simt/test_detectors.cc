@@ -212,6 +212,59 @@ static void tile_product(const uint16_t *a, const uint16_t *b, float *out) {
     for (int e = 0; e < 4; e++) out[(lane / 4 + 8 * (e / 2)) * 8 + lane % 4 * 2 + e % 2] = c[e];
 }
 
+/* ------------------------------------------------------------------ banks */
+
+static void words_apart(int apart) {
+    shared()[me() % 32 * apart % 256] = 1;
+}
+static void vectors_apart(int apart, float *out) { /* 16 bytes a lane */
+    for (int i = me(); i < 256; i += 32) shared()[i] = 0;
+    __syncthreads();
+    const uint4 *from = (const uint4 *)(shared() + me() % 16 * apart);
+    if (blockIdx.x == 0) ((uint4 *)out)[me()] = *from;
+}
+static void same_word(float *out) {
+    if (me() % 32 == 0) shared()[me() / 32] = 1;
+    __syncthreads();
+    out[blockIdx.x * 64 + me()] = shared()[me() / 32];
+}
+static void loops_of_lanes(int apart) { /* of other lengths: the n-th rounds belong together */
+    for (int i = 0; i < 4 + me() % 2; i++) shared()[me() % 32 * apart + i] = 1;
+}
+static void rows_apart(int bytes) {
+    uint32_t r[4];
+    for (int i = me(); i < 256; i += 64) shared()[i] = 0;
+    __syncthreads();
+    ldmatrix_x4(r, (char *)shared() + me() % 8 * bytes);
+}
+
+/* Rounds over free rounds of the costliest access of a kernel. Two blocks of one warp. */
+template <class... P, class... A>
+static void costs(const char *name, double factor, void (*kernel)(P...), A... args) {
+    char got[32];
+    simt_forget_faults();
+    simt_banks_begin();
+    simt_launch(name, kernel, dim3(2), dim3(32), 1024, stream, args...);
+    snprintf(got, sizeof got, "a factor of %g", simt_banks_worst());
+    expect(simt_banks_worst() == factor, name, simt_first_fault() ? simt_first_fault() : got);
+}
+
+static void banks(float *out) {
+    costs("side by side", 1, words_apart, 1);
+    costs("every other word", 2, words_apart, 2);
+    costs("three apart", 1, words_apart, 3);
+    costs("eight apart", 8, words_apart, 8);
+    costs("one word for all", 1, same_word, out);
+    costs("vectors side by side", 1, vectors_apart, 4, out);
+    costs("vectors with gaps", 2, vectors_apart, 8, out);
+    costs("vectors with room for one", 1, vectors_apart, 12, out);
+    costs("loops", 8, loops_of_lanes, 8);
+    costs("rows of 16 bytes", 1, rows_apart, 16);
+    costs("rows of 48 bytes", 1, rows_apart, 48);
+    costs("rows of 64 bytes", 4, rows_apart, 64);
+    costs("rows of 128 bytes", 8, rows_apart, 128);
+}
+
 template <class T> static T *on_device(const std::vector<T> &v) {
     void *p;
     simt_forget_faults(); /* after one nothing is copied */
@@ -345,6 +398,7 @@ int main(void) {
     device_memory(out);
     copies(out);
     tensor_cores();
+    banks(out);
     cudaFree(out);
     cudaStreamDestroy(stream);
     printf("%d checks, %d failed\n", checks, failures);
