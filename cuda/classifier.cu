@@ -3,7 +3,11 @@
  * Rows go in chunks: a product gives the logits in fp32 (rounded ones would show in the loss),
  * one block a row reads them for the loss and then overwrites them with their gradient in act type,
  * which two products turn into dx and dw. A row of gradients lies in the front half of
- * its row of logits. */
+ * its row of logits.
+ *
+ * Tensor cores want sizes that are multiples of 16 bytes (cuBLAS, "Tensor Core Usage"), and 50257
+ * is none: each product is made of the vocabulary's first multiple of 8 and of the few tokens
+ * left. */
 #include "cuda/gemm.h"
 #include "cuda/kernel.cuh"
 
@@ -13,10 +17,23 @@ struct row_sums {
     float part[32], part2[32];
 };
 
-enum { SUM_THREADS = 1024 };
+enum { SUM_THREADS = 1024, EIGHT = 8 };
+
+/* Logits v … v + 3 of a row, v a multiple of 4; those past V are as unlikely as can be. */
+__device__ __forceinline__ float4 four_of(const float *z, int v, int V) {
+    if (v + 4 <= V) return *reinterpret_cast<const float4 *>(z + v);
+    return make_float4(z[v], v + 1 < V ? z[v + 1] : -INFINITY, v + 2 < V ? z[v + 2] : -INFINITY,
+                       -INFINITY);
+}
+__device__ __forceinline__ void store_four(float *to, float4 x) {
+    *reinterpret_cast<float4 *>(to) = x;
+}
+__device__ __forceinline__ void store_four(bf16 *to, float4 x) {
+    *reinterpret_cast<uint2 *>(to) = make_uint2(pack_bf16(x.x, x.y), pack_bf16(x.z, x.w));
+}
 
 /* z (n,stride) fp32 logits of rows r0 …; becomes their gradient as A, row by row from its start,
- * if `backward`. */
+ * if `backward`: then also up to 3 zeros behind it. */
 template <class A>
 __global__ void classifier_kernel(float *loss, float *z, const int32_t *labels, int V,
                                   size_t stride, const float *scale_at, bool backward) {
@@ -28,17 +45,20 @@ __global__ void classifier_kernel(float *loss, float *z, const int32_t *labels, 
     int label = labels[r];
     if (label == LABEL_IGNORED) {
         if (threadIdx.x == 0) loss[r] = 0;
-        for (int v = threadIdx.x; backward && v < V; v += threads) dz[v] = from_float<A>(0);
+        for (int v = 4 * threadIdx.x; backward && v < V; v += 4 * threads)
+            store_four(dz + v, make_float4(0, 0, 0, 0));
         return;
     }
     float most = -INFINITY, sum = 0; /* of this thread's, sum relative to most */
-    for (int v = threadIdx.x; v < V; v += threads) {
-        float x = zr[v];
-        if (x > most) {
-            sum *= exp_fast(most - x);
-            most = x;
+    for (int v = 4 * threadIdx.x; v < V; v += 4 * threads) {
+        float4 x = four_of(zr, v, V);
+        float m = fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w));
+        if (m > most) {
+            sum *= exp_fast(most - m);
+            most = m;
         }
-        sum += exp_fast(x - most);
+        sum += exp_fast(x.x - most) + exp_fast(x.y - most) + exp_fast(x.z - most) +
+               exp_fast(x.w - most);
     }
     float all = block_max(most, s.part);
     sum = block_sum(most == -INFINITY ? 0 : sum * exp_fast(most - all), s.part2);
@@ -47,12 +67,18 @@ __global__ void classifier_kernel(float *loss, float *z, const int32_t *labels, 
     float scale = *scale_at, by = scale / sum;
     __syncthreads(); /* the label's logit has been read */
     /* What is written at a step lies where this step or an earlier one has read. */
-    for (int from = 0; from < V; from += threads) {
-        int v = from + threadIdx.x;
-        float g = 0;
-        if (v < V) g = exp_fast(zr[v] - all) * by - (v == label ? scale : 0);
+    for (int from = 0; from < V; from += 4 * threads) {
+        int v = from + 4 * threadIdx.x;
+        float4 g = make_float4(0, 0, 0, 0);
+        if (v < V) {
+            float4 x = four_of(zr, v, V);
+            g.x = exp_fast(x.x - all) * by - (v == label ? scale : 0);
+            g.y = exp_fast(x.y - all) * by - (v + 1 == label ? scale : 0);
+            g.z = exp_fast(x.z - all) * by - (v + 2 == label ? scale : 0);
+            g.w = exp_fast(x.w - all) * by - (v + 3 == label ? scale : 0);
+        }
         __syncthreads();
-        if (v < V) dz[v] = from_float<A>(g);
+        if (v < V) store_four(dz + v, g);
     }
 }
 
@@ -63,36 +89,62 @@ int chunk_rows(struct device *d, int rows, size_t stride) {
     return (size_t)rows < n ? rows : (int)n;
 }
 
+/* Tokens [from, from + n) of the vocabulary. */
+struct tokens {
+    int from, n;
+};
+
+/* z (n,stride) = x (n,C) w (V,C)^T */
+template <class A>
+void logits_of(struct device *d, float *z, const A *x, const A *w, tokens t, int n, int C,
+               int stride) {
+    struct gemm g = {};
+    g.m = n, g.n = t.n, g.k = C;
+    g.tb = true;
+    g.lda = g.ldb = C, g.ldc = stride;
+    g.out_f32 = true;
+    gemm_run(d, &g, z + t.from, x, w + (size_t)t.from * C);
+}
+/* dx (n,C) = dz (n,ld) w (V,C), or += */
+template <class A>
+void dx_of(struct device *d, A *dx, const A *dz, const A *w, tokens t, int n, int C, int ld,
+           bool add) {
+    struct gemm g = {};
+    g.m = n, g.n = C, g.k = t.n;
+    g.lda = ld, g.ldb = g.ldc = C;
+    g.add = add;
+    gemm_run(d, &g, dx, dz + t.from, w + (size_t)t.from * C);
+}
+/* dw (V,C) += dz (n,ld)^T x (n,C) */
+template <class A>
+void dw_of(struct device *d, float *dw, const A *dz, const A *x, tokens t, int n, int C, int ld) {
+    struct gemm g = {};
+    g.m = t.n, g.n = C, g.k = n;
+    g.ta = true;
+    g.lda = ld, g.ldb = g.ldc = C;
+    g.out_f32 = g.add = true;
+    gemm_run(d, &g, dw + (size_t)t.from * C, dz + t.from, x);
+}
+
 template <class A>
 void classifier(struct device *d, float *loss, A *dx, float *dw, const A *x, const A *w,
                 const int32_t *labels, int rows, int C, int V, const float *scale) {
     size_t stride = ((size_t)V + 15) / 16 * 16; /* 16-byte rows also as bf16 */
     int most = chunk_rows(d, rows, stride);
     float *z = (float *)cuda_work(d, (size_t)most * stride * sizeof(float));
+    /* The few first: their part of dx is rounded to A, and what is added to it is not before. */
+    int few = V > EIGHT ? V % EIGHT : 0;
+    const tokens parts[2] = {{V - few, few}, {0, V - few}};
+    int first = few ? 0 : 1, ld = (int)(stride * sizeof(float) / sizeof(A));
     for (int r = 0; z && r < rows; r += most) {
-        struct gemm g = {};
-        int n = rows - r < most ? rows - r : most, ld = (int)(stride * sizeof(float) / sizeof(A));
-        g.m = n, g.n = V, g.k = C; /* z = x w^T */
-        g.tb = true;
-        g.lda = g.ldb = C, g.ldc = (int)stride;
-        g.out_f32 = true;
-        gemm_run(d, &g, z, x + (size_t)r * C, w);
-        launch(d, "classifier", classifier_kernel<A>, (unsigned)n, V < 4096 ? 64 : 512,
+        int n = rows - r < most ? rows - r : most;
+        const A *xr = x + (size_t)r * C, *dz = reinterpret_cast<const A *>(z);
+        for (int p = first; p < 2; p++) logits_of(d, z, xr, w, parts[p], n, C, (int)stride);
+        launch(d, "classifier", classifier_kernel<A>, (unsigned)n, V < 4096 ? 64 : 1024,
                sizeof(row_sums), loss + r, z, labels + r, V, stride, scale, dx || dw);
-        if (dx) {
-            g = {};
-            g.m = n, g.n = C, g.k = V; /* dx = dz w */
-            g.lda = ld, g.ldb = g.ldc = C;
-            gemm_run(d, &g, dx + (size_t)r * C, z, w);
-        }
-        if (dx && dw) {
-            g = {};
-            g.m = V, g.n = C, g.k = n; /* dw += dz^T x */
-            g.ta = true;
-            g.lda = ld, g.ldb = g.ldc = C;
-            g.out_f32 = g.add = true;
-            gemm_run(d, &g, dw, z, x + (size_t)r * C);
-        }
+        for (int p = first; dx && p < 2; p++)
+            dx_of(d, dx + (size_t)r * C, dz, w, parts[p], n, C, ld, p > first);
+        for (int p = first; dx && dw && p < 2; p++) dw_of(d, dw, dz, xr, parts[p], n, C, ld);
     }
 }
 

@@ -8,7 +8,7 @@
 
 namespace {
 
-enum { THREADS = 256, LIST = 1024 };
+enum { THREADS = 256, LIST = 1024, AHEAD = 4 };
 
 template <class A, int N>
 __global__ void embed_forward_kernel(A *x, const int32_t *tokens, const int32_t *pos, const A *wte,
@@ -34,26 +34,33 @@ struct scatter {
 };
 
 /* Adds the listed places to their rows: a thread has columns of its own. A row's sum stays in
- * registers while the key stays. */
+ * registers while the key stays. AHEAD places are read before the first of them is added, as a
+ * frequent token's block does little but wait for memory. */
 template <class A, int N>
 __device__ void scatter_add(const scatter &s, float *dw, const A *dx, int T, int C,
                             drop_rule rule) {
     for (int c = threadIdx.x * N; c < C; c += THREADS * N) {
         float sum[N] = {};
         int32_t key = -1;
-        for (int i = 0; i < s.n; i++) {
-            size_t r = (size_t)s.place[i];
-            piece<A, N> d;
-            d.load(dx + r * C + c);
-            d.drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
-            if (s.key[i] != key) {
-                for (int k = 0; key >= 0 && k < N; k++) dw[(size_t)key * C + c + k] = sum[k];
-                key = s.key[i];
+        for (int first = 0; first < s.n; first += AHEAD) {
+            piece<A, N> d[AHEAD];
 #pragma unroll
-                for (int k = 0; k < N; k++) sum[k] = dw[(size_t)key * C + c + k];
+            for (int i = 0; i < AHEAD; i++)
+                if (first + i < s.n) d[i].load(dx + (size_t)s.place[first + i] * C + c);
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) {
+                if (first + i >= s.n) break;
+                size_t r = (size_t)s.place[first + i];
+                d[i].drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
+                if (s.key[first + i] != key) {
+                    for (int k = 0; key >= 0 && k < N; k++) dw[(size_t)key * C + c + k] = sum[k];
+                    key = s.key[first + i];
+#pragma unroll
+                    for (int k = 0; k < N; k++) sum[k] = dw[(size_t)key * C + c + k];
+                }
+#pragma unroll
+                for (int k = 0; k < N; k++) sum[k] += d[i].v[k];
             }
-#pragma unroll
-            for (int k = 0; k < N; k++) sum[k] += d.v[k];
         }
         for (int k = 0; key >= 0 && k < N; k++) dw[(size_t)key * C + c + k] = sum[k];
     }

@@ -88,7 +88,7 @@ static void quick(void) {
         {2, 130, 64, 1, PADDED, 0},     {1, 97, 48, 3, NONE, 0.1f},
         {3, 50, 42, 2, SEGMENTS, 0.3f}, {1, 200, 33, 3, SEGMENTS, 0.1f},
         {2, 47, 80, 1, PADDED, 0.5f},   {1, 200, 128, 2, SEGMENTS, 0.1f},
-        {1, 257, 64, 1, NONE, 0},
+        {1, 257, 64, 1, NONE, 0},       {1, 9, 1600, 25, SEGMENTS, 0},
     };
     op_check("attention", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }

@@ -100,7 +100,7 @@ static void quick(void) {
         {900, 12, 20, ACT_NONE, true, false},      {8, 70, 700, ACT_NONE, true, false},
         {1, 40, 4200, ACT_NONE, true, false},      {3, 530, 70, ACT_NONE, true, false},
         {800, 20, 660, ACT_NONE, true, false}, /* x^T packed once for several tiles of dy */
-        {9, 24, 40, ACT_GELU_TANH, true, false},
+        {9, 24, 40, ACT_GELU_TANH, true, false},   {2, 1600, 48, ACT_GELU_TANH, true, false},
     };
     op_check("linear", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
