@@ -1,8 +1,12 @@
-/* Times the GPU backend: each operation at a model's shapes, whole training steps,
- * generation.
+/* Times the GPU backend: whole training steps, each operation at a model's shapes, generation; in
+ * this order, what is wanted most first.
  *
- *     bench_gpu [--models 124M,350M,774M,1558M] [--ops MODEL|none] [--batch B] [--seq T] [--json
- *     FILE]
+ *     bench_gpu [--quick] [--models LIST|none] [--ops LIST|none] [--generation LIST|none]
+ *               [--batch B] [--seq T] [--json FILE]
+ *
+ * LIST: of 124M, 350M, 774M, 1558M. --quick: steps of the first and the last, operations of the
+ * first. FILE gets a line of JSON for each line of the tables, at once: a run that is ended early
+ * leaves what it had.
  *
  * Random data, never zeros; two rounds to warm up, then the median of seven. Peaks are the vendor's
  * for dense bf16, by the device's name; both ways of counting a model's work are given, with and
@@ -13,6 +17,7 @@
  *
  * `tests/bench/gpu` runs this and PyTorch's own in one go. */
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +32,13 @@ enum { WARM = 2, ROUNDS = 7 };
 
 static const struct preset {
     const char *name;
-    int L, C, NH, B; /* B: of 80 GB; less is taken where it does not fit */
-} PRESETS[] = {{"124M", 12, 768, 12, 64},
-               {"350M", 24, 1024, 16, 32},
-               {"774M", 36, 1280, 20, 16},
-               {"1558M", 48, 1600, 25, 8}};
+    int L, C, NH, V, B; /* B: of 80 GB; less is taken where it does not fit */
+} PRESETS[] = {{"124M", 12, 768, 12, 50257, 64},
+               {"350M", 24, 1024, 16, 50257, 32},
+               {"774M", 36, 1280, 20, 50257, 16},
+               {"1558M", 48, 1600, 25, 50257, 8},
+               {"tiny", 1, 64, 1, 130, 2}}; /* for trying this program under the emulator */
+enum { N_PRESETS = sizeof PRESETS / sizeof *PRESETS };
 
 static const struct card {
     const char *in_name;
@@ -43,7 +50,7 @@ static struct {
     struct dev v;
     struct card card;
     FILE *json;
-    int rows_written, T;
+    int T;
 } G;
 
 static double now(void) {
@@ -56,6 +63,17 @@ static void stop_on(int rc, const struct err *err) {
     if (rc >= 0) return;
     fprintf(stderr, "bench_gpu: %s\n", err->msg);
     exit(-rc);
+}
+
+static void json_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void json_line(const char *fmt, ...) {
+    va_list args;
+    if (!G.json) return;
+    va_start(args, fmt);
+    vfprintf(G.json, fmt, args);
+    va_end(args);
+    fputc('\n', G.json);
+    fflush(G.json);
 }
 
 static void wait_all(void) {
@@ -167,11 +185,8 @@ static void report(const char *model, const char *what, double s, double flops, 
                100 * bytes * 1e-9 / s / G.card.gbytes, G.card.gbytes);
     putchar('\n');
     fflush(stdout);
-    if (!G.json) return;
-    fprintf(G.json,
-            "%s\n  {\"model\": \"%s\", \"op\": \"%s\", \"ms\": %.6g, \"flops\": %.6g, "
-            "\"bytes\": %.6g}",
-            G.rows_written++ ? "," : "", model, what, s * 1e3, flops, bytes);
+    json_line("{\"model\": \"%s\", \"op\": \"%s\", \"ms\": %.6g, \"flops\": %.6g, \"bytes\": %.6g}",
+              model, what, s * 1e3, flops, bytes);
 }
 
 static void bench_linear(const char *model, const char *name, struct shapes *s, int K, int N,
@@ -186,16 +201,26 @@ static void bench_linear(const char *model, const char *name, struct shapes *s, 
            0);
 }
 
+/* n random values in bf16: a block of them over and over, as making them takes a host's time. */
+static void *random_act(uint64_t seed, size_t n, float scale) {
+    const size_t block = 1 << 22, bytes = 2;
+    if (n <= block) return dev_random(&G.v, seed, n, scale);
+    char *from = dev_random(&G.v, seed, block, scale), *to = dev_zero(&G.v, n / 2 + 1);
+    for (size_t at = 0; at < n; at += block)
+        G.v.be->copy(G.v.d, to + at * bytes, from, (n - at < block ? n - at : block) * bytes);
+    return to;
+}
+
 static void make_shapes(struct shapes *s, const struct preset *p, int B) {
     struct dev *v = &G.v;
-    size_t rows = (size_t)B * (size_t)G.T, C = (size_t)p->C, V = 50257;
+    size_t rows = (size_t)B * (size_t)G.T, C = (size_t)p->C, V = (size_t)p->V;
     *s = (struct shapes){.B = B, .T = G.T, .C = p->C, .NH = p->NH, .V = (int)V, .L = p->L};
-    s->x = dev_random(v, 1, rows * 4 * C, 1), s->y = dev_zero(v, rows * 4 * C / 2 + 1);
-    s->y2 = dev_zero(v, rows * C), s->pre = dev_random(v, 2, rows * 4 * C, 1);
-    s->w = dev_random(v, 3, 4 * C * C, 0.02f), s->b = dev_random(v, 4, 4 * C, 0.02f);
-    s->dy = dev_random(v, 5, rows * 4 * C, 1), s->dx = dev_random(v, 6, rows * 4 * C, 1);
-    s->qkv = dev_random(v, 7, rows * 3 * C, 1), s->dqkv = dev_random(v, 8, rows * 3 * C, 1);
-    s->g = dev_random(v, 9, C, 1), s->wte = dev_random(v, 10, V * C, 0.02f);
+    s->x = random_act(1, rows * 4 * C, 1), s->y = dev_zero(v, rows * 4 * C / 2 + 1);
+    s->y2 = dev_zero(v, rows * C), s->pre = random_act(2, rows * 4 * C, 1);
+    s->w = random_act(3, 4 * C * C, 0.02f), s->b = random_act(4, 4 * C, 0.02f);
+    s->dy = random_act(5, rows * 4 * C, 1), s->dx = random_act(6, rows * 4 * C, 1);
+    s->qkv = random_act(7, rows * 3 * C, 1), s->dqkv = random_act(8, rows * 3 * C, 1);
+    s->g = random_act(9, C, 1), s->wte = random_act(10, V * C, 0.02f);
     s->dw = dev_zero(v, 4 * C * C), s->db = dev_zero(v, 4 * C), s->lse = dev_zero(v, rows * C / 32);
     s->mean = dev_zero(v, rows), s->rstd = dev_random_f32(v, 11, rows, 1);
     s->loss = dev_zero(v, rows), s->dwte = dev_zero(v, V * C), s->dwpe = dev_zero(v, rows * C);
@@ -207,16 +232,16 @@ static void bench_ops(const struct preset *p, int B) {
     struct shapes s;
     make_shapes(&s, p, B);
     double n = (double)B * G.T * p->C, attention = 2.0 * B * G.T * G.T * p->C; /* causal half */
-    printf("%s, B %d, T %d, each operation:\n", p->name, B, G.T);
+    printf("\n%s, B %d, T %d, each operation:\n", p->name, B, G.T);
+    report(p->name, "attention forward", median(attention_forward, &s), attention, 0);
+    report(p->name, "attention backward", median(attention_backward, &s), 2.5 * attention, 0);
     bench_linear(p->name, "qkv", &s, p->C, 3 * p->C, false);
     bench_linear(p->name, "proj", &s, p->C, p->C, false);
     bench_linear(p->name, "fc+gelu", &s, p->C, 4 * p->C, true);
     bench_linear(p->name, "mlp", &s, 4 * p->C, p->C, false);
-    report(p->name, "attention forward", median(attention_forward, &s), attention, 0);
-    report(p->name, "attention backward", median(attention_backward, &s), 2.5 * attention, 0);
+    report(p->name, "classifier", median(classifier, &s), 6.0 * B * G.T * p->C * s.V, 0);
     report(p->name, "norm forward", median(norm_forward, &s), 0, 8 * n);
     report(p->name, "norm backward", median(norm_backward, &s), 0, 8 * n);
-    report(p->name, "classifier", median(classifier, &s), 6.0 * B * G.T * p->C * s.V, 0);
     report(p->name, "embed forward", median(embed_forward, &s), 0, 4 * n);
     report(p->name, "embed backward", median(embed_backward, &s), 0, 2 * n);
     dev_close(&G.v);
@@ -247,7 +272,7 @@ static void train_step(void *ctx) {
 
 static struct model_config config_of(const struct preset *p) {
     struct model_config c = model_config_gpt2;
-    c.L = p->L, c.C = p->C, c.NH = p->NH, c.V = 50257, c.inner = 4 * p->C, c.P = G.T;
+    c.L = p->L, c.C = p->C, c.NH = p->NH, c.V = p->V, c.inner = 4 * p->C, c.P = G.T;
     c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = 0;
     return c;
 }
@@ -255,7 +280,7 @@ static struct model_config config_of(const struct preset *p) {
 static void report_step(const struct preset *p, int B, double s, uint64_t bytes, double loss,
                         bool recorded) {
     double C = p->C, L = p->L, T = G.T;
-    double body = L * (12 * C * C + 13 * C) + 2 * C + 50257 * C, tps = B * T / s;
+    double body = L * (12 * C * C + 13 * C) + 2 * C + p->V * C, tps = B * T / s;
     double nanogpt = tps * (6 * body + 12 * L * C * T) * 1e-12 / G.card.tflops;
     double llmc = tps * (6 * (body + C * T) + 6 * L * C * T) * 1e-12 / G.card.tflops;
     printf("%-6s B %3d T %d: %8.0f tokens/s, %8.2f ms a step, MFU %.1f %%, MFU/2 %.1f %% of %.1f, "
@@ -263,13 +288,11 @@ static void report_step(const struct preset *p, int B, double s, uint64_t bytes,
            p->name, B, G.T, tps, s * 1e3, 100 * nanogpt, 100 * llmc, G.card.tflops,
            (double)bytes / 1073741824, loss, recorded ? "" : ", kernels one by one");
     fflush(stdout);
-    if (!G.json) return;
-    fprintf(G.json,
-            "%s\n  {\"model\": \"%s\", \"step\": true, \"B\": %d, \"T\": %d, \"tokens_per_s\": "
-            "%.1f, \"ms\": %.4f, \"mfu_12lct\": %.4f, \"mfu_6lct\": %.4f, \"peak_tflops\": %.1f, "
-            "\"activation_bytes\": %llu, \"recorded\": %s}",
-            G.rows_written++ ? "," : "", p->name, B, G.T, tps, s * 1e3, nanogpt, llmc,
-            G.card.tflops, (unsigned long long)bytes, recorded ? "true" : "false");
+    json_line("{\"model\": \"%s\", \"step\": true, \"B\": %d, \"T\": %d, \"tokens_per_s\": %.1f, "
+              "\"ms\": %.4f, \"mfu_12lct\": %.4f, \"mfu_6lct\": %.4f, \"peak_tflops\": %.1f, "
+              "\"activation_bytes\": %llu, \"recorded\": %s}",
+              p->name, B, G.T, tps, s * 1e3, nanogpt, llmc, G.card.tflops,
+              (unsigned long long)bytes, recorded ? "true" : "false");
 }
 
 /* B rows a step; the device's recordings (CUDA graphs) used or not. False: they do not fit. */
@@ -282,19 +305,19 @@ static bool bench_step(const struct preset *p, int B, bool recorded) {
             .lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .clip = 1, .grad_scale = 1}};
     struct err err = {0};
     uint64_t bytes = 0;
-    stop_on(model_new(&t.m, &c, &ops, G.v.d, DTYPE_BF16, true, &err), &err);
-    stop_on(model_init(t.m, 1, &err), &err);
-    model_cast(t.m);
-    stop_on(optimizer_new(&t.o, t.m, G.v.be, G.v.d, &err), &err);
-    int rc = model_plan(t.m, B, G.T, true, &bytes, &err);
+    int rc = model_new(&t.m, &c, &ops, G.v.d, DTYPE_BF16, true, &err);
+    if (rc == 0) rc = optimizer_new(&t.o, t.m, G.v.be, G.v.d, &err);
+    if (rc == 0) rc = model_plan(t.m, B, G.T, true, &bytes, &err);
+    if (rc == 0) rc = model_init(t.m, 1, &err);
     if (rc == 0) {
+        model_cast(t.m);
         int32_t *tokens = ints_below(1, (size_t)B * (size_t)G.T, c.V);
         t.batch = (struct model_batch){.B = B, .T = G.T, .tokens = tokens, .labels = tokens};
         double s = median(train_step, &t);
         report_step(p, B, s, bytes, t.s.loss_sum / t.s.targets, recorded);
         free(tokens);
     }
-    optimizer_free(&t.o);
+    if (t.o.backend) optimizer_free(&t.o);
     model_free(t.m);
     if (rc < 0 && rc != ERR_NOMEM) stop_on(rc, &err);
     return rc == 0;
@@ -302,13 +325,23 @@ static bool bench_step(const struct preset *p, int B, bool recorded) {
 
 /* As many rows as fit, at most B; and once without recordings, where launches may be felt. */
 static void bench_steps(const struct preset *p, int B) {
+    struct model_config c = config_of(p);
+    struct err err = {0};
+    uint64_t available = 0;
+    int most = B;
+    stop_on(G.v.be->memory(0, &available, &err), &err);
+    stop_on(model_largest_batch(&most, &c, G.v.be, G.v.d, DTYPE_BF16, G.T, RECOMPUTE_NONE,
+                                available, &err),
+            &err);
+    if (B > most) B = most;
     while (B > 0 && !bench_step(p, B, true)) B /= 2;
+    if (B == 0) printf("%-6s does not fit\n", p->name);
     if (B > 0 && G.v.be->record && p == PRESETS) bench_step(p, B, false);
 }
 
 /* ------------------------------------------------------------------ generation */
 
-enum { PROMPT = 32, NEW_IDS = 256, TEXTS = 64 };
+enum { PROMPT = 16, NEW_IDS = 256, TEXTS = 64 };
 
 struct generation {
     struct generator *g;
@@ -316,7 +349,7 @@ struct generation {
     struct rng rngs[TEXTS];
     struct u32s out[TEXTS];
     struct sampling how;
-    int B;
+    int B, n_new;
 };
 
 static void generate_ids(void *ctx) {
@@ -326,38 +359,46 @@ static void generate_ids(void *ctx) {
     stop_on(generate_rows(t->g, t->rows, t->B, -1, &t->how, NULL, NULL, &err), &err);
 }
 
+/* `s`: seconds of one id of each text; `weights`: bytes. */
 static void report_generation(const struct preset *p, int B, double s, double weights) {
     printf("%-6s generation, B %3d: %8.0f ids/s, %8.3f ms an id, %.1f %% of %.0f GB/s\n", p->name,
-           B, B * NEW_IDS / s, s * 1e3 / NEW_IDS,
-           100 * weights * NEW_IDS / s * 1e-9 / G.card.gbytes, G.card.gbytes);
+           B, B / s, s * 1e3, 100 * weights / s * 1e-9 / G.card.gbytes, G.card.gbytes);
     fflush(stdout);
-    if (!G.json) return;
-    fprintf(G.json,
-            "%s\n  {\"model\": \"%s\", \"generation\": true, \"B\": %d, \"ids_per_s\": %.1f, "
-            "\"ms\": %.4f}",
-            G.rows_written++ ? "," : "", p->name, B, B * NEW_IDS / s, s * 1e3 / NEW_IDS);
+    json_line(
+        "{\"model\": \"%s\", \"generation\": true, \"B\": %d, \"ids_per_s\": %.1f, \"ms\": %.4f}",
+        p->name, B, B / s, s * 1e3);
 }
 
-/* B texts of a prompt and NEW_IDS drawn ids each. An id reads all weights once for all texts. */
-static void bench_generation(const struct preset *p, int B) {
+/* B texts of a prompt and up to NEW_IDS drawn ids each. An id reads all weights once for all
+ * texts. */
+static void bench_texts(const struct preset *p, const struct model_config *c, struct model *m,
+                        int B) {
     static uint32_t prompt[PROMPT];
-    struct model_config c = config_of(p);
-    struct model *m;
     struct generation t = {
-        .B = B, .how = {.temperature = 0.8f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1}};
+        .B = B,
+        .n_new = G.T - PROMPT < NEW_IDS ? G.T - PROMPT : NEW_IDS,
+        .how = {.temperature = 0.8f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1}};
     struct err err = {0};
-    stop_on(model_new(&m, &c, G.v.be, G.v.d, DTYPE_BF16, false, &err), &err);
-    stop_on(model_init(m, 1, &err), &err);
     stop_on(generator_new(&t.g, m, B, 0, &err), &err);
-    for (int i = 0; i < PROMPT; i++) prompt[i] = (uint32_t)(i * 1543 % c.V);
+    for (int i = 0; i < PROMPT; i++) prompt[i] = (uint32_t)(i * 1543 % c->V);
     for (int b = 0; b < B; b++) {
         t.rngs[b] = (struct rng){1, (uint64_t)b, 0};
         t.rows[b] = (struct gen_row){
-            .prompt = prompt, .n = PROMPT, .max_new = NEW_IDS, .rng = &t.rngs[b], .out = &t.out[b]};
+            .prompt = prompt, .n = PROMPT, .max_new = t.n_new, .rng = &t.rngs[b], .out = &t.out[b]};
     }
-    report_generation(p, B, median(generate_ids, &t), 2.0 * (double)model_config_params(&c));
+    report_generation(p, B, median(generate_ids, &t) / t.n_new,
+                      2.0 * (double)model_config_params(c));
     for (int b = 0; b < B; b++) u32s_release(&t.out[b]);
     generator_free(t.g);
+}
+
+static void bench_generation(const struct preset *p) {
+    struct model_config c = config_of(p);
+    struct model *m;
+    struct err err = {0};
+    stop_on(model_new(&m, &c, G.v.be, G.v.d, DTYPE_BF16, false, &err), &err);
+    stop_on(model_init(m, 1, &err), &err);
+    for (int B = 1; B <= TEXTS; B *= 8) bench_texts(p, &c, m, B);
     model_free(m);
 }
 
@@ -370,7 +411,7 @@ static void find_card(void) {
             break;
         }
     printf("%s\n", text);
-    if (G.json) fprintf(G.json, "{\"device\": \"%s\", \"results\": [", text);
+    json_line("{\"device\": \"%s\"}", text);
 }
 
 static bool listed(const char *list, const char *name) {
@@ -380,16 +421,26 @@ static bool listed(const char *list, const char *name) {
     return false;
 }
 
+/* A title, and what has been said is on its way before the next line takes its time. */
+static void section(const char *title, double began) {
+    printf("\n%s (after %.0f s)\n", title, now() - began);
+    fflush(stdout);
+}
+
 int main(int argc, char **argv) {
-    const char *models = "124M,350M,774M,1558M", *ops = "124M,1558M", *json = NULL;
-    int batch = 0;
+    const char *models = "124M,350M,774M,1558M", *ops = "124M,1558M", *texts = models, *json = NULL;
+    int batch = 0, quick = argc > 1 && !strcmp(argv[1], "--quick");
+    double began = now();
     G.T = 1024;
-    for (int i = 1; i < argc; i += 2) {
+    if (quick) models = "124M,1558M", ops = "124M", texts = "none";
+    for (int i = 1 + quick; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--models"))
             models = value;
         else if (!strcmp(argv[i], "--ops"))
             ops = value;
+        else if (!strcmp(argv[i], "--generation"))
+            texts = value;
         else if (!strcmp(argv[i], "--batch"))
             batch = (int)strtol(value, NULL, 10);
         else if (!strcmp(argv[i], "--seq"))
@@ -402,16 +453,19 @@ int main(int argc, char **argv) {
     if (json && !(G.json = fopen(json, "w"))) return perror(json), 4;
     dev_open_best(&G.v, DTYPE_BF16, 0);
     find_card();
-    for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
-        if (listed(ops, PRESETS[i].name)) bench_ops(&PRESETS[i], batch ? batch : PRESETS[i].B);
-    for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
-        if (listed(models, PRESETS[i].name)) bench_steps(&PRESETS[i], batch ? batch : PRESETS[i].B);
-    for (size_t i = 0; i < sizeof PRESETS / sizeof *PRESETS; i++)
-        for (int B = 1; B <= TEXTS && listed(models, PRESETS[i].name); B *= 8)
-            bench_generation(&PRESETS[i], B);
+    section("whole steps", began);
+    for (const struct preset *p = PRESETS; p < PRESETS + N_PRESETS; p++)
+        if (listed(models, p->name)) bench_steps(p, batch ? batch : p->B);
+    section("operations", began);
+    for (const struct preset *p = PRESETS; p < PRESETS + N_PRESETS; p++)
+        if (listed(ops, p->name)) bench_ops(p, batch ? batch : p->B);
+    section("generation", began);
+    for (const struct preset *p = PRESETS; p < PRESETS + N_PRESETS; p++)
+        if (listed(texts, p->name)) bench_generation(p);
     const char *notes = G.v.be->notes ? G.v.be->notes(G.v.d) : "";
-    printf("%s\n", *notes ? notes : "every product had its epilogue fused");
-    if (G.json) fprintf(G.json, "\n], \"notes\": \"%s\"}\n", notes), fclose(G.json);
+    section(*notes ? notes : "every product had its epilogue fused", began);
+    json_line("{\"notes\": \"%s\", \"seconds\": %.1f}", notes, now() - began);
+    if (G.json) fclose(G.json);
     dev_close(&G.v);
     return 0;
 }

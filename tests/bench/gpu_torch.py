@@ -2,9 +2,10 @@
 """What PyTorch makes of the same training steps on the same machine: transformers' GPT2LMHeadModel in
 bf16 autocast, torch.compile, fused AdamW, clipping at 1, attention by each of its kernels.
 
-    gpu_torch.py [--models 124M,1558M] [--seq 1024] [--batch B] [--json FILE]
+    gpu_torch.py [--models 124M,1558M] [--kernels flash,cudnn] [--seq 1024] [--batch B] [--json FILE]
 
-Random tokens; compile and two steps to warm up, then the median of seven."""
+Random tokens; compile and two steps to warm up, then the median of seven. FILE gets a line of JSON for each line
+of the table, at once."""
 import argparse
 import json
 import statistics
@@ -23,6 +24,7 @@ KERNELS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENT
 def steps(name, batch, seq, kernel):
     layers, width, heads, _ = SHAPES[name]
     torch.manual_seed(1)
+    torch.cuda.reset_peak_memory_stats()
     config = GPT2Config(n_layer=layers, n_embd=width, n_head=heads, n_positions=seq, resid_pdrop=0,
                         embd_pdrop=0, attn_pdrop=0, use_cache=False)
     model = GPT2LMHeadModel(config).cuda()
@@ -49,6 +51,7 @@ def steps(name, batch, seq, kernel):
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--models", default="124M,1558M")
+    args.add_argument("--kernels", default=",".join(KERNELS))
     args.add_argument("--seq", type=int, default=1024)
     args.add_argument("--batch", type=int, default=0)
     args.add_argument("--json")
@@ -56,9 +59,9 @@ def main():
     if not torch.cuda.is_available():
         sys.exit("gpu_torch: PyTorch sees no GPU")
     torch.set_float32_matmul_precision("high")
-    results = []
+    results = open(args.json, "w") if args.json else None
     for name in args.models.split(","):
-        for kernel in KERNELS:
+        for kernel in args.kernels.split(","):
             batch = args.batch or SHAPES[name][3]
             while batch:
                 try:
@@ -72,14 +75,13 @@ def main():
                     break
                 print(f"torch {torch.__version__} {name:6} {kernel:5} B {batch:3} T {args.seq}: {tokens:8.0f} tokens/s, "
                       f"{memory / 2**30:.1f} GiB", flush=True)
-                results.append({"model": name, "attention": kernel, "B": batch, "T": args.seq,
-                                "tokens_per_s": tokens, "memory_bytes": memory, "torch": torch.__version__})
+                if results:
+                    print(json.dumps({"device": torch.cuda.get_device_name(), "model": name, "attention": kernel,
+                                      "B": batch, "T": args.seq, "tokens_per_s": tokens, "memory_bytes": memory,
+                                      "torch": torch.__version__}), file=results, flush=True)
                 break
             torch.compiler.reset()
             torch.cuda.empty_cache()
-    if args.json:
-        with open(args.json, "w") as f:
-            json.dump({"device": torch.cuda.get_device_name(), "results": results}, f, indent=1)
 
 
 if __name__ == "__main__":
