@@ -26,18 +26,7 @@ constexpr int THREADS = 128; /* four warps                          */
 
 /* ------------------------------------------------------------------ tiles */
 
-/* Rows [first, first + ROWS) of a (T, HS) matrix into a tile; rows past T and columns past HS
- * become 0. Asynchronous: the caller commits and waits. */
-template <int ROWS, int HSP>
-__device__ void load_tile(bf16 *tile, const bf16 *from, size_t stride, int first, int T, int HS) {
-    constexpr int CHUNKS = HSP / 8; /* of 16 bytes, in a row */
-    for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
-        int r = i / CHUNKS, c = i % CHUNKS * 8;
-        bool inside = first + r < T && c < HS;
-        cp_async16(tile + r * (HSP + PAD) + c,
-                   inside ? from + (size_t)(first + r) * stride + c : from, inside);
-    }
-}
+template <int HSP> using loader = tile_loader<HSP / 8, THREADS, HSP + PAD>;
 
 /* Accumulators of a warp (16 × HSP, row g times scale[0], g + 8 times scale[1]) to rows [first,
  * …) of a (T, HS) matrix, by way of the warp's own 16 rows of a tile, so that memory sees 16
@@ -113,11 +102,10 @@ __global__ void __launch_bounds__(THREADS) forward(const attention_bf16 a) {
     int b = blockIdx.z, h = blockIdx.y;
     int i0 = (int)(gridDim.x - 1 - blockIdx.x) * ROWS; /* the longest rows first */
     int w0 = warp() * 16 * MT;                         /* this warp's first row in the tile */
-    const bf16 *Q = a.head_q(b, h), *K = Q + a.C, *V = K + a.C;
-    const size_t stride = (size_t)3 * a.C;
+    const loader<HSP> qkv(a.head_q(b, h), (size_t)3 * a.C, a.HS);
     auto load_keys = [&](int j, int stage) {
-        load_tile<STEP, HSP>(m.k[stage], K, stride, j * STEP, a.T, a.HS);
-        load_tile<STEP, HSP>(m.v[stage], V, stride, j * STEP, a.T, a.HS);
+        qkv.template load<STEP>(m.k[stage], j * STEP, a.T, a.C);
+        qkv.template load<STEP>(m.v[stage], j * STEP, a.T, 2 * a.C);
     };
 
     row_pair rows[MT];
@@ -126,7 +114,7 @@ __global__ void __launch_bounds__(THREADS) forward(const attention_bf16 a) {
     int low = lowest_key<ROWS>(a, b, i0, m.lows);
     int j_low = low / STEP, j_end = (min(i0 + ROWS, a.T) - 1) / STEP; /* blocks of keys */
 
-    load_tile<ROWS, HSP>(m.q, Q, stride, i0, a.T, a.HS);
+    qkv.template load<ROWS>(m.q, i0, a.T);
     if (j_low <= j_end) load_keys(j_low, 0);
     cp_async_commit();
 
@@ -189,12 +177,13 @@ __global__ void __launch_bounds__(THREADS) backward_q(const attention_bf16 a) {
     tiles &m = *shared_memory<tiles>();
     int b = blockIdx.z, h = blockIdx.y, w0 = warp() * 16;
     int i0 = (int)(gridDim.x - 1 - blockIdx.x) * ROWS;
-    const bf16 *Q = a.head_q(b, h), *K = Q + a.C, *V = K + a.C;
-    const bf16 *dY = a.dy + (size_t)b * a.T * a.C + (size_t)h * a.HS;
+    const bf16 *Q = a.head_q(b, h);
     const size_t stride = (size_t)3 * a.C;
+    const loader<HSP> qkv(Q, stride, a.HS),
+        dy(a.dy + (size_t)b * a.T * a.C + (size_t)h * a.HS, a.C, a.HS);
     auto load_keys = [&](int j, int stage) {
-        load_tile<STEP, HSP>(m.other[stage][0], K, stride, j * STEP, a.T, a.HS);
-        load_tile<STEP, HSP>(m.other[stage][1], V, stride, j * STEP, a.T, a.HS);
+        qkv.template load<STEP>(m.other[stage][0], j * STEP, a.T, a.C);
+        qkv.template load<STEP>(m.other[stage][1], j * STEP, a.T, 2 * a.C);
     };
 
     row_pair rows = make_rows(a, b, h, i0 + w0);
@@ -203,8 +192,8 @@ __global__ void __launch_bounds__(THREADS) backward_q(const attention_bf16 a) {
     int low = lowest_key<ROWS>(a, b, i0, m.lows);
     int j_low = low / STEP, j_end = (min(i0 + ROWS, a.T) - 1) / STEP;
 
-    load_tile<ROWS, HSP>(m.own[0], Q, stride, i0, a.T, a.HS);
-    load_tile<ROWS, HSP>(m.own[1], dY, a.C, i0, a.T, a.HS);
+    qkv.template load<ROWS>(m.own[0], i0, a.T);
+    dy.template load<ROWS>(m.own[1], i0, a.T);
     if (j_low <= j_end) load_keys(j_low, 0);
     cp_async_commit();
 
@@ -244,17 +233,18 @@ __global__ void __launch_bounds__(THREADS) backward_kv(const attention_bf16 a) {
     constexpr int ROWS = tiles::ROWS, STEP = tiles::STEP, LD = tiles::LD;
     tiles &m = *shared_memory<tiles>();
     int b = blockIdx.z, h = blockIdx.y, j0 = (int)blockIdx.x * ROWS, w0 = warp() * 16;
-    const bf16 *Q = a.head_q(b, h), *K = Q + a.C, *V = K + a.C;
-    const bf16 *dY = a.dy + (size_t)b * a.T * a.C + (size_t)h * a.HS;
+    const bf16 *Q = a.head_q(b, h);
     const size_t stride = (size_t)3 * a.C;
+    const loader<HSP> qkv(Q, stride, a.HS),
+        dy(a.dy + (size_t)b * a.T * a.C + (size_t)h * a.HS, a.C, a.HS);
     auto load_queries = [&](int i, int stage) {
-        load_tile<STEP, HSP>(m.other[stage][0], Q, stride, i * STEP, a.T, a.HS);
-        load_tile<STEP, HSP>(m.other[stage][1], dY, a.C, i * STEP, a.T, a.HS);
+        qkv.template load<STEP>(m.other[stage][0], i * STEP, a.T);
+        dy.template load<STEP>(m.other[stage][1], i * STEP, a.T);
         load_facts(m.facts[stage], a, b, h, i * STEP);
     };
 
-    load_tile<ROWS, HSP>(m.own[0], K, stride, j0, a.T, a.HS);
-    load_tile<ROWS, HSP>(m.own[1], V, stride, j0, a.T, a.HS);
+    qkv.template load<ROWS>(m.own[0], j0, a.T, a.C);
+    qkv.template load<ROWS>(m.own[1], j0, a.T, 2 * a.C);
     int now = next_queries<STEP>(a, b, j0 / STEP, j0 + ROWS); /* blocks of queries */
     if (now * STEP < a.T) load_queries(now, 0);
     cp_async_commit();
@@ -286,7 +276,7 @@ __global__ void __launch_bounds__(THREADS) backward_kv(const attention_bf16 a) {
     cp_async_wait<0>();
     __syncthreads();
     float scale[2] = {a.scale, a.scale}, one[2] = {1, 1};
-    bf16 *dK = a.dqkv + (K - a.qkv);
+    bf16 *dK = a.dqkv + (Q - a.qkv) + a.C;
     store_rows<HSP>(dK, stride, j0 + w0, a.T, a.HS, m.own[0] + w0 * LD, dk[0], scale);
     store_rows<HSP>(dK + a.C, stride, j0 + w0, a.T, a.HS, m.own[1] + w0 * LD, dv[0], one);
 }

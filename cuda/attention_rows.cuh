@@ -33,6 +33,35 @@ __device__ int lowest_key(const attention_args<bf16> &a, int b, int i0, int (&lo
     return key;
 }
 
+/* ------------------------------------------------------------------ tiles */
+
+/* One thread's part in loading tiles of a (T, HS) matrix: the same 16 bytes of every STEP-th row,
+ * so that what can be known before is known before. A tile's rows are LD elements apart. */
+template <int CHUNKS /* of 16 bytes, in a row */, int THREADS, int LD> struct tile_loader {
+    static constexpr int STEP = THREADS / CHUNKS;
+    const bf16 *from; /* this thread's part of row `row`               */
+    size_t stride;    /* of the matrix                                 */
+    int row, at;      /* the first row of a tile that it loads, and to */
+    bool inside;      /* HS reaches so far                             */
+
+    __device__ tile_loader(const bf16 *matrix, size_t stride_, int HS)
+        : stride(stride_), row((int)threadIdx.x / CHUNKS) {
+        int chunk = (int)threadIdx.x % CHUNKS;
+        from = matrix + (size_t)row * stride + chunk * 8;
+        at = row * LD + chunk * 8;
+        inside = chunk * 8 < HS;
+    }
+    /* Rows [first, first + ROWS); those past T, and columns past HS, become 0. `further`: elements
+     * from this matrix to one that lies beside it. Asynchronous: the caller commits and waits. */
+    template <int ROWS> __device__ void load(bf16 *tile, int first, int T, int further = 0) const {
+        static_assert(ROWS % STEP == 0, "every thread loads as much");
+        const bf16 *p = from + (size_t)first * stride + further;
+#pragma unroll
+        for (int r = 0; r < ROWS; r += STEP)
+            cp_async16(tile + at + r * LD, p + (size_t)r * stride, inside && first + row + r < T);
+    }
+};
+
 /* ------------------------------------------------------------------ registers */
 
 template <int N> __device__ void clear(float (&acc)[N][4]) {
@@ -122,35 +151,41 @@ __device__ inline bool hidden(const row_pair &r, int half, int key) {
     return key > r.i + 8 * half || key < r.first[half];
 }
 
-/* Online softmax (Milakov, Gimelshein 2018), base 2: scores s of keys [key0, …) become
- * exp2(s - top) times dropout's factors; top and sum go on, and acc fades to the new top. */
+/* Scores of keys that a row does not see become -inf. Nearly all steps see all of theirs. */
+template <int N8> __device__ void hide(float (&s)[N8][4], const row_pair &r, int key0) {
+    if (sees_all(r, key0, 8 * N8)) return;
+#pragma unroll
+    for (int n = 0; n < N8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            if (hidden(r, e >> 1, key0 + n * 8 + 2 * (lane() & 3) + (e & 1))) s[n][e] = -INFINITY;
+}
+
+/* Online softmax (Milakov, Gimelshein 2018): products s of keys [key0, …) become
+ * exp(scale (s - top)) times dropout's factors; top and sum go on, and acc fades to the new top.
+ * scale > 0. */
 template <bool DROP, int N8, int H8>
 __device__ void softmax_step(float (&s)[N8][4], float (&acc)[H8][4], float (&top)[2],
                              float (&sum)[2], const attention_bf16 &a, const row_pair &r,
                              int key0) {
-    int q = lane() & 3;
-    bool all = sees_all(r, key0, 8 * N8);
+    hide(s, r, key0);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float m = top[half], part = 0;
 #pragma unroll
         for (int n = 0; n < N8; n++)
 #pragma unroll
-            for (int e = 2 * half; e < 2 * half + 2; e++) {
-                float x = s[n][e] * a.scale_log2;
-                if (!all && hidden(r, half, key0 + n * 8 + 2 * q + (e & 1))) x = -INFINITY;
-                s[n][e] = x;
-                m = fmaxf(m, x);
-            }
+            for (int e = 2 * half; e < 2 * half + 2; e++) m = fmaxf(m, s[n][e]);
         m = fmaxf(m, __shfl_xor_sync(ALL_LANES, m, 1));
         m = fmaxf(m, __shfl_xor_sync(ALL_LANES, m, 2));
-        float base = m == -INFINITY ? 0 : m, fade = exp2_fast(top[half] - base);
+        float base = m == -INFINITY ? 0 : m * a.scale_log2;
+        float fade = exp2_fast(top[half] * a.scale_log2 - base);
         top[half] = m;
 #pragma unroll
         for (int n = 0; n < N8; n++)
 #pragma unroll
             for (int e = 2 * half; e < 2 * half + 2; e++) {
-                s[n][e] = exp2_fast(s[n][e] - base);
+                s[n][e] = exp2_fast(s[n][e] * a.scale_log2 - base);
                 part += s[n][e];
             }
         sum[half] = sum[half] * fade + part;
@@ -185,7 +220,7 @@ __device__ inline void softmax_end(float (&inverse)[2], const float (&top)[2],
         int i = r.i + 8 * half;
         if ((lane() & 3) == 0 && i < a.T)
             a.lse[((size_t)r.b * a.NH + r.h) * a.T + i] =
-                l > 0 ? (top[half] + log2f(l)) * ATTENTION_LN2 : 0;
+                l > 0 ? top[half] * a.scale + log2f(l) * ATTENTION_LN2 : 0;
     }
 }
 
@@ -194,8 +229,7 @@ template <bool DROP, int N8>
 __device__ void ds_rows(float (&s)[N8][4], const float (&dp)[N8][4], const float (&lse)[2],
                         const float (&delta)[2], const attention_bf16 &a, const row_pair &r,
                         int key0) {
-    int q = lane() & 3;
-    bool all = sees_all(r, key0, 8 * N8);
+    hide(s, r, key0);
 #pragma unroll
     for (int n4 = 0; n4 < N8; n4 += 4) {
         float keep[4][4];
@@ -208,7 +242,6 @@ __device__ void ds_rows(float (&s)[N8][4], const float (&dp)[N8][4], const float
             for (int e = 0; e < 4; e++) {
                 int n = n4 + u, half = e >> 1;
                 float p = exp2_fast(s[n][e] * a.scale_log2 - lse[half]);
-                if (!all && hidden(r, half, key0 + n * 8 + 2 * q + (e & 1))) p = 0;
                 s[n][e] = p * ((DROP ? keep[u][e] : 1) * dp[n][e] - delta[half]);
             }
     }
@@ -247,6 +280,18 @@ template <bool DROP, int STEP, int N8>
 __device__ void ds_columns(float (&s)[N8][4], float (&dp)[N8][4], const query_facts<STEP> &f,
                            const attention_bf16 &a, int b, int h, int tile_key, int i0) {
     int g = lane() >> 2, q = lane() & 3;
+    /* Without segments: the warp's keys are all before the step's queries, none of which is past
+     * T. */
+    bool all = !a.start && tile_key + 15 <= i0 && i0 + STEP <= a.T;
+    if (!all)
+#pragma unroll
+        for (int n = 0; n < N8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int c = n * 8 + 2 * q + (e & 1), key = tile_key + g + 8 * (e >> 1);
+                bool hides = (key > i0 + c) | (key < f.first[c]); /* no branch for each */
+                s[n][e] = hides ? -INFINITY : s[n][e];
+            }
 #pragma unroll
     for (int n2 = 0; n2 < N8; n2 += 2) {
         float keep[2][4];
@@ -257,9 +302,8 @@ __device__ void ds_columns(float (&s)[N8][4], float (&dp)[N8][4], const query_fa
         for (int u = 0; u < 2; u++)
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                int n = n2 + u, c = n * 8 + 2 * q + (e & 1), key = tile_key + g + 8 * (e >> 1);
+                int n = n2 + u, c = n * 8 + 2 * q + (e & 1);
                 float p = exp2_fast(s[n][e] * a.scale_log2 - f.lse[c]);
-                if (key > i0 + c || key < f.first[c]) p = 0;
                 float k = DROP ? keep[u][e] : 1;
                 s[n][e] = k * p;
                 dp[n][e] = p * (k * dp[n][e] - f.delta[c]);

@@ -28,15 +28,14 @@ __device__ bf16 *swizzled(bf16 *tile, int r, int chunk) {
     return tile + r * HS + ((chunk ^ (r & 7)) * 8);
 }
 
-template <int ROWS, int THREADS>
-__device__ void load_tile(bf16 *tile, const bf16 *from, size_t stride, int first, int T) {
-    for (int i = threadIdx.x; i < ROWS * 8; i += THREADS) {
-        int r = i / 8, c = i % 8;
-        bool inside = first + r < T;
-        cp_async16(swizzled(tile, r, c),
-                   inside ? from + (size_t)(first + r) * stride + c * 8 : from, inside);
+/* A thread's rows are multiples of 8 apart, so its chunk is swizzled to the same place in each. */
+template <int THREADS> struct swizzled_loader : tile_loader<8, THREADS, HS> {
+    static_assert(THREADS / 8 % 8 == 0, "see above");
+    __device__ swizzled_loader(const bf16 *matrix, size_t stride)
+        : tile_loader<8, THREADS, HS>(matrix, stride, HS) {
+        this->at ^= (this->row & 7) * 8;
     }
-}
+};
 
 /* A warp's 16 rows from `row` of a tile as the left operand. */
 __device__ void left_of_tile(uint32_t (&a)[4][4], bf16 *tile, int row) {
@@ -110,22 +109,21 @@ __global__ void __launch_bounds__(FORWARD_THREADS, 2) forward(const attention_bf
     forward_tiles &m = *shared_memory<forward_tiles>();
     int b = blockIdx.z, h = blockIdx.y;
     int i0 = (int)(gridDim.x - 1 - blockIdx.x) * FORWARD_ROWS, w0 = warp() * 16;
-    const bf16 *Q = a.head_q(b, h), *K = Q + a.C, *V = K + a.C;
-    const size_t stride = (size_t)3 * a.C;
+    swizzled_loader<FORWARD_THREADS> qkv(a.head_q(b, h), (size_t)3 * a.C);
     row_pair rows = make_rows(a, b, h, i0 + w0);
     int low = lowest_key<FORWARD_ROWS>(a, b, i0, m.lows);
     int j_low = low / STEP, j_end = (min(i0 + FORWARD_ROWS, a.T) - 1) / STEP;
-    auto load_keys =
-        [&](int j) { /* commits in any case, so that groups can be counted */
-                     if (j <= j_end) {
-                         int stage = j % STAGES;
-                         load_tile<STEP, FORWARD_THREADS>(m.k[stage], K, stride, j * STEP, a.T);
-                         load_tile<STEP, FORWARD_THREADS>(m.v[stage], V, stride, j * STEP, a.T);
-                     }
-                     cp_async_commit();
-        };
+    /* Commits in any case, so that groups can be counted. */
+    auto load_keys = [&](int j) {
+        if (j <= j_end) {
+            int stage = j % STAGES;
+            qkv.load<STEP>(m.k[stage], j * STEP, a.T, a.C);
+            qkv.load<STEP>(m.v[stage], j * STEP, a.T, 2 * a.C);
+        }
+        cp_async_commit();
+    };
 
-    load_tile<FORWARD_ROWS, FORWARD_THREADS>(m.q, Q, stride, i0, a.T);
+    qkv.load<FORWARD_ROWS>(m.q, i0, a.T);
     load_keys(j_low);
     load_keys(j_low + 1);
     tiles_arrived<1>();
@@ -181,11 +179,13 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 3) backward_q(const attentio
     backward_tiles &m = *shared_memory<backward_tiles>();
     int b = blockIdx.z, h = blockIdx.y, i0 = (int)(gridDim.x - 1 - blockIdx.x) * 64,
         w0 = warp() * 16;
-    const bf16 *Q = a.head_q(b, h), *K = Q + a.C, *V = K + a.C;
+    const bf16 *Q = a.head_q(b, h);
     const size_t stride = (size_t)3 * a.C;
+    swizzled_loader<BACKWARD_THREADS> qkv(Q, stride),
+        dy(a.dy + (size_t)b * a.T * a.C + (size_t)h * HS, a.C);
     auto load_keys = [&](int j, int stage) {
-        load_tile<STEP, BACKWARD_THREADS>(m.other[stage][0], K, stride, j * STEP, a.T);
-        load_tile<STEP, BACKWARD_THREADS>(m.other[stage][1], V, stride, j * STEP, a.T);
+        qkv.load<STEP>(m.other[stage][0], j * STEP, a.T, a.C);
+        qkv.load<STEP>(m.other[stage][1], j * STEP, a.T, 2 * a.C);
     };
     row_pair rows = make_rows(a, b, h, i0 + w0);
     float lse[2], delta[2];
@@ -193,9 +193,8 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 3) backward_q(const attentio
     int low = lowest_key<64>(a, b, i0, m.lows);
     int j_low = low / STEP, j_end = (min(i0 + 64, a.T) - 1) / STEP;
 
-    load_tile<64, BACKWARD_THREADS>(m.own[0], Q, stride, i0, a.T);
-    load_tile<64, BACKWARD_THREADS>(m.own[1], a.dy + (size_t)b * a.T * a.C + (size_t)h * HS, a.C,
-                                    i0, a.T);
+    qkv.load<64>(m.own[0], i0, a.T);
+    dy.load<64>(m.own[1], i0, a.T);
     if (j_low <= j_end) load_keys(j_low, 0);
     cp_async_commit();
 
@@ -230,16 +229,17 @@ template <bool DROP>
 __global__ void __launch_bounds__(BACKWARD_THREADS, 3) backward_kv(const attention_bf16 a) {
     backward_tiles &m = *shared_memory<backward_tiles>();
     int b = blockIdx.z, h = blockIdx.y, j0 = (int)blockIdx.x * 64, w0 = warp() * 16;
-    const bf16 *Q = a.head_q(b, h), *K = Q + a.C, *V = K + a.C;
-    const bf16 *dY = a.dy + (size_t)b * a.T * a.C + (size_t)h * HS;
+    const bf16 *Q = a.head_q(b, h);
     const size_t stride = (size_t)3 * a.C;
+    swizzled_loader<BACKWARD_THREADS> qkv(Q, stride),
+        dy(a.dy + (size_t)b * a.T * a.C + (size_t)h * HS, a.C);
     auto load_queries = [&](int i, int stage) {
-        load_tile<STEP, BACKWARD_THREADS>(m.other[stage][0], Q, stride, i * STEP, a.T);
-        load_tile<STEP, BACKWARD_THREADS>(m.other[stage][1], dY, a.C, i * STEP, a.T);
+        qkv.load<STEP>(m.other[stage][0], i * STEP, a.T);
+        dy.load<STEP>(m.other[stage][1], i * STEP, a.T);
         load_facts(m.facts[stage], a, b, h, i * STEP);
     };
-    load_tile<64, BACKWARD_THREADS>(m.own[0], K, stride, j0, a.T);
-    load_tile<64, BACKWARD_THREADS>(m.own[1], V, stride, j0, a.T);
+    qkv.load<64>(m.own[0], j0, a.T, a.C);
+    qkv.load<64>(m.own[1], j0, a.T, 2 * a.C);
     int now = next_queries<STEP>(a, b, j0 / STEP, j0 + 64);
     if (now * STEP < a.T) load_queries(now, 0);
     cp_async_commit();
@@ -274,7 +274,7 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 3) backward_kv(const attenti
     cp_async_wait<0>();
     __syncthreads();
     float scale[2] = {a.scale, a.scale}, one[2] = {1, 1};
-    bf16 *dK = a.dqkv + (K - a.qkv);
+    bf16 *dK = a.dqkv + (Q - a.qkv) + a.C;
     store_rows(dK, stride, j0 + w0, a.T, m.own[0], w0, dk, scale);
     store_rows(dK + a.C, stride, j0 + w0, a.T, m.own[1], w0, dv, one);
 }

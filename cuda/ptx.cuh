@@ -153,7 +153,7 @@ __device__ __forceinline__ void ldmatrix_x2_trans(uint32_t r[2], const void *row
 }
 
 /* Starts a copy of 16 bytes from device to shared memory, both 16-byte aligned; zeros instead if
- * not `valid` (then `from` is not read, but must be an address of the tensor). */
+ * not `valid` (then `from` is not read). */
 __device__ __forceinline__ void cp_async16(void *to, const void *from, bool valid = true) {
 #ifdef SIMT
     simt_copy_start(to, from, valid ? 16 : 0);
