@@ -96,6 +96,8 @@ static int work(struct plan *p, struct err *err) {
     int rc = model_new(&model, &p->config, b, p->device, p->choice.opts.dtype, true, err);
     if (rc == 0) model_set_recompute(model, recompute_level(p));
     if (rc == 0) rc = trainer_work(model, b, p->device, &p->train, &p->t, err);
+    if (rc == 0 && signals_stop())
+        rc = err_set(err, ERR_STOPPED, "stopped; rank 0 has saved what was done");
     model_free(model);
     return rc < 0 ? err_prefix(err, "rank %d", p->place.rank) : 0;
 }

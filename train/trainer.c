@@ -36,6 +36,7 @@ double trainer_wall_time(void) {
 }
 
 static int stop_signal(const struct trainer *t) {
+    if (t->stop_asked) return 1;
     return t->opts->stop ? t->opts->stop(t->opts->ctx) : 0;
 }
 
@@ -257,8 +258,9 @@ static bool due(const struct opt_steps *every, uint64_t step, double since) {
 static int between_steps(struct trainer *t, struct err *err) {
     const struct trainer_opts *p = t->opts;
     uint64_t step = t->state.step;
-    bool last = step == p->steps, asked = p->save && p->save(p->ctx);
+    bool last = step == p->steps, asked = t->save_asked || (p->save && p->save(p->ctx));
     int rc = 0;
+    t->save_asked = false;
     if (t->eval && (last || due(&p->eval_every, step, t->last_eval))) rc = evaluate(t, last, err);
     bool save = asked || last || trainer_out_of_patience(t) ||
                 due(&p->save_every, step, t->last_save) ||

@@ -36,6 +36,7 @@ struct trainer {
     uint64_t skipped_in_row;
     uint64_t resumed;
     bool was_complete, early;
+    bool stop_asked, save_asked;  /* of rank 0, by a signal that another one had             */
     double begun, seconds_before; /* clock at the start; seconds of earlier processes     */
     double last_save, last_eval;  /* clock                                                */
 };
@@ -70,8 +71,8 @@ int trainer_accumulate(struct trainer *t, struct err *err);
 int trainer_plan(struct trainer *t, struct err *err);
 
 /* Rank 0 of several (trainer_team.c); nothing where there is one. The other ranks get the weights
- * and moments; the order to do a step; all ranks' gradients and losses are added up; all are sent
- * home. */
+ * and moments; say which signals they had, and get the order to do a step; all ranks' gradients and
+ * losses are added up; all are sent home. */
 bool trainer_leads(const struct trainer *t);
 int trainer_team_begin(struct trainer *t, struct err *err);
 int trainer_team_step(struct trainer *t, const struct step_scalars *s, struct err *err);

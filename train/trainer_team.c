@@ -4,6 +4,9 @@
  *   rank 0    begin ─ START, weights, moments ─▶ [ STEP ─ its samples ──┐ sum ─ update ] … QUIT
  *   others    wait  ─ take them ──────────────▶ [ STEP ─ their samples ┘ sum ─ update ] … end
  *
+ * Before each order all say whether a signal asks them to stop or to save: a machine that is to be
+ * cleared may tell its own ranks only.
+ *
  * All get the same sums and do the same update with them: the copies stay the same, to the bit. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -37,8 +40,15 @@ static struct order make_order(const struct trainer *t, enum order_kind kind) {
                           .params = t->params};
 }
 
-static int tell(const struct trainer *t, struct order *o, struct err *err) {
-    return t->opts->control->broadcast(t->opts->control, o, sizeof *o, 0, err);
+/* Rank 0's order, to all, behind what all of them wish. */
+static int tell(struct trainer *t, struct order *o, struct err *err) {
+    const struct trainer_opts *p = t->opts;
+    double wishes[2] = {p->stop && p->stop(p->ctx), p->save && p->save(p->ctx)};
+    int rc = p->control->all_reduce_double(p->control, wishes, 2, err);
+    if (rc < 0) return rc;
+    t->stop_asked = t->stop_asked || wishes[0] > 0;
+    t->save_asked = t->save_asked || wishes[1] > 0;
+    return p->control->broadcast(p->control, o, sizeof *o, 0, err);
 }
 
 /* Weights and moments of rank 0, to all. */

@@ -544,6 +544,27 @@ static void ranks_train_one_model(void **state) {
 }
 
 /* Who is left hears of a rank that dies, whichever it is, and what was saved stays. */
+/* SIGTERM to another rank than 0 was heard by nobody. */
+static void a_signal_to_any_rank_is_heard(void **state) {
+    (void)state;
+    w.o.samples = 5;
+    for (int part = 0; part < 2; part++) {
+        pid_t others[2];
+        others[0] = work(1);
+        w.polls = part == 0 ? 5 : 0; /* rank 2's alone */
+        others[1] = work(2);
+        w.polls = 0;
+        struct comm *c = join(0);
+        assert_int_equal(run_once(), part == 0 ? ERR_STOPPED : 0);
+        if (part == 0) assert_in_range(w.result.step, 1, STEPS - 1);
+        c->close(c);
+        w.o.comm = w.o.control = NULL;
+        assert_int_equal(end_of(others[0]), 0);
+        assert_int_equal(end_of(others[1]), 0);
+    }
+    assert_int_equal(w.result.step, STEPS);
+}
+
 static void a_rank_that_dies_is_noticed(void **state) {
     (void)state;
     w.o.samples = 5;
@@ -609,6 +630,7 @@ int main(void) {
         TEST(another_micro_batch_goes_on),
 #ifndef OP_DEVICE
         TEST(ranks_train_one_model),
+        TEST(a_signal_to_any_rank_is_heard),
         TEST(a_rank_that_dies_is_noticed),
 #endif
         TEST(steps_without_targets_are_skipped),
