@@ -31,6 +31,16 @@ FILES = {
 }
 
 
+# Some 900 KB of rows in few stored bytes: places to go on from lie in the middle of row groups and pages.
+M = 4000
+MANY = pa.table({
+    "text": pa.array([None if i % 11 == 3 else f"row {i} " + "x y " * (i * 37 % 90) for i in range(M)], pa.string()),
+    "licence": pa.array([["mit", "bsd"][i % 7 == 0] + "-" * (i % 3) for i in range(M)], pa.string()),
+    "lists": pa.array([LISTS[i * 5 % 4] for i in range(M)], pa.list_(pa.list_(pa.string()))),
+    "n": pa.array([None if i % 3 == 0 else i * i for i in range(M)], pa.int64()),
+})
+
+
 def plain(x):
     if isinstance(x, dict):
         return {k: plain(v) for k, v in x.items()}
@@ -47,6 +57,8 @@ def main():
         f.writelines(json.dumps(plain(r)) + "\n" for r in table.to_pylist())
     for name, options in FILES.items():
         pq.write_table(table, name + ".parquet", store_schema=False, write_statistics=False, **options)
+    pq.write_table(MANY, "many-rows.parquet", store_schema=False, write_statistics=False, compression="zstd", row_group_size=1700,
+                   data_page_size=2000, use_dictionary=["licence"], data_page_version="2.0")
     with zipfile.ZipFile("data.zip", "w", zipfile.ZIP_DEFLATED) as z:
         z.writestr("b/two.jsonl", '{"text": "2"}\n')
         z.writestr("a.jsonl", '{"text": "1"}\n')
