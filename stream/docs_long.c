@@ -138,11 +138,12 @@ int long_slice(struct long_record *l, size_t want, uint64_t *ret_at, size_t *ret
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
               struct err *err) {
     size_t looked, text_n;
+    bool high;
     int rc = buf_reserve(raw, n + 1, err);
     if (rc == 0) rc = buf_reserve(text, n + SCAN_SLACK, err);
     if (rc == 0) rc = read_at(l, at, raw->v, n, err);
     if (rc < 0) return rc;
-    scan_best()->unescape(text->v, raw->v, n, &looked, &text_n);
+    scan_best()->unescape(text->v, raw->v, n, &looked, &text_n, &high);
     text->n = text_n;
     return 0;
 }

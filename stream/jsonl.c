@@ -18,6 +18,7 @@ struct cursor {
     const char *v;
     size_t n, at;
     const struct scan *scan;
+    bool high; /* a string has bytes that are not ASCII */
     bool mapped;
     size_t kept; /* if mapped: pages that lie wholly before it are given back */
 };
@@ -93,7 +94,7 @@ static int skip_string(struct cursor *c, bool *escaped, struct err *err) {
     enum { ESCAPE_BYTES = 6 }; /* backslash, u, four digits */
     for (;;) {
         size_t n = stride(c, c->at), at;
-        enum scan_end end = c->scan->find_end(c->v + c->at, n, &at, escaped);
+        enum scan_end end = c->scan->find_end(c->v + c->at, n, &at, escaped, &c->high);
         bool more = c->at + n < c->n;
         bool cut = end == SCAN_OPEN || (end == SCAN_ESCAPE && n - at < ESCAPE_BYTES);
         if (!more || !cut) return string_end(c, end, at, err);
@@ -191,6 +192,7 @@ static int skip_value(struct cursor *c, struct err *err) {
 }
 
 static int check_utf8(struct cursor *c, struct err *err) {
+    c->kept = 0;
     for (size_t at = 0, n; at < c->n; at += n) {
         n = stride(c, at);
         for (int i = 0; i < 3 && at + n < c->n && (c->v[at + n] & 0xc0) == 0x80; i++)
@@ -199,16 +201,20 @@ static int check_utf8(struct cursor *c, struct err *err) {
             return bad(at + utf8_error(c->v + at, c->n - at), err, "not UTF-8");
         forget_behind(c, at + n);
     }
-    c->kept = 0;
     return 0;
 }
 
-/* Opens the top object. UTF-8 is checked first and for the whole line, so nothing later needs
- * to. */
+/* The last word on a line: one that is not UTF-8 is nothing else. Beside strings only ASCII gets
+ * past the parser, so without other bytes in them there is nothing to check. */
+static int verdict(struct cursor *c, int rc, struct err *err) {
+    bool doubt = rc == 0 ? c->high : rc == ERR_DATA;
+    int other = doubt ? check_utf8(c, err) : 0;
+    return other < 0 ? other : rc;
+}
+
+/* Opens the top object. */
 static int begin(struct cursor *c, const char *line, size_t n, bool mapped, struct err *err) {
     *c = (struct cursor){.v = line, .n = n, .scan = scan_best(), .mapped = mapped};
-    int rc = check_utf8(c, err);
-    if (rc < 0) return rc;
     char first = peek(c);
     if (first != '{')
         return bad(c->at, err,
@@ -244,7 +250,8 @@ static int key_is(const struct member *m, const char *field, size_t field_n, str
     char *key = malloc(m->key_n + SCAN_SLACK);
     if (!key) return err_nomem(err, m->key_n);
     size_t at, n;
-    scan_bytes_plain.unescape(key, m->key, m->key_n, &at, &n);
+    bool high;
+    scan_bytes_plain.unescape(key, m->key, m->key_n, &at, &n, &high);
     bool same = n == field_n && !memcmp(key, field, field_n);
     free(key);
     return same;
@@ -259,7 +266,7 @@ static int take_string(struct cursor *c, struct buf *out, const char **ret, size
     int rc = buf_reserve(out, left + SCAN_SLACK, err);
     if (rc < 0) return rc;
     char *dst = out->v + out->n;
-    enum scan_end end = c->scan->unescape(dst, src, left, &at, &n);
+    enum scan_end end = c->scan->unescape(dst, src, left, &at, &n, &c->high);
     *ret = n == at ? src : dst;
     *ret_n = n;
     if (n != at) out->n += n;
@@ -340,7 +347,7 @@ static int field_of(const char *line, size_t n, const char *field, size_t field_
             rc = skip_value(&c, err);
         }
     }
-    if (rc == 0) rc = more;
+    rc = verdict(&c, rc == 0 ? more : rc, err);
     if (rc == 0 && wrong) {
         c.at = wrong_at;
         rc = wrong_kind(&c, field, field_n, err);
@@ -376,7 +383,7 @@ static int guess_field(const char *line, size_t n, bool mapped, char **ret, stru
             best = m.key, best_n = m.key_n, best_rank = rank;
         rc = skip_value(&c, err);
     }
-    if (rc == 0) rc = more;
+    rc = verdict(&c, rc == 0 ? more : rc, err);
     if (rc < 0) return rc;
     if (!best) return no_field(line, n, mapped, NULL, 0, err);
     *ret = strndup(best, best_n);

@@ -7,6 +7,7 @@
 /* One byte at a time: what the loop means. */
 enum { STEP = 1 };
 #define SPECIAL(p) (uint64_t)(*(p) == '"' || *(p) == '\\' || (unsigned char)*(p) < 0x20)
+#define HIGH(p)    (uint64_t)((unsigned char)*(p) >> 7)
 #define COPY(d, p) (void)(*(d) = *(p))
 #include "stream/scan_loop.h"
 

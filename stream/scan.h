@@ -16,14 +16,16 @@ enum scan_end {
 };
 
 struct scan {
-    enum scan_end (*find_end)(const char *src, size_t n, size_t *at, bool *escaped);
-    enum scan_end (*unescape)(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n);
+    enum scan_end (*find_end)(const char *src, size_t n, size_t *at, bool *escaped, bool *high);
+    enum scan_end (*unescape)(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n,
+                              bool *high);
     bool (*utf8)(const char *p, size_t n);
     const char *name;
 };
 
 /* find_end: walks src[0..n), the inside of a JSON string, to its closing quote; *at is where it
- * stands in the end. *escaped becomes true if there was a backslash.
+ * stands in the end. *escaped becomes true if there was a backslash, *high if there was a byte that
+ * is not ASCII (perhaps a little behind the end): only then can it be other than UTF-8.
  * unescape: the same, writing the text to dst, which has room for n + SCAN_SLACK bytes; *dst_n of
  * them are used. Lone surrogates become U+FFFD.
  * utf8: true if p[0..n) is valid UTF-8 (no surrogates, shortest forms, up to U+10FFFF). */

@@ -12,6 +12,7 @@
 
 enum { STEP = 32 };
 #define SPECIAL(p) specials(p)
+#define HIGH(p)    (uint32_t) _mm256_movemask_epi8(_mm256_loadu_si256((const void *)(p)))
 #define COPY(d, p) _mm256_storeu_si256((void *)(d), _mm256_loadu_si256((const void *)(p)))
 
 static inline unsigned long long specials(const char *p) {
@@ -134,10 +135,12 @@ static inline size_t put_kept(char *dst, __m256i v, uint32_t keep) {
 
 /* Does one block, as block() of scan_avx512.c: which backslashes begin an escape is told by a
  * subtraction that carries through their runs. */
-static inline size_t block(char *dst, const char *src, size_t *written, bool *stop) {
+static inline size_t block(char *dst, const char *src, size_t *written, bool *stop,
+                           uint64_t *seen) {
     const uint32_t odd = 0xaaaaaaaau;
     __m256i v = _mm256_loadu_si256((const void *)src);
     const __m256i last = _mm256_set1_epi8(0x1f);
+    *seen |= bits_of(v);
     uint32_t slashes = bits_of(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\')));
     __m256i quote = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('"'));
     __m256i control = _mm256_cmpeq_epi8(_mm256_max_epu8(v, last), last);

@@ -13,6 +13,7 @@
 
 enum { STEP = 64 };
 #define SPECIAL(p) specials(p)
+#define HIGH(p)    _mm512_movepi8_mask(_mm512_loadu_si512(p))
 #define COPY(d, p) _mm512_storeu_si512((d), _mm512_loadu_si512((p)))
 
 static inline uint64_t specials(const char *p) {
@@ -38,7 +39,8 @@ static inline uint64_t escapes(uint64_t slashes, uint64_t *escaped) {
     return both & slashes;
 }
 
-static inline size_t block(char *dst, const char *src, size_t *written, bool *stop) {
+static inline size_t block(char *dst, const char *src, size_t *written, bool *stop,
+                           uint64_t *seen) {
     const __m512i low = _mm512_loadu_si512(simple_escape);
     const __m512i high = _mm512_loadu_si512(simple_escape + 64);
     __m512i v = _mm512_loadu_si512(src);
@@ -48,7 +50,9 @@ static inline size_t block(char *dst, const char *src, size_t *written, bool *st
     uint64_t begin = escapes(slashes, &escaped);
     size_t k = 64 - (size_t)(begin >> 63); /* a letter in the next block: its backslash waits */
     __m512i simple = _mm512_permutex2var_epi8(low, v, high); /* by the lower 7 bits */
-    uint64_t none = _mm512_testn_epi8_mask(simple, simple) | _mm512_movepi8_mask(v);
+    uint64_t not_ascii = _mm512_movepi8_mask(v);
+    uint64_t none = _mm512_testn_epi8_mask(simple, simple) | not_ascii;
+    *seen |= not_ascii;
     end |= (quotes & ~escaped) | (escaped & none) >> 1;
     *stop = (end & low_bits(k)) != 0;
     if (*stop) k = (size_t)__builtin_ctzll(end);

@@ -2,6 +2,7 @@
  *
  *   STEP           bytes looked at at once
  *   SPECIAL(p)     bit i set if p[i] is '"', '\\' or below 0x20, for i < STEP
+ *   HIGH(p)        not 0 if one of p[0..STEP) is not ASCII
  *   COPY(d, p)     copies STEP bytes
  *   BLOCKS         if it has a block(), defined behind the #include, that does the simple escapes
  *                  of STEP bytes at once
@@ -63,13 +64,15 @@ static inline size_t unicode_escape(const char *p, size_t n, char *dst, size_t *
 /* The loop; a constant NULL dst makes the version that only looks. */
 static inline __attribute__((always_inline)) enum scan_end string_loop(char *dst, const char *src,
                                                                        size_t n, size_t *at,
-                                                                       size_t *dst_n,
-                                                                       bool *escaped) {
+                                                                       size_t *dst_n, bool *escaped,
+                                                                       bool *high) {
     size_t s = 0, d = 0;
+    uint64_t seen = 0;
     enum scan_end end = SCAN_OPEN;
     for (;;) {
         if (n - s >= STEP) {
             uint64_t special = SPECIAL(src + s);
+            seen |= HIGH(src + s);
             if (dst) COPY(dst + d, src + s);
             size_t k = special ? (size_t)__builtin_ctzll(special) : STEP;
             s += k;
@@ -78,6 +81,7 @@ static inline __attribute__((always_inline)) enum scan_end string_loop(char *dst
         } else {
             while (s < n && src[s] != '"' && src[s] != '\\' && (unsigned char)src[s] >= 0x20) {
                 if (dst) dst[d] = src[s];
+                seen |= (unsigned char)src[s] >> 7;
                 d++;
                 s++;
             }
@@ -105,29 +109,34 @@ static inline __attribute__((always_inline)) enum scan_end string_loop(char *dst
     }
     *at = s;
     if (dst_n) *dst_n = d;
+    if (seen) *high = true;
     return end;
 }
 
-static enum scan_end find_end(const char *src, size_t n, size_t *at, bool *escaped) {
-    return string_loop(NULL, src, n, at, NULL, escaped);
+static enum scan_end find_end(const char *src, size_t n, size_t *at, bool *escaped, bool *high) {
+    return string_loop(NULL, src, n, at, NULL, escaped, high);
 }
 
 #ifdef BLOCKS
 
 /* Writes what src[0..STEP) stands for, *written bytes of it, and at most STEP bytes in all. Returns
  * how many bytes of src are done with; *stop: the byte there needs a closer look: it ends the
- * string, or begins an escape that block() does not know. */
-static inline size_t block(char *dst, const char *src, size_t *written, bool *stop);
+ * string, or begins an escape that block() does not know. *seen is no longer 0 if one of them is
+ * not ASCII. */
+static inline size_t block(char *dst, const char *src, size_t *written, bool *stop, uint64_t *seen);
 
-static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
+static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n,
+                              bool *high) {
     size_t s = 0, d = 0, written, rest_at, rest_n;
+    uint64_t seen = 0;
     while (n - s >= STEP) {
         bool stop;
-        s += block(dst + d, src + s, &written, &stop);
+        s += block(dst + d, src + s, &written, &stop, &seen);
         d += written;
         if (!stop) continue;
         *at = s;
         *dst_n = d;
+        if (seen) *high = true;
         if (src[s] == '"') return SCAN_QUOTE;
         if (src[s] != '\\') return SCAN_CONTROL;
         char c = simple_escape[(unsigned char)src[s + 1]];
@@ -138,7 +147,8 @@ static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, 
             return SCAN_ESCAPE;
         s += 2 + used;
     }
-    enum scan_end end = string_loop(dst + d, src + s, n - s, &rest_at, &rest_n, NULL);
+    enum scan_end end = string_loop(dst + d, src + s, n - s, &rest_at, &rest_n, NULL, high);
+    if (seen) *high = true;
     *at = s + rest_at;
     *dst_n = d + rest_n;
     return end;
@@ -146,8 +156,9 @@ static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, 
 
 #else
 
-static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n) {
-    return string_loop(dst, src, n, at, dst_n, NULL);
+static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n,
+                              bool *high) {
+    return string_loop(dst, src, n, at, dst_n, NULL, high);
 }
 
 #endif

@@ -300,6 +300,13 @@ static size_t versions(const struct scan *v[3]) {
     return n;
 }
 
+/* Bytes of ASCII that it begins with. */
+static size_t ascii_bytes(const char *v, size_t n) {
+    size_t i = 0;
+    while (i < n && (unsigned char)v[i] < 0x80) i++;
+    return i;
+}
+
 /* Every version stops at the same place with the same text, wherever in a block the special byte
  * is. */
 static void versions_agree_on_strings(void **state) {
@@ -317,15 +324,19 @@ static void versions_agree_on_strings(void **state) {
              *got = malloc(n + SCAN_SLACK);
         memcpy(exact, b.v + (b.n > 0), n);
         size_t at, text_n, at2, text_n2;
-        enum scan_end end = scan_bytes_plain.unescape(want, exact, n, &at, &text_n);
+        bool high = false, any = ascii_bytes(exact, n) < n;
+        enum scan_end end = scan_bytes_plain.unescape(want, exact, n, &at, &text_n, &high);
+        assert_int_equal(high, ascii_bytes(exact, at) < at);
         bool escaped = memchr(exact, '\\', at + (at < n)) != NULL;
         for (size_t k = 0; k < n_versions; k++) {
-            bool escaped2 = false;
-            assert_int_equal(v[k]->unescape(got, exact, n, &at2, &text_n2), end);
+            bool escaped2 = false, high1 = false, high2 = false;
+            assert_int_equal(v[k]->unescape(got, exact, n, &at2, &text_n2, &high1), end);
+            assert_true((high1 || !high) && (any || !high1));
             assert_int_equal(at2, at);
             assert_int_equal(text_n2, text_n);
             if (text_n) assert_memory_equal(got, want, text_n);
-            assert_int_equal(v[k]->find_end(exact, n, &at2, &escaped2), end);
+            assert_int_equal(v[k]->find_end(exact, n, &at2, &escaped2, &high2), end);
+            assert_true((high2 || !high) && (any || !high2));
             assert_int_equal(at2, at);
             assert_int_equal(escaped2, escaped);
         }
@@ -380,13 +391,14 @@ static void same_when_mapped(const char *dir, const struct buf *b) {
     struct mapping m;
     const char *raw;
     size_t n, at, raw_n = 0;
+    bool high;
     int rc = field(b->v, b->n, "text", &text, &want);
     assert_int_equal(mapping_open(&m, put(dir, "m", b->v, b->n), NULL), 0);
     assert_int_equal(jsonl_field_mapped((const char *)m.v, m.bytes, "text", 4, &raw, &raw_n, &err),
                      rc);
     if (rc == 0) {
         assert_int_equal(buf_reserve(&mapped, raw_n + SCAN_SLACK, NULL), 0);
-        scan_bytes_plain.unescape(mapped.v, raw, raw_n, &at, &n);
+        scan_bytes_plain.unescape(mapped.v, raw, raw_n, &at, &n, &high);
         assert_int_equal(n, text.n);
         assert_memory_equal(mapped.v, text.v, n);
     } else {
