@@ -118,13 +118,16 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
         size_t n = rows - r0 < most ? rows - r0 : most;
         struct matrix xs = {at(x, r0 * C, bf16), C, false, bf16, false};
         struct matrix dzs = {k.dz, k.ld, false, bf16, true}, dzt = {k.dz, k.ld, true, bf16, false};
-        gemm_run(d, n, V, C, &xs, &by_c, WORK_PACK, !first && !large, logits_out, &k);
+        struct gemm_to to_z = {logits_out, &k, {k.z}, k.ld, false};
+        gemm_run(d, n, V, C, &xs, &by_c, WORK_PACK, !first && !large, &to_z);
         if (d->first.code) return;
         bool any = chunk_losses(d, &k, loss + r0, labels + r0, n, dx ? *scale : 0, dx != NULL);
         if (dx) {
             struct gradient to_x = {dx, C, r0, bf16}, to_w = {dw, C, 0, false};
-            gemm_run(d, n, C, V, &dzs, &by_v, pack_v, !first && !large, dx_out, &to_x);
-            if (dw && any) gemm_run(d, V, C, n, &dzt, &xs, WORK_PACK3, false, dw_out, &to_w);
+            struct gemm_to out_x = {dx_out, &to_x, {at(dx, r0 * C, bf16)}, C, bf16};
+            struct gemm_to out_w = {dw_out, &to_w, {dw}, C, false};
+            gemm_run(d, n, C, V, &dzs, &by_v, pack_v, !first && !large, &out_x);
+            if (dw && any) gemm_run(d, V, C, n, &dzt, &xs, WORK_PACK3, false, &out_w);
         }
         first = false;
     }

@@ -23,7 +23,8 @@ enum cpu_work {
     WORK_PACK,    /* the packed right factor of a product                */
     WORK_PACK2,   /* the classifier has w packed both ways,         */
     WORK_PACK3,   /* and x besides                                  */
-    WORK_THREAD,  /* per thread: tiles, packed left factors              */
+    WORK_LEFT,    /* rows of the packed left factor                      */
+    WORK_THREAD,  /* per thread: tiles                                    */
     WORK_LOGITS,  /* the classifier's chunk of logits                    */
     WORK_DLOGITS, /* and of their gradients                              */
     WORK_SUMS,    /* partial sums                                        */

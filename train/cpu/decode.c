@@ -116,5 +116,6 @@ void cpu_logits(struct device *d, float *logits, const void *x, const void *w, i
     }
     struct logits l = {logits, V};
     struct matrix left = {x, C, false, d->bf16, false}, right = {w, C, true, d->bf16, false};
-    gemm_run(d, rows, V, C, &left, &right, WORK_PACK, false, logits_out, &l);
+    struct gemm_to to = {.out = logits_out, .ctx = &l};
+    gemm_run(d, rows, V, C, &left, &right, WORK_PACK, false, &to);
 }

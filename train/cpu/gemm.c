@@ -157,81 +157,142 @@ MICRO_KERNEL(micro_columns_pairs, k *stride + i, true)
 #define micro_columns_pairs micro_columns
 #endif
 
-void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size_t panel_b,
-                size_t m, size_t n, size_t units, bool add, bool pairs) {
+/* One tile of registers; a's first MR rows. */
+INLINE void micro(float *c, size_t ldc, const struct left *a, const float *b, size_t units,
+                  bool add, bool pairs) {
     bool rows = a->cs == 1 && a->rs != 1;
     size_t stride = rows ? a->rs : a->cs;
-    for (size_t i = 0; i < m; i += MR)
-        for (size_t j = 0; j < n; j += NR) {
-            const float *ap = a->p + i / MR * a->panel, *bp = b + j / NR * panel_b;
-            float *cp = c + i * ldc + j;
-            if (rows && pairs)
-                micro_rows_pairs(cp, ldc, ap, stride, bp, units, add);
-            else if (rows)
-                micro_rows(cp, ldc, ap, stride, bp, units, add);
-            else if (pairs)
-                micro_columns_pairs(cp, ldc, ap, stride, bp, units, add);
-            else
-                micro_columns(cp, ldc, ap, stride, bp, units, add);
-        }
+    if (rows && pairs)
+        micro_rows_pairs(c, ldc, a->p, stride, b, units, add);
+    else if (rows)
+        micro_rows(c, ldc, a->p, stride, b, units, add);
+    else if (pairs)
+        micro_columns_pairs(c, ldc, a->p, stride, b, units, add);
+    else
+        micro_columns(c, ldc, a->p, stride, b, units, add);
 }
 
+void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size_t panel_b,
+                size_t m, size_t n, size_t units, bool add, bool pairs) {
+    for (size_t i = 0; i < m; i += MR) {
+        struct left panel = *a;
+        panel.p += i / MR * a->panel;
+        for (size_t j = 0; j < n; j += NR)
+            micro(c + i * ldc + j, ldc, &panel, b + j / NR * panel_b, units, add, pairs);
+    }
+}
+
+/* C = A B on its way. A is read in place, or packed a slab of rows at a time: a slab, and B, are in
+ * the cache that threads share, a block of B in a thread's own, a panel of A in its L1.
+ *
+ *            N                  tile (i, j): for every block of K, all its rows by one block of B,
+ *        ┌───┬───┬───┐          a panel of rows after the other, each handed on while it is hot
+ *     mc │   │ j │   │ slab
+ *      M ├───┼───┼───┤ ┐        slab: SLAB units of A at most
+ *        │   │   │   │ ┘
+ *        └───┴───┴───┘
+ *          nc                                                                                   */
 struct product {
     size_t M, N, K, units, kc;
     size_t unit; /* elements of K per unit */
     struct matrix a, b;
-    const float *packed; /* B */
+    float *right, *left; /* B packed; a slab of A packed, or NULL: in place */
+    size_t slab;         /* its rows, at most */
     size_t mc, nc;       /* of a tile, at most */
     size_t tiles_m, tiles_n;
-    bool in_place;  /* A's rows can be read where they are */
-    bool keep_left; /* a job's A is packed once, for all of its tiles */
 };
 
-/* The packed panel of column n0 in K block kb. */
-INLINE size_t panel_at(const struct product *p, size_t kb, size_t n0) {
-    return kb * p->kc * round_up(p->N, NR) + n0 * p->kc;
+/* A block of K: units from, n of them. */
+struct k_block {
+    size_t at, n; /* units */
+    size_t k0, k; /* elements */
+};
+
+INLINE size_t k_blocks(const struct product *p) {
+    return (p->units + p->kc - 1) / p->kc;
 }
 
-static void pack_all(struct device *d, const struct product *p, float *to) {
-    size_t blocks = (p->units + p->kc - 1) / p->kc, panels = (p->N + NR - 1) / NR;
-#pragma omp parallel for num_threads(d->threads) schedule(static)
-    for (size_t job = 0; job < blocks * panels; job++) {
-        size_t kb = job / panels, n0 = job % panels * NR, k0 = kb * p->kc * p->unit;
-        size_t k = p->K - k0 < p->kc * p->unit ? p->K - k0 : p->kc * p->unit;
-        gemm_pack_right(to + panel_at(p, kb, n0), &p->b, k0, k, n0,
-                        p->N - n0 < NR ? p->N - n0 : NR);
+INLINE struct k_block k_block(const struct product *p, size_t i) {
+    struct k_block b = {.at = i * p->kc};
+    b.n = p->units - b.at < p->kc ? p->units - b.at : p->kc;
+    b.k0 = b.at * p->unit;
+    b.k = p->K - b.k0 < b.n * p->unit ? p->K - b.k0 : b.n * p->unit;
+    return b;
+}
+
+/* The packed panels of B from column n0 on. */
+INLINE float *right_at(const struct product *p, const struct k_block *b, size_t n0) {
+    return p->right + b->at * round_up(p->N, NR) + n0 * p->kc;
+}
+
+/* The packed panels of A from row i of the slab on. */
+INLINE float *left_at(const struct product *p, const struct k_block *b, size_t i) {
+    return p->left + b->at * round_up(p->slab, MR) + i * b->n;
+}
+
+/* The two packings below are shared out among the threads of the region they are called in, and
+ * wait for nobody. */
+static void pack_right(const struct product *p) {
+    size_t panels = (p->N + NR - 1) / NR;
+#pragma omp for schedule(static) nowait
+    for (size_t job = 0; job < k_blocks(p) * panels; job++) {
+        struct k_block b = k_block(p, job / panels);
+        size_t n0 = job % panels * NR, n = p->N - n0 < NR ? p->N - n0 : NR;
+        gemm_pack_right(right_at(p, &b, n0), &p->b, b.k0, b.k, n0, n);
     }
 }
 
-/* Where tile i of A's rows begins: panels shared out evenly. */
-INLINE size_t edge(const struct product *p, size_t i) {
-    size_t row = i * ((p->M + MR - 1) / MR) / p->tiles_m * MR;
-    return row < p->M ? row : p->M;
+static void pack_left(const struct product *p, size_t m0, size_t m) {
+    enum { ROWS = 8 * MR }; /* of a job */
+    size_t parts = (m + ROWS - 1) / ROWS;
+#pragma omp for schedule(static) nowait
+    for (size_t job = 0; job < k_blocks(p) * parts; job++) {
+        struct k_block b = k_block(p, job / parts);
+        size_t i = job % parts * ROWS, n = m - i < ROWS ? m - i : ROWS;
+        gemm_pack_left(left_at(p, &b, i), &p->a, m0 + i, n, b.k0, b.k);
+    }
 }
 
-/* Rows m0 … m0 + m of A by tile j of B's columns; A is packed unless `left` holds it. */
-static void tile(const struct product *p, float *scratch, size_t m0, size_t m, size_t j,
-                 bool packed_left, gemm_out out, const void *ctx) {
-    size_t n0 = j * p->nc, n = p->N - n0 < p->nc ? p->N - n0 : p->nc;
-    size_t wide = round_up(n, NR);
-    float *sum = scratch, *left = scratch + GEMM_MC * GEMM_NC;
-    bool pairs = p->unit == 2;
-    for (size_t u0 = 0, kb = 0; u0 < p->units; u0 += p->kc, kb++) {
-        size_t units = p->units - u0 < p->kc ? p->units - u0 : p->kc;
-        size_t k0 = u0 * p->unit, k = p->K - k0 < units * p->unit ? p->K - k0 : units * p->unit;
-        const float *right = p->packed + panel_at(p, kb, n0);
-        size_t whole = p->in_place ? m / MR * MR : 0;
-        struct left a = {(const float *)at(p->a.p, m0 * p->a.ld + k0, p->a.bf16), p->a.ld / p->unit,
-                         1, MR * (p->a.ld / p->unit)};
-        if (whole) gemm_block(sum, wide, &a, right, NR * p->kc, whole, wide, units, u0 > 0, pairs);
-        if (whole == m) continue;
-        if (!packed_left) gemm_pack_left(left, &p->a, m0 + whole, m - whole, k0, k);
-        a = (struct left){left, 1, MR, MR * units};
-        gemm_block(sum + whole * wide, wide, &a, right, NR * p->kc, round_up(m - whole, MR), wide,
-                   units, u0 > 0, pairs);
-        if (p->keep_left) left += GEMM_MC * p->kc;
+/* Where MR rows of A lie, `i` in the slab that begins at `m0`; packed to `few` if they are to be
+ * read in place, but are too few for a panel. */
+static struct left panel_of(const struct product *p, const struct k_block *b, size_t m0, size_t i,
+                            float *few) {
+    if (p->left) return (struct left){left_at(p, b, i), 1, MR, 0};
+    size_t row = m0 + i, ld = p->a.ld / p->unit;
+    if (row + MR <= p->M)
+        return (struct left){at(p->a.p, row * p->a.ld + b->k0, p->a.bf16), ld, 1, 0};
+    gemm_pack_left(few, &p->a, row, p->M - row, b->k0, b->k);
+    return (struct left){few, 1, MR, 0};
+}
+
+/* Asks for what `out` will touch of m rows, NR columns. */
+INLINE void fetch(const struct gemm_to *to, size_t m0, size_t m, size_t n0) {
+    for (int k = 0; k < 2 && to->at[k]; k++)
+        for (size_t r = m0; r < m0 + m; r++)
+            for (size_t n = 0; n < NR; n += to->bf16 ? 32 : 16)
+                __builtin_prefetch(at(to->at[k], r * to->ld + n0 + n, to->bf16), 1);
+}
+
+/* Rows i … end of the slab that begins at m0, by columns n0 … n0 + n. */
+static void tile(const struct product *p, float *scratch, size_t m0, size_t i, size_t end,
+                 size_t n0, size_t n, const struct gemm_to *to) {
+    size_t wide = round_up(n, NR), blocks = k_blocks(p);
+    float *sums = scratch + MR * GEMM_KC;
+    for (size_t kb = 0; kb < blocks; kb++) {
+        struct k_block b = k_block(p, kb);
+        const float *right = right_at(p, &b, n0);
+        bool last = kb + 1 == blocks;
+        for (size_t r = i; r < end; r += MR) {
+            struct left a = panel_of(p, &b, m0, r, scratch);
+            float *sum = blocks > 1 ? sums + (r - i) * wide : sums;
+            size_t m = end - r < MR ? end - r : MR;
+            for (size_t j = 0; j < wide; j += NR) {
+                if (last) fetch(to, m0 + r, m, n0 + j);
+                micro(sum + j, wide, &a, right + j * p->kc, b.n, kb > 0, p->unit == 2);
+            }
+            if (last) to->out(to->ctx, sum, wide, m0 + r, m, n0, n);
+        }
     }
-    out(ctx, sum, wide, m0, m, n0, n);
 }
 
 /* n cut into equal parts of at most `most`, each a multiple of `unit`. */
@@ -240,19 +301,21 @@ static size_t even_parts(size_t n, size_t most, size_t unit) {
     return round_up((n + parts - 1) / parts, unit);
 }
 
-/* Tiles as large as the caches like, smaller where there would be too few for the threads. */
-static void choose_tiles(struct product *p, size_t threads) {
-    size_t mc = GEMM_MC, nc = GEMM_NC;
+/* Tiles of M rows as large as the caches like, smaller where there would be too few for the
+ * threads. */
+static void choose_tiles(struct product *p, size_t M, size_t most_m, size_t most_n,
+                         size_t threads) {
+    size_t mc = most_m, nc = most_n;
     for (;;) {
-        p->mc = even_parts(p->M, mc, MR);
+        p->mc = even_parts(M, mc, MR);
         p->nc = even_parts(p->N, nc, NR);
-        p->tiles_m = (p->M + p->mc - 1) / p->mc;
+        p->tiles_m = (M + p->mc - 1) / p->mc;
         p->tiles_n = (p->N + p->nc - 1) / p->nc;
         size_t tiles = p->tiles_m * p->tiles_n;
         if (threads == 1 || tiles >= 4 * threads || tiles % threads == 0) return;
-        if (mc > GEMM_MC / 2)
-            mc = GEMM_MC / 2;
-        else if (nc > GEMM_NC / 4)
+        if (mc > most_m / 4)
+            mc /= 2;
+        else if (nc > most_n / 4)
             nc /= 2;
         else
             return;
@@ -303,7 +366,7 @@ static bool plan_primitives(struct device *d, struct onednn_plan *o) {
 
 /* One tile; false: oneDNN failed. */
 static bool onednn_tile(struct device *d, const struct onednn_plan *o, char *scratch, size_t t,
-                        gemm_out out, const void *ctx) {
+                        const struct gemm_to *to) {
     const struct product *p = o->p;
     size_t i = t % o->tiles_m, j = t / o->tiles_m, m0 = i * p->mc, n0 = j * p->nc;
     size_t m = i == o->tiles_m - 1 ? o->last_m : p->mc, n = j == o->tiles_n - 1 ? o->last_n : p->nc;
@@ -315,16 +378,16 @@ static bool onednn_tile(struct device *d, const struct onednn_plan *o, char *scr
     if (!onednn_run(d->onednn, o->primitive[i == o->tiles_m - 1][j == o->tiles_n - 1],
                     omp_get_thread_num(), a, b, sum, scratch + o->tile_bytes + o->left_bytes))
         return false;
-    out(ctx, sum, o->ldc, m0, m, n0, n);
+    to->out(to->ctx, sum, o->ldc, m0, m, n0, n);
     return true;
 }
 
 /* The product by oneDNN's kernels, every tile summed over all of K at once. Tiles depend on the
  * shapes only, as oneDNN's order of summation may depend on the tile. False: not done. */
 static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, bool packed,
-                       gemm_out out, const void *ctx) {
+                       const struct gemm_to *to) {
     if (p->a.bf16 && ISA_LEVEL != 3) return false;
-    choose_tiles(p, 4);
+    choose_tiles(p, p->M, 96, 320, 4);
     struct onednn_plan o = {.p = p,
                             .tiles_m = (p->M + p->mc - 1) / p->mc,
                             .tiles_n = (p->N + p->nc - 1) / p->nc,
@@ -353,8 +416,7 @@ static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, 
         }
 #pragma omp for schedule(dynamic)
         for (size_t t = 0; t < o.tiles_m * o.tiles_n; t++)
-            if (!onednn_tile(d, &o, scratch + (size_t)omp_get_thread_num() * o.per_thread, t, out,
-                             ctx))
+            if (!onednn_tile(d, &o, scratch + (size_t)omp_get_thread_num() * o.per_thread, t, to))
                 failed = true;
     }
     if (failed) err_set(&d->first, ERR_OTHER, "oneDNN failed in a product");
@@ -362,47 +424,62 @@ static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, 
 }
 #endif
 
-/* A job is a tile of A's rows by one of B's columns; by several, where A has to be packed and there
- * are jobs enough. Jobs next to each other share B. */
-static void run_tiles(struct device *d, struct product *p, gemm_out out, const void *ctx) {
-    enum { KEPT = 4096 }; /* units along K: 1.5 MB a thread */
-    size_t threads = (size_t)d->threads, groups = p->tiles_n;
-    p->keep_left = !p->in_place && p->units <= KEPT;
-    if (p->keep_left) groups = (4 * threads + p->tiles_m - 1) / p->tiles_m;
-    if (groups > p->tiles_n) groups = p->tiles_n;
-    size_t left = GEMM_MC * (p->keep_left ? round_up(p->units, p->kc) : GEMM_KC);
-    size_t per_thread = GEMM_MC * GEMM_NC + left;
-    float *scratch = cpu_work(d, WORK_THREAD, threads * per_thread * sizeof *scratch);
-    if (!scratch) return;
-#pragma omp parallel for num_threads(d->threads) schedule(dynamic)
-    for (size_t t = 0; t < p->tiles_m * groups; t++) {
-        size_t i = t % p->tiles_m, g = t / p->tiles_m, m0 = edge(p, i), m = edge(p, i + 1) - m0;
-        size_t first = g * p->tiles_n / groups, end = (g + 1) * p->tiles_n / groups;
-        float *mine = scratch + (size_t)omp_get_thread_num() * per_thread;
-        for (size_t j = first; j < end; j++)
-            tile(p, mine, m0, m, j, p->keep_left && j > first, out, ctx);
+/* Where tile i of m rows begins: panels shared out evenly. */
+INLINE size_t edge(const struct product *p, size_t m, size_t i) {
+    size_t row = i * ((m + MR - 1) / MR) / p->tiles_m * MR;
+    return row < m ? row : m;
+}
+
+/* All tiles of a slab; jobs next to each other share their block of B. */
+static void run_slab(const struct product *p, float *scratch, size_t m0, size_t m,
+                     const struct gemm_to *to) {
+#pragma omp for schedule(dynamic)
+    for (size_t t = 0; t < p->tiles_m * p->tiles_n; t++) {
+        size_t i = t % p->tiles_m, n0 = t / p->tiles_m * p->nc;
+        tile(p, scratch, m0, edge(p, m, i), edge(p, m, i + 1), n0,
+             p->N - n0 < p->nc ? p->N - n0 : p->nc, to);
     }
 }
 
+/* False: no memory. */
+static bool plan_left(struct device *d, struct product *p, bool in_place) {
+    enum { SLAB = 1 << 21 }; /* units */
+    size_t units = round_up(p->units, p->kc);
+    p->slab = p->M;
+    if (in_place) return true;
+    if (p->M * units > SLAB) p->slab = even_parts(p->M, SLAB / units + MR, MR);
+    p->left = cpu_work(d, WORK_LEFT, round_up(p->slab, MR) * units * sizeof *p->left);
+    return p->left != NULL;
+}
+
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
-              const struct matrix *b, enum cpu_work pack, bool packed, gemm_out out,
-              const void *ctx) {
+              const struct matrix *b, enum cpu_work pack, bool packed, const struct gemm_to *to) {
     if (M == 0 || N == 0) return;
     struct product p = {.M = M, .N = N, .K = K, .a = *a, .b = *b};
     p.units = gemm_units(K, a->bf16);
     p.unit = a->bf16 && ISA_LEVEL == 3 ? 2 : 1;
     p.kc = gemm_kc(p.units);
 #ifdef HAVE_ONEDNN
-    if (d->onednn && run_onednn(d, &p, pack, packed, out, ctx)) return;
+    if (d->onednn && run_onednn(d, &p, pack, packed, to)) return;
 #endif
-    choose_tiles(&p, (size_t)d->threads);
     /* In place: units must be what is in memory, and rows must not share the sets of L1. */
-    p.in_place = !a->across &&
-                 (!a->bf16 || (ISA_LEVEL == 3 && (K % 2 == 0 || a->padded) && a->ld % 2 == 0)) &&
-                 a->ld / p.unit % 512 != 0;
-    float *to = cpu_work(d, pack, gemm_packed_bytes(K, N, b->bf16));
-    if (!to) return;
-    if (!packed) pack_all(d, &p, to);
-    p.packed = to;
-    run_tiles(d, &p, out, ctx);
+    bool in_place = !a->across &&
+                    (!a->bf16 || (ISA_LEVEL == 3 && (K % 2 == 0 || a->padded) && a->ld % 2 == 0)) &&
+                    a->ld / p.unit % 512 != 0;
+    size_t per_thread = MR * GEMM_KC + GEMM_MC * GEMM_NC, threads = (size_t)d->threads;
+    p.right = cpu_work(d, pack, gemm_packed_bytes(K, N, b->bf16));
+    float *scratch = cpu_work(d, WORK_THREAD, threads * per_thread * sizeof *scratch);
+    if (!p.right || !scratch || !plan_left(d, &p, in_place)) return;
+    choose_tiles(&p, p.slab, GEMM_MC, GEMM_NC, threads);
+#pragma omp parallel num_threads(d->threads)
+    {
+        float *mine = scratch + (size_t)omp_get_thread_num() * per_thread;
+        if (!packed) pack_right(&p);
+        for (size_t m0 = 0; m0 < M; m0 += p.slab) {
+            size_t m = M - m0 < p.slab ? M - m0 : p.slab;
+            if (p.left) pack_left(&p, m0, m);
+#pragma omp barrier
+            run_slab(&p, mine, m0, m, to);
+        }
+    }
 }

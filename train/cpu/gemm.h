@@ -1,12 +1,13 @@
 /* Matrix products C (M,N) = A (M,K) B (K,N), as packed panels and a register tile.
  *
  *   B is packed once:  [K block][panel of NR columns][k][NR]        shared by all threads
- *   A by each thread:  [panel of MR rows][k][MR], or read in place where its rows are contiguous
+ *   A a slab at a time: [K block][panel of MR rows][k][MR], or read in place where its rows are
+ *                       contiguous
  *
  *                NR
  *              ┌────┐      A tile of C (MC x NC) belongs to one thread: it is summed over all of
  *        k     │    │      K in fp32, in the order of k, in that thread's scratch, then handed to
- *      ┌────┐  │ B  │      `out`, which adds the bias, the activation, the conversion …
+ *      ┌────┐  │ B  │      `out` by MR rows, which adds the bias, the activation, the conversion …
  *   MR │ A  │· │    │ ─▶ C So the bits of C depend on nothing but A, B and K.
  *      └────┘  └────┘
  *
@@ -24,10 +25,11 @@
 #define MR 6
 #endif
 
+/* A block of B, NC x KC floats, lives in L2: 256 KB of it here, 512 KB where AVX-512 is. */
 enum {
-    GEMM_MC = 96,  /* rows of a tile: a multiple of MR                                 */
-    GEMM_NC = 320, /* columns of a tile: a multiple of NR; NC * KC floats live in L2   */
-    GEMM_KC = 384  /* units of K per pass: MR * KC floats live in L1                   */
+    GEMM_MC = 192,                       /* rows of a tile, at most: a multiple of MR         */
+    GEMM_NC = ISA_LEVEL < 2 ? 160 : 320, /* columns of a tile: a multiple of NR               */
+    GEMM_KC = 384                        /* units of K per pass: MR * KC floats live in L1    */
 };
 
 /* A factor in memory: element (i, j) at p[i * ld + j], or p[j * ld + i] if `across`. */
@@ -69,13 +71,22 @@ struct left {
 void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size_t panel_b,
                 size_t m, size_t n, size_t units, bool add, bool pairs);
 
-/* Receives a finished tile: rows m0 … m0 + m, columns n0 … n0 + n. */
-typedef void (*gemm_out)(const void *ctx, const float *tile, size_t ld, size_t m0, size_t m,
+/* Receives a finished part of C: rows m0 … m0 + m, columns n0 … n0 + n. */
+typedef void (*gemm_out)(const void *ctx, const float *part, size_t ld, size_t m0, size_t m,
                          size_t n0, size_t n);
+
+/* Where C goes. `at`: matrices of C's shape that `out` will read or write; their lines are asked
+ * for while the product is still being computed. NULL: none. */
+struct gemm_to {
+    gemm_out out;
+    const void *ctx;
+    const void *at[2];
+    size_t ld;
+    bool bf16;
+};
 
 /* The whole product; packs B into workspace `pack` unless `packed` says it is there. */
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
-              const struct matrix *b, enum cpu_work pack, bool packed, gemm_out out,
-              const void *ctx);
+              const struct matrix *b, enum cpu_work pack, bool packed, const struct gemm_to *to);
 
 #endif

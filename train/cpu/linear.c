@@ -73,8 +73,8 @@ void cpu_linear_forward(struct device *d, void *y, void *pre, const void *x, con
     }
     struct matrix left = {x, (size_t)K, false, d->bf16, false},
                   right = {w, (size_t)N, false, d->bf16, false};
-    gemm_run(d, (size_t)rows, (size_t)N, (size_t)K, &left, &right, WORK_PACK, false, forward_out,
-             &f);
+    struct gemm_to to = {forward_out, &f, {y, pre}, f.N, d->bf16};
+    gemm_run(d, (size_t)rows, (size_t)N, (size_t)K, &left, &right, WORK_PACK, false, &to);
 }
 
 INLINE void act_chunk(void *y, const void *pre, size_t from, size_t to, enum act act, bool bf16) {
@@ -161,12 +161,14 @@ void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const
     if (dx) {
         struct backward f = {dx, prev_pre, K, prev_pre ? prev_act : ACT_NONE, d->bf16};
         struct matrix wt = {w, N, true, d->bf16, false};
-        gemm_run(d, rows, K, N, &dys, &wt, WORK_PACK, false, dx_out, &f);
+        struct gemm_to to = {dx_out, &f, {dx, prev_pre}, K, d->bf16};
+        gemm_run(d, rows, K, N, &dys, &wt, WORK_PACK, false, &to);
     }
     if (dw) {
         struct gradient f = {dw, N};
         struct matrix xt = {x, K, true, d->bf16, false};
-        gemm_run(d, K, N, rows, &xt, &dys, WORK_PACK, false, dw_out, &f);
+        struct gemm_to to = {dw_out, &f, {dw}, N, false};
+        gemm_run(d, K, N, rows, &xt, &dys, WORK_PACK, false, &to);
     }
     if (!db) return;
 #pragma omp parallel for num_threads(d->threads) schedule(static)
