@@ -102,6 +102,8 @@ static int cat(struct input *in, const struct flags *f, struct tool *t) {
         in->opts.take = 1;
     }
     if (f->interleave) return interleave(in, f, t);
+    if (f->probabilities)
+        return err_set(&t->err, ERR_USAGE, "--probabilities: of what --interleave mixes");
     int rc = input_resolve(in, t, "corpus");
     if (rc == 0 && f->state) rc = source_pin(&in->list, in->opts.hub, &t->err);
     return rc < 0 ? rc : copy_documents(&in->list, &in->opts, &o, &t->err);

@@ -108,15 +108,40 @@ static size_t common_prefix(const struct source_list *l) {
     return n;
 }
 
-/* OUT/ and the rest of the name, ending in .jsonl.gz unless it is compressed JSON already. */
+/* OUT/ and the rest of the name, with an ending of compressed JSON. */
 static int output_name(const struct tokenizing *z, uint32_t file, struct buf *to, struct err *err) {
     const char *name = z->step.in.list.v[file].name + z->common;
     if (!strcmp(name, "-")) name = "stdin";
-    bool ready = strstr(name, ".json") && (path_ends(name, ".gz") || path_ends(name, ".zst"));
-    int rc = buf_printf(to, err, "%s/%s%s", z->step.output, name, ready ? "" : ".jsonl.gz");
+    bool packed = path_ends(name, ".gz") || path_ends(name, ".zst");
+    bool json = path_ends(name, ".json") || path_ends(name, ".jsonl") || path_ends(name, ".ndjson");
+    const char *more = packed && strstr(name, ".json") ? "" : json ? ".gz" : ".jsonl.gz";
+    int rc = buf_printf(to, err, "%s/%s%s", z->step.output, name, more);
     if (rc == 0 && !buf_cstr(to)) rc = err_nomem(err, to->n);
     if (rc == 0 && strstr(to->v, "/../"))
         rc = err_set(err, ERR_USAGE, "%s: leads out of the output folder", to->v);
+    return rc;
+}
+
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Two sources in one file would be the second alone. */
+static int check_names(const struct tokenizing *z, struct err *err) {
+    struct strs names = {0};
+    struct buf name = {0};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < z->step.in.list.n; i++) {
+        name.n = 0;
+        rc = output_name(z, (uint32_t)i, &name, err);
+        if (rc == 0) rc = strs_push(&names, name.v, err);
+    }
+    if (rc == 0 && names.n) qsort(names.v, names.n, sizeof *names.v, by_bytes);
+    for (size_t i = 1; rc == 0 && i < names.n; i++)
+        if (!strcmp(names.v[i - 1], names.v[i]))
+            rc = err_set(err, ERR_USAGE, "%s: two sources would be written there", names.v[i]);
+    buf_release(&name);
+    strs_release(&names);
     return rc;
 }
 
@@ -171,6 +196,7 @@ static int begin(struct tokenizing *z, struct tool *t) {
     if (rc == 0 && z->folder && z->step.in.opts.shuffle_buffer)
         rc = err_set(&t->err, ERR_USAGE, "shuffled records go to one file: -o FILE");
     z->common = common_prefix(&z->step.in.list);
+    if (rc == 0 && z->folder) rc = check_names(z, &t->err);
     z->workers = mem_array((size_t)threads, sizeof *z->workers);
     if (rc == 0 && !z->workers) rc = err_nomem(&t->err, (size_t)threads * sizeof *z->workers);
     for (int i = 0; rc == 0 && i < threads; i++)
@@ -238,7 +264,8 @@ int corpus_tokenize(int argc, char **argv) {
         .usage = "[SOURCE…] [-t tok/] [-o FILE|DIR/]",
         .text = "Every record gets the ids of its text as input_ids, in place of a column of that "
                 "name. Into a folder, each input file becomes a file of its name, so that splits "
-                "stay as they are; other files get the ending .jsonl.gz.",
+                "stay as they are; a name that is not of compressed JSON gets .gz or .jsonl.gz "
+                "behind it.",
         .examples = "corpus tokenize clean/ -t tok/ -o tokenized/\tas `map` with a tokenizer does",
         .opts = opts};
     struct tool t;

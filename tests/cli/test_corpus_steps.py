@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -313,6 +314,17 @@ class Steps(unittest.TestCase):
         got = run("corpus", "cat", "-q", "one.jsonl.zst", "--field", "input_ids").stdout.splitlines()
         self.assertEqual([json.loads(x) for x in got][:4],
                          [{"n": i, "input_ids": "old", "ids": w} for i, w in enumerate(want)])
+
+    def test_tokenize_loses_no_file_to_another_of_its_name(self):
+        for name in ("a.jsonl", "b.json", "c"):
+            self.corpus(["one", name], "in-" + name)
+        run("corpus", "tokenize", "-q", "in-a.jsonl", "in-b.json", "in-c", "-t", TOK, "-o", "out/")
+        self.assertEqual(sorted(os.listdir("out")), ["in-a.jsonl.gz", "in-b.json.gz", "in-c.jsonl.gz"])
+        shutil.copy("out/in-a.jsonl.gz", "in-a.jsonl.gz")
+        for pair in (["in-a.jsonl", "in-a.jsonl.gz"], ["in-c", "in-c"]):
+            r = run("corpus", "tokenize", "-q", *pair, "-t", TOK, "-o", "two/", rc=2)
+            self.assertIn(b".jsonl.gz: two sources would be written there", r.stderr)
+            self.assertFalse(os.path.exists("two"))
 
     # ------------------------------------------------------------ info
 
