@@ -93,6 +93,23 @@ class Transport(Case):
         self.hub.reset({"do": "drop", "byte": 1000}, {"do": "wrongrange"})
         self.fails(self.probe("/plain/big.bin", SHA["big.bin"]), 5, "1000")
 
+    def test_a_slow_reader_is_not_overrun(self):
+        """A server that is faster than we are: what is read ahead has a bound, whatever the file's length."""
+        line = b'{"text": "%s"}\n' % (b"x" * 1000)
+        self.hub.files["long.jsonl"] = line * 120_000
+        command = [os.path.join(os.path.dirname(LMHUB), "corpus"), "cat", "-q", "--threads", "1", self.hub.url("hub") + "/plain/long.jsonl"]
+        p = subprocess.Popen(command, env=self.environment(), stdout=subprocess.PIPE)
+        time.sleep(1)  # it could have all of it by now
+        self.assertLess(self.hub.sent, 60_000_000)
+        got, peak = hashlib.sha256(), []
+        while piece := p.stdout.read(1 << 20):
+            got.update(piece)
+            with open(f"/proc/{p.pid}/status") as f:  # not what wait4() says: that counts us before the exec, too
+                peak += [int(x.split()[1]) for x in f if x.startswith("VmHWM")]
+        p.communicate()
+        self.assertEqual((p.returncode, got.digest()), (0, hashlib.sha256(line * 120_000).digest()))
+        self.assertTrue(10 << 10 < max(peak) * 2 < 96 << 10, max(peak))
+
     def test_flipped_byte(self):
         self.hub.reset({"do": "flip"})
         self.fails(self.probe("/plain/big.bin", SHA["big.bin"]), 6, SHA["big.bin"], "sha256 is")
