@@ -78,7 +78,12 @@ int pattern_open(struct pattern **ret, const char *name, struct err *err) {
     }
     p->regex = k ? k->regex : p->name;
     p->form = k ? k->form : (struct scan_form){SCAN_REGEX, 0, false};
-    int rc = k ? 0 : scan_pcre_new(&p->pcre, name, err);
+    int rc = k ? 0 : pattern_portable(name, err);
+    if (rc == 0 && !k) rc = scan_pcre_new(&p->pcre, name, err);
+    if (rc == 0 && !k && scan_pcre_may_be_empty(p->pcre))
+        rc = err_set(err, ERR_USAGE,
+                     "pattern %s: it can match nothing at all, and HF tokenizers cuts there too",
+                     name);
     if (rc < 0) {
         pattern_free(p);
         return rc;

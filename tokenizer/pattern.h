@@ -18,12 +18,15 @@
 struct pattern;
 struct scanner;
 
-/* `name`: "gpt2", "cl100k", "o200k", "llama3", "qwen2", or a regular expression in the syntax of
- * Python's `regex` / tiktoken. A published expression of a named pattern (HF's or tiktoken's
- * spelling) is recognised and gets the hand-written scanner. ERR_USAGE: the expression does not
- * compile, with the position. */
+/* `name`: "gpt2", "cl100k", "o200k", "llama3", "qwen2", or a regular expression. A published
+ * expression of a named pattern (HF's or tiktoken's spelling) is recognised and gets the
+ * hand-written scanner. ERR_USAGE, with the position: the expression does not compile, is not
+ * pattern_portable(), or can match nothing at all. */
 int pattern_open(struct pattern **ret, const char *name, struct err *err);
 void pattern_free(struct pattern *p);
+/* Whether an expression means the same to HF tokenizers, to tiktoken and here; else ERR_USAGE names
+ * the first thing that does not, with its position (pattern_dialect.c). \w is HF's. */
+int pattern_portable(const char *regex, struct err *err);
 /* The name, or the expression. Borrowed. */
 const char *pattern_name(const struct pattern *p);
 /* The expression as HF's tokenizer.json spells it; NULL for "gpt2", which HF calls

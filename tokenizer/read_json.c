@@ -207,7 +207,8 @@ static int read_pre_tokenizer(struct reading *r) {
     if (!split && !use_regex)
         return read_refuse(r, "ByteLevel without use_regex and without a Split");
     r->t->prefix_space = prefix;
-    rc = vocab_set_pattern(r->t, split ? regex : "gpt2", r->err);
+    rc = split ? pattern_portable(regex, r->err) : 0; /* one of tiktoken's spellings is not */
+    if (rc >= 0) rc = vocab_set_pattern(r->t, split ? regex : "gpt2", r->err);
     if (rc < 0) {
         if (rc == ERR_USAGE && r->err) r->err->code = rc = ERR_CORRUPT;
         err_prefix(r->err, "%s", r->path);

@@ -46,6 +46,10 @@ int scan_runs(const struct scan_form *f, const uint8_t *text, size_t n, size_t *
 struct scan_pcre;    /* the compiled expression; shared */
 struct scan_matcher; /* one per thread */
 int scan_pcre_new(struct scan_pcre **ret, const char *regex, struct err *err);
+/* Whether it can match the empty string. */
+bool scan_pcre_may_be_empty(const struct scan_pcre *p);
+/* Length of the \p{…} at p, if it names a set of characters that we know, else 0. */
+size_t scan_pcre_property(const char *p);
 void scan_pcre_free(struct scan_pcre *p);
 int scan_matcher_new(struct scan_matcher **ret, const struct scan_pcre *p, struct err *err);
 void scan_matcher_free(struct scan_matcher *m);

@@ -1,8 +1,8 @@
 /* Any expression, through PCRE2.
  *
  * PCRE2 has Unicode tables of its own, of whatever version it was built with, and its \s and \d are
- * of ASCII unless told otherwise. So \p{…} of a general category, \s \d \w and their opposites are
- * first written out as explicit classes from our tables (expand()); scripts are left to PCRE2.
+ * of ASCII unless told otherwise. So \p{…}, \s \d \w and their opposites are first written out as
+ * explicit classes from our tables (expand()).
  *
  *   [^\s\p{L}]+   ──▶   [^\x{9}-\x{d}\x{20}\x{85}…\x{41}-\x{5a}\x{61}…]+
  *
@@ -32,21 +32,51 @@ enum { BAD_SUB = 0x1a };
 /* $ is the end of the text only, as in Rust's regex. */
 enum { COMPILE = PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY };
 
-static bool set_has(uint32_t set, bool word, uint32_t cp) {
-    enum unicode_cat cat = unicode_cat(cp);
-    if (UNICODE_IN(cat, set)) return true;
-    /* UTS 18's \w beside categories: joiners, and circled letters (Other_Alphabetic) */
-    return word && (cp == 0x200c || cp == 0x200d || (cp >= 0x24b6 && cp <= 0x24e9) ||
-                    (cp >= 0x1f130 && cp <= 0x1f149) || (cp >= 0x1f150 && cp <= 0x1f169) ||
-                    (cp >= 0x1f170 && cp <= 0x1f189));
+struct range {
+    uint32_t from, to;
+};
+
+/* A set of characters: categories, and what they do not say. */
+struct set {
+    uint32_t cats;
+    const struct range *more; /* NULL: none */
+    size_t n_more;
+};
+
+/* Of Oniguruma's \w, which is HF's: circled letters (Other_Alphabetic) and, outside a class, what
+ * Latin-1 has of numbers. (Rust's \w has the two joiners instead of these.) */
+enum { LATIN_1 = 3 };
+static const struct range word[] = {{0xb2, 0xb3},      {0xb9, 0xb9},       {0xbc, 0xbe},
+                                    {0x24b6, 0x24e9},  {0x1f130, 0x1f149}, {0x1f150, 0x1f169},
+                                    {0x1f170, 0x1f189}};
+static const struct range vertical_tab[] = {{0x0b, 0x0b}}; /* \v; all such blanks to PCRE2 */
+/* Scripts.txt of Unicode 16. */
+static const struct range han[] = {
+    {0x2e80, 0x2e99},   {0x2e9b, 0x2ef3},   {0x2f00, 0x2fd5},   {0x3005, 0x3005},
+    {0x3007, 0x3007},   {0x3021, 0x3029},   {0x3038, 0x303b},   {0x3400, 0x4dbf},
+    {0x4e00, 0x9fff},   {0xf900, 0xfa6d},   {0xfa70, 0xfad9},   {0x16fe2, 0x16fe3},
+    {0x16ff0, 0x16ff1}, {0x20000, 0x2a6df}, {0x2a700, 0x2b739}, {0x2b740, 0x2b81d},
+    {0x2b820, 0x2cea1}, {0x2ceb0, 0x2ebe0}, {0x2ebf0, 0x2ee5d}, {0x2f800, 0x2fa1d},
+    {0x30000, 0x3134a}, {0x31350, 0x323af}};
+#define SET_WORD                                                                                   \
+    { UNICODE_L | UNICODE_M | 1u << CAT_ND | 1u << CAT_NL | 1u << CAT_PC, word, 7 }
+#define SET_HAN                                                                                    \
+    { 0, han, 22 }
+_Static_assert(sizeof word / sizeof *word == 7 && sizeof han / sizeof *han == 22, "of the two");
+
+static bool set_has(const struct set *s, uint32_t cp) {
+    if (UNICODE_IN(unicode_cat(cp), s->cats)) return true;
+    for (size_t i = 0; i < s->n_more && s->more[i].from <= cp; i++)
+        if (cp <= s->more[i].to) return true;
+    return false;
 }
 
-static int write_set(struct buf *out, uint32_t set, bool word, bool negated, struct err *err) {
+static int write_set(struct buf *out, const struct set *s, bool negated, struct err *err) {
     int rc = 0;
     for (uint32_t from = 0, to; rc == 0 && from < 0x110000; from = to) {
-        bool in = set_has(set, word, from) != negated && (from < 0xd800 || from > 0xdfff);
+        bool in = set_has(s, from) != negated && (from < 0xd800 || from > 0xdfff);
         for (to = from + 1; to < 0x110000; to++)
-            if ((set_has(set, word, to) != negated && (to < 0xd800 || to > 0xdfff)) != in) break;
+            if ((set_has(s, to) != negated && (to < 0xd800 || to > 0xdfff)) != in) break;
         if (in && to == from + 1)
             rc = buf_printf(out, err, "\\x{%x}", from);
         else if (in)
@@ -55,96 +85,100 @@ static int write_set(struct buf *out, uint32_t set, bool word, bool negated, str
     return rc;
 }
 
-/* The categories that a name stands for ("L", "Lu", "Letter"); 0 if it names none. */
-static uint32_t named_set(const char *name, size_t n) {
+/* What a name stands for ("L", "Lu", "Letter", "Han"); false if it names none of ours. */
+static bool named_set(const char *name, size_t n, struct set *ret) {
     static const struct {
         const char *name;
-        uint32_t set;
+        struct set set;
     } sets[] = {
-        {"L", UNICODE_L},
-        {"Letter", UNICODE_L},
-        {"M", UNICODE_M},
-        {"Mark", UNICODE_M},
-        {"N", UNICODE_N},
-        {"Number", UNICODE_N},
-        {"Lu", 1u << CAT_LU},
-        {"Ll", 1u << CAT_LL},
-        {"Lt", 1u << CAT_LT},
-        {"Lm", 1u << CAT_LM},
-        {"Lo", 1u << CAT_LO},
-        {"Mn", 1u << CAT_MN},
-        {"Mc", 1u << CAT_MC},
-        {"Me", 1u << CAT_ME},
-        {"Nd", 1u << CAT_ND},
-        {"Nl", 1u << CAT_NL},
-        {"No", 1u << CAT_NO},
-        {"Pc", 1u << CAT_PC},
-        {"Pd", 1u << CAT_PD},
-        {"Ps", 1u << CAT_PS},
-        {"Pe", 1u << CAT_PE},
-        {"Pi", 1u << CAT_PI},
-        {"Pf", 1u << CAT_PF},
-        {"Po", 1u << CAT_PO},
-        {"P", (1u << (CAT_PO + 1)) - (1u << CAT_PC)},
-        {"Punctuation", (1u << (CAT_PO + 1)) - (1u << CAT_PC)},
-        {"Sm", 1u << CAT_SM},
-        {"Sc", 1u << CAT_SC},
-        {"Sk", 1u << CAT_SK},
-        {"So", 1u << CAT_SO},
-        {"S", (1u << (CAT_SO + 1)) - (1u << CAT_SM)},
-        {"Symbol", (1u << (CAT_SO + 1)) - (1u << CAT_SM)},
-        {"Zs", 1u << CAT_ZS},
-        {"Zl", 1u << CAT_ZL},
-        {"Zp", 1u << CAT_ZP},
-        {"Z", 1u << CAT_ZS | 1u << CAT_ZL | 1u << CAT_ZP},
-        {"Cc", 1u << CAT_CC | 1u << CAT_CW},
-        {"Cf", 1u << CAT_CF},
-        {"Co", 1u << CAT_CO},
-        {"Cn", 1u << CAT_CN},
-        {"White_Space", UNICODE_SPACE},
-        {"space", UNICODE_SPACE},
+        {"L", {UNICODE_L, NULL, 0}},
+        {"Letter", {UNICODE_L, NULL, 0}},
+        {"M", {UNICODE_M, NULL, 0}},
+        {"Mark", {UNICODE_M, NULL, 0}},
+        {"N", {UNICODE_N, NULL, 0}},
+        {"Number", {UNICODE_N, NULL, 0}},
+        {"Lu", {1u << CAT_LU, NULL, 0}},
+        {"Ll", {1u << CAT_LL, NULL, 0}},
+        {"Lt", {1u << CAT_LT, NULL, 0}},
+        {"Lm", {1u << CAT_LM, NULL, 0}},
+        {"Lo", {1u << CAT_LO, NULL, 0}},
+        {"Mn", {1u << CAT_MN, NULL, 0}},
+        {"Mc", {1u << CAT_MC, NULL, 0}},
+        {"Me", {1u << CAT_ME, NULL, 0}},
+        {"Nd", {1u << CAT_ND, NULL, 0}},
+        {"Nl", {1u << CAT_NL, NULL, 0}},
+        {"No", {1u << CAT_NO, NULL, 0}},
+        {"Pc", {1u << CAT_PC, NULL, 0}},
+        {"Pd", {1u << CAT_PD, NULL, 0}},
+        {"Ps", {1u << CAT_PS, NULL, 0}},
+        {"Pe", {1u << CAT_PE, NULL, 0}},
+        {"Pi", {1u << CAT_PI, NULL, 0}},
+        {"Pf", {1u << CAT_PF, NULL, 0}},
+        {"Po", {1u << CAT_PO, NULL, 0}},
+        {"P", {(1u << (CAT_PO + 1)) - (1u << CAT_PC), NULL, 0}},
+        {"Punctuation", {(1u << (CAT_PO + 1)) - (1u << CAT_PC), NULL, 0}},
+        {"Sm", {1u << CAT_SM, NULL, 0}},
+        {"Sc", {1u << CAT_SC, NULL, 0}},
+        {"Sk", {1u << CAT_SK, NULL, 0}},
+        {"So", {1u << CAT_SO, NULL, 0}},
+        {"S", {(1u << (CAT_SO + 1)) - (1u << CAT_SM), NULL, 0}},
+        {"Symbol", {(1u << (CAT_SO + 1)) - (1u << CAT_SM), NULL, 0}},
+        {"Zs", {1u << CAT_ZS, NULL, 0}},
+        {"Zl", {1u << CAT_ZL, NULL, 0}},
+        {"Zp", {1u << CAT_ZP, NULL, 0}},
+        {"Z", {1u << CAT_ZS | 1u << CAT_ZL | 1u << CAT_ZP, NULL, 0}},
+        {"Cc", {1u << CAT_CC | 1u << CAT_CW, NULL, 0}},
+        {"Cf", {1u << CAT_CF, NULL, 0}},
+        {"Co", {1u << CAT_CO, NULL, 0}},
+        {"Cn", {1u << CAT_CN, NULL, 0}},
+        {"C", {1u << CAT_CC | 1u << CAT_CW | 1u << CAT_CF | 1u << CAT_CO | 1u << CAT_CN, NULL, 0}},
+        {"White_Space", {UNICODE_SPACE, NULL, 0}},
+        {"space", {UNICODE_SPACE, NULL, 0}},
+        {"Han", SET_HAN},
     };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
-        if (strlen(sets[i].name) == n && memcmp(sets[i].name, name, n) == 0) return sets[i].set;
-    return 0;
+        if (strlen(sets[i].name) == n && memcmp(sets[i].name, name, n) == 0) {
+            *ret = sets[i].set;
+            return true;
+        }
+    return false;
 }
 
 /* An escape for a set of characters. */
 struct escape {
-    uint32_t set;
-    bool word, negated;
+    struct set set;
+    bool negated;
 };
 
-/* Reads the escape at p ("\s", "\p{^Lu}"); returns its length, 0 if it is none that we write out.
- * */
+/* Reads the escape at p ("\s", "\p{^Lu}"); returns its length, 0 if it is none that we write
+ * out. */
 static size_t read_escape(const char *p, struct escape *e) {
-    static const char letters[] = "sSdDwW";
+    static const struct set sets[] = {
+        {UNICODE_SPACE, NULL, 0}, {1u << CAT_ND, NULL, 0}, SET_WORD, {0, vertical_tab, 1}};
+    static const char letters[] = "sSdDwWv";
     *e = (struct escape){0};
     const char *at = p[1] ? strchr(letters, p[1]) : NULL;
     if (at) {
         size_t which = (size_t)(at - letters);
         e->negated = which & 1;
-        e->word = which / 2 == 2;
-        e->set = which / 2 == 0 ? UNICODE_SPACE
-                 : which / 2 == 1
-                     ? 1u << CAT_ND
-                     : UNICODE_L | UNICODE_M | 1u << CAT_ND | 1u << CAT_NL | 1u << CAT_PC;
+        e->set = sets[which / 2];
         return 2;
     }
     if (p[1] != 'p' && p[1] != 'P') return 0;
     e->negated = p[1] == 'P';
-    if (p[2] != '{') {
-        e->set = p[2] ? named_set(p + 2, 1) : 0;
-        return e->set ? 3 : 0;
-    }
+    if (p[2] != '{') return 0;
     const char *name = p + 3, *end = strchr(name, '}');
     if (!end) return 0;
     if (*name == '^') {
         e->negated = !e->negated;
         name++;
     }
-    e->set = named_set(name, (size_t)(end - name));
-    return e->set ? (size_t)(end + 1 - p) : 0;
+    return named_set(name, (size_t)(end - name), &e->set) ? (size_t)(end + 1 - p) : 0;
+}
+
+size_t scan_pcre_property(const char *p) {
+    struct escape e;
+    return p[1] == 'p' || p[1] == 'P' ? read_escape(p, &e) : 0;
 }
 
 /* Behind a '[' that opens a class: what may stand there without its usual meaning. */
@@ -153,28 +187,30 @@ static size_t class_head(const char *p) {
     return n + (p[n] == ']');
 }
 
+/* Writes the expression with its sets as classes, and of classes in a class their contents. */
 static int expand(struct buf *out, const char *regex, struct err *err) {
-    int rc = 0;
-    bool in_class = false;
+    int rc = 0, depth = 0; /* of classes */
     for (const char *p = regex; *p && rc == 0;) {
         struct escape e;
         size_t len = *p == '\\' ? read_escape(p, &e) : 0;
         if (len) {
+            bool in_class = depth > 0;
+            if (in_class && e.set.more == word) e.set.more += LATIN_1, e.set.n_more -= LATIN_1;
             if (!in_class) rc = buf_str(out, e.negated ? "[^" : "[", err);
-            if (rc == 0) rc = write_set(out, e.set, e.word, in_class && e.negated, err);
+            if (rc == 0) rc = write_set(out, &e.set, in_class && e.negated, err);
             if (rc == 0 && !in_class) rc = buf_char(out, ']', err);
             p += len;
             continue;
         }
+        bool skip = false;
         len = *p == '\\' && p[1] ? 2 : 1;
-        if (*p == '[' && in_class && p[1] == ':' && strstr(p, ":]"))
-            len = (size_t)(strstr(p, ":]") + 2 - p);
-        else if (*p == '[' && !in_class) {
-            in_class = true;
-            len += class_head(p + 1);
-        } else if (*p == ']')
-            in_class = false;
-        rc = buf_append(out, p, len, err);
+        if (*p == '[') {
+            skip = depth++ > 0;
+            if (!skip) len += class_head(p + 1);
+        } else if (*p == ']' && depth) {
+            skip = --depth > 0;
+        }
+        if (!skip) rc = buf_append(out, p, len, err);
         p += len;
     }
     return rc;
@@ -211,6 +247,11 @@ int scan_pcre_new(struct scan_pcre **ret, const char *regex, struct err *err) {
     pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* without JIT it is slower, not wrong */
     *ret = p;
     return 0;
+}
+
+bool scan_pcre_may_be_empty(const struct scan_pcre *p) {
+    uint32_t may = 1;
+    return pcre2_pattern_info(p->code, PCRE2_INFO_MATCHEMPTY, &may) != 0 || may;
 }
 
 void scan_pcre_free(struct scan_pcre *p) {

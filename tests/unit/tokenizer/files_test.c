@@ -338,6 +338,14 @@ static const struct {
          "\"},"
          "\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"use_regex\":false}]}"),
      "Split"},
+    /* tiktoken's spelling of cl100k: to HF, any number of digits is one piece */
+    {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+         "\"'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|\\\\p{N}{1,3}+| "
+         "?[^\\\\s\\\\p{L}\\\\p{N}]++[\\\\r\\\\n]*+|\\\\s++$|\\\\s*[\\\\r\\\\n]|\\\\s+(?!\\\\S)|"
+         "\\\\s\"},"
+         "\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"use_regex\":false,"
+         "\"add_prefix_space\":false}]}"),
+     "{1,3}+"},
     /* added tokens: an id that HF would not give means two things */
     {ADDED("{\"id\":5,\"content\":\"<x>\"}"), "states id 5, but has id 1"},
     {ADDED("{\"id\":1,\"content\":\"a\"}"), "states id 1, but has id 0"},
