@@ -25,7 +25,8 @@ static int add(struct stops *s, struct stop_rule rule, struct err *err) {
 }
 
 int stops_add_string(struct stops *s, const char *text, struct err *err) {
-    return *text ? add(s, (struct stop_rule){.text = text}, err) : 0;
+    if (!*text) return err_set(err, ERR_USAGE, "--stop is empty: every text would end at once");
+    return add(s, (struct stop_rule){.text = text}, err);
 }
 
 int stops_add_regex(struct stops *s, const char *regex, struct err *err) {

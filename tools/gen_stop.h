@@ -15,8 +15,8 @@ struct stops {
     size_t n;
 };
 
-/* An empty string is no rule. The text must outlive `s`. ERR_USAGE: the expression does not
- * compile; says where and why. */
+/* The text must outlive `s`. ERR_USAGE: an empty string; an expression that does not compile, with
+ * where and why. */
 int stops_add_string(struct stops *s, const char *text, struct err *err);
 int stops_add_regex(struct stops *s, const char *regex, struct err *err);
 void stops_release(struct stops *s); /* fine on a zeroed one */

@@ -51,13 +51,13 @@ static int add_line(struct session *s, const char *line, size_t n, bool json, ui
                     struct err *err) {
     cJSON *tree = NULL;
     const char *text = NULL;
+    char what[ERR_MSG_BYTES / 2];
     int rc;
     if (!json) return add_text(s, line, n, err);
-    rc = json_parse(&tree, line, n, s->o->prompts, err);
-    if (rc == 0) rc = json_str(tree, "prompt", &text, s->o->prompts, err);
-    if (rc == 0 && !text)
-        rc = err_set(err, ERR_DATA, "%s: line %" PRIu64 ": no string \"prompt\"", s->o->prompts,
-                     number);
+    snprintf(what, sizeof what, "%s: line %" PRIu64, s->o->prompts, number);
+    rc = json_parse(&tree, line, n, what, err);
+    if (rc == 0) rc = json_str(tree, "prompt", &text, what, err);
+    if (rc == 0 && !text) rc = err_set(err, ERR_DATA, "%s: no string \"prompt\"", what);
     if (rc == 0) rc = add_text(s, text, strlen(text), err);
     cJSON_Delete(tree);
     return rc == ERR_CORRUPT ? ERR_DATA : rc;

@@ -2,7 +2,7 @@
 
 MODEL is random, so its text is noise: what it says without stops is cut here by Python and must be what lmgen cuts.
 """
-import json, os, pty, re, subprocess, sys
+import json, os, pty, re, subprocess, sys, tempfile
 
 model, tok, lmgen = (os.path.abspath(p) for p in sys.argv[1:])
 EOF = re.compile(r"\nclass|\ndef|\n#|\n@|\nprint|\nif")
@@ -103,10 +103,24 @@ def a_long_prompt_is_cut_aloud():
     assert run("--max-new", 1, "--prompt-ids", " ".join(["7"] * 48)).stderr == b""
 
 
+def prompts_are_placed():
+    """A line of JSON was said to be the file's first whichever it was."""
+    with tempfile.TemporaryDirectory() as d:
+        file = os.path.join(d, "p.jsonl")
+        for line, says in (("nonsense", "line 3:1:1: "), ('{"prompt": 5}', 'line 3: "prompt" is not a string'),
+                           ('{"promt": ""}', 'line 3: no string "prompt"')):
+            with open(file, "w") as f:
+                f.write('{"prompt": "a"}\n\n' + line + "\n")
+            said = run("--prompts", file, rc=3).stderr.decode()
+            assert f"p.jsonl: {says}" in said, said
+    assert b"--stop is empty" in run("--stop", "", "abc", rc=2).stderr
+
+
 demo_reads_what_is_there()
 stops()
 code()
 terminal()
 greedy_draws_nothing()
 a_long_prompt_is_cut_aloud()
+prompts_are_placed()
 print("completions end where they should")
