@@ -45,11 +45,14 @@ struct comm_place {
     int local_rank;    /* among those of this machine                                     */
     char address[256]; /* a name or number; rank 0 listens there only                     */
     int port;
+    double silence; /* rank 0: seconds to wait for a word of another rank; 0: 1800          */
 };
 
 /* Ranks over TCP, for buffers in the system's memory (a CPU's device, or what no device needs to
  * know). Sums are in order of rank. Returns when all have come; ERR_PEER after `seconds`, ERR_USAGE
- * where rank 0 cannot listen. A call waits for ranks as long as they live. ERR_NOMEM. */
+ * where rank 0 cannot listen. Rank 0 waits in a call for as long as `silence` says, for one that is
+ * stopped has not ended; the others wait for rank 0, which may be evaluating, as long as it lives.
+ * ERR_NOMEM. */
 int comm_tcp(struct comm **ret, const struct comm_place *p, double seconds, struct err *err);
 
 /* How ranks of NCCL find each other. */

@@ -7,6 +7,7 @@
  *
  * A rank that ends closes its connection, which all others see at their next call. */
 #include <errno.h>
+#include <math.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,12 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/buf.h"
 #include "train/comm.h"
 
-enum { CHUNK = 1 << 18 /* bytes added up at a time */ };
+enum {
+    CHUNK = 1 << 18, /* bytes added up at a time */
+    SILENCE = 1800   /* seconds that rank 0 waits for another, unless told otherwise */
+};
 
 enum call { HELLO = 0x6C6F7279, REDUCE, GATHER, BROADCAST, BARRIER };
 
@@ -48,12 +53,18 @@ static int lost(int rank, const char *why, struct err *err) {
     return err_set(err, ERR_PEER, "rank %d: %s", rank, why);
 }
 
+/* By errno; of a socket with a time limit EAGAIN is its end. */
+static int failed(int rank, struct err *err) {
+    bool silent = errno == EAGAIN || errno == EWOULDBLOCK;
+    return lost(rank, silent ? "has fallen silent" : strerror(errno), err);
+}
+
 static int put(int fd, int rank, const void *p, size_t n, struct err *err) {
     const char *at = p;
     while (n > 0) {
         ssize_t k = send(fd, at, n, MSG_NOSIGNAL);
         if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return lost(rank, strerror(errno), err);
+        if (k < 0) return failed(rank, err);
         at += k;
         n -= (size_t)k;
     }
@@ -65,7 +76,7 @@ static int get(int fd, int rank, void *p, size_t n, struct err *err) {
     while (n > 0) {
         ssize_t k = recv(fd, at, n, 0);
         if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return lost(rank, strerror(errno), err);
+        if (k < 0) return failed(rank, err);
         if (k == 0) return lost(rank, "has ended", err);
         at += k;
         n -= (size_t)k;
@@ -266,13 +277,20 @@ static int listen_at(const struct comm_place *p, int *ret_fd, struct err *err) {
     return rc;
 }
 
+static void limit_waiting(int fd, double seconds) {
+    struct timeval t = {(time_t)seconds, (suseconds_t)((seconds - floor(seconds)) * 1e6)};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+}
+
 /* One connection taken in. Whoever says something else than a rank of ours is turned away. */
-static int take_in(struct tcp *t, int listening, double deadline, struct err *err) {
+static int take_in(struct tcp *t, int listening, double deadline, double silence, struct err *err) {
     struct message m;
     struct err ignored = {0};
     int fd = accept(listening, NULL, NULL);
     if (fd < 0) return errno == EINTR ? 0 : err_set(err, ERR_PEER, "accept: %s", strerror(errno));
     prepare(fd);
+    limit_waiting(fd, silence > 0 ? silence : SILENCE);
     bool right = await(fd, 0, deadline, &ignored) == 0 && get(fd, 0, &m, sizeof m, &ignored) == 0 &&
                  m.call == HELLO && m.bytes == (uint64_t)t->comm.size && m.rank > 0 &&
                  m.rank < (uint32_t)t->comm.size && t->fd[m.rank] < 0;
@@ -290,7 +308,7 @@ static int gather_ranks(struct tcp *t, const struct comm_place *p, double deadli
         int missing = 1;
         while (t->fd[missing] >= 0) missing++;
         rc = await(listening, missing, deadline, err);
-        if (rc == 0) rc = take_in(t, listening, deadline, err);
+        if (rc == 0) rc = take_in(t, listening, deadline, p->silence, err);
         if (rc > 0) there += rc, rc = 0;
     }
     if (listening >= 0) close(listening);

@@ -110,6 +110,33 @@ static bool is_silent(struct comm *c) {
     return rc == ERR_PEER && strstr(err.msg, "rank 0") != NULL;
 }
 
+static bool is_stopped(struct comm *c) {
+    if (c->rank == 1) raise(SIGSTOP);
+    struct err err = {0};
+    double d = 0;
+    return c->all_reduce_double(c, &d, 1, &err) == ERR_PEER;
+}
+
+/* It has not ended, so no connection closes: rank 0 waited for ever. */
+static void a_rank_that_is_stopped_is_named(void **state) {
+    pid_t pids[SIZE];
+    struct comm *c = NULL;
+    struct err err = {0};
+    struct comm_place p = place(0, SIZE);
+    double d = 0;
+    int status;
+    (void)state;
+    start(pids, is_stopped);
+    p.silence = 0.3;
+    assert_ok(comm_tcp(&c, &p, 30, &err), err);
+    assert_fails(c->all_reduce_double(c, &d, 1, &err), err, ERR_PEER, "rank 1: has fallen silent");
+    c->close(c);
+    kill(pids[1], SIGKILL);
+    waitpid(pids[1], &status, 0);
+    waitpid(pids[2], &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void a_barrier_does_not_wait_for_ever(void **state) {
     pid_t pids[SIZE];
     struct err err = {0};
@@ -153,9 +180,11 @@ static void nobody_comes(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_call_of_three_ranks), cmocka_unit_test(a_rank_that_ended_is_named),
-        cmocka_unit_test(a_barrier_does_not_wait_for_ever),
-        cmocka_unit_test(a_rank_at_another_place_is_named), cmocka_unit_test(nobody_comes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_call_of_three_ranks),
+                                       cmocka_unit_test(a_rank_that_ended_is_named),
+                                       cmocka_unit_test(a_rank_that_is_stopped_is_named),
+                                       cmocka_unit_test(a_barrier_does_not_wait_for_ever),
+                                       cmocka_unit_test(a_rank_at_another_place_is_named),
+                                       cmocka_unit_test(nobody_comes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
