@@ -20,7 +20,7 @@
  * ranks. Where the tokens differ, the window before was too small and is done again, larger. */
 #include "tokenizer/bpe.h"
 
-enum { WINDOW = 64, TAIL_SHARE = 4, MORE = 4 };
+enum { WINDOW = 64, TAIL_SHARE = 6, MORE = 4 };
 
 struct window {
     size_t from, size; /* bytes of the piece; may reach beyond its end  */

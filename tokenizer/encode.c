@@ -214,12 +214,14 @@ static inline uint64_t load8(const uint8_t *p) {
     return x;
 }
 
-/* The first seam behind p[from], or n. Not inside characters: parts would be many and short. */
+/* The first seam behind p[from], or n. Not inside characters: parts would be many and short; and
+ * not within the ASCII of a piece that goes in windows, where there are few. */
 static inline size_t next_seam(const struct seams *s, const uint8_t *p, size_t n, size_t from) {
+    const bool windows = n > LONG_BYTES;
     size_t at = from + 1;
     while (at < n) {
         if (p[at] < 0xc0) { /* ASCII, or inside a character */
-            if (p[at] < 0x80 && !seams_joined(s, p[at - 1], p[at])) break;
+            if (!windows && p[at] < 0x80 && !seams_joined(s, p[at - 1], p[at])) break;
             at++;
             continue;
         }

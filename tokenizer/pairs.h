@@ -50,8 +50,8 @@ static inline uint32_t pairs_get(const struct pairs *p, uint32_t left, uint32_t 
     if (!(p->filter[bit >> 6] >> (bit & 63) & 1)) return PAIRS_NONE;
     for (size_t i = pairs_home(p, hash);; i = (i + 1) & p->mask) {
         uint64_t s = p->slot[i];
+        if (s == UINT64_MAX) return PAIRS_NONE; /* first: the key of two ids of ones fits it, too */
         if (s >> p->rank_bits == key) return (uint32_t)(s & ((1ull << p->rank_bits) - 1));
-        if (s == UINT64_MAX) return PAIRS_NONE;
     }
 }
 

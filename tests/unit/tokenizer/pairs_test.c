@@ -51,6 +51,18 @@ static void every_pair_has_its_rank(void **state) {
     for (uint32_t most = 1; most < 1 << 20; most = 3 * most + 1) compare(&r, 300, most, 5000);
 }
 
+/* A free slot is all ones, and so is the key of two ids of ones, as in vocabularies of 131,072. */
+static void two_ids_of_ones_are_no_free_slot(void **state) {
+    (void)state;
+    const uint32_t most = (1 << 17) - 1;
+    struct pairs p;
+    struct err err = {0};
+    check_ok(pairs_new(&p, MOST_PAIRS, MOST_PAIRS, most, &err), &err);
+    memset(p.filter, 0xFF, (size_t)1 << (p.filter_bits - 3)); /* as other pairs may have left it */
+    assert_int_equal(pairs_get(&p, most, most), PAIRS_NONE);
+    pairs_release(&p);
+}
+
 static void more_than_64_bits_are_refused(void **state) {
     (void)state;
     struct pairs p;
@@ -63,6 +75,7 @@ static void more_than_64_bits_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_pair_has_its_rank),
+                                       cmocka_unit_test(two_ids_of_ones_are_no_free_slot),
                                        cmocka_unit_test(more_than_64_bits_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
