@@ -126,3 +126,19 @@ void xxh128_bytes(const void *bytes, size_t n, char ret_hex[XXH128_HEX]) {
 uint64_t xxh64_bytes(const void *bytes, size_t n, uint64_t seed) {
     return XXH3_64bits_withSeed(bytes, n, seed);
 }
+
+struct xxh64 *xxh64_new(uint64_t seed) {
+    XXH3_state_t *x = XXH3_createState();
+    if (x) XXH3_64bits_reset_withSeed(x, seed);
+    return (struct xxh64 *)x;
+}
+
+void xxh64_add(struct xxh64 *x, const void *bytes, size_t n) {
+    XXH3_64bits_update((XXH3_state_t *)x, bytes, n);
+}
+
+uint64_t xxh64_end(struct xxh64 *x) {
+    uint64_t h = XXH3_64bits_digest((XXH3_state_t *)x);
+    XXH3_freeState((XXH3_state_t *)x);
+    return h;
+}

@@ -25,5 +25,10 @@ int sha256_file(const char *path, char ret_hex[SHA256_HEX], struct err *err);
 int xxh128_file(const char *path, char ret_hex[XXH128_HEX], struct err *err);
 void xxh128_bytes(const void *bytes, size_t n, char ret_hex[XXH128_HEX]);
 uint64_t xxh64_bytes(const void *bytes, size_t n, uint64_t seed); /* XXH3, 64 bits */
+/* The same of bytes that come one after the other. */
+struct xxh64;
+struct xxh64 *xxh64_new(uint64_t seed); /* NULL: no memory */
+void xxh64_add(struct xxh64 *x, const void *bytes, size_t n);
+uint64_t xxh64_end(struct xxh64 *x); /* frees x */
 
 #endif

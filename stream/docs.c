@@ -247,12 +247,13 @@ static void open_record(struct docs *d, struct part *p) {
 static struct part *take_slice(struct docs *d, struct lane *lane, struct part *p) {
     struct long_record *l = p->record;
     struct part *s = p;
-    uint64_t at = 0;
     size_t n = 0;
     bool again = l->open;
     if (l->opening) return NULL;
     if (!l->open) open_record(d, p);
-    bool text = l->has_text && long_slice(l, d->opts.batch_bytes, &at, &n, &p->failed) == 0;
+    uint64_t at = l->at;
+    bool text = l->has_text && long_slice(l, at, d->opts.batch_bytes, &n, &p->failed) == 0;
+    l->at += n;
     bool last = !text || l->at == l->end;
     if (!last && !(s = part_again(d))) {
         p->failed.code = err_nomem(&p->failed, sizeof *s);

@@ -38,7 +38,7 @@ struct doc {
                          row as an object; NULL for text                                         */
     size_t line_n;
     uint64_t line_no; /* in its file, from 1; of a table, the row                                */
-    bool continues; /* the rest of the text before it (docs_opts.cut_texts) …                  */
+    bool continues; /* the rest of the text before it (docs_opts.cut_texts, cut_records) …     */
     bool goes_on;   /* … and the text goes on in the next document                             */
 };
 
@@ -77,14 +77,15 @@ struct docs_opts {
     uint64_t skip, take;     /* records, after shuffling; take 0: all                           */
     uint64_t seed, epoch;    /* of what is shuffled                                             */
     bool any_bytes;          /* text files need not be UTF-8                                    */
-    bool cut_texts;          /* a text file, or the text of a JSON record of more than four times
-                                batch_bytes, may come in documents of about batch_bytes, one after
-                                the other, without doc.line; see `goes_on`. Each but the first
-                                begins with a blank (U+0020) behind a letter of ASCII. Not where
-                                something asks for texts as a whole: order, contains, sample; of
-                                files on_error; of records where, prompt, rejected ones in a file.
-                                Such a record lies in a scratch file in `spill` meanwhile and is
-                                known to be good before its first part comes */
+    bool cut_texts;          /* a text file may come in documents of about batch_bytes, one after
+                                the other; see `goes_on`. Each but the first begins with a blank
+                                (U+0020) behind a letter of ASCII. Not where something asks for
+                                texts as a whole: order, contains, sample, on_error            */
+    bool cut_records;        /* the same of the text of a JSON record of four times batch_bytes or
+                                more, without doc.line. Not with order, contains, sample, where,
+                                prompt, rejected records in a file. Such a record lies in a scratch
+                                file in `spill` meanwhile, and is known to be good before its first
+                                part comes                                                      */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
     bool any_order;          /* what is made of the batches does not depend on their order: local
@@ -138,6 +139,10 @@ void docs_totals_of(const struct docs *d, uint32_t file, struct docs_totals *ret
  * shuffled stream there is a state every state_every bytes, or four times what the buffer holds);
  * or a negative code. */
 int docs_save(struct docs *d, const struct batch *b, struct buf *to, struct err *err);
+/* All of the text of a cut record whose first part is the document of batch b: `see` gets it piece
+ * by piece. Any thread. */
+int docs_whole_text(const struct batch *b, void (*see)(void *ctx, const char *v, size_t n),
+                    void *ctx, struct err *err);
 /* The field in use; NULL before the first record. Borrowed. */
 const char *docs_field(const struct docs *d);
 /* Ends the readers, closes a --on-error file. NULL is fine. Its failure is that of writing that

@@ -10,7 +10,6 @@
  *
  * A slice ends where a text may be cut (docs_opts.cut_texts): before a blank behind a letter. Both
  * have to stand there as they are, not as escapes: no backslash in the six bytes before. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,7 +27,6 @@ int long_new(struct long_record **ret, const char *dir, struct err *err) {
         return rc;
     }
     atomic_init(&l->users, 1);
-    l->dir = dir;
     l->blank = true;
     *ret = l;
     return 0;
@@ -48,35 +46,12 @@ void long_drop(struct long_record *l) {
 int long_add(struct long_record *l, const char *v, size_t n, struct err *err) {
     l->bytes += n;
     l->blank = l->blank && docs_is_blank(v, n);
-    while (n) {
-        ssize_t put = write(l->fd, v, n);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) {
-            err_errno(err, "%s: a scratch file for a long record", l->dir);
-            err_hint(err, "--spill names another folder");
-            return err->code;
-        }
-        v += put;
-        n -= (size_t)put;
-    }
-    return 0;
-}
-
-static int read_at(const struct long_record *l, uint64_t at, char *v, size_t n, struct err *err) {
-    while (n) {
-        ssize_t got = pread(l->fd, v, n, (off_t)at);
-        if (got < 0) return err_errno(err, "%s: a scratch file", l->dir);
-        if (!got) return err_set(err, ERR_IO, "%s: a scratch file has become shorter", l->dir);
-        v += got;
-        at += (uint64_t)got;
-        n -= (size_t)got;
-    }
-    return 0;
+    return scratch_write(l->fd, v, n, err);
 }
 
 int long_map(const struct long_record *l, const char **ret, struct err *err) {
     void *v = mmap(NULL, l->bytes, PROT_READ, MAP_SHARED, l->fd, 0);
-    if (v == MAP_FAILED) return err_errno(err, "%s: a scratch file", l->dir);
+    if (v == MAP_FAILED) return err_errno(err, "a scratch file");
     *ret = v;
     return 0;
 }
@@ -108,7 +83,7 @@ static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, uin
     *ret = from;
     while (to > from + ESCAPE_BYTES) {
         size_t n = to - from < sizeof v ? (size_t)(to - from) : sizeof v;
-        int rc = read_at(l, to - n, v, n, err);
+        int rc = scratch_read(l->fd, to - n, v, n, err);
         if (rc < 0) return rc;
         size_t cut = last_cut(v, n);
         if (cut) *ret = to - n + cut;
@@ -118,20 +93,15 @@ static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, uin
     return 0;
 }
 
-int long_slice(struct long_record *l, size_t want, uint64_t *ret_at, size_t *ret_n,
+int long_slice(const struct long_record *l, uint64_t at, size_t want, size_t *ret_n,
                struct err *err) {
-    uint64_t cut;
-    *ret_at = l->at;
-    for (uint64_t n = want; n < l->end - l->at; n *= 2) {
-        int rc = find_cut(l, l->at, l->at + n, &cut, err);
+    uint64_t cut = at;
+    for (uint64_t n = want; n < l->end - at; n *= 2) {
+        int rc = find_cut(l, at, at + n, &cut, err);
         if (rc < 0) return rc;
-        if (cut == l->at) continue; /* no place: a longer slice */
-        *ret_n = (size_t)(cut - l->at);
-        l->at = cut;
-        return 0;
+        if (cut > at) break;
     }
-    *ret_n = (size_t)(l->end - l->at);
-    l->at = l->end;
+    *ret_n = (size_t)((cut > at ? cut : l->end) - at);
     return 0;
 }
 
@@ -139,11 +109,29 @@ int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *ra
               struct err *err) {
     size_t looked, text_n;
     bool high;
+    raw->n = text->n = 0;
     int rc = buf_reserve(raw, n + 1, err);
     if (rc == 0) rc = buf_reserve(text, n + SCAN_SLACK, err);
-    if (rc == 0) rc = read_at(l, at, raw->v, n, err);
+    if (rc == 0) rc = scratch_read(l->fd, at, raw->v, n, err);
     if (rc < 0) return rc;
     scan_best()->unescape(text->v, raw->v, n, &looked, &text_n, &high);
     text->n = text_n;
     return 0;
+}
+
+int docs_whole_text(const struct batch *b, void (*see)(void *ctx, const char *v, size_t n),
+                    void *ctx, struct err *err) {
+    const struct part *p = (const struct part *)b;
+    const struct long_record *l = p->record;
+    struct buf raw = {0}, text = {0};
+    size_t n = 0;
+    int rc = 0;
+    for (uint64_t at = p->raw_at; rc == 0 && at < l->end; at += n) {
+        rc = long_slice(l, at, 1 << 20, &n, err);
+        if (rc == 0) rc = long_text(l, at, n, &raw, &text, err);
+        if (rc == 0) see(ctx, text.v, text.n);
+    }
+    buf_release(&raw);
+    buf_release(&text);
+    return rc;
 }

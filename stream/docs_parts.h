@@ -57,7 +57,6 @@ struct place {
 /* See docs_long.c. Filled by who reads; from then on the bytes do not change. */
 struct long_record {
     int fd; /* of the scratch file */
-    const char *dir;
     uint64_t bytes;
     bool blank;        /* so far, or all of it */
     atomic_uint users; /* the part that stands for it, and its slices */
@@ -85,8 +84,8 @@ struct part {
     bool is_table;              /* lines made of rows: rows.h */
     const char *field;          /* as it was when the part was taken; NULL: none found yet */
     bool too_long;              /* stands for one record above max_record, no data  */
-    struct long_record *record; /* stands for it, no data; or, if is_slice, for */
-    bool is_slice;              /* the raw_n bytes of its text at raw_at */
+    struct long_record *record; /* stands for it, no data; or, if is_slice, for …     */
+    bool is_slice;              /* … the raw_n bytes of its text at raw_at                   */
     uint64_t raw_at;
     size_t raw_n;
     bool broken;            /* something in it failed: behind it there is no place to go on from */
@@ -225,14 +224,14 @@ bool docs_is_blank(const char *v, size_t n);
 void docs_open_record(struct docs *d, struct part *p);
 
 /* docs_long.c */
-int long_new(struct long_record **ret, const char *dir, struct err *err); /* borrows `dir` */
+int long_new(struct long_record **ret, const char *dir, struct err *err);
 struct long_record *long_share(struct long_record *l);
 void long_drop(struct long_record *l); /* NULL is fine */
 int long_add(struct long_record *l, const char *v, size_t n, struct err *err);
 int long_map(const struct long_record *l, const char **ret, struct err *err);
 void long_unmap(const struct long_record *l, const char *v);
-/* The next slice of the text, of about `want` bytes, or more where it cannot be cut. */
-int long_slice(struct long_record *l, size_t want, uint64_t *ret_at, size_t *ret_n,
+/* Bytes of the slice at `at` of the text: about `want`, or more where it cannot be cut. */
+int long_slice(const struct long_record *l, uint64_t at, size_t want, size_t *ret_n,
                struct err *err);
 /* A slice, as it stands into `raw` and as text. Any thread. */
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,

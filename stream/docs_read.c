@@ -224,7 +224,7 @@ static bool may_cut_texts(const struct docs *d) {
  * tables have been in memory already. */
 static bool may_cut_record(const struct reading *r) {
     const struct docs_opts *o = &r->d->opts;
-    return o->cut_texts && !r->d->order && !o->contains.n && o->sample >= 1 && !o->where.n &&
+    return o->cut_records && !r->d->order && !o->contains.n && o->sample >= 1 && !o->where.n &&
            !o->prompt && r->d->on_error != ON_ERROR_FILE && !r->is_table && !r->in_memory;
 }
 

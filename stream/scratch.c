@@ -1,6 +1,7 @@
 /* See scratch.h. */
 #include "stream/scratch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,6 +31,33 @@ int scratch_file(const char *dir, int *ret_fd, struct err *err) {
     *ret_fd = fd;
     free(path);
     return rc;
+}
+
+int scratch_write(int fd, const void *v, size_t n, struct err *err) {
+    for (const char *from = v; n;) {
+        ssize_t put = write(fd, from, n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) {
+            err_errno(err, "a scratch file");
+            return err_hint(err, "--spill names a folder with more room");
+        }
+        from += put;
+        n -= (size_t)put;
+    }
+    return 0;
+}
+
+int scratch_read(int fd, uint64_t at, void *v, size_t n, struct err *err) {
+    for (char *to = v; n;) {
+        ssize_t got = pread(fd, to, n, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return err_errno(err, "a scratch file");
+        if (!got) return err_set(err, ERR_IO, "a scratch file has become shorter");
+        to += got;
+        at += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return 0;
 }
 
 static int map_file(struct scratch *s, struct scratch_map *m, struct err *err) {

@@ -27,6 +27,9 @@ int scratch_small(struct scratch *s, void **ret, size_t bytes, struct err *err);
 void scratch_free(struct scratch *s, void *p, size_t bytes);
 /* A file without a name in `dir`, for reading and writing. */
 int scratch_file(const char *dir, int *ret_fd, struct err *err);
+/* All of the bytes, at the file's position, or at `at`. */
+int scratch_write(int fd, const void *v, size_t n, struct err *err);
+int scratch_read(int fd, uint64_t at, void *v, size_t n, struct err *err);
 void scratch_release(struct scratch *s);
 
 #endif

@@ -48,6 +48,12 @@ int shard_writer_open(struct shard_writer **ret, const char *dir, const struct s
  * writer; else 0); the EOT token always is one. ERR_DATA for an id that is not below V. */
 int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
                      size_t n_prompt, uint64_t text_bytes, struct err *err);
+/* The same, of n ids that come one part after the other; begin, any number of puts, end. Nothing
+ * else may be added meanwhile. */
+int shard_writer_begin(struct shard_writer *w, const char *split, uint64_t n, struct err *err);
+int shard_writer_put(struct shard_writer *w, const uint32_t *ids, size_t n, bool targets,
+                     struct err *err);
+int shard_writer_end(struct shard_writer *w, uint64_t text_bytes, struct err *err);
 /* Sets a member of index.json beyond those the writer knows: raw JSON text ("sources", "options",
  * …). */
 int shard_writer_note(struct shard_writer *w, const char *key, const char *json, struct err *err);

@@ -3,8 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/hash.h"
 #include "base/signals.h"
+#include "stream/scratch.h"
 
 /* What a batch becomes, until it is written.
  *
@@ -16,8 +18,20 @@ enum { TRAIN, VALID, LEFT_OUT };
 /* A document's tokens. */
 struct piece {
     const uint32_t *ids;
+    bool spooled; /* they are in the pass's spool instead */
     size_t n, n_prompt;
     uint64_t text_bytes;
+};
+
+/* A document that comes in parts (docs_opts.cut_records): which shard it goes to follows from the
+ * number of its tokens, so they wait in a scratch file until the last part came.
+ *
+ *   part ─▶ ids ─┐
+ *   part ─▶ ids ─┼─▶ [ids ids ids …] ─▶ shard_writer */
+struct spool {
+    int fd; /* -1: none yet */
+    uint8_t fate;
+    uint64_t n, text_bytes;
 };
 
 struct made {
@@ -53,22 +67,55 @@ struct pass {
     struct u32s held_ids;
     struct piece held;
     bool holding;
+    struct spool spool;
 };
 
+static bool below(uint64_t hash, double share) {
+    return (double)(hash >> 11) * 0x1p-53 < share;
+}
+
+static const uint64_t weight_key = 0x7765696768740000; /* "weight": not what chooses the split */
+
 bool shard_is_valid(const char *text, size_t n, uint64_t seed, double fraction) {
-    return (double)(xxh64_bytes(text, n, seed) >> 11) * 0x1p-53 < fraction;
+    return below(xxh64_bytes(text, n, seed), fraction);
 }
 
 bool shard_is_taken(const char *text, size_t n, uint64_t seed, double share) {
-    const uint64_t key = 0x7765696768740000; /* "weight": not the hash that chooses the split */
-    return share >= 1 || (double)(xxh64_bytes(text, n, seed ^ key) >> 11) * 0x1p-53 < share;
+    return share >= 1 || below(xxh64_bytes(text, n, seed ^ weight_key), share);
 }
 
-static uint8_t fate_of(const struct shard_encode *e, const struct doc *d, uint32_t file) {
-    const struct shard_share *s = e->shares ? &e->shares[e->first + file] : NULL;
-    bool valid = e->valid_fraction > 0 && shard_is_valid(d->text, d->n, e->seed, e->valid_fraction);
-    if (valid) return s && s->again ? LEFT_OUT : VALID;
-    return s && !shard_is_taken(d->text, d->n, e->seed, s->share) ? LEFT_OUT : TRAIN;
+static void hash_more(void *ctx, const char *v, size_t n) {
+    xxh64_add(ctx, v, n);
+}
+
+/* The hash of document i of a batch; of a part, that of the document it begins. */
+static int hash_of(const struct batch *b, size_t i, uint64_t seed, uint64_t *ret, struct err *err) {
+    const struct doc *d = &b->v[i];
+    if (!d->goes_on) {
+        *ret = xxh64_bytes(d->text, d->n, seed);
+        return 0;
+    }
+    struct xxh64 *x = xxh64_new(seed);
+    if (!x) return err_nomem(err, 1);
+    int rc = docs_whole_text(b, hash_more, x, err);
+    *ret = xxh64_end(x);
+    return rc;
+}
+
+/* Where document i of a batch goes: a fate, or a negative code. What continues a document goes
+ * where its beginning went. */
+static int fate_of(const struct shard_encode *e, const struct batch *b, size_t i, struct err *err) {
+    const struct shard_share *s = e->shares ? &e->shares[e->first + b->file] : NULL;
+    uint64_t hash = 0;
+    int rc = 0;
+    if (b->v[i].continues) return TRAIN;
+    if (e->valid_fraction > 0) rc = hash_of(b, i, e->seed, &hash, err);
+    if (rc < 0) return rc;
+    if (e->valid_fraction > 0 && below(hash, e->valid_fraction))
+        return s && s->again ? LEFT_OUT : VALID;
+    if (!s || s->share >= 1) return TRAIN;
+    rc = hash_of(b, i, e->seed ^ weight_key, &hash, err);
+    return rc < 0 ? rc : below(hash, s->share) ? TRAIN : LEFT_OUT;
 }
 
 /* How many of the document's tokens, which begin at `from`, are its prompt's: as many as the prompt
@@ -97,16 +144,52 @@ static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err)
     m->odd_prompts = 0;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
         const struct doc *d = &b->v[i];
-        uint8_t fate = fate_of(e, d, b->file);
+        int fate = fate_of(e, b, i, err);
         size_t from = m->ids.n;
+        if (fate < 0) return fate;
         if (fate != LEFT_OUT)
             rc = encode(encoder, d->text, d->n, TOKENIZER_SPECIAL_NONE, &m->ids, err);
         if (rc == 0) rc = encode_prompt(encoder, m, d, from, err);
         if (rc == 0) rc = u64s_push(&m->ends, m->ids.n, err);
-        if (rc == 0) rc = u8s_push(&m->fate, fate, err);
+        if (rc == 0) rc = u8s_push(&m->fate, (uint8_t)fate, err);
     }
     return rc;
 }
+
+/* ------------------------------------------------------------------ documents in parts */
+
+static int spool_begin(struct pass *p, struct err *err) {
+    struct spool *s = &p->spool;
+    const char *dir = p->e->docs.spill ? p->e->docs.spill : ".";
+    s->n = s->text_bytes = 0;
+    if (s->fd < 0) return scratch_file(dir, &s->fd, err);
+    if (ftruncate(s->fd, 0) < 0 || lseek(s->fd, 0, SEEK_SET) < 0)
+        return err_errno(err, "%s: a scratch file", dir);
+    return 0;
+}
+
+static int spool_add(struct pass *p, const struct piece *d, struct err *err) {
+    struct spool *s = &p->spool;
+    s->n += d->n;
+    s->text_bytes += d->text_bytes;
+    return scratch_write(s->fd, d->ids, d->n * sizeof *d->ids, err);
+}
+
+/* What is spooled goes to the writer. */
+static int spool_put(struct pass *p, const char *split, struct err *err) {
+    struct spool *s = &p->spool;
+    uint32_t ids[16384];
+    int rc = shard_writer_begin(p->e->writer, split, s->n, err);
+    for (uint64_t at = 0; rc == 0 && at < s->n;) {
+        size_t n = s->n - at < 16384 ? (size_t)(s->n - at) : 16384;
+        rc = scratch_read(s->fd, at * sizeof *ids, ids, n * sizeof *ids, err);
+        if (rc == 0) rc = shard_writer_put(p->e->writer, ids, n, true, err);
+        at += n;
+    }
+    return rc < 0 ? rc : shard_writer_end(p->e->writer, s->text_bytes, err);
+}
+
+/* ------------------------------------------------------------------ writing */
 
 static int add(struct pass *p, bool valid, const struct piece *d, struct err *err) {
     struct shard_encode *e = p->e;
@@ -119,13 +202,14 @@ static int add(struct pass *p, bool valid, const struct piece *d, struct err *er
     e->full = e->full ||
               (e->max_documents && to == &e->train && to->documents >= e->max_documents) ||
               (e->max_tokens && to == &e->train && to->tokens >= e->max_tokens);
+    if (d->spooled) return spool_put(p, split, err);
     return shard_writer_add(e->writer, split, d->ids, d->n, d->n_prompt, d->text_bytes, err);
 }
 
 static int release_held(struct pass *p, bool valid, struct err *err) {
     if (!p->holding) return 0;
     p->holding = false;
-    p->held.ids = p->held_ids.v;
+    if (!p->held.spooled) p->held.ids = p->held_ids.v;
     return add(p, valid, &p->held, err);
 }
 
@@ -136,7 +220,24 @@ static int add_or_hold(struct pass *p, bool valid, const struct piece *d, struct
     p->held_ids.n = 0;
     p->held = *d;
     p->holding = true;
-    return u32s_append(&p->held_ids, d->ids, d->n, err);
+    return d->spooled ? 0 : u32s_append(&p->held_ids, d->ids, d->n, err);
+}
+
+/* A part of a document. Whoever is held goes before the spool is used again. */
+static int add_part(struct pass *p, const struct doc *doc, uint8_t fate, const struct piece *d,
+                    struct err *err) {
+    struct spool *s = &p->spool;
+    int rc = 0;
+    if (!doc->continues) {
+        s->fate = fate;
+        if (fate != LEFT_OUT) rc = release_held(p, false, err);
+        if (rc == 0 && fate != LEFT_OUT) rc = spool_begin(p, err);
+    }
+    if (rc < 0 || s->fate == LEFT_OUT || p->e->full) return rc;
+    rc = spool_add(p, d, err);
+    if (rc < 0 || doc->goes_on) return rc;
+    const struct piece whole = {.spooled = true, .n = s->n, .text_bytes = s->text_bytes};
+    return add_or_hold(p, s->fate == VALID, &whole, err);
 }
 
 /* The last batch of a file is written. */
@@ -167,10 +268,17 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     p->file = b->file;
     p->e->odd_prompts += m->odd_prompts;
     for (size_t i = 0; rc == 0 && i < b->n && !p->e->full; i++) {
-        struct piece d = {m->ids.v + from, m->ends.v[i] - from, m->prompts.v[i], b->v[i].n};
-        p->of_file.documents++;
+        const struct doc *doc = &b->v[i];
+        const struct piece d = {.ids = m->ids.v + from,
+                                .n = m->ends.v[i] - from,
+                                .n_prompt = m->prompts.v[i],
+                                .text_bytes = doc->n};
+        p->of_file.documents += !doc->goes_on;
         p->of_file.text_bytes += d.text_bytes;
-        if (m->fate.v[i] != LEFT_OUT) rc = add_or_hold(p, m->fate.v[i] == VALID, &d, err);
+        if (doc->continues || doc->goes_on)
+            rc = add_part(p, doc, m->fate.v[i], &d, err);
+        else if (m->fate.v[i] != LEFT_OUT)
+            rc = add_or_hold(p, m->fate.v[i] == VALID, &d, err);
         from = m->ends.v[i];
     }
     if (rc == 0 && (b->last_of_file || p->e->full)) rc = end_file(p, err);
@@ -210,12 +318,16 @@ static void count_files(const struct pass *p, size_t n) {
 }
 
 int shard_encode(struct shard_encode *e, const struct source_list *list, struct err *err) {
-    struct pass p = {.e = e};
+    struct pass p = {.e = e, .spool = {.fd = -1}};
+    struct docs_opts opts = e->docs;
     struct source_list left = {.v = list->v + e->first, .n = list->n - e->first};
     int threads = e->docs.threads > 0 ? e->docs.threads : 1;
     if (!left.n || e->full) return 0;
     int rc = make_encoders(e, threads, err);
-    if (rc == 0) rc = docs_open(&p.docs, &left, &e->docs, err);
+    /* A record's text can be hashed before its first part; a file's cannot. */
+    opts.cut_records = tokenizer_cuts(e->tokenizer);
+    opts.cut_texts = opts.cut_records && e->valid_fraction <= 0 && !e->shares;
+    if (rc == 0) rc = docs_open(&p.docs, &left, &opts, err);
     if (rc < 0) return rc;
     const struct docs_made made = {sizeof(struct made), made_release};
     rc = docs_run_ahead(p.docs, threads, encode_batch, write_batch, &made, &p, err);
@@ -224,5 +336,6 @@ int shard_encode(struct shard_encode *e, const struct source_list *list, struct 
     if (rc == 0) count_files(&p, left.n);
     int closed = docs_close(p.docs, rc < 0 ? NULL : err);
     u32s_release(&p.held_ids);
+    if (p.spool.fd >= 0) close(p.spool.fd);
     return rc < 0 ? rc : closed;
 }

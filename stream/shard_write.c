@@ -37,6 +37,7 @@ struct shard_writer {
     struct shard_opts o;
     struct split *splits;
     size_t n;
+    struct split *open; /* of them, while a document comes */
     cJSON *notes;
     uint32_t chunk[CHUNK_TOKENS]; /* tokens on their way out; u16 are packed in its front */
 };
@@ -312,23 +313,40 @@ static int put_tokens(struct shard_writer *w, struct split *s, const uint32_t *i
     return 0;
 }
 
-int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
-                     size_t n_prompt, uint64_t text_bytes, struct err *err) {
+int shard_writer_begin(struct shard_writer *w, const char *split, uint64_t n, struct err *err) {
     struct split *s = find_split(w, split, err);
     if (!s) return ERR_NOMEM;
     uint64_t more = n + (w->o.eot != SHARD_EOT_NONE);
     int rc = 0;
+    w->open = s;
     if (s->bin && s->tokens && s->tokens + more > w->o.shard_tokens)
         rc = end_shard(w, s, false, err);
     if (rc == 0 && !s->bin) rc = begin_shard(w, s, err);
     if (rc == 0 && w->o.eot == SHARD_EOT_BEFORE) rc = put_tokens(w, s, &w->o.eot_id, 1, true, err);
-    if (rc == 0) rc = put_tokens(w, s, ids, n_prompt, false, err);
-    if (rc == 0) rc = put_tokens(w, s, ids + n_prompt, n - n_prompt, true, err);
-    if (rc == 0 && w->o.eot == SHARD_EOT_AFTER) rc = put_tokens(w, s, &w->o.eot_id, 1, true, err);
+    return rc;
+}
+
+int shard_writer_put(struct shard_writer *w, const uint32_t *ids, size_t n, bool targets,
+                     struct err *err) {
+    return put_tokens(w, w->open, ids, n, targets, err);
+}
+
+int shard_writer_end(struct shard_writer *w, uint64_t text_bytes, struct err *err) {
+    struct split *s = w->open;
+    int rc = 0;
+    if (w->o.eot == SHARD_EOT_AFTER) rc = put_tokens(w, s, &w->o.eot_id, 1, true, err);
     if (rc == 0) rc = put_end(s, err);
     s->text_bytes += text_bytes;
     s->total_documents++;
     return rc;
+}
+
+int shard_writer_add(struct shard_writer *w, const char *split, const uint32_t *ids, size_t n,
+                     size_t n_prompt, uint64_t text_bytes, struct err *err) {
+    int rc = shard_writer_begin(w, split, n, err);
+    if (rc == 0) rc = shard_writer_put(w, ids, n_prompt, false, err);
+    if (rc == 0) rc = shard_writer_put(w, ids + n_prompt, n - n_prompt, true, err);
+    return rc < 0 ? rc : shard_writer_end(w, text_bytes, err);
 }
 
 /* ------------------------------------------------------------------ index.json */

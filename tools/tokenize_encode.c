@@ -224,6 +224,7 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc >= 0) rc = input_resolve(in, t, "-");
     /* Offsets count from the text's beginning, as does what --refuse-special tells. */
     in->opts.cut_texts = rc >= 0 && !offsets && !e->refuse && tokenizer_cuts(e->t);
+    in->opts.cut_records = in->opts.cut_texts;
     if (rc >= 0) rc = docs_open(&e->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     e->list = &in->list;

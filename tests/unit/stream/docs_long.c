@@ -57,7 +57,7 @@ static int same_in_slices(const char *source, struct docs_opts o, struct err *er
     struct err again;
     if (!o.spill) o.spill = "/tmp";
     int rc = read_source(source, &o, &want, &wanted, err);
-    o.cut_texts = true;
+    o.cut_records = true;
     for (int i = 0; i < 12; i++) {
         o.batch_bytes = batches[i % 4];
         o.threads = 1 + i / 4;
@@ -192,7 +192,7 @@ static void broken_at_the_end(void **state) {
         assert_int_equal(same_in_slices(*state, o, &err, NULL), ERR_DATA);
         assert_non_null(strstr(err.msg, "f.jsonl:2:"));
         assert_non_null(strstr(err.msg, bad[i].what));
-        o.cut_texts = true;
+        o.cut_records = true;
         o.batch_bytes = 100;
         o.spill = "/tmp";
         read_source(*state, &o, &s, &totals, &err);
