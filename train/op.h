@@ -202,9 +202,9 @@ struct backend {
 
     /* Causal self-attention, never T×T in memory:
      *   y[b,i,h] = sum over start[b,i] <= j <= i of dropout(softmax_j(scale q_i·k_j)) v_j
-     * qkv is (B,T,3,NH,HS); start[b,i] is the first position row i may see (packing, left padding);
-     * NULL: 0. lse[b,h,i] = log of the softmax's sum, kept for backward. Rows before their segment
-     * (start[b,i] > i) give 0. */
+     * qkv is (B,T,3,NH,HS); scale > 0; start[b,i] is the first position row i may see (packing,
+     * left padding); NULL: 0. lse[b,h,i] = log of the softmax's sum, kept for backward. Rows before
+     * their segment (start[b,i] > i) give 0. */
     void (*attention_forward)(struct device *d, void *y /* = (B,T,C) act */,
                               float *lse /* = (B,NH,T) */, const void *qkv /* act */,
                               const int32_t *start /* (B,T) */, int B, int T, int C, int NH,

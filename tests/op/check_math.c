@@ -13,6 +13,9 @@ static double one(vf v) {
 static double v_exp(float x) {
     return one(vf_exp(vf_all(x)));
 }
+static double v_exp2(float x) {
+    return one(vf_exp2(vf_all(x)));
+}
 static double v_tanh_gelu(float x) {
     return one(vf_act(vf_all(x), ACT_GELU_TANH));
 }
@@ -89,12 +92,17 @@ static void dropout_bits(void) {
 int main(void) {
     if (!cpu_backend(ISA_LEVEL)) return 77;
     sweep("exp", v_exp, exp, -87, 88, 0, 1.5e-7);
+    sweep("exp2", v_exp2, exp2, -126, 127, 0, 1.2e-7);
+    sweep("exp2 near 0", v_exp2, exp2, -2, 2, 0, 1.2e-7);
     sweep("gelu_new", v_tanh_gelu, d_tanh_gelu, -12, 12, 1e-2, 6e-7);
     sweep("gelu", v_erf_gelu, d_erf_gelu, -12, 12, 1e-2, 6e-7);
     sweep("gelu_new'", v_tanh_slope, d_tanh_slope, -12, 12, 1e-1, 1.5e-6);
     sweep("gelu'", v_erf_slope, d_erf_slope, -12, 12, 1e-1, 1.5e-6);
     if (!(v_exp(-INFINITY) == 0) || !(v_exp(-200) == 0) || v_exp(NAN) == v_exp(NAN))
         failed = 1, puts("exp's edges");
+    if (!(v_exp2(-INFINITY) == 0) || !(v_exp2(-127) == 0) || !(v_exp2(0) == 1) ||
+        !(v_exp2(-126.3f) < 0x1p-125) || v_exp2(NAN) == v_exp2(NAN))
+        failed = 1, puts("exp2's edges");
     dropout_bits();
     return failed;
 }

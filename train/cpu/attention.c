@@ -1,21 +1,21 @@
 /* Causal attention in blocks with the softmax computed online (Milakov, Gimelshein 2018; Dao et al.
- * 2022): scores exist only as a BQ x BK block in L1. Mathematics: ref/attention.c.
+ * 2022): scores exist only as a block of B x B. Mathematics: ref/attention.c.
  *
  *   one thread, one head (b, h):
  *
- *              keys ─▶  BK            S  = Q K^T        k, v of the head are packed once,
- *   queries  ┌────┬────┬────┐         P  = exp(S - max)  q and dy per block of queries.
- *      │  BQ │ S  │ S\ │    │         O += P V          Blocks right of the diagonal, and left
- *      ▼     ├────┼────┤    │                           of the segments' starts, are skipped, and
- *            │ S  │ S  │ …                              within one the register tiles right of it.
+ *               keys ─▶  B            S  = Q K^T        k, v of the head are packed a block at a
+ *   queries   ┌────┬────┬────┐        P  = exp(S - max)  time, when the queries get there.
+ *      │   B  │ S\ │    │    │        O += P V          Blocks right of the diagonal, and left
+ *      ▼      ├────┼────┤    │                          of the segments' starts, are skipped, and
+ *             │ S  │ S\ │ …                             within one the register tiles right of it.
  *
  * backward, per block: S and P again, dP = dO V^T, dS = P (dP - D), dV += P^T dO, dK += dS^T Q,
  * dQ += dS K. The queries' blocks come in order, so dK and dV are sums in a fixed order. */
-#include "train/cpu/gemm.h"
+#include "train/cpu/attention_tile.h"
 #include "train/cpu/ops.h"
 #include "train/dropout.h"
 
-enum { BQ = 48, BK = 96 }; /* multiples of MR; BK of NR, BQ of 2 */
+enum { BLOCK = ATT_BLOCK };
 
 struct head {
     int b, h, T;
@@ -25,65 +25,118 @@ struct head {
     float scale;
     const int32_t *start; /* of this batch row, or NULL */
     const struct dropout *drop;
-    struct matrix q, k, v, dy; /* (T,HS) with their strides; dy only backward */
+    size_t first, first3;         /* its first element in (B,T,C) and, q, in (B,T,3,NH,HS) */
+    struct matrix q, k, v, dy, y; /* (T,HS) with their strides; dy, y only backward */
+    bool last;                    /* of this thread: probably                       */
+    ptrdiff_t next_row, next_col; /* else where the next one is, seen from this one */
 };
 
-/* A thread's memory, cut from one piece. */
+/* Rows of memory that will be wanted soon. Two of them are asked for between any two tiles: all at
+ * once they would hold up the processor for as long as it would have waited for them. */
+struct ahead {
+    struct {
+        const char *row;
+        size_t step, rows;
+    } list[8];
+    int n, at;
+    size_t bytes; /* of a row */
+};
+
+/* A thread's memory, cut from one piece. Right factors are panels of NR columns, left ones of MR
+ * rows (gemm.h). */
 struct scratch {
-    float *k_cols;             /* K^T as right factor: [T / NR][units][NR]                */
-    float *v_cols;             /* V^T the same (backward)                                 */
-    float *rows;               /* V (forward) or K (backward): [T / BK][HSp / NR][BK units][NR] */
-    float *q_left, *dy_left;   /* [BQ / MR][units][MR]                               */
-    float *q_right, *dy_right; /* [HSp / NR][BQ units][NR]                           */
-    float *s, *dp;             /* (BQ, BK)                                                */
-    float *s_half, *ds_half;   /* bf16: P or dS with pairs along keys (BQ, BK / 2)      */
-    float *p_pairs, *ds_pairs; /* bf16: pairs along queries (BQ / 2, BK)              */
-    float *out;                /* (BQ, HSp): O or dQ                                      */
-    float *dk, *dv;            /* (T rounded up to BK, HSp)                               */
-    float *keep;               /* (BK) dropout's factors                                  */
-    float *max;                /* (BQ)                                                    */
-    float *sum;                /* (BQ, VL) a row's sum in VL parts; backward: (BQ) D      */
+    float *k_cols, *v_cols;    /* K^T, V^T: [T / NR][units][NR]; V^T only backward        */
+    float *rows;               /* V, backward K: [T / BLOCK][HSp / NR][BLOCK units][NR]   */
+    float *q_left, *dy_left;   /* [BLOCK / MR][units][MR]                                 */
+    float *q_right, *dy_right; /* [HSp / NR][BLOCK units][NR]                             */
+    float *s, *dp;             /* (BLOCK, BLOCK): S, then P; dP, then dS / scale          */
+    float *s_half, *ds_half;   /* bf16: P or dS with pairs along keys (BLOCK, BLOCK / 2)  */
+    float *p_pairs, *ds_pairs; /* bf16: pairs along queries (BLOCK / 2, BLOCK)            */
+    float *out;                /* (BLOCK, HSp): O or dQ                                   */
+    float *dk, *dv;            /* (T rounded up to BLOCK, HSp)                            */
+    float *keep;               /* (BLOCK, BLOCK) dropout's factors                        */
+    float *top, *sum;          /* (BLOCK, VL) a row's largest score, its sum, in VL parts */
+    float *max, *shrink;       /* (BLOCK) scale * top as exponent of 2, 2^(old - new)     */
+    float *lse, *D;            /* (BLOCK) backward: lse as exponent of 2, y·dy            */
+    struct ahead ahead;
 };
 
 /* Cuts `base` into the arrays, or counts: returns the floats needed. */
 static size_t cut(struct scratch *s, float *base, size_t T, size_t HSp, bool backward) {
-    size_t n = 0, Tp = round_up(T, BK), b = backward;
+    size_t n = 0, Tp = round_up(T, BLOCK), b = backward;
 #define CUT(FIELD, FLOATS) (s->FIELD = base ? base + n : NULL, n += round_up(FLOATS, 16))
     CUT(k_cols, Tp * HSp);
     CUT(v_cols, b * Tp * HSp);
     CUT(rows, Tp * HSp);
-    CUT(q_left, BQ * HSp);
-    CUT(dy_left, b * BQ * HSp);
-    CUT(q_right, b * BQ * HSp);
-    CUT(dy_right, b * BQ * HSp);
-    CUT(s, BQ * BK);
-    CUT(dp, b * BQ * BK);
-    CUT(s_half, BQ * BK / 2);
-    CUT(ds_half, b * BQ * BK / 2);
-    CUT(p_pairs, b * BQ / 2 * BK);
-    CUT(ds_pairs, b * BQ / 2 * BK);
-    CUT(out, BQ * HSp);
+    CUT(q_left, BLOCK * HSp);
+    CUT(dy_left, b * BLOCK * HSp);
+    CUT(q_right, b * BLOCK * HSp);
+    CUT(dy_right, b * BLOCK * HSp);
+    CUT(s, BLOCK * BLOCK);
+    CUT(dp, b * BLOCK * BLOCK);
+    CUT(s_half, BLOCK * BLOCK / 2);
+    CUT(ds_half, b * BLOCK * BLOCK / 2);
+    CUT(p_pairs, b * BLOCK / 2 * BLOCK);
+    CUT(ds_pairs, b * BLOCK / 2 * BLOCK);
+    CUT(out, BLOCK * HSp);
     CUT(dk, b * Tp * HSp);
     CUT(dv, b * Tp * HSp);
-    CUT(keep, BK + 16);
-    CUT(max, BQ);
-    CUT(sum, BQ * VL);
+    CUT(keep, BLOCK * BLOCK + 16);
+    CUT(top, BLOCK * VL);
+    CUT(sum, BLOCK * VL);
+    CUT(max, BLOCK);
+    CUT(shrink, BLOCK);
+    CUT(lse, BLOCK);
+    CUT(D, BLOCK);
 #undef CUT
     return n;
 }
 
-/* X (T,HS) as right factor across: columns are the T positions. */
-static void pack_columns(float *to, const struct head *hd, struct matrix x) {
-    x.across = true;
-    for (size_t t = 0; t < (size_t)hd->T; t += NR)
-        gemm_pack_right(to + t * hd->units, &x, 0, hd->HS, t,
-                        (size_t)hd->T - t < NR ? (size_t)hd->T - t : NR);
+/* A block of scores: queries i0 … i0 + m, keys k0 … k0 + n. */
+struct block {
+    size_t i0, m, k0, n;
+};
+
+/* Rows t0 … t0 + n of x, counted from the head's first. */
+static void fetch_rows(struct ahead *a, const struct head *hd, const void *x, size_t ld,
+                       ptrdiff_t t0, size_t n) {
+    ptrdiff_t element = hd->bf16 ? 2 : 4;
+    a->list[a->n].row = (const char *)x + t0 * (ptrdiff_t)ld * element;
+    a->list[a->n].step = ld * (size_t)element;
+    a->list[a->n++].rows = n;
+}
+/* What is read after queries i0 … of the n_x matrices x: the next block of rows, or the next head's
+ * first. */
+static void fetch_next(struct ahead *a, const struct head *hd, const struct matrix *x, int n_x,
+                       size_t i0) {
+    size_t T = (size_t)hd->T, t = i0 + BLOCK < T ? i0 + BLOCK : 0, n = T - t;
+    *a = (struct ahead){.bytes = hd->HS * (hd->bf16 ? 2 : 4)};
+    for (int k = 0; k < n_x && !(t == 0 && hd->last); k++) {
+        const char *p = x[k].p;
+        if (t == 0) p += hd->next_col * (hd->bf16 ? 2 : 4);
+        fetch_rows(a, hd, p, x[k].ld, t ? (ptrdiff_t)t : hd->next_row, n < BLOCK ? n : BLOCK);
+    }
+}
+INLINE void fetch_some(struct ahead *a) {
+    for (int k = 0; k < 2 && a->at < a->n; k++) {
+        const char *row = a->list[a->at].row;
+        for (size_t i = 0; i < a->bytes; i += 64) __builtin_prefetch(row + i);
+        a->list[a->at].row += a->list[a->at].step;
+        if (--a->list[a->at].rows == 0) a->at++;
+    }
 }
 
-/* X's rows t0 … t0 + n as right factor: rows are K, columns HS; panels of `most` positions. */
+/* X's rows t0 … t0 + n as right factor across: columns are positions. `to` is of all T. */
+static void pack_columns(float *to, const struct head *hd, struct matrix x, size_t t0, size_t n) {
+    x.across = true;
+    for (size_t t = t0; t < t0 + n; t += NR)
+        gemm_pack_right(to + t * hd->units, &x, 0, hd->HS, t, t0 + n - t < NR ? t0 + n - t : NR);
+}
+
+/* X's rows t0 … t0 + n as right factor: rows are K, columns HS; panels of BLOCK positions. */
 static void pack_positions(float *to, const struct head *hd, const struct matrix *x, size_t t0,
-                           size_t n, size_t most) {
-    size_t panel = gemm_units(most, hd->bf16) * NR;
+                           size_t n) {
+    size_t panel = gemm_units(BLOCK, hd->bf16) * NR;
     for (size_t c = 0; c < hd->HS; c += NR)
         gemm_pack_right(to + c / NR * panel, x, t0, n, c, hd->HS - c < NR ? hd->HS - c : NR);
 }
@@ -97,125 +150,22 @@ static struct left left_rows(float *to, const struct head *hd, const struct matr
     return (struct left){to, 1, MR, MR * hd->units};
 }
 
-/* Where block k0 … of `rows` is: BK positions times HSp. */
+/* Where block k0 … of `rows` is: BLOCK positions times HSp. */
 static float *block_rows(const struct scratch *s, const struct head *hd, size_t k0) {
-    return s->rows + k0 / BK * gemm_units(BK, hd->bf16) * hd->HSp;
+    return s->rows + k0 / BLOCK * gemm_units(BLOCK, hd->bf16) * hd->HSp;
 }
 
-/* A block of scores: queries i0 … i0 + m, keys k0 … k0 + n. */
-struct block {
-    size_t i0, m, k0, n;
-};
-
-/* How many keys of the block the panel of queries i … i + MR may see. */
+/* How many keys of the block the panel of queries i … i + MR may see; and in whole tiles. */
 INLINE size_t keys_seen(const struct block *b, size_t i) {
-    size_t keys = b->i0 + i + MR - b->k0;
+    size_t keys = b->i0 + i / MR * MR + MR - b->k0;
     return keys < b->n ? keys : b->n;
+}
+INLINE size_t tiles_seen(const struct block *b, size_t i) {
+    return round_up(keys_seen(b, i), NR);
 }
 /* The first of the block's queries that sees key j; b->m or more: none does. */
 INLINE size_t first_query(const struct block *b, size_t j) {
     return b->k0 + j > b->i0 ? b->k0 + j - b->i0 : 0;
-}
-
-/* Left rows by packed columns, up to the diagonal. */
-static void scores(float *to, const struct left *left, const float *cols, const struct head *hd,
-                   const struct block *b) {
-    for (size_t i = 0; i < b->m; i += MR) {
-        struct left a = *left;
-        a.p += i / MR * a.panel;
-        gemm_block(to + i * BK, BK, &a, cols + b->k0 * hd->units, NR * hd->units, MR,
-                   round_up(keys_seen(b, i), NR), hd->units, false, hd->pairs);
-    }
-}
-
-/* out (m,HS) += P X: P's rows are `ld` floats apart, X is the block's part of `rows`. */
-static void add_keys(const struct scratch *s, const struct head *hd, const float *p, size_t ld_p,
-                     const struct block *b) {
-    size_t panel = NR * gemm_units(BK, hd->bf16);
-    const float *x = s->rows + b->k0 / BK * gemm_units(BK, hd->bf16) * hd->HSp;
-    for (size_t i = 0; i < b->m; i += MR) {
-        struct left a = {p + i * ld_p, ld_p, 1, 0};
-        gemm_block(s->out + i * hd->HSp, hd->HSp, &a, x, panel, MR, hd->HSp,
-                   gemm_units(keys_seen(b, i), hd->bf16), true, hd->pairs);
-    }
-}
-
-/* to (T,HS) += P^T X for the block's keys: P (m or pairs of m, BK), X its queries as panels. */
-static void add_queries(float *to, const struct head *hd, const float *p, const float *x,
-                        const struct block *b) {
-    size_t units = gemm_units(b->m, hd->bf16), panel = NR * gemm_units(BQ, hd->bf16);
-    for (size_t j = 0; j < b->n && first_query(b, j) < b->m; j += MR) {
-        size_t first = first_query(b, j) / (hd->pairs ? 2 : 1);
-        struct left a = {p + first * BK + j, 1, BK, 0};
-        gemm_block(to + (b->k0 + j) * hd->HSp, hd->HSp, &a, x + first * NR, panel, MR, hd->HSp,
-                   units - first, true, hd->pairs);
-    }
-}
-
-/* Columns of a score block that are used for n keys: whole vectors, whole panels on either side. */
-INLINE size_t used(size_t n) {
-    return round_up(round_up(n, MR), NR);
-}
-
-/* Lanes j … of a row that lie in [lo, hi). */
-INLINE vi inside(size_t j, int lo, int hi) {
-    vi index;
-    for (int i = 0; i < VL; i++) index[i] = i;
-    index += (int32_t)j;
-    return (index >= lo) & (index < hi);
-}
-
-/* Rows of fp32 narrowed: with pairs along the columns (rows of bf16), or along the rows. */
-static void narrow_rows(float *to, const float *from, size_t m, size_t n) {
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < used(n); j += VL)
-            st(to, i * BK + j, VL, true, ldf(from + i * BK + j));
-}
-static void narrow_pairs(float *to, const float *from, size_t m, size_t n) {
-    for (size_t u = 0; u < (m + 1) / 2; u++)
-        for (size_t j = 0; j < used(n); j += VL) {
-            vf lo = ldf(from + 2 * u * BK + j), hi = {0};
-            if (2 * u + 1 < m) hi = ldf(from + (2 * u + 1) * BK + j);
-            vu pair = __builtin_convertvector(vf_narrow(lo), vu) |
-                      __builtin_convertvector(vf_narrow(hi), vu) << 16;
-            stf(to + u * BK + j, (vf)pair);
-        }
-}
-
-/* The keys [lo, hi) of the block that query i sees. */
-struct span {
-    int lo, hi;
-};
-/* Lanes of vectors in front of this one are all seen. */
-INLINE size_t whole_vectors(struct span r) {
-    return r.lo <= 0 && r.hi > 0 ? (size_t)r.hi / VL * VL : 0;
-}
-
-INLINE vf row_top(const float *s, float scale, struct span r) {
-    vf top = vf_all(-INFINITY);
-    size_t j = 0, whole = whole_vectors(r);
-    for (; j < whole; j += VL) top = vf_max(top, ldf(s + j) * scale);
-    for (; (int)j < r.hi; j += VL)
-        top = vf_max(top, vf_pick(inside(j, r.lo, r.hi), ldf(s + j) * scale, vf_all(-INFINITY)));
-    return top;
-}
-
-/* exp(score - max) in place of a row's scores, zero outside the span up to `width`; its sums. */
-INLINE vf row_exp(float *s, float scale, struct span r, float max, size_t width) {
-    vf total = {0};
-    size_t j = 0, whole = whole_vectors(r);
-    for (; j < whole; j += VL) {
-        vf p = vf_exp(ldf(s + j) * scale - max);
-        stf(s + j, p);
-        total += p;
-    }
-    for (; (int)j < r.hi; j += VL) {
-        vf p = vf_pick(inside(j, r.lo, r.hi), vf_exp(ldf(s + j) * scale - max), (vf){0});
-        stf(s + j, p);
-        total += p;
-    }
-    for (; j < width; j += VL) stf(s + j, (vf){0});
-    return total;
 }
 
 /* First position that row i sees, and the first that any of rows i0 … i0 + m sees. */
@@ -226,188 +176,297 @@ static size_t block_start(const struct head *hd, size_t i0, size_t m) {
     int first = row_start(hd, i0);
     for (size_t i = 1; i < m; i++)
         if (row_start(hd, i0 + i) < first) first = row_start(hd, i0 + i);
-    return first < 0 ? 0 : (size_t)first / BK * BK;
+    return first < 0 ? 0 : (size_t)first / BLOCK * BLOCK;
 }
-INLINE struct span row_span(const struct head *hd, const struct block *b, size_t i) {
-    struct span r = {row_start(hd, b->i0 + i) - (int)b->k0, (int)(b->i0 + i - b->k0) + 1};
-    if (r.hi > (int)b->n) r.hi = (int)b->n;
-    if (r.lo >= r.hi) r.hi = 0; /* nothing */
-    return r;
+/* What the panel of queries i … i + MR sees of the block; rows beyond T nothing. */
+static void panel_sees(struct seen *seen, const struct head *hd, const struct block *b, size_t i) {
+    seen->all = (struct span){0, BLOCK};
+    for (size_t r = 0; r < MR; r++) {
+        struct span row = {0, 0};
+        if (i + r < b->m)
+            row = (struct span){row_start(hd, b->i0 + i + r) - (int)b->k0,
+                                (int)(b->i0 + i + r - b->k0) + 1};
+        if (row.lo > seen->all.lo) seen->all.lo = row.lo;
+        if (row.hi < seen->all.hi) seen->all.hi = row.hi;
+        seen->row[r] = row;
+    }
 }
 
-/* The softmax goes on by one block for queries i … i + VL: P in place of their scores; what was
- * summed before shrinks where a row's maximum grew. */
+INLINE struct left panel_of(const struct left *a, size_t i) {
+    return (struct left){a->p + i / MR * a->panel, a->rs, a->cs, a->panel};
+}
+
+/* out (m,HS) = shrink out + P X: P's rows are `ld_p` floats apart, X is the block's part of `rows`;
+ * shrink NULL: 1. */
+static void add_keys(struct scratch *s, const struct head *hd, const float *p, size_t ld_p,
+                     const float *shrink, const struct block *b) {
+    size_t panel = NR * gemm_units(BLOCK, hd->bf16);
+    const float *x = block_rows(s, hd, b->k0);
+    for (size_t i = 0; i < b->m; i += MR) {
+        struct left a = {p + i * ld_p, ld_p, 1, 0};
+        size_t units = gemm_units(keys_seen(b, i), hd->bf16);
+        for (size_t c = 0; c < hd->HSp; c += NR) {
+            fetch_some(&s->ahead);
+            tile_add(s->out + i * hd->HSp + c, hd->HSp, shrink ? shrink + i : NULL, &a,
+                     x + c / NR * panel, units, hd->pairs);
+        }
+    }
+}
+
+/* to (T,HS) += P^T X for the block's keys: P (m or pairs of m, BLOCK), X its queries as panels. On
+ * the diagonal a panel of MR keys begins where one of MR queries does, so that tiles_seen() covers
+ * what is read here. */
+static void add_queries(float *to, const struct head *hd, const float *p, const float *x,
+                        const struct block *b) {
+    size_t units = gemm_units(b->m, hd->bf16), panel = NR * gemm_units(BLOCK, hd->bf16);
+    for (size_t j = 0; j < b->n && first_query(b, j) < b->m; j += MR) {
+        size_t first = first_query(b, j) / (hd->pairs ? 2 : 1);
+        struct left a = {p + first * BLOCK + j, 1, BLOCK, 0};
+        for (size_t c = 0; c < hd->HSp; c += NR)
+            tile_add(to + (b->k0 + j) * hd->HSp + c, hd->HSp, NULL, &a,
+                     x + first * NR + c / NR * panel, units - first, hd->pairs);
+    }
+}
+
+/* Rows of fp32 narrowed: with pairs along the columns (rows of bf16), or along the rows. */
+static void narrow_rows(float *to, const float *from, const struct block *b) {
+    for (size_t i = 0; i < b->m; i++)
+        for (size_t j = 0; j < tiles_seen(b, i); j += VL)
+            st(to, i * BLOCK + j, VL, true, ldf(from + i * BLOCK + j));
+}
+static void narrow_pairs(float *to, const float *from, const struct block *b) {
+    for (size_t u = 0; u < (b->m + 1) / 2; u++)
+        for (size_t j = 0; j < tiles_seen(b, 2 * u); j += VL) {
+            vf lo = ldf(from + 2 * u * BLOCK + j), hi = {0};
+            if (2 * u + 1 < b->m) hi = ldf(from + (2 * u + 1) * BLOCK + j);
+            vu pair = __builtin_convertvector(vf_narrow(lo), vu) |
+                      __builtin_convertvector(vf_narrow(hi), vu) << 16;
+            stf(to + u * BLOCK + j, (vf)pair);
+        }
+}
+
+/* S = Q K^T up to the diagonal, and each row's largest. */
+static void scores(struct scratch *s, const struct head *hd, const struct left *q,
+                   const struct block *b) {
+    const float *cols = s->k_cols + b->k0 * hd->units;
+    for (size_t i = 0; i < b->m; i += MR) {
+        struct seen seen;
+        struct left a = panel_of(q, i);
+        panel_sees(&seen, hd, b, i);
+        for (size_t j = 0; j < tiles_seen(b, i); j += NR) {
+            fetch_some(&s->ahead);
+            tile_scores(s->s + i * BLOCK + j, s->top + i * VL, &a, cols + j * hd->units, hd->units,
+                        hd->pairs, &seen, j);
+        }
+    }
+}
+
+/* The softmax goes on by one block for queries i … i + VL: P in place of their scores, and what is
+ * to become of the sums so far, as a row's maximum grew. */
 static void softmax_rows(struct scratch *s, const struct head *hd, const struct block *b,
                          size_t i) {
-    size_t rows = b->m - i < VL ? b->m - i : VL, HSp = hd->HSp;
-    float shrink[VL];
-    vf tops[VL], old = ldf(s->max + i), top, less;
-    for (size_t r = 0; r < VL; r++)
-        tops[r] = r < rows ? row_top(s->s + (i + r) * BK, hd->scale, row_span(hd, b, i + r))
-                           : vf_all(-INFINITY);
-    top = vf_max(old, vf_tops(tops));
-    less = vf_pick(top == -INFINITY, vf_all(1), vf_exp(old - top));
+    float scale = hd->scale * LOG2_E;
+    vf tops[VL], top;
+    for (size_t r = 0; r < VL; r++) tops[r] = ldf(s->top + (i + r) * VL);
+    top = vf_tops(tops) * scale;
+    top = vf_pick(top == -INFINITY, (vf){0}, top); /* of a row that has seen nothing yet */
+    stf(s->shrink + i, vf_exp2(ldf(s->max + i) - top));
     stf(s->max + i, top);
-    stf(shrink, less);
-    for (size_t r = 0; r < rows; r++) {
-        float *out = s->out + (i + r) * HSp, *sum = s->sum + (i + r) * VL;
-        vf total = row_exp(s->s + (i + r) * BK, hd->scale, row_span(hd, b, i + r), s->max[i + r],
-                           used(b->n));
-        stf(sum, ldf(sum) * shrink[r] + total);
-        if (shrink[r] == 1) continue;
-        for (size_t c = 0; c < HSp; c += VL) stf(out + c, ldf(out + c) * shrink[r]);
+    for (size_t r = i; r < i + VL && r < b->m; r++) {
+        float *p = s->s + r * BLOCK, max = s->max[r];
+        vf total = {0};
+        for (size_t j = 0, n = tiles_seen(b, r); j < n; j += VL) {
+            vf e = vf_exp2(ldf(p + j) * scale - max);
+            stf(p + j, e);
+            total += e;
+        }
+        stf(s->sum + r * VL, ldf(s->sum + r * VL) * s->shrink[r] + total);
     }
+}
+
+/* Dropout's factors of the block. */
+static void keep_factors(struct scratch *s, const struct head *hd, const struct block *b) {
+    for (size_t i = 0; i < b->m; i++)
+        dropout_row(s->keep + i * BLOCK, hd->drop, hd->b,
+                    dropout_attention_row(hd->T, hd->h, (int)(b->i0 + i)) + b->k0,
+                    tiles_seen(b, i));
 }
 
 static void forward_block(struct scratch *s, const struct head *hd, const struct left *q,
                           const struct block *b) {
-    scores(s->s, q, s->k_cols, hd, b);
+    scores(s, hd, q, b);
     for (size_t i = 0; i < b->m; i += VL) softmax_rows(s, hd, b, i);
-    for (size_t i = 0; hd->drop && i < b->m; i++) {
-        dropout_row(s->keep, hd->drop, hd->b,
-                    dropout_attention_row(hd->T, hd->h, (int)(b->i0 + i)) + b->k0, b->n);
-        for (size_t j = 0; j < b->n; j++) s->s[i * BK + j] *= s->keep[j];
+    if (hd->drop) {
+        keep_factors(s, hd, b);
+        for (size_t i = 0; i < b->m; i++)
+            for (size_t j = 0; j < tiles_seen(b, i); j += VL)
+                stf(s->s + i * BLOCK + j, ldf(s->s + i * BLOCK + j) * ldf(s->keep + i * BLOCK + j));
     }
-    if (hd->pairs) narrow_rows(s->s_half, s->s, b->m, b->n);
-    add_keys(s, hd, hd->pairs ? s->s_half : s->s, hd->pairs ? BK / 2 : BK, b);
+    if (hd->pairs) narrow_rows(s->s_half, s->s, b);
+    add_keys(s, hd, hd->pairs ? s->s_half : s->s, hd->pairs ? BLOCK / 2 : BLOCK, s->shrink, b);
+}
+
+/* Queries i0 … i0 + m are done: their rows of y and lse. */
+static void store_queries(const struct scratch *s, const struct head *hd, void *y, float *lse,
+                          size_t i0, size_t m) {
+    for (size_t i = 0; i < m; i++) {
+        float sum = vf_sum(ldf(s->sum + i * VL)), inverse = sum > 0 ? 1 / sum : 0;
+        lse[i0 + i] = sum > 0 ? s->max[i] * LN_2 + logf(sum) : 0;
+        for (size_t c = 0; c < hd->HS; c += VL)
+            st(y, (i0 + i) * hd->C + c, lanes(c, hd->HS), hd->bf16,
+               ldf(s->out + i * hd->HSp + c) * inverse);
+    }
 }
 
 static void forward_head(struct scratch *s, const struct head *hd, void *y, float *lse) {
-    size_t T = (size_t)hd->T;
-    pack_columns(s->k_cols, hd, hd->k);
-    for (size_t k0 = 0; k0 < T; k0 += BK)
-        pack_positions(block_rows(s, hd, k0), hd, &hd->v, k0, T - k0 < BK ? T - k0 : BK, BK);
-    for (size_t i0 = 0; i0 < T; i0 += BQ) {
-        size_t m = T - i0 < BQ ? T - i0 : BQ, end = i0 + m;
-        memset(s->out, 0, BQ * hd->HSp * sizeof *s->out);
-        memset(s->sum, 0, BQ * VL * sizeof *s->sum);
-        for (size_t i = 0; i < BQ; i++) s->max[i] = -INFINITY;
+    const struct matrix read[] = {hd->k, hd->v, hd->q};
+    for (size_t T = (size_t)hd->T, i0 = 0; i0 < T; i0 += BLOCK) {
+        size_t m = T - i0 < BLOCK ? T - i0 : BLOCK;
+        pack_columns(s->k_cols, hd, hd->k, i0, m);
+        pack_positions(block_rows(s, hd, i0), hd, &hd->v, i0, m);
         struct left q = left_rows(s->q_left, hd, &hd->q, i0, m);
-        for (size_t k0 = block_start(hd, i0, m); k0 < end; k0 += BK)
-            forward_block(s, hd, &q, &(struct block){i0, m, k0, end - k0 < BK ? end - k0 : BK});
-        for (size_t i = 0; i < m; i++) {
-            float sum = vf_sum(ldf(s->sum + i * VL)), inverse = sum > 0 ? 1 / sum : 0;
-            lse[i0 + i] = sum > 0 ? s->max[i] + logf(sum) : 0;
-            for (size_t c = 0; c < hd->HS; c += VL)
-                st(y, (i0 + i) * hd->C + c, lanes(c, hd->HS), hd->bf16,
-                   ldf(s->out + i * hd->HSp + c) * inverse);
+        fetch_next(&s->ahead, hd, read, 3, i0);
+        fetch_rows(&s->ahead, hd, y, hd->C, (ptrdiff_t)i0, m);
+        memset(s->out, 0, BLOCK * hd->HSp * sizeof *s->out);
+        memset(s->sum, 0, BLOCK * VL * sizeof *s->sum);
+        for (size_t i = 0; i < BLOCK * VL; i++) s->top[i] = -INFINITY;
+        for (size_t i = 0; i < BLOCK; i++) s->max[i] = -INFINITY;
+        for (size_t k0 = block_start(hd, i0, m); k0 <= i0; k0 += BLOCK)
+            forward_block(s, hd, &q, &(struct block){i0, m, k0, k0 < i0 ? BLOCK : m});
+        store_queries(s, hd, y, lse, i0, m);
+    }
+}
+
+/* P = exp(S - lse), where forward has S. */
+static void probabilities(struct scratch *s, const struct head *hd, const struct left *q,
+                          const struct block *b) {
+    const float *cols = s->k_cols + b->k0 * hd->units;
+    for (size_t i = 0; i < b->m; i += MR) {
+        struct seen seen;
+        struct left a = panel_of(q, i);
+        panel_sees(&seen, hd, b, i);
+        for (size_t j = 0; j < tiles_seen(b, i); j += NR) {
+            fetch_some(&s->ahead);
+            tile_probabilities(s->s + i * BLOCK + j, hd->scale * LOG2_E, s->lse + i, &a,
+                               cols + j * hd->units, hd->units, hd->pairs, &seen, j);
         }
     }
 }
-
-/* One vector of P (with dropout) and dS in place of S and dP. */
-INLINE void backward_lanes(float *p, float *ds, const float *keep, float scale, float lse, float D,
-                           bool all, vi in) {
-    vf prob = vf_exp(ldf(p) * scale - lse), dp = ldf(ds), kept;
-    if (!all) prob = vf_pick(in, prob, (vf){0}), dp = vf_pick(in, dp, (vf){0});
-    kept = prob;
-    if (keep) {
-        vf k = ldf(keep);
-        dp *= k;
-        kept *= k;
-    }
-    stf(p, kept);
-    stf(ds, scale * prob * (dp - D));
-}
-
-static void backward_rows(struct scratch *s, const struct head *hd, const float *lse,
-                          const struct block *b) {
-    const float *keep = hd->drop ? s->keep : NULL;
-    for (size_t i = 0; i < b->m; i++) {
-        float *p = s->s + i * BK, *ds = s->dp + i * BK;
-        struct span r = row_span(hd, b, i);
-        size_t j = 0, whole = whole_vectors(r);
-        if (keep)
-            dropout_row(s->keep, hd->drop, hd->b,
-                        dropout_attention_row(hd->T, hd->h, (int)(b->i0 + i)) + b->k0, BK);
-        for (; j < whole; j += VL)
-            backward_lanes(p + j, ds + j, keep ? keep + j : NULL, hd->scale, lse[b->i0 + i],
-                           s->sum[i], true, (vi){0});
-        for (; (int)j < r.hi; j += VL)
-            backward_lanes(p + j, ds + j, keep ? keep + j : NULL, hd->scale, lse[b->i0 + i],
-                           s->sum[i], false, inside(j, r.lo, r.hi));
-        for (; j < used(b->n); j += VL) stf(p + j, (vf){0}), stf(ds + j, (vf){0});
+/* dS in place of dP, without the factor `scale`. */
+static void slopes(struct scratch *s, const struct head *hd, const struct left *dy,
+                   const struct block *b) {
+    const float *cols = s->v_cols + b->k0 * hd->units;
+    for (size_t i = 0; i < b->m; i += MR) {
+        struct left a = panel_of(dy, i);
+        for (size_t j = 0; j < tiles_seen(b, i); j += NR) {
+            fetch_some(&s->ahead);
+            tile_slopes(s->dp + i * BLOCK + j, s->s + i * BLOCK + j,
+                        hd->drop ? s->keep + i * BLOCK + j : NULL, s->D + i, &a,
+                        cols + j * hd->units, hd->units, hd->pairs);
+        }
     }
 }
 
 static void backward_block(struct scratch *s, const struct head *hd, const struct left *q,
-                           const struct left *dy, const float *lse, const struct block *b) {
-    scores(s->s, q, s->k_cols, hd, b);
-    scores(s->dp, dy, s->v_cols, hd, b);
-    backward_rows(s, hd, lse, b);
+                           const struct left *dy, const struct block *b) {
+    if (hd->drop) keep_factors(s, hd, b);
+    probabilities(s, hd, q, b);
+    slopes(s, hd, dy, b);
     if (hd->pairs) {
-        narrow_pairs(s->p_pairs, s->s, b->m, b->n);
-        narrow_pairs(s->ds_pairs, s->dp, b->m, b->n);
-        narrow_rows(s->ds_half, s->dp, b->m, b->n);
+        narrow_pairs(s->p_pairs, s->s, b);
+        narrow_pairs(s->ds_pairs, s->dp, b);
+        narrow_rows(s->ds_half, s->dp, b);
     }
     add_queries(s->dv, hd, hd->pairs ? s->p_pairs : s->s, s->dy_right, b);
     add_queries(s->dk, hd, hd->pairs ? s->ds_pairs : s->dp, s->q_right, b);
-    add_keys(s, hd, hd->pairs ? s->ds_half : s->dp, hd->pairs ? BK / 2 : BK, b);
+    add_keys(s, hd, hd->pairs ? s->ds_half : s->dp, hd->pairs ? BLOCK / 2 : BLOCK, NULL, b);
 }
 
-static void store_rows(void *to, const float *from, const struct head *hd, size_t n) {
+/* Rows t0 … t0 + n of dq, dk or dv. */
+static void store_rows(void *to, const float *from, float scale, const struct head *hd, size_t t0,
+                       size_t n) {
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < hd->HS; c += VL)
-            st(to, i * 3 * hd->C + c, lanes(c, hd->HS), hd->bf16, ldf(from + i * hd->HSp + c));
+            st(to, (t0 + i) * 3 * hd->C + c, lanes(c, hd->HS), hd->bf16,
+               ldf(from + i * hd->HSp + c) * scale);
 }
 
-/* dq, dk, dv point at this head's first row in dqkv; y is as dy. */
+/* D = y·dy and lse of queries i0 … i0 + m; zeros behind them. */
+static void row_sums(struct scratch *s, const struct head *hd, const float *lse, size_t i0,
+                     size_t m) {
+    for (size_t i = 0; i < m; i++) {
+        vf d = {0};
+        for (size_t c = 0; c < hd->HS; c += VL) {
+            int w = lanes(c, hd->HS);
+            size_t e = (i0 + i) * hd->C + c;
+            d += ld(hd->dy.p, e, w, hd->bf16) * ld(hd->y.p, e, w, hd->bf16);
+        }
+        s->D[i] = vf_sum(d);
+        s->lse[i] = lse[i0 + i] * LOG2_E;
+    }
+    for (size_t i = m; i < BLOCK; i++) s->D[i] = s->lse[i] = 0;
+}
+
+/* dq, dk, dv point at this head's first row in dqkv. */
 static void backward_head(struct scratch *s, const struct head *hd, void *dq, void *dk, void *dv,
-                          const void *y, const float *lse) {
-    size_t T = (size_t)hd->T, C = hd->C, all = round_up(T, BK) * hd->HSp;
-    pack_columns(s->k_cols, hd, hd->k);
-    pack_columns(s->v_cols, hd, hd->v);
-    for (size_t k0 = 0; k0 < T; k0 += BK)
-        pack_positions(block_rows(s, hd, k0), hd, &hd->k, k0, T - k0 < BK ? T - k0 : BK, BK);
+                          const float *lse) {
+    const struct matrix read[] = {hd->k, hd->v, hd->q, hd->dy, hd->y};
+    size_t T = (size_t)hd->T, all = round_up(T, BLOCK) * hd->HSp;
     memset(s->dk, 0, all * sizeof *s->dk);
     memset(s->dv, 0, all * sizeof *s->dv);
-    for (size_t i0 = 0; i0 < T; i0 += BQ) {
-        size_t m = T - i0 < BQ ? T - i0 : BQ, end = i0 + m;
+    for (size_t i0 = 0; i0 < T; i0 += BLOCK) {
+        size_t m = T - i0 < BLOCK ? T - i0 : BLOCK;
+        pack_columns(s->k_cols, hd, hd->k, i0, m);
+        pack_columns(s->v_cols, hd, hd->v, i0, m);
+        pack_positions(block_rows(s, hd, i0), hd, &hd->k, i0, m);
+        pack_positions(s->q_right, hd, &hd->q, i0, m);
+        pack_positions(s->dy_right, hd, &hd->dy, i0, m);
         struct left q = left_rows(s->q_left, hd, &hd->q, i0, m),
                     dy = left_rows(s->dy_left, hd, &hd->dy, i0, m);
-        pack_positions(s->q_right, hd, &hd->q, i0, m, BQ);
-        pack_positions(s->dy_right, hd, &hd->dy, i0, m, BQ);
-        for (size_t i = 0; i < m; i++) {
-            vf d = {0};
-            for (size_t c = 0; c < hd->HS; c += VL) {
-                int w = lanes(c, hd->HS);
-                size_t e = (i0 + i) * C + c;
-                d += ld(hd->dy.p, e, w, hd->bf16) * ld(y, e, w, hd->bf16);
-            }
-            s->sum[i] = vf_sum(d);
-        }
-        memset(s->out, 0, BQ * hd->HSp * sizeof *s->out);
-        for (size_t k0 = block_start(hd, i0, m); k0 < end; k0 += BK)
-            backward_block(s, hd, &q, &dy, lse,
-                           &(struct block){i0, m, k0, end - k0 < BK ? end - k0 : BK});
-        store_rows(at_out(dq, i0 * 3 * C, hd->bf16), s->out, hd, m);
+        row_sums(s, hd, lse, i0, m);
+        fetch_next(&s->ahead, hd, read, 5, i0);
+        fetch_rows(&s->ahead, hd, dq, 3 * hd->C, (ptrdiff_t)i0, m);
+        memset(s->out, 0, BLOCK * hd->HSp * sizeof *s->out);
+        for (size_t k0 = block_start(hd, i0, m); k0 <= i0; k0 += BLOCK)
+            backward_block(s, hd, &q, &dy, &(struct block){i0, m, k0, k0 < i0 ? BLOCK : m});
+        store_rows(dq, s->out, hd->scale, hd, i0, m);
     }
-    store_rows(dk, s->dk, hd, T);
-    store_rows(dv, s->dv, hd, T);
+    store_rows(dk, s->dk, hd->scale, hd, 0, T);
+    store_rows(dv, s->dv, 1, hd, 0, T);
 }
 
-static struct head make_head(const struct device *d, size_t bh, const void *qkv, const void *dy,
-                             const int32_t *start, int T, int C_, int NH, float scale,
-                             const struct dropout *drop) {
-    size_t b = bh / (size_t)NH, h = bh % (size_t)NH, C = (size_t)C_, HS = C / (size_t)NH;
-    size_t row = b * (size_t)T, q = row * 3 * C + h * HS;
+/* Head bh of all B x NH; y and dy NULL: forward. */
+static struct head make_head(const struct device *d, size_t bh, const void *qkv, const void *y,
+                             const void *dy, const int32_t *start, int B, int T, int C_, int NH,
+                             float scale, const struct dropout *drop) {
+    size_t heads = (size_t)NH, C = (size_t)C_, HS = C / heads, next = bh + (size_t)d->threads;
+    size_t b = bh / heads, h = bh % heads, row = b * (size_t)T;
+    size_t first = row * C + h * HS, first3 = row * 3 * C + h * HS;
     bool bf16 = d->bf16;
-    return (struct head){.b = (int)b,
-                         .h = (int)h,
-                         .T = T,
-                         .C = C,
-                         .HS = HS,
-                         .HSp = round_up(HS, NR),
-                         .units = gemm_units(HS, bf16),
-                         .bf16 = bf16,
-                         .pairs = bf16 && ISA_LEVEL == 3,
-                         .scale = scale,
-                         .start = start ? start + row : NULL,
-                         .drop = drop->p > 0 ? drop : NULL,
-                         .q = {at(qkv, q, bf16), 3 * C, false, bf16, false},
-                         .k = {at(qkv, q + C, bf16), 3 * C, false, bf16, false},
-                         .v = {at(qkv, q + 2 * C, bf16), 3 * C, false, bf16, false},
-                         .dy = {dy ? at(dy, row * C + h * HS, bf16) : NULL, C, false, bf16, false}};
+    return (struct head){
+        .b = (int)b,
+        .h = (int)h,
+        .T = T,
+        .C = C,
+        .HS = HS,
+        .HSp = round_up(HS, NR),
+        .units = gemm_units(HS, bf16),
+        .bf16 = bf16,
+        .pairs = bf16 && ISA_LEVEL == 3,
+        .scale = scale,
+        .start = start ? start + row : NULL,
+        .drop = drop->p > 0 ? drop : NULL,
+        .first = first,
+        .first3 = first3,
+        .q = {at(qkv, first3, bf16), 3 * C, false, bf16, false},
+        .k = {at(qkv, first3 + C, bf16), 3 * C, false, bf16, false},
+        .v = {at(qkv, first3 + 2 * C, bf16), 3 * C, false, bf16, false},
+        .dy = {dy ? at(dy, first, bf16) : NULL, C, false, bf16, false},
+        .y = {y ? at(y, first, bf16) : NULL, C, false, bf16, false},
+        .last = next >= (size_t)B * heads,
+        .next_row = (ptrdiff_t)((next / heads - b) * (size_t)T),
+        .next_col = ((ptrdiff_t)(next % heads) - (ptrdiff_t)h) * (ptrdiff_t)HS,
+    };
 }
 
 void cpu_attention_forward(struct device *d, void *y, float *lse, const void *qkv,
@@ -419,11 +478,10 @@ void cpu_attention_forward(struct device *d, void *y, float *lse, const void *qk
     if (!work) return;
 #pragma omp parallel for num_threads(d->threads) schedule(dynamic)
     for (size_t bh = 0; bh < (size_t)B * (size_t)NH; bh++) {
-        struct head hd = make_head(d, bh, qkv, NULL, start, T, C, NH, scale, &drop);
+        struct head hd = make_head(d, bh, qkv, NULL, NULL, start, B, T, C, NH, scale, &drop);
         struct scratch s;
         cut(&s, work + (size_t)omp_get_thread_num() * per_thread, (size_t)T, hd.HSp, false);
-        size_t first = (size_t)hd.b * (size_t)T * hd.C + (size_t)hd.h * hd.HS;
-        forward_head(&s, &hd, at_out(y, first, d->bf16), lse + bh * (size_t)T);
+        forward_head(&s, &hd, at_out(y, hd.first, d->bf16), lse + bh * (size_t)T);
     }
 }
 
@@ -436,13 +494,11 @@ void cpu_attention_backward(struct device *d, void *dqkv, const void *dy, const 
     if (!work) return;
 #pragma omp parallel for num_threads(d->threads) schedule(dynamic)
     for (size_t bh = 0; bh < (size_t)B * (size_t)NH; bh++) {
-        struct head hd = make_head(d, bh, qkv, dy, start, T, C, NH, scale, &drop);
+        struct head hd = make_head(d, bh, qkv, y, dy, start, B, T, C, NH, scale, &drop);
         struct scratch s;
         cut(&s, work + (size_t)omp_get_thread_num() * per_thread, (size_t)T, hd.HSp, true);
-        size_t first = (size_t)hd.b * (size_t)T * hd.C + (size_t)hd.h * hd.HS;
-        size_t q = (size_t)hd.b * (size_t)T * 3 * hd.C + (size_t)hd.h * hd.HS;
-        backward_head(&s, &hd, at_out(dqkv, q, d->bf16), at_out(dqkv, q + hd.C, d->bf16),
-                      at_out(dqkv, q + 2 * hd.C, d->bf16), at(y, first, d->bf16),
-                      lse + bh * (size_t)T);
+        backward_head(&s, &hd, at_out(dqkv, hd.first3, d->bf16),
+                      at_out(dqkv, hd.first3 + hd.C, d->bf16),
+                      at_out(dqkv, hd.first3 + 2 * hd.C, d->bf16), lse + bh * (size_t)T);
     }
 }

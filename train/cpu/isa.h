@@ -33,6 +33,10 @@
 #define gemm_run               ISA_FN(gemm_run)
 #define few_along              ISA_FN(few_along)
 #define few_across             ISA_FN(few_across)
+#define tile_scores            ISA_FN(tile_scores)
+#define tile_probabilities     ISA_FN(tile_probabilities)
+#define tile_slopes            ISA_FN(tile_slopes)
+#define tile_add               ISA_FN(tile_add)
 #define cpu_embed_forward      ISA_FN(cpu_embed_forward)
 #define cpu_embed_backward     ISA_FN(cpu_embed_backward)
 #define cpu_norm_forward       ISA_FN(cpu_norm_forward)
@@ -272,6 +276,23 @@ INLINE vf vf_exp(vf x) {
     vi bits = (__builtin_convertvector(n, vi) + 127) << 23;
     return (vf)(~(x < -87.33f) & (vi)(p * (vf)bits));
 #endif
+}
+
+/* 2^x for x <= 127: x = n + r, a polynomial for 2^r on |r| <= 1/2, and n added to the exponent.
+ * Exactly 1 at 0; exactly 0 from -127 downwards, and less than 2^-125 below -126. NaN stays NaN.
+ * Error <= 1 ulp (tests/op/check_math.c). */
+INLINE vf vf_exp2(vf x) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number, whose bits
+                                      * are then the lowest ones */
+    vf c = vf_max(vf_all(-127), x), whole = c + round, r = c - (whole - round);
+    vf p = vf_all(1.53533620e-4f);
+    p = p * r + 1.33988739e-3f;
+    p = p * r + 9.61843692e-3f;
+    p = p * r + 5.55033237e-2f;
+    p = p * r + 2.40226477e-1f;
+    p = p * r + 6.93147182e-1f;
+    p = p * r + 1.0f;
+    return vf_bits((vu)p + ((vu)whole << 23));
 }
 
 /* n factors (scale or 0) of elements e … of batch row b: dropout_factors(), VL / 2 blocks at a
