@@ -47,7 +47,7 @@ __device__ void store_rows(bf16 *to, size_t stride, int first, int T, int HS, bf
     for (int i = lane(); i < 16 * CHUNKS; i += 32) {
         int r = i / CHUNKS, c = i % CHUNKS * 8;
         if (first + r < T && c < HS)
-            *(uint4 *)(to + (size_t)(first + r) * stride + c) = *(const uint4 *)(rows + r * LD + c);
+            store16(to + (size_t)(first + r) * stride + c, load16(rows + r * LD + c));
     }
 }
 

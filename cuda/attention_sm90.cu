@@ -59,8 +59,7 @@ __device__ void store_rows(bf16 *to, size_t stride, int first, int T, bf16 *tile
     for (int i = lane(); i < 16 * 8; i += 32) {
         int r = i / 8, c = i % 8;
         if (first + r < T)
-            *(uint4 *)(to + (size_t)(first + r) * stride + c * 8) =
-                *(const uint4 *)swizzled(tile, row + r, c);
+            store16(to + (size_t)(first + r) * stride + c * 8, load16(swizzled(tile, row + r, c)));
     }
 }
 

@@ -7,7 +7,10 @@
  *
  * Tensor cores want sizes that are multiples of 16 bytes (cuBLAS, "Tensor Core Usage"), and 50257
  * is none: each product is made of the vocabulary's first multiple of 8 and of the few tokens
- * left. */
+ * left.
+ *
+ * A row of GPT-2's logits is 201 KB: it is read once, into shared memory, where a block has as much
+ * (227 KB on a Hopper), and twice where not. */
 #include "cuda/gemm.h"
 #include "cuda/kernel.cuh"
 
@@ -17,30 +20,47 @@ struct row_sums {
     float part[32], part2[32];
 };
 
-enum { SUM_THREADS = 1024, EIGHT = 8 };
+enum { SUM_THREADS = 1024, EIGHT = 8, PARTS = 4 /* of a row */ };
 
 /* Logits v … v + 3 of a row, v a multiple of 4; those past V are as unlikely as can be. */
 __device__ __forceinline__ float4 four_of(const float *z, int v, int V) {
-    if (v + 4 <= V) return *reinterpret_cast<const float4 *>(z + v);
+    if (v + 4 <= V) return load_vector<float4>(z + v);
     return make_float4(z[v], v + 1 < V ? z[v + 1] : -INFINITY, v + 2 < V ? z[v + 2] : -INFINITY,
                        -INFINITY);
 }
 __device__ __forceinline__ void store_four(float *to, float4 x) {
-    *reinterpret_cast<float4 *>(to) = x;
+    store_vector(to, x);
 }
 __device__ __forceinline__ void store_four(bf16 *to, float4 x) {
-    *reinterpret_cast<uint2 *>(to) = make_uint2(pack_bf16(x.x, x.y), pack_bf16(x.z, x.w));
+    store_vector(to, make_uint2(pack_bf16(x.x, x.y), pack_bf16(x.z, x.w)));
 }
 
-/* z (n,stride) fp32 logits of rows r0 …; becomes their gradient as A, row by row from its start,
+/* Starts the copy of logits v … v + 3. */
+__device__ __forceinline__ void copy_four(float *to, const float *z, int v, int V) {
+    if (v + 4 <= V)
+        cp_async16(to + v, z + v);
+    else
+        for (int i = v; i < V; i++) to[i] = z[i];
+}
+/* Waits until this thread's copies of a part are there. */
+__device__ __forceinline__ void part_arrived(int part) {
+    if (part == 0) cp_async_wait<PARTS - 1>();
+    if (part == 1) cp_async_wait<PARTS - 2>();
+    if (part == 2) cp_async_wait<PARTS - 3>();
+    if (part == 3) cp_async_wait<PARTS - 4>();
+}
+
+/* CACHED: behind the sums of its shared memory lies a copy of the row.
+ * z (n,stride) fp32 logits of rows r0 …; becomes their gradient as A, row by row from its start,
  * if `backward`: then also up to 3 zeros behind it. */
-template <class A>
+template <class A, bool CACHED>
 __global__ void classifier_kernel(float *loss, float *z, const int32_t *labels, int V,
                                   size_t stride, const float *scale_at, bool backward) {
     row_sums &s = *shared_memory<row_sums>();
     size_t r = blockIdx.x;
     int threads = (int)blockDim.x;
     float *zr = z + r * stride;
+    float *row = CACHED ? reinterpret_cast<float *>(&s + 1) : zr;
     A *dz = reinterpret_cast<A *>(zr);
     int label = labels[r];
     if (label == LABEL_IGNORED) {
@@ -49,35 +69,46 @@ __global__ void classifier_kernel(float *loss, float *z, const int32_t *labels, 
             store_four(dz + v, make_float4(0, 0, 0, 0));
         return;
     }
+    /* All of the row is under way at once, and a part is looked at when it is there. */
+    const int step = 4 * threads, part = ((V + step - 1) / step + PARTS - 1) / PARTS * step;
+    for (int p = 0; CACHED && p < PARTS; p++) {
+        for (int v = p * part + 4 * threadIdx.x; v < min(V, (p + 1) * part); v += step)
+            copy_four(row, zr, v, V);
+        cp_async_commit();
+    }
     float most = -INFINITY, sum = 0; /* of this thread's, sum relative to most */
-    for (int v = 4 * threadIdx.x; v < V; v += 4 * threads) {
-        float4 x = four_of(zr, v, V);
-        float m = fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w));
-        if (m > most) {
-            sum *= exp_fast(most - m);
-            most = m;
+#pragma unroll
+    for (int p = 0; p < PARTS; p++) {
+        if (CACHED) part_arrived(p);
+        for (int v = p * part + 4 * threadIdx.x; v < min(V, (p + 1) * part); v += step) {
+            float4 x = four_of(row, v, V);
+            float m = fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w));
+            if (m > most) {
+                sum *= exp_fast(most - m);
+                most = m;
+            }
+            sum += exp_fast(x.x - most) + exp_fast(x.y - most) + exp_fast(x.z - most) +
+                   exp_fast(x.w - most);
         }
-        sum += exp_fast(x.x - most) + exp_fast(x.y - most) + exp_fast(x.z - most) +
-               exp_fast(x.w - most);
     }
     float all = block_max(most, s.part);
     sum = block_sum(most == -INFINITY ? 0 : sum * exp_fast(most - all), s.part2);
-    if (threadIdx.x == 0) loss[r] = logf(sum) + all - zr[label];
+    if (threadIdx.x == 0) loss[r] = logf(sum) + all - row[label];
     if (!backward) return;
     float scale = *scale_at, by = scale / sum;
     __syncthreads(); /* the label's logit has been read */
-    /* What is written at a step lies where this step or an earlier one has read. */
+    /* Without a copy: what is written at a step lies where this step or an earlier one has read. */
     for (int from = 0; from < V; from += 4 * threads) {
         int v = from + 4 * threadIdx.x;
         float4 g = make_float4(0, 0, 0, 0);
         if (v < V) {
-            float4 x = four_of(zr, v, V);
+            float4 x = four_of(row, v, V);
             g.x = exp_fast(x.x - all) * by - (v == label ? scale : 0);
             g.y = exp_fast(x.y - all) * by - (v + 1 == label ? scale : 0);
             g.z = exp_fast(x.z - all) * by - (v + 2 == label ? scale : 0);
             g.w = exp_fast(x.w - all) * by - (v + 3 == label ? scale : 0);
         }
-        __syncthreads();
+        if (!CACHED) __syncthreads();
         if (v < V) store_four(dz + v, g);
     }
 }
@@ -134,14 +165,18 @@ void classifier(struct device *d, float *loss, A *dx, float *dw, const A *x, con
     float *z = (float *)cuda_work(d, (size_t)most * stride * sizeof(float));
     /* The few first: their part of dx is rounded to A, and what is added to it is not before. */
     int few = V > EIGHT ? V % EIGHT : 0;
+    size_t copy = sizeof(row_sums) + stride * sizeof(float);
+    bool cached = copy <= cuda_shared_limit(d);
     const tokens parts[2] = {{V - few, few}, {0, V - few}};
     int first = few ? 0 : 1, ld = (int)(stride * sizeof(float) / sizeof(A));
     for (int r = 0; z && r < rows; r += most) {
         int n = rows - r < most ? rows - r : most;
         const A *xr = x + (size_t)r * C, *dz = reinterpret_cast<const A *>(z);
         for (int p = first; p < 2; p++) logits_of(d, z, xr, w, parts[p], n, C, (int)stride);
-        launch(d, "classifier", classifier_kernel<A>, (unsigned)n, V < 4096 ? 64 : 1024,
-               sizeof(row_sums), loss + r, z, labels + r, V, stride, scale, dx || dw);
+        launch(d, cached ? "classifier" : "classifier, two reads",
+               cached ? classifier_kernel<A, true> : classifier_kernel<A, false>, (unsigned)n,
+               V < 4096 ? 64 : 1024, cached ? copy : sizeof(row_sums), loss + r, z, labels + r, V,
+               stride, scale, dx || dw);
         for (int p = first; dx && p < 2; p++)
             dx_of(d, dx + (size_t)r * C, dz, w, parts[p], n, C, ld, p > first);
         for (int p = first; dx && dw && p < 2; p++) dw_of(d, dw, dz, xr, parts[p], n, C, ld);

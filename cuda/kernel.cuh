@@ -87,12 +87,27 @@ __device__ __forceinline__ float2 unpack_bf16(uint32_t u) {
     return make_float2(__uint_as_float(u << 16), __uint_as_float(u & 0xffff0000u));
 }
 
+/* A vector (float4, uint2 …) at a multiple of its size, in one access. */
+template <class V> __device__ __forceinline__ V load_vector(const void *p) {
+#ifdef SIMT
+    return simt_load<V>(p);
+#else
+    return *static_cast<const V *>(p);
+#endif
+}
+template <class V> __device__ __forceinline__ void store_vector(void *p, V v) {
+#ifdef SIMT
+    simt_store(p, v);
+#else
+    *static_cast<V *>(p) = v;
+#endif
+}
 /* 16 bytes at a 16-byte aligned address: 4 floats or 8 bf16. */
 __device__ __forceinline__ uint4 load16(const void *p) {
-    return *static_cast<const uint4 *>(p);
+    return load_vector<uint4>(p);
 }
 __device__ __forceinline__ void store16(void *p, uint4 v) {
-    *static_cast<uint4 *>(p) = v;
+    store_vector(p, v);
 }
 template <class A> struct pack16 { /* the values of 16 bytes as floats */
     enum { N = 16 / sizeof(A) };
@@ -104,7 +119,7 @@ __device__ __forceinline__ pack16<bf16> load_pack(const bf16 *p) {
     return {{a.x, a.y, b.x, b.y, c.x, c.y, d.x, d.y}};
 }
 __device__ __forceinline__ pack16<float> load_pack(const float *p) {
-    float4 f = *reinterpret_cast<const float4 *>(p);
+    float4 f = load_vector<float4>(p);
     return {{f.x, f.y, f.z, f.w}};
 }
 __device__ __forceinline__ void store_pack(bf16 *p, const pack16<bf16> &v) {
@@ -112,7 +127,7 @@ __device__ __forceinline__ void store_pack(bf16 *p, const pack16<bf16> &v) {
                           pack_bf16(v.v[4], v.v[5]), pack_bf16(v.v[6], v.v[7])));
 }
 __device__ __forceinline__ void store_pack(float *p, const pack16<float> &v) {
-    *reinterpret_cast<float4 *>(p) = make_float4(v.v[0], v.v[1], v.v[2], v.v[3]);
+    store_vector(p, make_float4(v.v[0], v.v[1], v.v[2], v.v[3]));
 }
 
 /* ------------------------------------------------------------------ sums, in a fixed order */

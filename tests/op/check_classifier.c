@@ -79,10 +79,10 @@ static void slopes(void) {
 
 static void quick(void) {
     static const struct classifier_case cases[] = {
-        {5, 16, 33, 0, 1},      {1, 8, 515, 0, 1},   {70, 33, 515, 2, 0.5f},
-        {3, 20, 1, 0, 1},       {530, 12, 70, 1, 1}, {9, 16, 64, 8, 1}, /* every label ignored */
-        {6, 64, 100, 0, 8},                                             /* nearly certain rows */
-        {2, 8, 50257, 0, 0.3f},
+        {5, 16, 33, 0, 1},      {1, 8, 515, 0, 1},      {70, 33, 515, 2, 0.5f},
+        {3, 20, 1, 0, 1},       {530, 12, 70, 1, 1},    {9, 16, 64, 8, 1}, /* every label ignored */
+        {6, 64, 100, 0, 8},                                                /* nearly certain rows */
+        {2, 8, 50257, 0, 0.3f}, {2, 8, 60001, 0, 0.3f}, /* a row within and beyond 227 KB */
     };
     op_check("classifier", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }

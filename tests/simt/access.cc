@@ -221,6 +221,10 @@ static void instrumented(const void *p, size_t n, bool write, bool aligned, cons
     check(p, n, simt_now->number, write, false);
 }
 
+void simt_vector(const void *p, size_t n, bool write) {
+    instrumented(p, n, write, true, __builtin_return_address(0));
+}
+
 void simt_read(const void *p, size_t n, int number) {
     check(p, n, number, false, false);
 }

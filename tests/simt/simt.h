@@ -65,6 +65,8 @@ void simt_forget_faults(void);
 void simt_read(const void *p, size_t n, int number);
 void simt_write(const void *p, size_t n, int number);
 void simt_atomic(const void *p, size_t n);
+/* A vector's access by simt_now as the one that it is: the compiler's calls may be of its parts. */
+void simt_vector(const void *p, size_t n, bool write);
 /* 16-byte asynchronous copies: they happen at the wait, as late as a GPU may make them. */
 void simt_copy_start(void *to_shared, const void *from, unsigned bytes /* of 16, the rest zeros */);
 void simt_copy_commit(void);

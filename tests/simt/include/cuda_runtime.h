@@ -173,6 +173,17 @@ template <class T> SIMT_UNSEEN T atomicOr(T *p, T v) {
     return was;
 }
 
+template <class V> SIMT_UNSEEN V simt_load(const void *p) {
+    V v;
+    simt_vector(p, sizeof v, false);
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+template <class V> SIMT_UNSEEN void simt_store(void *p, V v) {
+    simt_vector(p, sizeof v, true);
+    memcpy(p, &v, sizeof v);
+}
+
 /* ------------------------------------------------------------------ arithmetic */
 
 static inline float __fdividef(float x, float y) {
