@@ -231,7 +231,7 @@ static int save_training(struct run *r, const struct made *m, struct err *err) {
     tokenizer_digest(m->tokenizer, digest);
     cJSON *tree = cJSON_CreateObject();
     char *path = path_join(m->folder, "training.json");
-    int rc = tree && path ? 0 : err_nomem(err, sizeof *tree);
+    int rc = tree && path && *digest ? 0 : err_nomem(err, sizeof *tree);
     if (rc == 0) {
         cJSON_AddStringToObject(tree, "version", LORY_VERSION);
         cJSON_AddStringToObject(tree, "time", date);
@@ -242,6 +242,7 @@ static int save_training(struct run *r, const struct made *m, struct err *err) {
         cJSON *counts = cJSON_AddObjectToObject(tree, "counts");
         add_counts(counts, r);
         add_result(counts, m);
+        if (rc == 0) rc = tool_json_whole(tree, err);
         if (rc == 0) rc = json_save(path, tree, true, err);
     }
     cJSON_Delete(tree);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -103,9 +104,20 @@ static bool serve(const struct tool *t) {
     return true;
 }
 
+/* A report is a tree of hundreds of calls, each of which may find no memory and leave a member out.
+ * So cJSON's memory comes from here, and tool_json_whole() asks once. */
+static atomic_bool json_starved;
+
+static void *json_malloc(size_t n) {
+    void *p = malloc(n);
+    if (!p) json_starved = true;
+    return p;
+}
+
 int tool_begin(struct tool *t, const struct program *p, int argc, char **argv) {
     hold_standard_files();
     signals_ignore_pipe();
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = json_malloc, .free_fn = free});
     *t = (struct tool){.seed = 1, .program = *p};
     t->operands = &t->values.operands;
     const char *term = getenv("TERM");
@@ -188,9 +200,14 @@ int tool_weights(const char *flag, const char *text, double *ret, size_t n, stru
     return 0;
 }
 
+int tool_json_whole(const cJSON *tree, struct err *err) {
+    return tree && !json_starved ? 0 : err_nomem(err, sizeof(cJSON));
+}
+
 int tool_print_json(struct tool *t, cJSON *tree) {
     struct buf text = {0};
-    int rc = tree ? json_text(&text, tree, true, &t->err) : err_nomem(&t->err, sizeof(cJSON));
+    int rc = tool_json_whole(tree, &t->err);
+    if (rc == 0) rc = json_text(&text, tree, true, &t->err);
     if (rc == 0) rc = buf_char(&text, '\n', &t->err);
     if (rc == 0) fwrite(text.v, 1, text.n, tool_out(t)); /* tool_end() looks whether it arrived */
     buf_release(&text);

@@ -70,7 +70,11 @@ int tool_threads(const struct tool *t);
 FILE *tool_out(struct tool *t);
 /* "1,2.5,0.3": n numbers above 0 and at most 1000. ERR_USAGE names `flag`. */
 int tool_weights(const char *flag, const char *text, double *ret, size_t n, struct err *err);
-/* One JSON object on stdout, with a newline. Deletes `tree`, also on failure. */
+/* Whether a report holds all that was put into it: ERR_NOMEM if it is NULL, or if cJSON found no
+ * memory since tool_begin(). So nobody needs to ask of every cJSON_Add…. Any thread. */
+int tool_json_whole(const cJSON *tree, struct err *err);
+/* One JSON object on stdout, with a newline, if it is tool_json_whole(). Deletes `tree`, also on
+ * failure. */
 int tool_print_json(struct tool *t, cJSON *tree);
 
 /* A program with subcommands, each of which is a program of its own (argv[0] is its name). */

@@ -116,7 +116,8 @@ int corpus_report_show(struct corpus_report *r, const struct corpus_step *s, str
     cJSON *o = report_tree(r, s, in);
     char *inside = records_is_folder(s->output) ? beside(s->output) : NULL;
     const char *path = s->report ? s->report : inside;
-    int rc = path ? json_save(path, o, true, &t->err) : 0;
+    int rc = tool_json_whole(o, &t->err);
+    if (rc == 0 && path) rc = json_save(path, o, true, &t->err);
     free(inside);
     if (rc == 0 && t->json) {
         rc = tool_print_json(t, o);

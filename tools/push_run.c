@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/signals.h"
 #include "train/checkpoint.h"
+#include "tools/common.h"
 
 /* What of a checkpoint makes a model that others load; the optimizer stays at home. */
 static const char *const model_files[] = {
@@ -113,7 +114,7 @@ static void remember_name(const char *path, const char *key, const char *name,
     }
     cJSON_DeleteItemFromObjectCaseSensitive(tree, key);
     cJSON_AddStringToObject(tree, key, name);
-    if (json_save(path, tree, true, &err) < 0)
+    if (tool_json_whole(tree, &err) < 0 || json_save(path, tree, true, &err) < 0)
         log_warn(log, "%s; name the branch with --run-name next time", err.msg);
     cJSON_Delete(tree);
 }

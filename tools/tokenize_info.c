@@ -166,7 +166,7 @@ static int info_json(struct tool *tool, const struct tokenizer *t, const struct 
     cJSON_AddItemToObject(tree, "specials", list);
     uint32_t n = tokenizer_specials(t, &s);
     for (uint32_t i = 0; i < n; i++) cJSON_AddItemToArray(list, json_special(&s[i]));
-    int rc = json_bytes(tree, &b, &tool->err);
+    int rc = *digest ? json_bytes(tree, &b, &tool->err) : err_nomem(&tool->err, sizeof digest);
     for (int k = 0; k < 3 && rc >= 0; k++) rc = json_list(tree, t, &lists[k], &b, &tool->err);
     buf_release(&b);
     if (rc >= 0) return tool_print_json(tool, tree);

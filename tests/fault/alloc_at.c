@@ -19,7 +19,7 @@ static int ours(void *from) {
     if (!dladdr(from, &info) || !info.dli_fname) return 0;
     const char *name = strrchr(info.dli_fname, '/');
     name = name ? name + 1 : info.dli_fname;
-    return !strcmp(name, "lmtrain") || !strncmp(name, "libcjson", 8);
+    return !strcmp(name, program_invocation_short_name) || !strncmp(name, "libcjson", 8);
 }
 
 static int fails(void *from) {
