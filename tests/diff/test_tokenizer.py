@@ -90,6 +90,25 @@ def kinds(rng):
     yield "NFC, prefix space", t
 
 
+ADDED = ["<|", "<|endof", "<L>", "WORD", "WORD WORD", "数据", "<é>", "e\u0301", "\u212b", " x", "a", "ab", "'s", "_", "1"]
+
+
+def random_kind(rng):
+    """A tokenizer with everything that its file can say, of which Lory may refuse something by name."""
+    pre = rng.choice([byte_level(add_prefix_space=rng.random() < .4, use_regex=rng.random() < .9),
+                      split(rng.choice(["isolated", "isolated", "removed", "contiguous"]), rng.random() < .3,
+                            rng.choice([CL100K, QWEN2, O200K, r"\s+|\S+", r" ?\S+|\s+", r"\w+", r"."]))])
+    t = trained(rng, pre, rng.choice([257, 300, 500]), rng.choice([None, None, normalizers.NFC(), normalizers.NFKC()]),
+                rng.sample(ADDED, rng.randint(0, 3)), ignore_merges=rng.random() < .3, fuse_unk=rng.random() < .2)
+    for text in rng.sample(ADDED, rng.randint(0, 4)):
+        flags = {f: rng.random() < .25 for f in ("lstrip", "rstrip", "single_word")}
+        token = AddedToken(text, normalized=rng.random() < .5, **flags)
+        (t.add_special_tokens if rng.random() < .5 else t.add_tokens)([token])
+    if rng.random() < .5:
+        t.post_processor = processors.ByteLevel(trim_offsets=rng.random() < .7, add_prefix_space=rng.random() < .5)
+    return t
+
+
 def run(*args, given=None):
     r = subprocess.run([os.path.join(TOOLS, args[0]), *map(str, args[1:])], input=given,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
@@ -125,6 +144,23 @@ class Tokenizers(unittest.TestCase):
                 docs = texts(self.rng, 300, 40)
                 want = [t.encode(d, add_special_tokens=False).ids for d in docs]
                 self.compare(want, encoded("tokenizer.json", docs, "--allow-special", "all"), docs)
+
+    def test_random_tokenizers(self):
+        taken = 0
+        for i in range(30):
+            t = random_kind(self.rng)
+            t.save("tokenizer.json")
+            docs = texts(self.rng, 60, 30) + ["".join(self.rng.choice(ADDED + [" "]) for _ in range(12))]
+            try:
+                got = encoded("tokenizer.json", docs, "--allow-special", "all", "--offsets", "chars")
+            except AssertionError as e:
+                self.assertIn("exit 6: tokenize encode: tokenizer.json", str(e))
+                continue
+            taken += 1
+            want = [t.encode(d, add_special_tokens=False) for d in docs]
+            self.compare([{"ids": w.ids, "tokens": w.tokens, "offsets": [list(o) for o in w.offsets]}
+                          for w in want], got, docs)
+        self.assertGreater(taken, 0)
 
     def test_tokens_and_places(self):
         for name, t in kinds(self.rng):
