@@ -22,8 +22,8 @@ void backend_take_dtype(struct backend_choice *c, enum dtype stored);
 
 /* For main, before anything else. OpenMP's threads by default spin long at every barrier,
  * which on a machine shared with others costs several times what it gains; how long is read from
- * the environment before main begins. So: unless someone has set it, sets it and starts
- * the program again. */
+ * the environment before main begins. So: unless someone has set it, sets it (to little where the
+ * machine is busy already) and starts the program again. */
 void backend_spin_less(char **argv);
 
 #endif
