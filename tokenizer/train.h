@@ -32,6 +32,10 @@ int words_new(struct words **ret, const struct words_opts *opts, struct err *err
 /* Counts the pieces of one text. Different `thread` numbers may call at the same time. Copies what
  * it keeps. Invalid UTF-8 is counted as it stands, byte for byte. */
 int words_add(struct words *w, int thread, const char *text, size_t n, struct err *err);
+/* Whether a text may be added in parts, in any order, with the same counts: each but the first
+ * begins with a blank (U+0020) behind a letter of ASCII. Not by lines, nor with a pattern of the
+ * user's own. */
+bool words_cut(const struct words *w);
 /* Adds `count` to one piece (a line of --from-counts). */
 int words_add_count(struct words *w, int thread, const char *piece, size_t n, uint64_t count,
                     struct err *err);

@@ -288,6 +288,11 @@ static int count_text(struct counter *c, const char *text, size_t n, struct err 
     return rc;
 }
 
+/* As tokenizer_cuts(): form C composes nothing with a blank, none is put before one. */
+bool words_cut(const struct words *w) {
+    return !w->lines && pattern_known(w->pattern);
+}
+
 /* HF's normalizer and add_prefix_space: form C, and a blank before a text that begins with none. */
 static int count_prefixed(const struct words *w, struct counter *c, const char *text, size_t n,
                           struct err *err) {

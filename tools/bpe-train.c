@@ -110,6 +110,7 @@ static int count_documents(struct run *r, struct err *err) {
     struct docs_opts opts = r->o->docs;
     opts.threads = pool_threads(r->pool);
     opts.any_order = true;
+    opts.cut_texts = opts.cut_records = words_cut(r->words);
     opts.log = &r->t->log;
     opts.hub = &r->hub;
     opts.seed = r->t->seed;

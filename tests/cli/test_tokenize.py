@@ -76,6 +76,24 @@ class Tokenize(unittest.TestCase):
             self.assertEqual(b, c)
         self.assertFalse([name for name in os.listdir() if "scratch" in name])
 
+    def test_a_long_text_is_counted_in_parts_and_nobody_sees_it(self):
+        words = "".join("self.x%d = \"été\"\\n the end  of\t%d " % (i % 999, i) for i in range(170000))
+        with gzip.open("r.jsonl.gz", "wt", compresslevel=1) as f:
+            for text in ("before", words, "behind"):
+                f.write(json.dumps({"n": [1], "text": text}) + "\n")
+        with open("t.txt", "w") as f:
+            f.write(words)
+        for name in ("r.jsonl.gz", "t.txt"):
+            made = []
+            for i, more in enumerate((["--threads", "1"], ["--threads", "3"], ["--on-error", "bad.jsonl"])):
+                run("bpe-train", "-q", name, "--vocab", "600", "-o", "tok%d" % i, *more)
+                with open("tok%d/merges.txt" % i) as f:
+                    made.append(f.read())
+                stats = json.loads(run("corpus", "stats", "-q", "--json", name, *more))
+                made[-1] += "%d %d" % (stats["documents"], stats["text_bytes"])
+            self.assertEqual(made[0], made[1])
+            self.assertEqual(made[0], made[2])
+
     def test_a_long_record_broken_at_its_end(self):
         with open("r.jsonl", "w") as f:
             f.write(json.dumps({"text": "before"}) + "\n" + json.dumps({"text": "the end  of " * 600000})[:-2] + "\n")
