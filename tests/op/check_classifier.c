@@ -90,7 +90,8 @@ static void quick(void) {
 static void full(void) {
     static const struct classifier_case cases[] = {{600, 64, 8192, 1, 0.3f},
                                                    {20, 48, 50257, 0, 0.3f},
-                                                   {530, 20, 16400, 1, 0.5f}}; /* packs again */
+                                                   {530, 20, 16400, 1, 0.5f},
+                                                   {40, 300, 14200, 1, 0.5f}}; /* w in parts */
     op_check("classifier", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 

@@ -107,9 +107,9 @@ static void quick(void) {
 
 static void full(void) {
     static const struct linear_case cases[] = {
-        {37, 1600, 4800, ACT_GELU_TANH, true, false},
-        {512, 320, 1280, ACT_GELU_ERF, true, false},
-        {300, 1024, 515, ACT_NONE, true, false},
+        {37, 1600, 4800, ACT_GELU_TANH, true, false}, /* w in parts: forward by columns, dx by K */
+        {2100, 1040, 24, ACT_NONE, true, false},      /* x^T in parts */
+        {512, 320, 1280, ACT_GELU_ERF, true, false},  {300, 1024, 515, ACT_NONE, true, false},
         {1030, 768, 200, ACT_GELU_TANH, true, false},
     };
     op_check("linear", run, cases, sizeof cases / sizeof *cases, sizeof *cases);

@@ -1,6 +1,7 @@
 /* Softmax cross-entropy over the vocabulary in chunks of rows. Mathematics: ref/classifier.c.
  *
- *   w packed twice, once a call (a large one once a chunk: memory) ─▶ per chunk of 512 rows:
+ *   w packed twice, once a call ─▶ per chunk of 512 rows (a w that is packed part by part, once a
+ *   chunk, and chunks are of 1,024):
  *      logits = x w^T     product
  *      loss, dlogits      a row at a time, in place (bf16: into a second buffer)
  *      dx = dlogits w     product
@@ -106,9 +107,8 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
                     const void *w, const int32_t *labels, int rows_, int C_, int V_,
                     const float *scale) {
     size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
-    size_t most = rows < 512 ? rows : 512;
-    bool bf16 = d->bf16, first = true, large = V > 16384;
-    enum cpu_work pack_v = large ? WORK_PACK : WORK_PACK2;
+    bool bf16 = d->bf16, first = true, large = !gemm_packs_whole(C, V);
+    size_t chunk = large ? 1024 : 512, most = rows < chunk ? rows : chunk;
     struct logits_chunk k = {.ld = round_up(V, 32), .V = V};
     k.z = cpu_work(d, WORK_LOGITS, most * k.ld * sizeof *k.z);
     k.dz = bf16 && dx ? cpu_work(d, WORK_DLOGITS, most * k.ld * 2) : k.z;
@@ -126,7 +126,7 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
             struct gradient to_x = {dx, C, r0, bf16}, to_w = {dw, C, 0, false};
             struct gemm_to out_x = {dx_out, &to_x, {at(dx, r0 * C, bf16)}, C, bf16};
             struct gemm_to out_w = {dw_out, &to_w, {dw}, C, false};
-            gemm_run(d, n, C, V, &dzs, &by_v, pack_v, !first && !large, &out_x);
+            gemm_run(d, n, C, V, &dzs, &by_v, WORK_PACK2, !first && !large, &out_x);
             if (dw && any) gemm_run(d, V, C, n, &dzt, &xs, WORK_PACK3, false, &out_w);
         }
         first = false;

@@ -3,11 +3,6 @@
 #include "train/cpu/gemm.h"
 #include "train/cpu/gemm_onednn.h"
 
-size_t gemm_packed_bytes(size_t K, size_t N, bool bf16) {
-    size_t units = gemm_units(K, bf16);
-    return round_up(units, gemm_kc(units)) * round_up(N, NR) * sizeof(float);
-}
-
 INLINE float unit_one(const struct matrix *x, size_t i) {
     if (!x->bf16) return ((const float *)x->p)[i];
     uint32_t u = (uint32_t)((const uint16_t *)x->p)[i] << 16;
@@ -182,24 +177,31 @@ void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size
     }
 }
 
-/* C = A B on its way. A is read in place, or packed a slab of rows at a time: a slab, and B, are in
- * the cache that threads share, a block of B in a thread's own, a panel of A in its L1.
+/* C = A B on its way, part by part: as much of B is packed at a time, and of A where it cannot be
+ * read in place, as stays in the cache that threads share.
  *
- *            N                  tile (i, j): for every block of K, all its rows by one block of B,
- *        ┌───┬───┬───┐          a panel of rows after the other, each handed on while it is hot
- *     mc │   │ j │   │ slab
- *      M ├───┼───┼───┤ ┐        slab: SLAB units of A at most
- *        │   │   │   │ ┘
+ *            N                  part: m rows of A, n columns of B, some blocks of K
+ *        ┌───┬───┬───┐
+ *     mc │   │ j │   │ part     tile (i, j): for every block of K all its rows by one block of B,
+ *      M ├───┼───┼───┤          which stays in L2; a panel of A in L1; at the end of K each panel
+ *        │   │   │   │          is handed on while it is hot
  *        └───┴───┴───┘
  *          nc                                                                                   */
 struct product {
     size_t M, N, K, units, kc;
     size_t unit; /* elements of K per unit */
     struct matrix a, b;
-    float *right, *left; /* B packed; a slab of A packed, or NULL: in place */
-    size_t slab;         /* its rows, at most */
-    size_t mc, nc;       /* of a tile, at most */
+    float *right, *left;           /* a part of B packed; of A, or NULL: in place     */
+    size_t part_m, part_n, part_k; /* rows, columns, blocks of K of a part, at most   */
+    float *c;                      /* sums (M, ldc) that wait for the next blocks of K, or NULL */
+    size_t ldc;
+    size_t mc, nc; /* of a tile, at most */
     size_t tiles_m, tiles_n;
+};
+
+struct part {
+    size_t m0, m, n0, n;
+    size_t k0, k; /* blocks of K */
 };
 
 /* A block of K: units from, n of them. */
@@ -220,45 +222,47 @@ INLINE struct k_block k_block(const struct product *p, size_t i) {
     return b;
 }
 
-/* The packed panels of B from column n0 on. */
-INLINE float *right_at(const struct product *p, const struct k_block *b, size_t n0) {
-    return p->right + b->at * round_up(p->N, NR) + n0 * p->kc;
+/* The packed panels of a part of B from its column j on. */
+INLINE float *right_at(const struct product *p, const struct part *o, const struct k_block *b,
+                       size_t j) {
+    return p->right + (b->at - o->k0 * p->kc) * round_up(o->n, NR) + j * p->kc;
 }
 
-/* The packed panels of A from row i of the slab on. */
-INLINE float *left_at(const struct product *p, const struct k_block *b, size_t i) {
-    return p->left + b->at * round_up(p->slab, MR) + i * b->n;
+/* The packed panels of a part of A from its row i on. */
+INLINE float *left_at(const struct product *p, const struct part *o, const struct k_block *b,
+                      size_t i) {
+    return p->left + (b->at - o->k0 * p->kc) * round_up(o->m, MR) + i * b->n;
 }
 
 /* The two packings below are shared out among the threads of the region they are called in, and
  * wait for nobody. */
-static void pack_right(const struct product *p) {
-    size_t panels = (p->N + NR - 1) / NR;
+static void pack_right(const struct product *p, const struct part *o) {
+    size_t panels = (o->n + NR - 1) / NR;
 #pragma omp for schedule(static) nowait
-    for (size_t job = 0; job < k_blocks(p) * panels; job++) {
-        struct k_block b = k_block(p, job / panels);
-        size_t n0 = job % panels * NR, n = p->N - n0 < NR ? p->N - n0 : NR;
-        gemm_pack_right(right_at(p, &b, n0), &p->b, b.k0, b.k, n0, n);
+    for (size_t job = 0; job < o->k * panels; job++) {
+        struct k_block b = k_block(p, o->k0 + job / panels);
+        size_t j = job % panels * NR, n = o->n - j < NR ? o->n - j : NR;
+        gemm_pack_right(right_at(p, o, &b, j), &p->b, b.k0, b.k, o->n0 + j, n);
     }
 }
 
-static void pack_left(const struct product *p, size_t m0, size_t m) {
+static void pack_left(const struct product *p, const struct part *o) {
     enum { ROWS = 8 * MR }; /* of a job */
-    size_t parts = (m + ROWS - 1) / ROWS;
+    size_t jobs = (o->m + ROWS - 1) / ROWS;
 #pragma omp for schedule(static) nowait
-    for (size_t job = 0; job < k_blocks(p) * parts; job++) {
-        struct k_block b = k_block(p, job / parts);
-        size_t i = job % parts * ROWS, n = m - i < ROWS ? m - i : ROWS;
-        gemm_pack_left(left_at(p, &b, i), &p->a, m0 + i, n, b.k0, b.k);
+    for (size_t job = 0; job < o->k * jobs; job++) {
+        struct k_block b = k_block(p, o->k0 + job / jobs);
+        size_t i = job % jobs * ROWS, m = o->m - i < ROWS ? o->m - i : ROWS;
+        gemm_pack_left(left_at(p, o, &b, i), &p->a, o->m0 + i, m, b.k0, b.k);
     }
 }
 
-/* Where MR rows of A lie, `i` in the slab that begins at `m0`; packed to `few` if they are to be
- * read in place, but are too few for a panel. */
-static struct left panel_of(const struct product *p, const struct k_block *b, size_t m0, size_t i,
-                            float *few) {
-    if (p->left) return (struct left){left_at(p, b, i), 1, MR, 0};
-    size_t row = m0 + i, ld = p->a.ld / p->unit;
+/* Where MR rows of A from row i of the part lie; packed to `few` if they are to be read in place,
+ * but are too few for a panel. */
+static struct left panel_of(const struct product *p, const struct part *o, const struct k_block *b,
+                            size_t i, float *few) {
+    if (p->left) return (struct left){left_at(p, o, b, i), 1, MR, 0};
+    size_t row = o->m0 + i, ld = p->a.ld / p->unit;
     if (row + MR <= p->M)
         return (struct left){at(p->a.p, row * p->a.ld + b->k0, p->a.bf16), ld, 1, 0};
     gemm_pack_left(few, &p->a, row, p->M - row, b->k0, b->k);
@@ -273,24 +277,24 @@ INLINE void fetch(const struct gemm_to *to, size_t m0, size_t m, size_t n0) {
                 __builtin_prefetch(at(to->at[k], r * to->ld + n0 + n, to->bf16), 1);
 }
 
-/* Rows i … end of the slab that begins at m0, by columns n0 … n0 + n. */
-static void tile(const struct product *p, float *scratch, size_t m0, size_t i, size_t end,
-                 size_t n0, size_t n, const struct gemm_to *to) {
-    size_t wide = round_up(n, NR), blocks = k_blocks(p);
-    float *sums = scratch + MR * GEMM_KC;
-    for (size_t kb = 0; kb < blocks; kb++) {
+/* Rows i … end of the part by its columns j … j + n. */
+static void tile(const struct product *p, const struct part *o, float *scratch, size_t i,
+                 size_t end, size_t j, size_t n, const struct gemm_to *to) {
+    size_t wide = round_up(n, NR), blocks = k_blocks(p), ld = p->c ? p->ldc : wide;
+    float *first = p->c ? p->c + (o->m0 + i) * ld + o->n0 + j : scratch + MR * GEMM_KC;
+    for (size_t kb = o->k0; kb < o->k0 + o->k; kb++) {
         struct k_block b = k_block(p, kb);
-        const float *right = right_at(p, &b, n0);
+        const float *right = right_at(p, o, &b, j);
         bool last = kb + 1 == blocks;
         for (size_t r = i; r < end; r += MR) {
-            struct left a = panel_of(p, &b, m0, r, scratch);
-            float *sum = blocks > 1 ? sums + (r - i) * wide : sums;
+            struct left a = panel_of(p, o, &b, r, scratch);
+            float *sum = blocks > 1 ? first + (r - i) * ld : first;
             size_t m = end - r < MR ? end - r : MR;
-            for (size_t j = 0; j < wide; j += NR) {
-                if (last) fetch(to, m0 + r, m, n0 + j);
-                micro(sum + j, wide, &a, right + j * p->kc, b.n, kb > 0, p->unit == 2);
+            for (size_t c = 0; c < wide; c += NR) {
+                if (last) fetch(to, o->m0 + r, m, o->n0 + j + c);
+                micro(sum + c, ld, &a, right + c * p->kc, b.n, kb > 0, p->unit == 2);
             }
-            if (last) to->out(to->ctx, sum, wide, m0 + r, m, n0, n);
+            if (last) to->out(to->ctx, sum, ld, o->m0 + r, m, o->n0 + j, n);
         }
     }
 }
@@ -301,18 +305,18 @@ static size_t even_parts(size_t n, size_t most, size_t unit) {
     return round_up((n + parts - 1) / parts, unit);
 }
 
-/* Tiles of M rows as large as the caches like, smaller where there would be too few for the
+/* Tiles of M x N as large as the caches like, smaller where there would be too few for the
  * threads. */
-static void choose_tiles(struct product *p, size_t M, size_t most_m, size_t most_n,
+static void choose_tiles(struct product *p, size_t M, size_t N, size_t most_m, size_t most_n,
                          size_t threads) {
     size_t mc = most_m, nc = most_n;
     for (;;) {
         p->mc = even_parts(M, mc, MR);
-        p->nc = even_parts(p->N, nc, NR);
+        p->nc = even_parts(N, nc, NR);
         p->tiles_m = (M + p->mc - 1) / p->mc;
-        p->tiles_n = (p->N + p->nc - 1) / p->nc;
+        p->tiles_n = (N + p->nc - 1) / p->nc;
         size_t tiles = p->tiles_m * p->tiles_n;
-        if (threads == 1 || tiles >= 4 * threads || tiles % threads == 0) return;
+        if (threads == 1 || tiles >= 8 * threads || tiles % threads == 0) return;
         if (mc > most_m / 4)
             mc /= 2;
         else if (nc > most_n / 4)
@@ -387,7 +391,7 @@ static bool onednn_tile(struct device *d, const struct onednn_plan *o, char *scr
 static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, bool packed,
                        const struct gemm_to *to) {
     if (p->a.bf16 && ISA_LEVEL != 3) return false;
-    choose_tiles(p, p->M, 96, 320, 4);
+    choose_tiles(p, p->M, p->N, 96, 320, 4);
     struct onednn_plan o = {.p = p,
                             .tiles_m = (p->M + p->mc - 1) / p->mc,
                             .tiles_n = (p->N + p->nc - 1) / p->nc,
@@ -430,26 +434,63 @@ INLINE size_t edge(const struct product *p, size_t m, size_t i) {
     return row < m ? row : m;
 }
 
-/* All tiles of a slab; jobs next to each other share their block of B. */
-static void run_slab(const struct product *p, float *scratch, size_t m0, size_t m,
+/* All tiles of a part; jobs next to each other share their block of B. */
+static void run_part(const struct product *p, const struct part *o, float *scratch,
                      const struct gemm_to *to) {
+    size_t tiles_n = (o->n + p->nc - 1) / p->nc;
 #pragma omp for schedule(dynamic)
-    for (size_t t = 0; t < p->tiles_m * p->tiles_n; t++) {
-        size_t i = t % p->tiles_m, n0 = t / p->tiles_m * p->nc;
-        tile(p, scratch, m0, edge(p, m, i), edge(p, m, i + 1), n0,
-             p->N - n0 < p->nc ? p->N - n0 : p->nc, to);
+    for (size_t t = 0; t < p->tiles_m * tiles_n; t++) {
+        size_t i = t % p->tiles_m, j = t / p->tiles_m * p->nc;
+        tile(p, o, scratch, edge(p, o->m, i), edge(p, o->m, i + 1), j,
+             o->n - j < p->nc ? o->n - j : p->nc, to);
     }
 }
 
-/* False: no memory. */
-static bool plan_left(struct device *d, struct product *p, bool in_place) {
-    enum { SLAB = 1 << 21 }; /* units */
-    size_t units = round_up(p->units, p->kc);
-    p->slab = p->M;
-    if (in_place) return true;
-    if (p->M * units > SLAB) p->slab = even_parts(p->M, SLAB / units + MR, MR);
-    p->left = cpu_work(d, WORK_LEFT, round_up(p->slab, MR) * units * sizeof *p->left);
-    return p->left != NULL;
+/* One thread's share of all parts. B's part stays for all of A's. */
+static void run_parts(const struct product *p, float *scratch, bool packed,
+                      const struct gemm_to *to) {
+    size_t blocks = k_blocks(p);
+    for (size_t k0 = 0; k0 < blocks; k0 += p->part_k)
+        for (size_t n0 = 0; n0 < p->N; n0 += p->part_n)
+            for (size_t m0 = 0; m0 < p->M; m0 += p->part_m) {
+                struct part o = {m0, p->M - m0, n0, p->N - n0, k0, blocks - k0};
+                if (o.m > p->part_m) o.m = p->part_m;
+                if (o.n > p->part_n) o.n = p->part_n;
+                if (o.k > p->part_k) o.k = p->part_k;
+                if (m0 == 0 && !packed) pack_right(p, &o);
+                if (p->left) pack_left(p, &o);
+#pragma omp barrier
+                run_part(p, &o, scratch, to);
+            }
+}
+
+enum { PART_OF_B = 1 << 22, PART_OF_A = 1 << 21 }; /* elements packed at a time, about */
+
+bool gemm_packs_whole(size_t K, size_t N) {
+    return K * N <= PART_OF_B;
+}
+
+/* Cuts the product in parts and finds room for them. False: no memory. */
+static bool plan_parts(struct device *d, struct product *p, enum cpu_work pack, bool in_place) {
+    size_t blocks = k_blocks(p);
+    p->part_m = p->M, p->part_n = p->N, p->part_k = blocks;
+    if (!gemm_packs_whole(p->K, p->N) && p->N >= p->K)
+        p->part_n = even_parts(p->N, PART_OF_B / p->K + NR, NR);
+    else if (!gemm_packs_whole(p->K, p->N))
+        p->part_k = PART_OF_B / (p->N * p->kc) + 1;
+    size_t units = p->part_k * p->kc;
+    p->right = cpu_work(d, pack, units * round_up(p->part_n, NR) * sizeof *p->right);
+    if (!in_place) {
+        if (p->M * units > PART_OF_A) p->part_m = even_parts(p->M, PART_OF_A / units + MR, MR);
+        p->left = cpu_work(d, WORK_LEFT, round_up(p->part_m, MR) * units * sizeof *p->left);
+        if (!p->left) return false;
+    }
+    if (p->part_k < blocks) {
+        p->ldc = round_up(p->N, NR);
+        p->c = cpu_work(d, WORK_SUMS, round_up(p->M, MR) * p->ldc * sizeof *p->c);
+        if (!p->c) return false;
+    }
+    return p->right != NULL;
 }
 
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
@@ -467,19 +508,9 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
                     (!a->bf16 || (ISA_LEVEL == 3 && (K % 2 == 0 || a->padded) && a->ld % 2 == 0)) &&
                     a->ld / p.unit % 512 != 0;
     size_t per_thread = MR * GEMM_KC + GEMM_MC * GEMM_NC, threads = (size_t)d->threads;
-    p.right = cpu_work(d, pack, gemm_packed_bytes(K, N, b->bf16));
     float *scratch = cpu_work(d, WORK_THREAD, threads * per_thread * sizeof *scratch);
-    if (!p.right || !scratch || !plan_left(d, &p, in_place)) return;
-    choose_tiles(&p, p.slab, GEMM_MC, GEMM_NC, threads);
+    if (!scratch || !plan_parts(d, &p, pack, in_place)) return;
+    choose_tiles(&p, p.part_m, p.part_n, GEMM_MC, GEMM_NC, threads);
 #pragma omp parallel num_threads(d->threads)
-    {
-        float *mine = scratch + (size_t)omp_get_thread_num() * per_thread;
-        if (!packed) pack_right(&p);
-        for (size_t m0 = 0; m0 < M; m0 += p.slab) {
-            size_t m = M - m0 < p.slab ? M - m0 : p.slab;
-            if (p.left) pack_left(&p, m0, m);
-#pragma omp barrier
-            run_slab(&p, mine, m0, m, to);
-        }
-    }
+    run_parts(&p, scratch + (size_t)omp_get_thread_num() * per_thread, packed, to);
 }

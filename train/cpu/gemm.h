@@ -1,8 +1,8 @@
 /* Matrix products C (M,N) = A (M,K) B (K,N), as packed panels and a register tile.
  *
- *   B is packed once:  [K block][panel of NR columns][k][NR]        shared by all threads
- *   A a slab at a time: [K block][panel of MR rows][k][MR], or read in place where its rows are
- *                       contiguous
+ *   B is packed once: [K block][panel of NR columns][k][NR]        shared by all threads
+ *   and A:            [K block][panel of MR rows][k][MR], or read in place where its rows are
+ *                     contiguous; both part by part where they are large
  *
  *                NR
  *              ┌────┐      A tile of C (MC x NC) belongs to one thread: it is summed over all of
@@ -52,8 +52,6 @@ INLINE size_t gemm_kc(size_t units) {
     return blocks ? (units + blocks - 1) / blocks : 1;
 }
 
-/* Bytes of B (K,N) packed. */
-size_t gemm_packed_bytes(size_t K, size_t N, bool bf16);
 /* Packs rows k0 … k0 + k (k in elements, starting a unit) and the panel of columns n0 … of B into
  * out[units][NR], zeros beyond N and K. */
 void gemm_pack_right(float *out, const struct matrix *b, size_t k0, size_t k, size_t n0, size_t n);
@@ -85,6 +83,8 @@ struct gemm_to {
     bool bf16;
 };
 
+/* True if B (K,N) is packed as one part, and so is there when the next product wants it. */
+bool gemm_packs_whole(size_t K, size_t N);
 /* The whole product; packs B into workspace `pack` unless `packed` says it is there. */
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
               const struct matrix *b, enum cpu_work pack, bool packed, const struct gemm_to *to);

@@ -27,7 +27,7 @@
 /* Functions that files share: name_avx512 and so on. */
 #define dropout_row            ISA_FN(dropout_row)
 #define gemm_pack_right        ISA_FN(gemm_pack_right)
-#define gemm_packed_bytes      ISA_FN(gemm_packed_bytes)
+#define gemm_packs_whole       ISA_FN(gemm_packs_whole)
 #define gemm_pack_left         ISA_FN(gemm_pack_left)
 #define gemm_block             ISA_FN(gemm_block)
 #define gemm_run               ISA_FN(gemm_run)
