@@ -167,16 +167,6 @@ INLINE void micro(float *c, size_t ldc, const struct left *a, const float *b, si
         micro_columns(c, ldc, a->p, stride, b, units, add);
 }
 
-void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size_t panel_b,
-                size_t m, size_t n, size_t units, bool add, bool pairs) {
-    for (size_t i = 0; i < m; i += MR) {
-        struct left panel = *a;
-        panel.p += i / MR * a->panel;
-        for (size_t j = 0; j < n; j += NR)
-            micro(c + i * ldc + j, ldc, &panel, b + j / NR * panel_b, units, add, pairs);
-    }
-}
-
 /* C = A B on its way, part by part: as much of B is packed at a time, and of A where it cannot be
  * read in place, as stays in the cache that threads share.
  *

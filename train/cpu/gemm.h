@@ -38,8 +38,7 @@ struct matrix {
     size_t ld;
     bool across;
     bool bf16;
-    bool
-        padded; /* a left factor's rows have a zero behind element K, so that odd K needs no copy */
+    bool padded; /* a left factor's rows have a zero behind element K: odd K needs no copy */
 };
 
 /* Units along K for a factor of type bf16 or fp32. */
@@ -64,10 +63,6 @@ struct left {
     size_t rs, cs;
     size_t panel; /* floats from one panel of MR rows to the next */
 };
-/* C[m,n] = or += A B for scratch blocks: m a multiple of MR, n of NR; b is n / NR panels of
- * `panel_b` floats; `pairs`: units are pairs of bf16. */
-void gemm_block(float *c, size_t ldc, const struct left *a, const float *b, size_t panel_b,
-                size_t m, size_t n, size_t units, bool add, bool pairs);
 
 /* Receives a finished part of C: rows m0 … m0 + m, columns n0 … n0 + n. */
 typedef void (*gemm_out)(const void *ctx, const float *part, size_t ld, size_t m0, size_t m,

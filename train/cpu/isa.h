@@ -29,7 +29,6 @@
 #define gemm_pack_right        ISA_FN(gemm_pack_right)
 #define gemm_packs_whole       ISA_FN(gemm_packs_whole)
 #define gemm_pack_left         ISA_FN(gemm_pack_left)
-#define gemm_block             ISA_FN(gemm_block)
 #define gemm_run               ISA_FN(gemm_run)
 #define few_along              ISA_FN(few_along)
 #define few_across             ISA_FN(few_across)
