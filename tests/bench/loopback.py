@@ -1,8 +1,8 @@
 """How much of the local rate is left over loopback HTTP: one gzip JSONL file through `corpus cat`, from the disk and
 from a server on this machine, in turns. By hand: loopback.py TOOLS_FOLDER [MEGABYTES]
 
-Wall time of the second needs a core for the server, which does nothing else than one write(); so the processor time
-of corpus is printed too."""
+The server has a core of its own (it does nothing else than one write()), corpus another: wall time on one core, then
+processor time."""
 import gzip
 import json
 import os
@@ -22,16 +22,19 @@ words = "def self return import for in range (x) = None if else print [0] # TODO
 while size < MEGABYTES * 1_000_000:
     lines.append(json.dumps({"repo_name": "a/b", "content": " ".join(rng.choices(words, k=700))}) + "\n")
     size += len(lines[-1])
+cores = sorted(os.sched_getaffinity(0))
 with tempfile.TemporaryDirectory() as folder:
     path = folder + "/f.jsonl.gz"
     data = gzip.compress("".join(lines).encode(), 6)
     with open(path, "wb") as f:
         f.write(data)
+    os.sched_setaffinity(0, cores[:1])
     hub = server.Hub({"f.jsonl.gz": data})
 
     def run(source):
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        subprocess.run([TOOLS + "/corpus", "cat", "-q", source], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([TOOLS + "/corpus", "cat", "-q", source], stdout=subprocess.DEVNULL, check=True,
+                       preexec_fn=lambda: os.sched_setaffinity(0, cores[-1:]))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return time.monotonic() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
