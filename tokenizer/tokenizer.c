@@ -475,11 +475,10 @@ static void add_u64(struct sha256 *s, uint64_t x) {
     sha256_add(s, v, sizeof v);
 }
 
-void tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX]) {
+int tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX], struct err *err) {
     static const char magic[] = "lory tokenizer 1";
     struct sha256 *s = sha256_new();
-    ret_hex[0] = 0;
-    if (!s) return;
+    if (!s) return err_nomem(err, SHA256_HEX);
     sha256_add(s, magic, sizeof magic);
     add_u64(s, t->n);
     for (uint32_t id = 0; id <= t->n; id++) add_u64(s, t->start[id]);
@@ -500,4 +499,5 @@ void tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX]) {
     const char *name = pattern_name(t->pattern);
     sha256_add(s, name, strlen(name));
     sha256_end(s, ret_hex);
+    return 0;
 }

@@ -83,9 +83,8 @@ const uint8_t *tokenizer_bytes(const struct tokenizer *t, uint32_t id, size_t *r
 uint32_t tokenizer_find(const struct tokenizer *t, const void *bytes, size_t n);
 uint64_t tokenizer_merges(const struct tokenizer *t, const struct merge **ret);     /* borrowed */
 uint32_t tokenizer_specials(const struct tokenizer *t, const struct special **ret); /* borrowed */
-/* sha256 over token bytes by id, merges, specials and pattern: the same for re-saved JSON. Empty if
- * there is no memory for it. */
-void tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX]);
+/* sha256 over token bytes by id, merges, specials and pattern: the same for re-saved JSON. */
+int tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX], struct err *err);
 
 /* Which special tokens are recognised in a text. */
 enum tokenizer_special {

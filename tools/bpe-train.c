@@ -229,10 +229,10 @@ static int save_training(struct run *r, const struct made *m, struct err *err) {
     time_t t = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
-    tokenizer_digest(m->tokenizer, digest);
     cJSON *tree = cJSON_CreateObject();
     char *path = path_join(m->folder, "training.json");
-    int rc = tree && path && *digest ? 0 : err_nomem(err, sizeof *tree);
+    int rc = tree && path ? 0 : err_nomem(err, sizeof *tree);
+    if (rc == 0) rc = tokenizer_digest(m->tokenizer, digest, err);
     if (rc == 0) {
         cJSON_AddStringToObject(tree, "version", LORY_VERSION);
         cJSON_AddStringToObject(tree, "time", date);

@@ -134,7 +134,7 @@ static int open_all(struct one *v, const struct strs *names, struct err *err) {
     for (size_t i = 0; i < names->n && rc >= 0; i++) {
         v[i].name = names->v[i];
         rc = tokenizer_open(&v[i].t, names->v[i], NULL, err);
-        if (rc >= 0) tokenizer_digest(v[i].t, v[i].digest);
+        if (rc >= 0) rc = tokenizer_digest(v[i].t, v[i].digest, err);
     }
     return rc;
 }

@@ -29,7 +29,7 @@ static int open_tokenizer(struct exporting *e, const char *path, const struct sh
     const char *from = e->tok ? e->tok : file_kind(beside) == FILE_FOLDER ? beside : NULL;
     int rc = from ? tokenizer_open(&e->tokenizer, from, NULL, err)
                   : err_set(err, ERR_USAGE, "text needs the tokenizer: name it with -t");
-    if (rc == 0) tokenizer_digest(e->tokenizer, digest);
+    if (rc == 0) rc = tokenizer_digest(e->tokenizer, digest, err);
     if (rc == 0 && *set->tokenizer_digest && strcmp(digest, set->tokenizer_digest))
         rc = err_set(err, ERR_DATA, "%s: is not the tokenizer that %s was made with", from, path);
     free(beside);

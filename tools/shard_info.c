@@ -126,7 +126,7 @@ static int check_tokenizer(struct tool *t, const char *dir, const char *tok, boo
     int rc = path && file_kind(dir) == FILE_FOLDER ? shard_index_load(&x, dir, &t->err) : 0;
     if (rc == 1) {
         rc = tokenizer_open(&tokenizer, path, NULL, &t->err);
-        if (rc == 0) tokenizer_digest(tokenizer, digest);
+        if (rc == 0) rc = tokenizer_digest(tokenizer, digest, &t->err);
         *ret_wrong = *x.tokenizer_digest && strcmp(digest, x.tokenizer_digest) != 0;
         if (!tok && rc < 0) { /* part of the artefact, and broken */
             *ret_wrong = true;

@@ -305,8 +305,8 @@ static int open_writer(struct run *r, struct err *err) {
                            .masked = o->prompt != NULL};
     int rc = shard_eot_parse(&s.eot, o->eot, err);
     if (rc == 0) rc = tokenizer_open(&r->tokenizer, o->tok, NULL, err);
+    if (rc == 0) rc = tokenizer_digest(r->tokenizer, digest, err);
     if (rc < 0) return rc;
-    tokenizer_digest(r->tokenizer, digest);
     s.vocab = tokenizer_size(r->tokenizer);
     s.eot_id = tokenizer_eot(r->tokenizer);
     r->e.eot = s.eot != SHARD_EOT_NONE;

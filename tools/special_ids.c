@@ -45,7 +45,7 @@ int special_ids(const char *dir, int64_t *bos, int64_t *eos, int64_t *pad,
     cJSON *config = NULL;
     char *path = NULL;
     int rc = tokenizer_open(&t, dir, NULL, err);
-    if (rc == 0) tokenizer_digest(t, ret_digest);
+    if (rc == 0) rc = tokenizer_digest(t, ret_digest, err);
     if (rc == 0) rc = load(&config, &path, dir, err);
     if (rc == 0 && config) rc = take(t, config, "bos_token", bos, path, err);
     if (rc == 0 && config) rc = take(t, config, "eos_token", eos, path, err);

@@ -156,8 +156,9 @@ static int info_json(struct tool *tool, const struct tokenizer *t, const struct 
     const struct merge *m;
     char digest[SHA256_HEX];
     struct buf b = {0};
+    int rc = tokenizer_digest(t, digest, &tool->err);
+    if (rc < 0) return rc;
     cJSON *tree = cJSON_CreateObject(), *list = cJSON_CreateArray();
-    tokenizer_digest(t, digest);
     cJSON_AddNumberToObject(tree, "size", tokenizer_size(t));
     cJSON_AddNumberToObject(tree, "merges", (double)tokenizer_merges(t, &m));
     cJSON_AddStringToObject(tree, "pattern", tokenizer_pattern(t));
@@ -166,7 +167,7 @@ static int info_json(struct tool *tool, const struct tokenizer *t, const struct 
     cJSON_AddItemToObject(tree, "specials", list);
     uint32_t n = tokenizer_specials(t, &s);
     for (uint32_t i = 0; i < n; i++) cJSON_AddItemToArray(list, json_special(&s[i]));
-    int rc = *digest ? json_bytes(tree, &b, &tool->err) : err_nomem(&tool->err, sizeof digest);
+    rc = json_bytes(tree, &b, &tool->err);
     for (int k = 0; k < 3 && rc >= 0; k++) rc = json_list(tree, t, &lists[k], &b, &tool->err);
     buf_release(&b);
     if (rc >= 0) return tool_print_json(tool, tree);
@@ -234,8 +235,8 @@ static int info_text(struct tool *tool, const struct tokenizer *t, const struct 
     const struct merge *m;
     char digest[SHA256_HEX], number[28];
     FILE *out = tool_out(tool);
-    int rc = 0;
-    tokenizer_digest(t, digest);
+    int rc = tokenizer_digest(t, digest, &tool->err);
+    if (rc < 0) return rc;
     text_thousands(tokenizer_size(t), number);
     fprintf(out, "%-16s  %s\n", "size", number);
     text_thousands(tokenizer_merges(t, &m), number);
