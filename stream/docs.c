@@ -199,6 +199,10 @@ static uint64_t lowest_extracting(const struct docs *d) {
     return low;
 }
 
+static bool ended(const struct docs *d) {
+    return d->stopped || d->next_seq >= d->stop_seq;
+}
+
 /* What docs_next() says once the failure, or a stop, is in force. */
 static int end_code(const struct docs *d, struct err *err) {
     if (d->stopped) return err_set(err, ERR_STOPPED, "interrupted");
@@ -302,10 +306,10 @@ static struct part *take_waiting(struct docs *d, struct lane *lane) {
 
 int docs_take(struct docs *d, struct lane *lane, struct part **ret, struct err *err) {
     for (;;) {
-        if (d->stopped || d->next_seq >= d->stop_seq) return end_code(d, err);
+        if (ended(d)) return end_code(d, err);
         if (lane->head == lane->end) return 0;
         if ((*ret = take_waiting(d, lane))) return 1;
-        if (!docs_read(d, lane)) pthread_cond_wait(&d->more, &d->lock);
+        if (!docs_read(d, lane) && !ended(d)) pthread_cond_wait(&d->more, &d->lock);
     }
 }
 
@@ -332,7 +336,7 @@ static size_t own_lane(const struct docs *d) {
 static int take_any(struct docs *d, struct part **ret, struct err *err) {
     for (;;) {
         bool over = true, read = false;
-        if (d->stopped || d->next_seq >= d->stop_seq) return end_code(d, err);
+        if (ended(d)) return end_code(d, err);
         for (size_t i = 0, first = own_lane(d); i < d->n_lanes && !read; i++) {
             struct lane *lane = &d->lanes[(first + i) % d->n_lanes];
             if (!goes_on(d, lane)) continue;
@@ -345,7 +349,7 @@ static int take_any(struct docs *d, struct part **ret, struct err *err) {
         }
         if (over && !d->failed.code) return 0;
         if (over && !d->extracting) return end_code(d, err);
-        if (!read) pthread_cond_wait(over ? &d->settled : &d->more, &d->lock);
+        if (!read && !ended(d)) pthread_cond_wait(over ? &d->settled : &d->more, &d->lock);
     }
 }
 

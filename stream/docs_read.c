@@ -422,6 +422,7 @@ static struct reading *open_next(struct docs *d, struct lane *lane) {
     if (!r) {
         d->failed.code = err_nomem(&d->failed, sizeof *r);
         d->stop_seq = 0;
+        pthread_cond_broadcast(&d->more);
         return NULL;
     }
     *r = (struct reading){.d = d, .at = lane->next_open++, .line = 1, .live = -1};

@@ -10,7 +10,8 @@ WANT = None
 
 
 def no_memory():
-    """Allocations that fail, once or from then on: exit 7 with a word about it, or all went well without."""
+    """Allocations that fail, once or from then on: exit 7 with a word about it, or all went well without. Never a
+    wait for a file that there was no memory to open."""
     count, saw = w.path("count"), set()
     check(w.run("m", {"LD_PRELOAD": ALLOC, "LORY_ALLOC_COUNT": count}).returncode == 0, "counting")
     n = int(open(count).read())
