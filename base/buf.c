@@ -115,6 +115,14 @@ int strs_push(struct strs *s, const char *str, struct err *err) {
     return 0;
 }
 
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void strs_sort(char **v, size_t n) {
+    if (n) qsort(v, n, sizeof *v, by_bytes);
+}
+
 void strs_release(struct strs *s) {
     for (size_t i = 0; i < s->n; i++) free(s->v[i]);
     free(s->v);

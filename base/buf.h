@@ -61,6 +61,7 @@ struct strs {
     size_t n, cap;
 };
 int strs_push(struct strs *s, const char *str, struct err *err); /* copies str */
+void strs_sort(char **v, size_t n);                              /* texts, by their bytes */
 void strs_release(struct strs *s);
 
 /* malloc(n * size) with the product checked; NULL on overflow or when memory is out. Zeroed. */

@@ -94,10 +94,6 @@ int file_read(const char *path, uint64_t max_bytes, struct buf *out, struct err 
     return rc;
 }
 
-static int by_bytes(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 int file_list(const char *dir, struct strs *out, struct err *err) {
     DIR *d = opendir(dir);
     if (!d) return err_errno(err, "%s", dir);
@@ -111,7 +107,7 @@ int file_list(const char *dir, struct strs *out, struct err *err) {
         if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) rc = strs_push(out, e->d_name, err);
     }
     closedir(d);
-    if (rc == 0 && out->n > first) qsort(out->v + first, out->n - first, sizeof *out->v, by_bytes);
+    if (rc == 0 && out->n > first) strs_sort(out->v + first, out->n - first);
     return rc;
 }
 

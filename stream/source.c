@@ -73,16 +73,12 @@ static int add_folder(struct source_list *to, const char *dir, struct err *err) 
     return rc;
 }
 
-static int by_bytes(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static int add_glob(struct source_list *to, const char *pattern, struct err *err) {
     glob_t g = {0};
     size_t before = to->n;
     int rc = 0, got = glob(pattern, GLOB_NOSORT | GLOB_BRACE, NULL, &g);
     if (got == GLOB_NOSPACE) rc = err_nomem(err, 0);
-    if (g.gl_pathc) qsort(g.gl_pathv, g.gl_pathc, sizeof *g.gl_pathv, by_bytes);
+    strs_sort(g.gl_pathv, g.gl_pathc);
     for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++)
         if (file_kind(g.gl_pathv[i]) != FILE_FOLDER) rc = add_local(to, g.gl_pathv[i], err);
     globfree(&g);
@@ -165,7 +161,7 @@ static int add_folder_split(struct source_list *to, const char *dir, const char 
     struct u32s files = {0};
     int rc = add_tree(&paths, dir, "", 0, err);
     char *card = path_join(dir, "README.md");
-    if (rc == 0 && paths.n) qsort(paths.v, paths.n, sizeof *paths.v, by_bytes);
+    if (rc == 0) strs_sort(paths.v, paths.n);
     if (rc == 0 && card && file_kind(card) == FILE_REGULAR)
         rc = file_read(card, README_MAX, &readme, err);
     if (rc == 0) rc = layout_read(&layout, &paths, readme.v, readme.n, err);

@@ -27,7 +27,7 @@ struct reading {
     struct buf key;    /* scratch                                                 */
     struct special *specials;
     uint32_t n_specials;
-    const char **foreign; /* added tokens whose text the byte map takes for other bytes, sorted */
+    char **foreign; /* added tokens whose text the byte map takes for other bytes, sorted */
     size_t n_foreign;
     cJSON *added, *normalizer, *pre, *post, *decoder; /* NULL: null or absent */
     struct err *err;

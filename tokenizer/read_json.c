@@ -79,10 +79,6 @@ static int is_foreign(struct reading *r, const char *text, bool *ret) {
     return rc < 0 ? rc : 0;
 }
 
-static int text_order(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Which keys of the vocabulary are texts, not bytes: see read.h. */
 static int find_foreign(struct reading *r) {
     const cJSON *o, *content;
@@ -95,7 +91,7 @@ static int find_foreign(struct reading *r) {
         if (rc >= 0 && cJSON_IsString(content)) rc = is_foreign(r, content->valuestring, &foreign);
         if (foreign) r->foreign[r->n_foreign++] = content->valuestring;
     }
-    if (r->n_foreign) qsort(r->foreign, r->n_foreign, sizeof *r->foreign, text_order);
+    strs_sort(r->foreign, r->n_foreign);
     return rc;
 }
 

@@ -163,10 +163,6 @@ static int by_order(const void *a, const void *b) {
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void finish(struct table *t, uint64_t rows) {
     if (t->n) qsort(t->v, t->n, sizeof *t->v, by_order);
     for (size_t i = 0; i < t->n; i++) {
@@ -174,7 +170,7 @@ static void finish(struct table *t, uint64_t rows) {
         /* As many values as rows are no labels. */
         if (c->many || rows < 2 * c->labels.n || !(c->types & (T_STRING | T_INT | T_BOOL)))
             strs_release(&c->labels);
-        if (c->labels.n) qsort(c->labels.v, c->labels.n, sizeof *c->labels.v, by_text);
+        strs_sort(c->labels.v, c->labels.n);
     }
 }
 

@@ -122,10 +122,6 @@ static int output_name(const struct tokenizing *z, uint32_t file, struct buf *to
     return rc;
 }
 
-static int by_bytes(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Two sources in one file would be the second alone. */
 static int check_names(const struct tokenizing *z, struct err *err) {
     struct strs names = {0};
@@ -136,7 +132,7 @@ static int check_names(const struct tokenizing *z, struct err *err) {
         rc = output_name(z, (uint32_t)i, &name, err);
         if (rc == 0) rc = strs_push(&names, name.v, err);
     }
-    if (rc == 0 && names.n) qsort(names.v, names.n, sizeof *names.v, by_bytes);
+    if (rc == 0) strs_sort(names.v, names.n);
     for (size_t i = 1; rc == 0 && i < names.n; i++)
         if (!strcmp(names.v[i - 1], names.v[i]))
             rc = err_set(err, ERR_USAGE, "%s: two sources would be written there", names.v[i]);

@@ -101,10 +101,6 @@ static void empty_and_cut(void **state) {
     buf_release(&got);
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* All records once, in an order that depends on seed and epoch alone. */
 static void perfect(void **state) {
     struct docs_opts o = docs_defaults;
@@ -138,7 +134,7 @@ static void perfect(void **state) {
     size_t ascents = 0; /* half of all neighbours, if the order is random */
     for (size_t i = 1; i < n; i++) ascents += strcmp(words[i - 1], words[i]) < 0;
     assert_in_range(ascents, 1700, 1900);
-    qsort(words, n, sizeof *words, by_text);
+    strs_sort(words, n);
     for (size_t i = 1; i < n; i++) assert_string_not_equal(words[i - 1], words[i]);
     o.order = "hf5";
     assert_int_equal(read_all(*state, &o, &other, &err), ERR_USAGE);

@@ -159,10 +159,6 @@ static void the_first_bad_record_stops(void **state) {
     buf_release(&s.text);
 }
 
-static int compare_lines(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Documents as sorted lines. */
 static void sort_seen(struct seen *s) {
     struct strs lines = {0};
@@ -172,7 +168,7 @@ static void sort_seen(struct seen *s) {
         *end = 0;
         strs_push(&lines, line, NULL);
     }
-    if (lines.n) qsort(lines.v, lines.n, sizeof *lines.v, compare_lines);
+    strs_sort(lines.v, lines.n);
     for (size_t i = 0; i < lines.n; i++) buf_printf(&sorted, NULL, "%s\n", lines.v[i]);
     buf_release(&s->text);
     s->text = sorted;
@@ -558,15 +554,11 @@ static void skip_and_take(void **state) {
     buf_release(&all.text);
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void sort_lines(struct buf *b) {
     char *line[512], *save, *v = strdup(buf_cstr(b));
     size_t n = 0;
     for (char *t = strtok_r(v, "\n", &save); t; t = strtok_r(NULL, "\n", &save)) line[n++] = t;
-    qsort(line, n, sizeof *line, by_text);
+    strs_sort(line, n);
     b->n = 0;
     for (size_t i = 0; i < n; i++) buf_printf(b, NULL, "%s\n", line[i]);
     free(v);
