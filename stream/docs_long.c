@@ -67,10 +67,7 @@ enum { ESCAPE_BYTES = 6 };
 /* The last place to cut v[0..n), 0 if there is none. */
 static size_t last_cut(const char *v, size_t n) {
     for (size_t at = n; at-- > ESCAPE_BYTES;) {
-        unsigned char before = (unsigned char)v[at - 1] | 0x20;
-        if (v[at] == ' ' && before >= 'a' && before <= 'z' &&
-            !memchr(v + at - ESCAPE_BYTES, '\\', ESCAPE_BYTES))
-            return at;
+        if (may_cut_before(v, at) && !memchr(v + at - ESCAPE_BYTES, '\\', ESCAPE_BYTES)) return at;
     }
     return 0;
 }

@@ -219,9 +219,17 @@ void docs_extract(struct docs *d, struct part *p);
 /* Tries to choose the field by the records of p; true once there is one. Lock held. */
 bool docs_choose_field(struct docs *d, const struct part *p);
 
+/* Nothing but what JSON lines may have around a record. */
 bool docs_is_blank(const char *v, size_t n);
 /* Maps, validates and looks for the text of p->record: its at and end, or p->failed. No lock. */
 void docs_open_record(struct docs *d, struct part *p);
+
+/* Whether a text may be cut before v[at], at > 0: behind a letter, before a blank. See
+ * docs_opts.cut_texts. */
+static inline bool may_cut_before(const char *v, size_t at) {
+    unsigned char before = (unsigned char)v[at - 1] | 0x20;
+    return v[at] == ' ' && before >= 'a' && before <= 'z';
+}
 
 /* docs_long.c */
 int long_new(struct long_record **ret, const char *dir, struct err *err);

@@ -246,10 +246,8 @@ static size_t line_cut(const char *v, size_t n) {
 }
 
 static size_t text_cut(const char *v, size_t n) {
-    for (size_t at = n; at-- > 1;) {
-        unsigned char before = (unsigned char)v[at - 1] | 0x20;
-        if (v[at] == ' ' && before >= 'a' && before <= 'z') return at;
-    }
+    for (size_t at = n; at-- > 1;)
+        if (may_cut_before(v, at)) return at;
     return 0;
 }
 
