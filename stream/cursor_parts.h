@@ -48,10 +48,16 @@ static inline uint64_t cursor_u64(struct cursor *c) {
     return v ? load_le(v, 8) : 0;
 }
 
-static inline int put_u64(struct buf *to, uint64_t x, struct err *err) {
+static inline int put_le(struct buf *to, uint64_t x, size_t bytes, struct err *err) {
     uint8_t v[8];
-    for (int i = 0; i < 8; i++) v[i] = (uint8_t)(x >> 8 * i);
-    return buf_append(to, v, sizeof v, err);
+    for (size_t i = 0; i < bytes; i++) v[i] = (uint8_t)(x >> 8 * i);
+    return buf_append(to, v, bytes, err);
+}
+static inline int put_u32(struct buf *to, uint32_t x, struct err *err) {
+    return put_le(to, x, 4, err);
+}
+static inline int put_u64(struct buf *to, uint64_t x, struct err *err) {
+    return put_le(to, x, 8, err);
 }
 /* A length, and the bytes. */
 static inline int put_bytes(struct buf *to, const void *v, size_t n, struct err *err) {

@@ -201,15 +201,12 @@ static int put_dictionary(const struct zstd_trace *t, struct buf *to, struct err
     if (t->sequences.n && !zstd_distances(&t->tables, &t->sequences, last)) return 0;
     for (int i = 0; i < DISTANCES; i++)
         if (!last[i] || last[i] > t->window_bytes) return 0;
-    int rc = put_u64(to, (uint64_t)1 << 32 | dictionary_magic, err);
+    int rc = put_u32(to, dictionary_magic, err);
+    if (rc == 0) rc = put_u32(to, 1, err); /* its number: any but 0 */
     if (rc == 0) rc = zstd_tables_put(&t->tables, to, err);
     if (rc <= 0) return rc;
     rc = 0;
-    for (int i = 0; rc == 0 && i < DISTANCES; i++) {
-        uint8_t v[4] = {(uint8_t)last[i], (uint8_t)(last[i] >> 8), (uint8_t)(last[i] >> 16),
-                        (uint8_t)(last[i] >> 24)};
-        rc = buf_append(to, v, sizeof v, err);
-    }
+    for (int i = 0; rc == 0 && i < DISTANCES; i++) rc = put_u32(to, last[i], err);
     const uint8_t *oldest = t->window + t->window_at;
     if (rc == 0) rc = buf_append(to, oldest, t->window_bytes - t->window_at, err);
     if (rc == 0) rc = buf_append(to, t->window, t->window_at, err);
@@ -242,9 +239,9 @@ static uint8_t window_descriptor(size_t bytes) {
 
 /* What stands in a dictionary; `content` becomes its window. */
 static bool read_dictionary(struct zstd_trace *t, struct cursor c, struct cursor *content) {
-    uint64_t first = cursor_u64(&c);
-    if (c.bad || (uint32_t)first != dictionary_magic || !zstd_tables_get(&t->tables, &c))
-        return false;
+    bool begins = cursor_u32(&c) == dictionary_magic;
+    cursor_u32(&c); /* its number */
+    if (c.bad || !begins || !zstd_tables_get(&t->tables, &c)) return false;
     for (int i = 0; i < DISTANCES; i++) t->distances[i] = cursor_u32(&c);
     *content = c;
     return !c.bad && c.left == t->window_bytes;
