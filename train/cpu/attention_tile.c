@@ -8,14 +8,6 @@ struct tile {
     vf at[MR][2];
 };
 
-INLINE vf mul_add(vf acc, float a, vf b, bool pairs) {
-#if ISA_LEVEL == 3
-    if (pairs) return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)vf_all(a), (__m512bh)b);
-#endif
-    (void)pairs;
-    return acc + a * b;
-}
-
 /* Four units a turn: with as few turns as a head's size makes, the processor foresees the last. */
 INLINE struct tile sum(const float *a, size_t rs, size_t cs, const float *b, size_t units,
                        bool pairs) {

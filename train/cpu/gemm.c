@@ -113,14 +113,6 @@ void gemm_pack_left(float *out, const struct matrix *a, size_t m0, size_t m, siz
         pack_across(out + i * units, MR, a, k0, k, m0 + i, m - i < MR ? m - i : MR);
 }
 
-INLINE vf mul_add(vf acc, float a, vf b, bool pairs) {
-#if ISA_LEVEL == 3
-    if (pairs) return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)vf_all(a), (__m512bh)b);
-#endif
-    (void)pairs;
-    return acc + a * b;
-}
-
 /* MR x NR of C in registers; 24 sums of 16 lanes keep the multipliers busy. */
 #define MICRO_KERNEL(NAME, A_AT, PAIRS)                                                            \
     static __attribute__((noinline)) void NAME(float *c, size_t ldc, const float *a,               \

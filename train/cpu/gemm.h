@@ -64,6 +64,15 @@ struct left {
     size_t panel; /* floats from one panel of MR rows to the next */
 };
 
+/* acc + a b, a unit; `pairs`: of two bf16. */
+INLINE vf mul_add(vf acc, float a, vf b, bool pairs) {
+#if ISA_LEVEL == 3
+    if (pairs) return (vf)_mm512_dpbf16_ps((__m512)acc, (__m512bh)vf_all(a), (__m512bh)b);
+#endif
+    (void)pairs;
+    return acc + a * b;
+}
+
 /* Receives a finished part of C: rows m0 … m0 + m, columns n0 … n0 + n. */
 typedef void (*gemm_out)(const void *ctx, const float *part, size_t ld, size_t m0, size_t m,
                          size_t n0, size_t n);
