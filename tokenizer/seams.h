@@ -38,13 +38,14 @@ struct seams {
 int seams_add(struct seams *s, const uint8_t *p, size_t n, struct err *err);
 void seams_release(struct seams *s);
 
+static inline bool seams_get(const uint64_t *bits, uint64_t at) {
+    return bits[at >> 6] >> (at & 63) & 1;
+}
 static inline bool seams_joined(const struct seams *s, uint8_t a, uint8_t b) {
-    uint32_t at = (uint32_t)a << 8 | b;
-    return s->joined[at >> 6] >> (at & 63) & 1;
+    return seams_get(s->joined, (uint64_t)a << 8 | b);
 }
 static inline bool seams_partly(const struct seams *s, uint8_t a, uint8_t b) {
-    uint32_t at = (uint32_t)a << 8 | b;
-    return s->partly[at >> 6] >> (at & 63) & 1;
+    return seams_get(s->partly, (uint64_t)a << 8 | b);
 }
 
 /* Bytes of the character that ends before p (at most `room`, of which there is one), and of the one
@@ -75,8 +76,7 @@ static inline uint64_t seams_bit(uint64_t context) {
 }
 /* May a token hold these bytes on both sides of a place? */
 static inline bool seams_held(const struct seams *s, uint64_t context) {
-    uint64_t bit = seams_bit(context);
-    return s->filter[bit >> 6] >> (bit & 63) & 1;
+    return seams_get(s->filter, seams_bit(context));
 }
 
 /* True if no token lies across the place in p[0..n) before p[at], 0 < at < n. */

@@ -110,8 +110,8 @@ static void keep_top_p(float p, double *w, size_t V, double sum, double *some) {
         }
         equal += w[i] == floor;
     }
-    for (size_t i = 0; i < V;
-         i++) { /* of equals the lower ids go first, as a stable sort has them */
+    /* Of equals the lower ids go first, as a stable sort has them. */
+    for (size_t i = 0; i < V; i++) {
         if (w[i] != floor) continue;
         if (gone + 1 == equal || (below += floor) > limit) break; /* one stays */
         w[i] = 0;
