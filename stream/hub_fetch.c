@@ -152,20 +152,24 @@ int hub_fetch(const struct hub_fetch *f, struct err *err) {
 
 /* ------------------------------------------------------------------ locks */
 
+int hub_lock_fd(int fd, const char *path, const struct log *log, struct err *err) {
+    bool told = false;
+    for (double began = conn_now(); flock(fd, LOCK_EX | LOCK_NB) < 0;) {
+        if (errno != EWOULDBLOCK && errno != EINTR) break; /* a file system without locks */
+        if (!told && conn_now() - began > 5) {
+            log_info(log, "waiting for another process that does the same (%s)", path);
+            told = true;
+        }
+        int rc = http_sleep(0.1, err);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
 int hub_lock(const char *path, const struct log *log, struct err *err) {
     if (make_room(path, NULL) < 0) return -1;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0664);
-    bool told = false;
-    for (double began = conn_now(); fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;) {
-        if (errno != EWOULDBLOCK && errno != EINTR) break; /* a file system without locks */
-        if (!told && conn_now() - began > 5) {
-            log_info(log, "waiting for another process that fetches the same (%s)", path);
-            told = true;
-        }
-        if (http_sleep(0.1, err) < 0) {
-            close(fd);
-            return ERR_STOPPED;
-        }
-    }
-    return fd;
+    if (fd < 0 || hub_lock_fd(fd, path, log, err) == 0) return fd;
+    close(fd);
+    return ERR_STOPPED;
 }

@@ -7,7 +7,8 @@
  *   {"stored":"…sha256…"}                                        no line
  *
  * The file is private (0600): an action holds signed addresses. It only saves work; whatever is
- * wrong with it, the push goes on without. */
+ * wrong with it, the push goes on without. It is locked while it is open: of two processes that
+ * push the same folder, the second waits, and finds its contents sent. */
 #include "stream/hub_push_parts.h"
 
 #include <fcntl.h>
@@ -27,11 +28,17 @@ struct hub_journal {
     cJSON *lines; /* an array of objects */
 };
 
-static void read_lines(struct hub_journal *j, const char *path) {
+/* A full disk, say: the push itself needs none. */
+static void forget(struct hub_journal *j) {
+    close(j->fd);
+    j->fd = -1;
+}
+
+/* False if the file cannot be used. */
+static bool read_lines(struct hub_journal *j, const char *path) {
     struct buf text = {0};
-    if (file_kind(path) != FILE_REGULAR) return;
-    if (file_read(path, JOURNAL_BYTES, &text, NULL) < 0) text.n = 0;
-    if (!text.n) unlink(path); /* too long: it begins anew */
+    /* Too long: it begins anew. */
+    if (file_read(path, JOURNAL_BYTES, &text, NULL) < 0 && ftruncate(j->fd, 0) < 0) return false;
     for (size_t at = 0; at < text.n;) {
         const char *nl = memchr(text.v + at, '\n', text.n - at);
         if (!nl) break;
@@ -43,7 +50,10 @@ static void read_lines(struct hub_journal *j, const char *path) {
             cJSON_Delete(o);
         at += n + 1;
     }
+    /* A line that a crash cut off must not swallow the next one. */
+    bool cut = text.n && text.v[text.n - 1] != '\n';
     buf_release(&text);
+    return !cut || write(j->fd, "\n", 1) == 1;
 }
 
 int hub_journal_open(struct hub_journal **ret, const char *path, const struct log *log,
@@ -53,18 +63,23 @@ int hub_journal_open(struct hub_journal **ret, const char *path, const struct lo
     j->fd = -1;
     pthread_mutex_init(&j->lock, NULL);
     j->lines = cJSON_CreateArray();
-    if (path) {
-        read_lines(j, path);
-        j->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        if (j->fd < 0) log_debug(log, "%s: cannot be written; nothing is remembered", path);
-        /* A line that a crash cut off must not swallow the next one. */
-        if (j->fd >= 0 && lseek(j->fd, 0, SEEK_END) > 0 && write(j->fd, "\n", 1) != 1) {
-            close(j->fd);
-            j->fd = -1;
-        }
-    }
     *ret = j;
-    return 0;
+    if (!path) return 0;
+    enum file_kind kind = file_kind(path);
+    if (kind == FILE_NONE || kind == FILE_REGULAR)
+        j->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (j->fd < 0) {
+        log_debug(log, "%s: cannot be written; nothing is remembered", path);
+        return 0;
+    }
+    int rc = hub_lock_fd(j->fd, path, log, err);
+    if (rc == 0) {
+        if (!read_lines(j, path)) forget(j);
+        return 0;
+    }
+    hub_journal_close(j);
+    *ret = NULL;
+    return rc;
 }
 
 void hub_journal_close(struct hub_journal *j) {
@@ -81,10 +96,7 @@ static void add(struct hub_journal *j, cJSON *o) {
     if (json_text(&line, o, false, NULL) == 0 && buf_char(&line, '\n', NULL) == 0) {
         pthread_mutex_lock(&j->lock);
         cJSON_AddItemToArray(j->lines, o);
-        if (j->fd >= 0 && write(j->fd, line.v, line.n) != (ssize_t)line.n) {
-            close(j->fd); /* a full disk: the push itself needs none */
-            j->fd = -1;
-        }
+        if (j->fd >= 0 && write(j->fd, line.v, line.n) != (ssize_t)line.n) forget(j);
         pthread_mutex_unlock(&j->lock);
     } else
         cJSON_Delete(o);

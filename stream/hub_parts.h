@@ -75,6 +75,9 @@ struct hub_fetch {
 int hub_fetch(const struct hub_fetch *f, struct err *err);
 /* Waits for the lock file; a descriptor to close, -1 where there are no locks, ERR_STOPPED. */
 int hub_lock(const char *path, const struct log *log, struct err *err);
+/* Waits until no other process holds the open file; closing it lets go. On a file system without
+ * locks there is nothing to wait for. ERR_STOPPED. */
+int hub_lock_fd(int fd, const char *path, const struct log *log, struct err *err);
 
 /* ------------------------------------------------------------------ hub_cache.c */
 

@@ -273,8 +273,11 @@ static int try_commit(struct push *p, const char *head, struct err *err) {
 
 static int commit(struct push *p, struct err *err) {
     char head[HUB_COMMIT_BYTES], now[HUB_COMMIT_BYTES];
+    const char *only = p->part == 1 ? p->opts->head : NULL;
     int rc = hub_head(p->h, p->ref, head, NULL, err);
     for (int tries = 1; rc == 0; tries++) {
+        p->ret->moved = only && strcmp(head, only);
+        if (p->ret->moved) return 0;
         rc = try_commit(p, head, err);
         if (rc != 0) break;
         if (tries == TRIES) {
@@ -332,6 +335,7 @@ int hub_push(const struct hub *h, const struct hub_ref *ref, struct hub_changes 
             rc = err_set(err, ERR_STOPPED, "interrupted; the same command goes on");
         else
             rc = commit(&p, err);
+        if (ret->moved) break;
     }
     free(p.v);
     hub_journal_close(p.j);

@@ -50,6 +50,7 @@ void hub_changes_release(struct hub_changes *c);
 struct hub_push_opts {
     const char *summary, *description; /* of the commit; description may be NULL                */
     const char *journal;               /* file that remembers digests between runs; NULL: none  */
+    const char *head;                  /* the commit to come on top of and no other; NULL: any  */
     int threads;                       /* transfers at a time (0: 4)                            */
     const struct log *log;
 };
@@ -59,6 +60,7 @@ struct hub_pushed {
     uint64_t unchanged, ignored, stored; /* files that were there; that .gitignore names; large
                                             ones whose contents the Hub had                     */
     uint64_t bytes;                      /* sent                                                */
+    bool moved;                          /* off opts->head, by somebody else: nothing was made  */
 };
 /* Commits the changes to the branch ref->revision, which exists (hub_branch_create). ref->path is
  * not looked at. Nothing to do is no commit. ERR_NET, ERR_IO; ERR_STOPPED after a signal. */

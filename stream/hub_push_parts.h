@@ -18,8 +18,8 @@ int hub_change_digest(struct hub_change *c, struct err *err);
 /* ------------------------------------------------------------------ hub_journal.c */
 
 struct hub_journal; /* any number of threads */
-/* Reads what there is. A file that cannot be written is no failure: nothing is remembered then.
- * `path` NULL: an empty one. */
+/* Waits until no other process has it open, and reads what there is. A file that cannot be written
+ * is no failure: nothing is remembered then. `path` NULL: an empty one. ERR_STOPPED. */
 int hub_journal_open(struct hub_journal **ret, const char *path, const struct log *log,
                      struct err *err);
 void hub_journal_close(struct hub_journal *j); /* NULL is fine */

@@ -206,18 +206,24 @@ static int card_is_ours(const struct hub *h, const struct hub_ref *ref, bool *ou
     return rc;
 }
 
+/* What the branch has: read once, then kept up by our own commits. */
+struct branch {
+    char head[HUB_COMMIT_BYTES];
+    struct strs titles; /* oldest first */
+};
+
 struct job {
     const struct hub *h;
     struct hub_ref *ref;
     const struct push_run *r;
     const struct log *log;
     struct hub_pushed *total;
+    struct branch branch;
     char *staged; /* run/.push.tmp-PID */
     bool card;    /* README.md is ours */
 };
 
 static void count(struct hub_pushed *total, const struct hub_pushed *one) {
-    memcpy(total->commit, one->commit, sizeof total->commit);
     total->commits += one->commits;
     total->files += one->files;
     total->unchanged += one->unchanged;
@@ -226,8 +232,9 @@ static void count(struct hub_pushed *total, const struct hub_pushed *one) {
     total->bytes += one->bytes;
 }
 
-/* The model in `dir` as one commit; step 0: the final one. */
-static int push_model(struct job *j, const char *dir, uint64_t step, const char *title,
+/* The model in `dir` as one commit on top of the branch as it was read; step 0: the final one.
+ * *moved: something else has come on top of it, and nothing was made. */
+static int push_model(struct job *j, const char *dir, uint64_t step, const char *title, bool *moved,
                       struct err *err) {
     struct hub_changes c = {0};
     struct hub_pushed one = {0};
@@ -242,11 +249,17 @@ static int push_model(struct job *j, const char *dir, uint64_t step, const char 
         rc = card_write(&card, j->r->dir, dir, j->ref->repo, j->ref->revision, step, err);
         if (rc == 0) rc = hub_changes_text(&c, "README.md", card.v, card.n, err);
     }
-    const struct hub_push_opts opts = {
-        .summary = title, .journal = journal, .threads = j->r->threads, .log = j->log};
+    const struct hub_push_opts opts = {.summary = title,
+                                       .journal = journal,
+                                       .head = j->branch.head,
+                                       .threads = j->r->threads,
+                                       .log = j->log};
     if (rc == 0) rc = hub_push(j->h, j->ref, &c, &opts, &one, err);
-    if (rc == 0) {
+    *moved = one.moved;
+    if (rc == 0 && !one.moved) {
         count(j->total, &one);
+        memcpy(j->branch.head, one.commit, sizeof one.commit);
+        rc = strs_push(&j->branch.titles, title, err);
         log_info(j->log, "%s@%s: %s", j->ref->repo, j->ref->revision, title);
     }
     hub_changes_release(&c);
@@ -258,21 +271,59 @@ static int push_model(struct job *j, const char *dir, uint64_t step, const char 
 
 /* ------------------------------------------------------------------ the run */
 
-static bool has_title(const struct strs *titles, const char *title) {
-    for (size_t i = 0; i < titles->n; i++)
-        if (!strcmp(titles->v[i], title)) return true;
+/* Whether a commit of the branch is this one, or the last part of it. */
+static bool is_title(const char *text, const char *title) {
+    size_t n = strlen(title), part = 0, of = 0;
+    if (strncmp(text, title, n)) return false;
+    return !text[n] || (sscanf(text + n, " (part %zu of %zu)", &part, &of) == 2 && part == of);
+}
+
+/* Step 0, the final model: whether it is the newest. A step: whether it is there at all. */
+static bool has_title(const struct branch *b, const char *title, uint64_t step) {
+    for (size_t i = 0; i < b->titles.n; i++)
+        if (is_title(b->titles.v[i], title) && (step || i + 1 == b->titles.n)) return true;
     return false;
 }
 
-static int push_checkpoint(struct job *j, uint64_t step, const struct strs *titles,
-                           struct err *err) {
+static void reverse(struct strs *v) {
+    for (size_t i = 0; i < v->n / 2; i++) {
+        char *x = v->v[i];
+        v->v[i] = v->v[v->n - 1 - i];
+        v->v[v->n - 1 - i] = x;
+    }
+}
+
+static int read_branch(struct job *j, struct err *err) {
+    struct branch *b = &j->branch;
+    struct hub_ref at = {j->ref->dataset, j->ref->repo, b->head, (char *)""};
+    strs_release(&b->titles);
+    int rc = hub_head(j->h, j->ref, b->head, NULL, err);
+    if (rc == 0) rc = hub_titles(j->h, &at, &b->titles, err);
+    if (rc == 0) reverse(&b->titles);
+    return rc;
+}
+
+/* One commit, unless the branch has it. Another process, here or elsewhere, may push the same run:
+ * whatever comes between the look at the branch and our commit is looked at first. */
+static int push_once(struct job *j, const char *dir, uint64_t step, const char *title,
+                     struct err *err) {
+    bool moved = true;
+    int rc = 0;
+    while (rc == 0 && moved && !has_title(&j->branch, title, step)) {
+        rc = push_model(j, dir, step, title, &moved, err);
+        if (rc == 0 && moved) rc = read_branch(j, err);
+    }
+    return rc;
+}
+
+static int push_checkpoint(struct job *j, uint64_t step, struct err *err) {
     char title[64], *dir = checkpoint_path(j->r->dir, step);
     struct err bad = {0};
     snprintf(title, sizeof title, "step %llu", (unsigned long long)step);
     int rc = dir ? 0 : err_nomem(err, 0);
-    if (rc == 0 && !has_title(titles, title)) {
+    if (rc == 0 && !has_title(&j->branch, title, step)) {
         rc = checkpoint_verify(dir, &bad);
-        if (rc == 0) rc = push_model(j, dir, step, title, &bad);
+        if (rc == 0) rc = push_once(j, dir, step, title, &bad);
         bool gone = file_kind(dir) != FILE_FOLDER;
         if (rc < 0 && (gone || rc == ERR_CORRUPT)) {
             log_warn(j->log, "%s; \"%s\" is left out", gone ? dir : bad.msg, title);
@@ -306,21 +357,19 @@ static bool finished(const char *run, uint64_t newest) {
 }
 
 static int push_all(struct job *j, struct err *err) {
-    struct strs titles = {0};
     struct u64s steps = {0};
-    int rc = hub_titles(j->h, j->ref, &titles, err);
+    int rc = read_branch(j, err);
     if (rc == 0) rc = card_is_ours(j->h, j->ref, &j->card, err);
     if (rc == 0) rc = checkpoint_list(j->r->dir, &steps, err);
     for (size_t i = 0; rc == 0 && i < steps.n; i++) {
         if (signals_stop()) rc = err_set(err, ERR_STOPPED, "interrupted; the same command goes on");
-        if (rc == 0) rc = push_checkpoint(j, steps.v[i], &titles, err);
+        if (rc == 0) rc = push_checkpoint(j, steps.v[i], err);
     }
-    bool last = titles.n && !strcmp(titles.v[0], final_title) && !j->total->commits;
-    if (rc == 0 && steps.n && !last && finished(j->r->dir, steps.v[steps.n - 1]))
-        rc = push_model(j, j->r->dir, 0, final_title, err);
-    if (rc == 0 && !*j->total->commit) rc = hub_head(j->h, j->ref, j->total->commit, NULL, err);
+    if (rc == 0 && steps.n && finished(j->r->dir, steps.v[steps.n - 1]))
+        rc = push_once(j, j->r->dir, 0, final_title, err);
+    memcpy(j->total->commit, j->branch.head, sizeof j->branch.head);
     u64s_release(&steps);
-    strs_release(&titles);
+    strs_release(&j->branch.titles);
     return rc;
 }
 

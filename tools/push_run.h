@@ -6,7 +6,8 @@
  *   run/ (finished)    ─▶ "final model" ┘
  *
  * Which commits there are is read off the branch, so a push that was stopped, or one from another
- * machine, goes on without a record of ours. run/.push.json keeps the branch's name. */
+ * machine, goes on without a record of ours; two at a time put nothing there twice.
+ * run/.push.json keeps the branch's name. */
 #ifndef LORY_TOOLS_PUSH_RUN_H
 #define LORY_TOOLS_PUSH_RUN_H
 

@@ -116,6 +116,32 @@ class Runs(Case):
         self.assertEqual(self.push()[0].returncode, 0)
         self.whole("b")
 
+    def test_pushed_from_elsewhere_meanwhile(self):
+        """Another machine pushes the same run between our look at the branch and our commit: nothing is there twice."""
+        there = self.dir + "/there/run"
+        shutil.copytree(self.done, there, symlinks=True)
+        other = []
+        self.hub.reset({"path": "/commit/", "method": "POST", "do": "call", "call": lambda: other.append(
+            self.lmhub("push", there, "hf://me/m", "--run-name", "b"))})
+        r, j = self.push("--run-name", "b")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual(other[0].returncode, 0, other[0].stderr)
+        self.assertEqual(j["commits"], 0)
+        self.whole("b")
+
+    def test_two_pushes_of_one_folder(self):
+        """A trainer that was killed leaves its push running; the next one's waits for it and finds everything there."""
+        self.hub.reset(*[{"path": "/preupload/", "method": "POST", "do": "think", "seconds": 0.5}] * 2)
+        command = [LMHUB, "push", self.run_dir, "hf://me/m", "--run-name", "live"]
+        env = {**os.environ, "HF_ENDPOINT": self.hub.url("hub"), "HF_TOKEN": server.TOKEN, "HF_HOME": self.data}
+        both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) for _ in range(3)]
+        for p in both:
+            _, said = p.communicate(timeout=60)
+            self.assertEqual(p.returncode, 0, said)
+        self.whole("live")
+        asked = [path for _, path, _, _, method in self.hub.log if method == "POST" and path.endswith("/objects/batch")]
+        self.assertEqual(len(asked), 4, "contents are sent once")
+
     def test_a_damaged_checkpoint_is_left_out(self):
         with open(self.run_dir + "/checkpoint-20/model.safetensors", "r+b") as f:
             f.seek(-1, 2)
