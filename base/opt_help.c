@@ -59,6 +59,18 @@ static const char *arg_of(const struct opt *o) {
     return o->type == OPT_CHOICE ? o->choices : "VALUE";
 }
 
+/* A number from a million on in the unit that it is a whole number of: 256Mi, 100M. Smaller ones
+ * are read as they are. */
+static void count_text(uint64_t x, struct buf *out) {
+    static const struct {
+        const char *name;
+        uint64_t size;
+    } units[] = {{"Gi", 1u << 30}, {"Mi", 1u << 20}, {"G", 1000000000}, {"M", 1000000}, {"", 1}};
+    size_t i = 0;
+    while (x < units[i].size || x % units[i].size) i++;
+    buf_printf(out, NULL, "%llu%s", (unsigned long long)(x / units[i].size), units[i].name);
+}
+
 /* " (default 8)", or nothing where the default is empty, plain, or told in the help's own words. */
 static void default_text(const struct opt *o, struct buf *out) {
     const char *s = o->type == OPT_STR || o->type == OPT_CHOICE ? *(const char **)o->to : NULL;
@@ -75,6 +87,8 @@ static void default_text(const struct opt *o, struct buf *out) {
         buf_str(out, s, NULL);
     else if (o->type == OPT_FLAG)
         buf_printf(out, NULL, "on; --no-%s turns it off", o->name);
+    else if (o->type == OPT_U64 && *(uint64_t *)o->to)
+        count_text(*(uint64_t *)o->to, out);
     else
         opt_value_text(o, out, NULL);
     buf_char(out, ')', NULL);

@@ -292,6 +292,29 @@ static void defaults_are_told_once(void **state) {
     free(text);
 }
 
+/* A large default is told in the unit one would type; one that has none, and a small one, as is. */
+static void large_defaults_have_units(void **state) {
+    (void)state;
+    uint64_t v[] = {268435456, 1 << 30, 100000000, 1500000, 32768, 1};
+    struct opt opts[] = {{"a", 0, OPT_U64, &v[0], .help = "a"},
+                         {"b", 0, OPT_U64, &v[1], .help = "b"},
+                         {"c", 0, OPT_U64, &v[2], .help = "c"},
+                         {"d", 0, OPT_U64, &v[3], .help = "d"},
+                         {"e", 0, OPT_U64, &v[4], .help = "e"},
+                         {"f", 0, OPT_U64, &v[5], .help = "f"},
+                         {0}};
+    const char *want[] = {"a (default 256Mi)",   "b (default 1Gi)",   "c (default 100M)",
+                          "d (default 1500000)", "e (default 32768)", "f (default 1)"};
+    struct program p = {.name = "p", .opts = opts};
+    char *text;
+    size_t n;
+    FILE *to = open_memstream(&text, &n);
+    opt_help(&p, to);
+    fclose(to);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) assert_non_null(strstr(text, want[i]));
+    free(text);
+}
+
 static void numbers_are_read_exactly(void **state) {
     (void)state;
     struct err e = {0};
@@ -378,6 +401,7 @@ int main(void) {
         OPT_TEST(yaml_round_trip),
         OPT_TEST(texts_name_every_option),
         cmocka_unit_test(defaults_are_told_once),
+        cmocka_unit_test(large_defaults_have_units),
         cmocka_unit_test(numbers_are_read_exactly),
         cmocka_unit_test(suggestions_are_near),
     };
