@@ -11,7 +11,6 @@
 #include <zip.h>
 #include "base/file.h"
 #include "stream/blob.h"
-#include "stream/feed.h"
 #include "stream/remote.h"
 
 struct archive {
@@ -205,12 +204,6 @@ int zip_feed(const struct source_file *file, const struct hub *hub, struct feed 
         member_close(m);
         return rc;
     }
-    struct feed feed = {member_read, member_close, m, NULL};
-    if (!m->archive.blob.ctx) {
-        *ret = feed;
-        return 0;
-    }
-    rc = feed_ahead(feed, 0, ret, err);
-    if (rc < 0) member_close(m);
-    return rc;
+    *ret = (struct feed){member_read, member_close, m, NULL};
+    return 0;
 }

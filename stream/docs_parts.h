@@ -190,8 +190,9 @@ int docs_refuse(const struct docs *d, const char *name, const struct buf *head, 
 /* What a queued part counts against the budget. */
 uint64_t part_cost(const struct docs *d, const struct part *p);
 /* Reads a part of the first of the lane's files that nobody reads, in the caller's thread. False:
- * there is none, no room for it, it is for other threads to read, or there was no memory and all
- * ends here. Lock held, but not while reading. */
+ * there is none, no room for it, it is for the readers, or there was no memory and all ends here.
+ * Where there are readers, they open files, and the caller reads what comes over HTTP from its
+ * second part on. Lock held, but not while reading. */
 bool docs_read(struct docs *d, struct lane *lane);
 /* Whether reading any of the files may mean to wait for others than the disk. */
 bool docs_has_to_wait(const struct source_list *list);

@@ -6,7 +6,9 @@
  * A part is read by whoever needs it: a thread that asks for a batch and finds none waiting. So no
  * more threads are at work than asked for, and with one of them a part is taken apart while its
  * bytes are still in the cache. Others read ahead meanwhile: of the next files, or, if nobody does,
- * of the same. What has to be waited for, pipes and HTTP, is read ahead by threads of its own.
+ * of the same. What has to be waited for is read by threads of its own: pipes, tables and archives
+ * over HTTP, and the first part of any file over HTTP, since opening it takes a few answers. What
+ * follows the kernel receives ahead, as it reads files ahead, so that anybody may decode it.
  *
  * A pipe may fall silent: the whole records that have come are handed on before waiting for more.
  *
@@ -40,6 +42,7 @@ struct reading {
     bool busy;         /* somebody reads it; under the docs' lock, all else is theirs */
     bool ended;        /* the codec has no more */
     bool in_memory;    /* there is no scratch file for long records */
+    bool flows;        /* comes over HTTP and is open: no longer the readers' */
     bool is_text, is_table;
     bool continues;  /* what comes is the rest of a text */
     uint64_t column; /* … and begins behind so many bytes of its line */
@@ -336,6 +339,7 @@ static int begin_file(struct reading *r, const struct place *start, struct err *
         rc = docs_open_file(d, r->file, &r->codec, &r->live, err);
     if (rc < 0) return rc;
     r->p->is_table = r->is_table = codec_has_rows(r->codec);
+    r->flows = remote_is_http(src->path) && !src->member && !r->is_table;
     if (r->at == start->at && start->byte) return go_to_start(r, start, err);
     size_t head = 4096 < d->opts.batch_bytes ? 4096 : d->opts.batch_bytes;
     rc = fill(r, head, err);
@@ -408,6 +412,7 @@ static void read_part(struct docs *d, struct lane *lane, struct reading *r) {
     }
     pthread_cond_broadcast(&d->more);
     if (!f->done) return;
+    pthread_cond_broadcast(&d->room); /* for another file to be open */
     f->reading = NULL;
     lane->n_open--;
     pthread_mutex_unlock(&d->lock);
@@ -430,24 +435,31 @@ static struct reading *open_next(struct docs *d, struct lane *lane) {
     return r;
 }
 
+/* Whose files a thread reads: all of them where there are no readers, else what is theirs. */
+enum claims { ALL, READERS, OTHERS };
+
+static bool may_read(const struct reading *r, enum claims mine) {
+    return !r->busy && (mine == ALL || r->flows == (mine == OTHERS));
+}
+
 /* Takes a file of the lane to read a part of, the first that nobody reads. NULL: all are being
  * read, or there is no room. Lock held. */
-static struct reading *claim(struct docs *d, struct lane *lane) {
+static struct reading *claim(struct docs *d, struct lane *lane, enum claims mine) {
     struct reading *r = NULL;
     uint32_t at = lane->head;
     for (; at < lane->next_open && !r; at++) {
         struct docs_file *f = &d->files[d->sequence[at]];
-        if (!f->done && !f->reading->busy) r = f->reading;
+        if (!f->done && may_read(f->reading, mine)) r = f->reading;
         if (r && !has_room(d, lane, at)) return NULL;
     }
-    if (!r && at < lane->end && lane->n_open < d->open_max && has_room(d, lane, at))
-        r = open_next(d, lane);
+    bool may_open = mine != OTHERS && at < lane->end && lane->n_open < d->open_max;
+    if (!r && may_open && has_room(d, lane, at)) r = open_next(d, lane);
     if (r) r->busy = true;
     return r;
 }
 
 bool docs_read(struct docs *d, struct lane *lane) {
-    struct reading *r = d->n_readers || d->quit ? NULL : claim(d, lane);
+    struct reading *r = d->quit ? NULL : claim(d, lane, d->n_readers ? OTHERS : ALL);
     if (r) read_part(d, lane, r);
     return r != NULL;
 }
@@ -458,7 +470,7 @@ static void *reader(void *ctx) {
     struct docs *d = lane->docs;
     pthread_mutex_lock(&d->lock);
     while (!d->quit && !(lane->next_open == lane->end && !lane->n_open)) {
-        struct reading *r = claim(d, lane);
+        struct reading *r = claim(d, lane, READERS);
         if (r) {
             read_part(d, lane, r);
             pthread_cond_broadcast(&d->room); /* another may wait for this file */

@@ -17,8 +17,5 @@ int feed_stdin(struct feed *ret, struct err *err);
 int feed_live(const char *path, int wake, struct feed *ret, int *live, struct err *err);
 /* Whether a read of that descriptor would wait. */
 bool feed_waits(int live);
-/* The same bytes as `from`, read ahead by a thread (1 MiB at most), which begins behind the first
- * `head` bytes or at a seek. Closes `from` when it is closed. */
-int feed_ahead(struct feed from, uint64_t head, struct feed *ret, struct err *err);
 
 #endif

@@ -3,21 +3,24 @@
  *   conn_begin ──▶ headers ──▶ conn_read, conn_read … 0
  *        libcurl's multi interface runs only inside these calls: no thread of its own
  *
- * The body waits in a buffer of 256 KiB; when it is full the transfer is paused, and TCP holds the
- * sender back. A stall is time without a byte while somebody waits for one; a line is too slow if
- * it brings less than 1 KiB/s over the same time of waiting. What is sent comes from memory or a
- * file. */
+ * The body goes where the reader wants it; what comes beyond that waits in a buffer of 256 KiB.
+ * When that is full the transfer is paused; the kernel still takes what comes, up to its window,
+ * and then TCP holds the sender back. A stall is time without a byte while somebody waits for one;
+ * a line is too slow if it brings less than 1 KiB/s over the same time of waiting. What is sent
+ * comes from memory or a file. */
 #include "stream/http_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/signals.h"
 
 enum { POLL_MS = 200, CONNECT_SECONDS = 10, LOW_SPEED_BYTES = 1024, WORK_SECONDS = 120 };
+enum { WINDOW_BYTES = 1 << 20 };
 
 double conn_now(void) {
     struct timespec t;
@@ -49,12 +52,18 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *ctx) {
     (void)one;
     c->last = conn_now();
     if (c->at == c->n) c->at = c->n = 0;
-    if (n > HTTP_BODY_BYTES - c->n) { /* libcurl keeps these bytes and brings them again */
+    size_t straight = c->n ? 0 : c->to_left < n ? c->to_left : n, rest = n - straight;
+    if (rest > HTTP_BODY_BYTES - c->n) { /* libcurl keeps these bytes and brings them again */
         c->paused = true;
         return CURL_WRITEFUNC_PAUSE;
     }
-    memcpy(c->v + c->n, bytes, n);
-    c->n += n;
+    if (straight) {
+        memcpy(c->to, bytes, straight);
+        c->to += straight;
+        c->to_left -= straight;
+    }
+    memcpy(c->v + c->n, bytes + straight, rest);
+    c->n += rest;
     c->slow_bytes += n;
     return n;
 }
@@ -89,6 +98,18 @@ static int on_rewind(void *ctx, curl_off_t to, int from) {
         return CURL_SEEKFUNC_CANTSEEK;
     count_sent(c, (uint64_t)to);
     return CURL_SEEKFUNC_OK;
+}
+
+/* While the reader decodes what has come, the kernel goes on taking: WINDOW_BYTES, not the 128 KiB
+ * that sockets begin with. Asking for SO_RCVLOWAT lets the buffer grow at once, and later by itself
+ * as well; SO_RCVBUF would fix its size, often at less. Where that fails nothing is lost but
+ * speed. */
+static int on_socket(void *ctx, curl_socket_t fd, curlsocktype kind) {
+    int window = WINDOW_BYTES, one = 1;
+    (void)ctx, (void)kind;
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &window, sizeof window);
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof one);
+    return CURL_SOCKOPT_OK;
 }
 
 /* ------------------------------------------------------------------ making and keeping */
@@ -194,15 +215,21 @@ static int too_slow(struct conn *c, double waited, struct err *err) {
     return slow ? ERR_NET : 0;
 }
 
+/* Whether there is what is waited for: the headers, or at `to` or in the buffer a byte. */
+static bool has_come(const struct conn *c, bool for_head, const char *to) {
+    return for_head ? c->head_done : c->to != to || c->at < c->n;
+}
+
 /* Lets libcurl work until there is a byte, the headers, or the end. */
 static int work(struct conn *c, bool for_head, struct err *err) {
+    const char *to = c->to;
     c->last = conn_now();
-    while (!c->done && !(for_head ? c->head_done : c->at < c->n)) {
+    while (!c->done && !has_come(c, for_head, to)) {
         int running = 0, left = 0;
         if (c->paused) {
             c->paused = false;
             curl_easy_pause(c->easy, CURLPAUSE_CONT);
-            if (c->at < c->n) break;
+            if (has_come(c, for_head, to)) break;
         }
         CURLMcode mc = curl_multi_perform(c->multi, &running);
         for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left));)
@@ -210,7 +237,7 @@ static int work(struct conn *c, bool for_head, struct err *err) {
                 c->done = true;
                 c->result = m->data.result;
             }
-        if (c->done || (for_head ? c->head_done : c->at < c->n)) break;
+        if (c->done || has_come(c, for_head, to)) break;
         if (mc != CURLM_OK) return err_set(err, ERR_NET, "%s", curl_multi_strerror(mc));
         if (signals_stop()) {
             c->transient = false;
@@ -243,8 +270,9 @@ static int set_options(struct http *h, struct conn *c, const char *url, struct e
     if (h->ca_file) curl_easy_setopt(e, CURLOPT_CAINFO, h->ca_file);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_socket);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, connect);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 128L << 10);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 64L << 10);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->why);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
@@ -319,7 +347,13 @@ int conn_begin(struct http *h, struct conn *c, const char *url, const struct str
 
 long conn_read(struct conn *c, void *bytes, size_t n, struct err *err) {
     if (c->at == c->n) {
+        c->to = bytes;
+        c->to_left = n;
         int rc = work(c, false, err);
+        size_t got = n - c->to_left;
+        c->to = NULL;
+        c->to_left = 0;
+        if (got) return (long)got; /* a failure comes again at the next call */
         if (rc < 0) return rc;
     }
     if (c->at == c->n) return c->result == CURLE_OK ? 0 : failed(c, err);

@@ -56,6 +56,8 @@ struct conn {
     double stall, last;           /* seconds; when the last byte came      */
     double slow_since;            /* the low-speed window: waited so long, */
     uint64_t slow_bytes;          /* for so many bytes                     */
+    char *to;                     /* where conn_read() wants the body, so many bytes … */
+    size_t to_left;               /* … more; 0: nobody reads                         */
     char *v;                      /* body received and not yet read: v[at .. n)     */
     size_t at, n;
     struct conn *next; /* idle list                                      */

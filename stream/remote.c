@@ -5,7 +5,6 @@
 #include <string.h>
 #include "base/file.h"
 #include "stream/archive.h"
-#include "stream/feed.h"
 #include "stream/http.h"
 #include "stream/http_blob.h"
 #include "stream/hub.h"
@@ -153,16 +152,11 @@ int remote_blob(const struct source_file *file, const struct hub *hub, struct bl
 
 int remote_feed(const struct source_file *file, const struct hub *hub, uint64_t head,
                 struct feed *ret, struct err *err) {
-    struct feed near = {0};
     struct http_want want = {.sha256 = file->sha256, .head = head};
     /* An address of the Hub holds a commit: what is behind it cannot change. */
     if (!remote_is_hub(file->name)) want.mark = file->etag;
     int rc = reachable(file, hub, err);
-    if (rc == 0) rc = http_feed(hub->http, file->path, &want, &near, err);
-    if (rc < 0) return rc;
-    rc = feed_ahead(near, head, ret, err);
-    if (rc < 0) near.close(near.ctx);
-    return rc;
+    return rc < 0 ? rc : http_feed(hub->http, file->path, &want, ret, err);
 }
 
 int remote_pin(struct source_file *file, const struct hub *hub, struct err *err) {

@@ -26,8 +26,7 @@ int remote_split(struct source_list *to, const char *source, const char *config,
 int remote_blob(const struct source_file *file, const struct hub *hub, struct blob *ret,
                 struct err *err);
 
-/* The stored bytes of an address, fetched ahead by a thread of its own (feed_ahead). `head` as in
- * struct http_want: a seek will follow. */
+/* The stored bytes of an address. `head` as in struct http_want: a seek will follow. */
 int remote_feed(const struct source_file *file, const struct hub *hub, uint64_t head,
                 struct feed *ret, struct err *err);
 /* Fills in size and mark of an address: see source_pin(). */

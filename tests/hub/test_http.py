@@ -2,6 +2,7 @@
 
 usage: test_http.py HTTP_PROBE LMHUB
 """
+import gzip
 import ssl
 import threading
 import unittest
@@ -109,6 +110,23 @@ class Transport(Case):
         p.communicate()
         self.assertEqual((p.returncode, got.digest()), (0, hashlib.sha256(line * 120_000).digest()))
         self.assertTrue(10 << 10 < max(peak) * 2 < 96 << 10, max(peak))
+
+    def test_many_files_by_any_thread(self):
+        """Files are opened by some threads and decoded by others: the bytes and their order stay those of the files."""
+        rng, names, want = random.Random(5), [], {}
+        for i in range(9):
+            text = b"".join(b'{"text": "%d %s"}\n' % (i, bytes(rng.choices(b"abc def", k=900))) for _ in range(rng.choice((0, 1, 40, 3000))))
+            name = "many-%d.jsonl%s" % (i, ".gz" * (i % 2))
+            self.hub.files[name] = gzip.compress(text, 1) if i % 2 else text
+            names.append(self.hub.url("hub") + "/plain/" + name)
+            want[i] = text
+        corpus = os.path.join(os.path.dirname(LMHUB), "corpus")
+        for threads in ("1", "2", "5"):
+            r = self.run_([corpus, "cat", "-q", "--threads", threads] + names)
+            self.ok(r, b"".join(want.values()))
+        orders = [self.run_([corpus, "cat", "-q", "--order", "hf5", "--shuffle-buffer", "50", "--threads", n] + names) for n in "14"]
+        self.assertEqual(sorted(orders[0].stdout.splitlines()), sorted(b"".join(want.values()).splitlines()))
+        self.assertEqual(orders[0].stdout, orders[1].stdout)
 
     def test_flipped_byte(self):
         self.hub.reset({"do": "flip"})
