@@ -370,7 +370,9 @@ int shard_export(const char *format, struct shard_export *x, struct err *err) {
     size_t f = 0, n = sizeof formats / sizeof *formats;
     while (f < n && strcmp(formats[f].name, format)) f++;
     bool text = !strcmp(format, "jsonl");
-    if (f == n && !text) return err_set(err, ERR_USAGE, "there is no format %s", format);
+    if (f == n && !text)
+        return err_set(err, ERR_USAGE,
+                       "there is no format %s, but megatron, nanogpt, datatrove and jsonl", format);
     int rc = strcmp(format, "nanogpt") ? check_documents(x, err) : 0;
     if (rc < 0) return rc;
     if (text) return jsonl(x, err);

@@ -86,7 +86,10 @@ int merges_vocab_like(struct tokenizer *t, const struct tokenizer *like, struct 
     t->fuse_unk = like->fuse_unk;
     t->trim_offsets = like->trim_offsets;
     t->trim_prefix = like->trim_prefix;
+    bool same = strcmp(tokenizer_pattern(t), tokenizer_pattern(like)) == 0;
     int rc = keep_text(&t->unk, like->unk, err);
+    if (rc == 0 && same) rc = keep_text(&t->pre, like->pre, err);
+    if (rc == 0) rc = keep_text(&t->decoder, like->decoder, err);
     if (rc == 0) rc = keep_text(&t->truncation, like->truncation, err);
     if (rc == 0) rc = keep_text(&t->padding, like->padding, err);
     if (rc == 0) rc = keep_text(&t->normalizer, like->normalizer, err);

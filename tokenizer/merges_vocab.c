@@ -155,14 +155,15 @@ int merges_vocab_add(struct merges_vocab *v, uint32_t left, uint32_t right, uint
     return 0;
 }
 
-/* A special with the flags that it has in `like`, or those that HF's trainer gives it. */
+/* A special with the flags that it has in `like`, or those that HF's trainer gives it, also where
+ * `like` has it as a token that is none: such are not kept. */
 static struct special special_of(uint32_t id, const char *text, const struct tokenizer *like) {
     const struct special *old;
     uint32_t n = like ? tokenizer_specials(like, &old) : 0;
     /* normalized: as in GPT-2's own file; without a normalizer it makes no difference */
     struct special s = {.special = true, .normalized = strcmp(text, TOKENIZER_EOT) == 0};
     for (uint32_t i = 0; i < n; i++)
-        if (strcmp(old[i].text, text) == 0) s = old[i];
+        if (old[i].special && strcmp(old[i].text, text) == 0) s = old[i];
     s.id = id;
     s.text = text;
     return s;
@@ -176,6 +177,10 @@ static const char *pattern_of(const struct bpe_train_opts *o) {
 int merges_vocab_build(const struct merges_vocab *v, const struct bpe_train_opts *opts,
                        struct tokenizer **ret, struct err *err) {
     if (v->old) return merges_vocab_build_extended(v, ret, err);
+    if (!v->n)
+        return err_set(err, ERR_DATA,
+                       "no token at all: the alphabet is that of a text without "
+                       "bytes, and there are no special tokens");
     struct special *specials = mem_array(v->special.n + 1, sizeof *specials);
     if (!specials) return err_nomem(err, v->special.n * sizeof *specials);
     for (size_t i = 0; i < v->special.n; i++)

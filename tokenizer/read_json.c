@@ -236,6 +236,27 @@ static int keep(struct reading *r, const cJSON *o, char **ret) {
     return rc;
 }
 
+/* tokenizers writes use_regex also where an older file lacks it. */
+static int fill_regex(struct reading *r, cJSON *o) {
+    static const char *const lists[] = {"pretokenizers", "processors", "decoders"};
+    cJSON *part;
+    int rc = 0;
+    if (is_type(o, "ByteLevel") && !json_get(o, "use_regex") &&
+        !cJSON_AddTrueToObject(o, "use_regex"))
+        rc = err_nomem(r->err, sizeof *o);
+    for (int i = 0; i < 3; i++) /* as deep as json_parse() lets it be */
+        cJSON_ArrayForEach(part, cJSON_GetObjectItemCaseSensitive(o, lists[i])) if (rc >= 0) rc =
+            fill_regex(r, part);
+    return rc;
+}
+
+/* Also what has no meaning for ids: trim_offsets, a split that is "removed, inverted", sequences of
+ * one. */
+static int keep_form(struct reading *r, cJSON *o, char **ret) {
+    int rc = o ? fill_regex(r, o) : 0;
+    return rc < 0 || !o ? rc : keep(r, o, ret);
+}
+
 /* NFC, alone or in sequences: form C of form C is form C. */
 static int read_nfc(struct reading *r, const cJSON *o) {
     if (is_type(o, "NFC")) return vocab_set_nfc(r->t, r->err);
@@ -271,10 +292,10 @@ static int read_trim(struct reading *r, const cJSON *o) {
 
 /* Kept as it stands, unless it is what write.c would write anyway. */
 static int read_post_processor(struct reading *r) {
-    const cJSON *o = r->post;
+    cJSON *o = r->post;
     bool prefix = true, trim = true, regex = true;
-    int rc = 0;
-    if (o) rc = read_trim(r, o);
+    int rc = o ? fill_regex(r, o) : 0;
+    if (rc >= 0 && o) rc = read_trim(r, o);
     if (rc >= 0 && is_type(o, "ByteLevel")) {
         rc = flag(r, o, "add_prefix_space", &prefix);
         if (rc >= 0) rc = flag(r, o, "trim_offsets", &trim);
@@ -387,7 +408,9 @@ static int read_all(struct reading *r) {
     if (rc >= 0) rc = read_model(r, top[7]);
     if (rc >= 0) rc = read_normalizer(r);
     if (rc >= 0) rc = read_pre_tokenizer(r);
+    if (rc >= 0) rc = keep_form(r, r->pre, &r->t->pre);
     if (rc >= 0) rc = read_decoder(r);
+    if (rc >= 0) rc = keep_form(r, r->decoder, &r->t->decoder);
     return rc < 0 ? rc : read_post_processor(r);
 }
 

@@ -31,6 +31,8 @@ void tokenizer_free(struct tokenizer *t) {
     for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
     pattern_free(t->pattern);
     free(t->unk);
+    free(t->pre);
+    free(t->decoder);
     free(t->post);
     free(t->truncation);
     free(t->padding);

@@ -86,8 +86,9 @@ struct tokenizer {
     /* What tokenizer.json says besides and is written back; no meaning for the ids. */
     bool null_affixes; /* continuing_subword_prefix and end_of_word_suffix are null, not ""  */
     bool fuse_unk;
-    char *unk;  /* unk_token, or NULL               */
-    char *post; /* post_processor as compact JSON, or NULL for ByteLevel's */
+    char *unk;           /* unk_token, or NULL               */
+    char *pre, *decoder; /* compact JSON, or NULL: made of the pattern, ByteLevel's     */
+    char *post;          /* post_processor as compact JSON, or NULL for ByteLevel's */
     char *truncation, *padding, *normalizer; /* as compact JSON, or NULL for null */
     char *folder;                            /* opened from here, or NULL        */
     struct config {

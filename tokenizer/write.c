@@ -139,23 +139,6 @@ static void put_byte_level(struct out *o, const char *indent, bool prefix, bool 
     put(o, "}");
 }
 
-static void put_pre_tokenizer(struct out *o, const struct tokenizer *t) {
-    const char *regex = pattern_regex(t->pattern);
-    put(o, "  \"pre_tokenizer\": ");
-    if (!regex) {
-        put_byte_level(o, "  ", t->prefix_space, true, true);
-    } else {
-        put(o, "{\n    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n      {\n"
-               "        \"type\": \"Split\",\n        \"pattern\": {\n          \"Regex\": ");
-        put_quoted(o, regex);
-        put(o, "\n        },\n        \"behavior\": \"Isolated\",\n        \"invert\": false\n"
-               "      },\n      ");
-        put_byte_level(o, "      ", false, true, false);
-        put(o, "\n    ]\n  }");
-    }
-    put(o, ",\n");
-}
-
 /* A member as the file had it that was read, indented anew; NULL is null. */
 static void put_kept(struct out *o, const char *key, const char *json) {
     cJSON *tree = NULL;
@@ -176,6 +159,27 @@ static void put_kept(struct out *o, const char *key, const char *json) {
     put(o, ",\n");
 }
 
+static void put_pre_tokenizer(struct out *o, const struct tokenizer *t) {
+    const char *regex = pattern_regex(t->pattern);
+    if (t->pre) {
+        put_kept(o, "pre_tokenizer", t->pre);
+        return;
+    }
+    put(o, "  \"pre_tokenizer\": ");
+    if (!regex) {
+        put_byte_level(o, "  ", t->prefix_space, true, true);
+    } else {
+        put(o, "{\n    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n      {\n"
+               "        \"type\": \"Split\",\n        \"pattern\": {\n          \"Regex\": ");
+        put_quoted(o, regex);
+        put(o, "\n        },\n        \"behavior\": \"Isolated\",\n        \"invert\": false\n"
+               "      },\n      ");
+        put_byte_level(o, "      ", false, true, false);
+        put(o, "\n    ]\n  }");
+    }
+    put(o, ",\n");
+}
+
 static void put_post(struct out *o, const struct tokenizer *t) {
     if (t->post) {
         put_kept(o, "post_processor", t->post);
@@ -183,6 +187,16 @@ static void put_post(struct out *o, const struct tokenizer *t) {
     }
     put(o, "  \"post_processor\": ");
     put_byte_level(o, "  ", true, false, true);
+    put(o, ",\n");
+}
+
+static void put_decoder(struct out *o, const struct tokenizer *t) {
+    if (t->decoder) {
+        put_kept(o, "decoder", t->decoder);
+        return;
+    }
+    put(o, "  \"decoder\": ");
+    put_byte_level(o, "  ", true, true, true);
     put(o, ",\n");
 }
 
@@ -246,9 +260,7 @@ static int write_tokenizer_json(const struct tokenizer *t, const char *dir, bool
     put_kept(&o, "normalizer", t->normalizer);
     put_pre_tokenizer(&o, t);
     put_post(&o, t);
-    put(&o, "  \"decoder\": ");
-    put_byte_level(&o, "  ", true, true, true);
-    put(&o, ",\n");
+    put_decoder(&o, t);
     put_model(&o, t, strings);
     return finish(&o, dir, "tokenizer.json");
 }

@@ -94,6 +94,55 @@ class Tokenize(unittest.TestCase):
             self.assertEqual(made[0], made[1])
             self.assertEqual(made[0], made[2])
 
+    def test_forms_without_meaning_for_ids_were_lost(self):
+        """trim_offsets and use_regex where they change nothing, a split "removed, inverted" that covers all text,
+        sequences of one: as they were read, and in what is trained after it."""
+        def level(trim, **more):
+            return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": trim, **more}
+        split = {"type": "Split", "pattern": {"Regex": " ?\\p{L}+|[^\\p{L}]"}, "behavior": "Isolated", "invert": False}
+        gpt2 = dict(split, pattern={"Regex": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"})
+        for pre, decoder in (
+                ({"type": "Sequence", "pretokenizers": [split, level(False, use_regex=False)]}, level(False, use_regex=False)),
+                ({"type": "Sequence", "pretokenizers": [dict(gpt2, behavior="Removed", invert=True),
+                                                        level(True, use_regex=False)]}, level(True, use_regex=True)),
+                ({"type": "Sequence", "pretokenizers": [level(False)]}, {"type": "Sequence", "decoders": [level(True)]})):
+            with open("tokenizer.json", "w") as f:
+                json.dump(dict(self.tokenizer(), pre_tokenizer=pre, decoder=decoder), f)
+            run("tokenize", "convert", "-t", "tokenizer.json", "-o", "same")
+            run("bpe-train", "-q", "d.jsonl", "--like", "tokenizer.json", "--vocab", "260", "-o", "like")
+            run("bpe-train", "-q", "d.jsonl", "--extend", "tokenizer.json", "--vocab", "50k", "-o", "more")
+            for part in (pre, decoder):  # as tokenizers fills it in
+                for o in part.get("pretokenizers", part.get("decoders", [part])):
+                    if o["type"] == "ByteLevel":
+                        o.setdefault("use_regex", True)
+            for folder in ("same", "like", "more"):
+                made = self.tokenizer(folder)
+                self.assertEqual(json.dumps([made["pre_tokenizer"], made["decoder"]]), json.dumps([pre, decoder]))
+        run("bpe-train", "-q", "d.jsonl", "--like", "tokenizer.json", "--pattern", "qwen2", "--vocab", "260", "-o", "like")
+        self.assertEqual(json.loads(run("tokenize", "info", "--json", "-t", "like"))["pattern"], "qwen2")
+
+    def tokenizer(self, folder=TOK):
+        with open(os.path.join(folder, "tokenizer.json")) as f:
+            return json.load(f)
+
+    def test_a_special_that_was_an_added_token_keeps_no_flags(self):
+        like = self.tokenizer()
+        like["added_tokens"].append({"id": len(like["model"]["vocab"]), "content": "<b>", "single_word": True,
+                                     "lstrip": True, "rstrip": True, "normalized": True, "special": False})
+        with open("tokenizer.json", "w") as f:
+            json.dump(like, f)
+        run("bpe-train", "-q", "d.jsonl", "--like", "tokenizer.json", "--special", "<b>", "--vocab", "260", "-o", "new")
+        got = self.tokenizer("new")["added_tokens"][-1]
+        self.assertEqual((got.pop("content"), got.pop("special")), ("<b>", True))
+        self.assertEqual([k for k in got if k != "id" and got[k]], [])
+
+    def test_a_vocabulary_without_tokens_is_bad_data(self):
+        with open("empty.jsonl", "w") as f:
+            f.write('{"text": ""}\n')
+        self.assertIn("no token at all", run("bpe-train", "-q", "empty.jsonl", "--no-special", "--initial-alphabet",
+                                             "none", "-o", "new", rc=3))
+        self.assertFalse(os.path.exists("new"))
+
     def test_a_long_record_broken_at_its_end(self):
         with open("r.jsonl", "w") as f:
             f.write(json.dumps({"text": "before"}) + "\n" + json.dumps({"text": "the end  of " * 600000})[:-2] + "\n")
