@@ -4,6 +4,7 @@
 #ifndef LORY_TOOLS_LMTRAIN_PARTS_H
 #define LORY_TOOLS_LMTRAIN_PARTS_H
 
+#include <cjson/cJSON.h>
 #include "stream/shard.h"
 #include "tools/backend.h"
 #include "tools/common.h"
@@ -67,6 +68,9 @@ int plan_shape(struct plan *p, struct err *err);
 /* A new model's bos, eos and pad: what its tokenizer says, else the token that the shards end their
  * documents with. GPT-2's own 50256 only with a vocabulary of GPT-2's own size. */
 int plan_ids(struct plan *p, struct err *err);
+/* The options (state.json's) of the run that goes on: of the newest checkpoint in -o, else of
+ * --resume DIR; NULL: a new run begins. The caller frees them. */
+int continued_options(const struct plan *p, cJSON **ret, struct err *err);
 /* --dtype auto: that of the run being continued, else of the weights given; a new model's is what
  * the processor multiplies. */
 int plan_dtype(struct plan *p, struct err *err);

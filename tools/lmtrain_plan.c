@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
+#include "base/json.h"
 #include "base/signals.h"
 #include "tools/lmtrain_parts.h"
 #include "tools/ranks.h"
@@ -98,11 +99,20 @@ static size_t index_of(const char *const *names, size_t n, const char *name) {
     return 0;
 }
 
-/* Warmup as told; the default, made for long runs, takes at most a tenth of a short one. */
-static uint64_t warmup(const struct plan *p) {
-    uint64_t tenth = p->steps / 10;
-    if (given(p, "warmup") || p->o->recipe || tenth >= p->o->warmup) return p->o->warmup;
-    return tenth;
+/* Warmup as told, or that of the run that goes on, also where it gets other --steps. The default,
+ * made for long runs, takes at most a tenth of a short one. */
+static int choose_warmup(struct plan *p, struct err *err) {
+    cJSON *was = NULL;
+    uint64_t tenth = p->steps / 10, *warmup = &p->o->warmup;
+    if (given(p, "warmup") || p->o->recipe) return 0;
+    int rc = continued_options(p, &was, err);
+    const cJSON *x = json_get(was, "warmup");
+    if (cJSON_IsNumber(x) && x->valuedouble >= 0 && x->valuedouble <= 1e12)
+        *warmup = (uint64_t)x->valuedouble;
+    else if (tenth < *warmup)
+        *warmup = tenth;
+    cJSON_Delete(was);
+    return rc;
 }
 
 static struct schedule choose_schedule(const struct plan *p) {
@@ -110,7 +120,7 @@ static struct schedule choose_schedule(const struct plan *p) {
     struct schedule s = {.lr = o->lr,
                          .min_lr = o->min_lr,
                          .steps = p->steps,
-                         .warmup = warmup(p),
+                         .warmup = o->warmup,
                          .cycles = o->cycles,
                          .power = o->power,
                          .decay_steps = o->decay_steps};
@@ -221,7 +231,6 @@ static void resolve_options(struct plan *p) {
     o->steps = p->steps;
     o->epochs = 0;
     o->tokens = 0;
-    o->warmup = p->t.schedule.warmup;
     o->min_lr = p->t.schedule.min_lr;
     o->decay_shape = decay_shape_names[p->t.schedule.shape];
     o->dtype = p->choice.opts.dtype == DTYPE_BF16 ? "bf16" : "fp32";
@@ -240,6 +249,7 @@ int make_plan(struct plan *p, struct err *err) {
     if (rc == 0) rc = open_loaders(p, err);
     if (rc == 0) rc = choose_batch(p, err);
     if (rc == 0) rc = choose_steps(p, err);
+    if (rc == 0) rc = choose_warmup(p, err);
     if (rc == 0) fill_trainer(p);
     if (rc == 0) resolve_options(p);
     return rc;

@@ -169,22 +169,30 @@ int plan_shape(struct plan *p, struct err *err) {
     return rc < 0 ? rc : model_config_check(&p->config, ERR_USAGE, "the model", err);
 }
 
-/* The type that a run's newest checkpoint, or the checkpoint `dir` itself, was computed in. What
- * cannot be read is none: the trainer will say what is wrong with it. */
-static int run_dtype(const char *dir, bool *ret_found, enum dtype *ret, struct err *err) {
+/* The options that a run's newest checkpoint, or the checkpoint `dir` itself, was made with; NULL:
+ * it is none, or cannot be read: the trainer will say what is wrong with it. */
+static int options_of(const char *dir, cJSON **ret, struct err *err) {
     struct u64s steps = {0};
     struct run_state state;
     struct run_identity id = {0};
     int rc = checkpoint_list(dir, &steps, err);
     char *newest = steps.n ? checkpoint_path(dir, steps.v[steps.n - 1]) : strdup(dir);
     if (rc == 0 && newest && state_load(newest, &state, &id, NULL) == 0) {
-        const cJSON *name = json_get(id.options, "dtype");
-        *ret_found = cJSON_IsString(name);
-        if (*ret_found) *ret = strcmp(name->valuestring, "bf16") ? DTYPE_F32 : DTYPE_BF16;
+        *ret = id.options;
+        id.options = NULL;
     }
     run_identity_free(&id);
     u64s_release(&steps);
     free(newest);
+    return rc;
+}
+
+int continued_options(const struct plan *p, cJSON **ret, struct err *err) {
+    const struct options *o = p->o;
+    *ret = NULL;
+    if (!strcmp(o->resume, "never")) return 0;
+    int rc = options_of(o->output, ret, err);
+    if (rc == 0 && !*ret && strcmp(o->resume, "auto")) rc = options_of(o->resume, ret, err);
     return rc;
 }
 
@@ -195,12 +203,14 @@ enum recompute recompute_level(const struct plan *p) {
 }
 
 int plan_dtype(struct plan *p, struct err *err) {
-    const struct options *o = p->o;
-    bool go_on = strcmp(o->resume, "never") != 0, found = false;
-    if (strcmp(o->dtype, "auto")) return 0;
-    int rc = go_on ? run_dtype(o->output, &found, &p->choice.opts.dtype, err) : 0;
-    if (rc == 0 && go_on && !found && strcmp(o->resume, "auto"))
-        rc = run_dtype(o->resume, &found, &p->choice.opts.dtype, err);
-    if (rc == 0 && !found && p->init_dir) backend_take_dtype(&p->choice, p->config.dtype);
+    cJSON *was = NULL;
+    if (strcmp(p->o->dtype, "auto")) return 0;
+    int rc = continued_options(p, &was, err);
+    const cJSON *name = json_get(was, "dtype");
+    if (cJSON_IsString(name))
+        p->choice.opts.dtype = strcmp(name->valuestring, "bf16") ? DTYPE_F32 : DTYPE_BF16;
+    else if (rc == 0 && p->init_dir)
+        backend_take_dtype(&p->choice, p->config.dtype);
+    cJSON_Delete(was);
     return rc;
 }

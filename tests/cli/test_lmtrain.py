@@ -201,6 +201,16 @@ class Lmtrain(unittest.TestCase):
             self.assertTrue(read(a + "/model.safetensors") == read(b + "/model.safetensors"), (a, b))
         self.refused(2, "--layers is for a new model", "--model", "y1", "--train", "shards", "--layers", "2", "-o", "no")
 
+    def test_more_steps_changed_the_default_warmup(self):
+        """A tenth of the run, and so other options, where nobody had said anything of a warmup."""
+        more = ["--train", "shards", "-o", "w", *SMALL]
+        self.ok("lmtrain", "--steps", "30", *more)
+        self.ok("lmtrain", "--steps", "50", *more)
+        self.assertEqual(json.loads(read("w/last/trainer_state.json"))["global_step"], 50)
+        self.assertIn("warmup: 3\n", read("w/config.yaml").decode())
+        self.refused(2, "warmup was 3, now 5", "--steps", "60", "--warmup", "5", *more)
+        self.refused(2, "lr was 0.0005, now 0.1", "--steps", "60", "--lr", "0.1", *more)
+
     def test_a_configuration_that_lies_costs_nothing(self):
         self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "lie", *SMALL)
         d = path("lie/checkpoint-0")
