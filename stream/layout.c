@@ -116,8 +116,14 @@ static int kind_of(const char *path) {
     return -1;
 }
 
-/* Keeps the files of the commonest kind: a licence or a picture beside the data is none. */
-static void keep_one_kind(struct layout_config *c, const struct strs *paths) {
+static bool stays(const char *path, int best, bool named) {
+    int kind = kind_of(path);
+    return named ? kind >= 0 || path_ends(path, ".zip") : kind == best;
+}
+
+/* Keeps the files of the commonest kind: a licence or a picture beside the data is none. Where a
+ * card has named them (`named`), all that can be read. */
+static void keep_kinds(struct layout_config *c, const struct strs *paths, bool named) {
     size_t counts[4] = {0};
     int best = -1;
     for (size_t s = 0; s < c->n; s++)
@@ -133,7 +139,7 @@ static void keep_one_kind(struct layout_config *c, const struct strs *paths) {
         struct u32s *f = &c->v[s].files;
         size_t n = 0;
         for (size_t i = 0; i < f->n; i++)
-            if (kind_of(paths->v[f->v[i]]) == best) f->v[n++] = f->v[i];
+            if (stays(paths->v[f->v[i]], best, named)) f->v[n++] = f->v[i];
         f->n = n;
         if (n) {
             c->v[kept++] = c->v[s];
@@ -306,7 +312,7 @@ static int one_config(struct card *c, const yaml_node_t *n, struct err *err) {
     if (!to) return ERR_NOMEM;
     int rc = files ? data_files(c, to, files, dir ? dir : "", err)
                    : by_names(to, c->paths, dir ? dir : "", err);
-    if (rc == 0) keep_one_kind(to, c->paths);
+    if (rc == 0) keep_kinds(to, c->paths, files != NULL);
     return rc;
 }
 
@@ -361,7 +367,7 @@ int layout_read(struct layout *ret, const struct strs *paths, const char *readme
     if (rc == 0 && !ret->n) {
         struct layout_config *c = add_config(ret, "default", true, err);
         rc = c ? by_names(c, paths, "", err) : ERR_NOMEM;
-        if (rc == 0) keep_one_kind(c, paths);
+        if (rc == 0) keep_kinds(c, paths, false);
     }
     if (rc == 0 && ret->n == 1) ret->v[0].is_default = true;
     if (rc < 0) layout_release(ret);

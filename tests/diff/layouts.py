@@ -6,6 +6,8 @@ import json
 
 def contents(name):
     line = json.dumps({"text": name}).encode() + b"\n"
+    if name.endswith(".txt"):
+        return name.encode()
     return gzip.compress(line) if name.endswith(".gz") else line if "json" in name else b"words"
 
 
@@ -43,4 +45,7 @@ CARDS = [
     ("license: mit\n", ["train.jsonl", "more/test.jsonl"], [None]),
     ("configs:\n- config_name: a\n  data_files: a.jsonl\n- config_name: b\n  default: true\n  data_files: b.jsonl\n", ["a.jsonl", "b.jsonl"],
      [None, "a", "b"]),
+    # files of several kinds that a card names: none is left out
+    ("configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: '**'\n  - split: zz\n    path: [data/*]\n",
+     ["a.jsonl", "data/b.txt", "data/c.json.gz", "data/code.py", "d/e.jsonl"], [None]),
 ]
