@@ -180,14 +180,18 @@ static int section(struct config *c, const char *sub, struct err *err) {
 }
 
 static int unknown_section(const struct config *c, const char *key, struct err *err) {
-    const char *names[33] = {c->p->name}, *name;
-    char room[32][OPT_NAME_MAX];
+    const char *names[33], *name;
+    char room[32][OPT_NAME_MAX], mine[OPT_NAME_MAX], word[OPT_NAME_MAX];
     size_t n_bytes, n = 0;
+    /* of "tokenize encode" the program's is the section */
+    snprintf(mine, sizeof mine, "%.*s", (int)strcspn(c->p->name, " "), c->p->name);
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(key, " "), key);
+    names[0] = mine;
     for (; n < 32 && opt_choice(c->p->sections, n, &name, &n_bytes); n++) {
         snprintf(room[n], sizeof room[n], "%.*s", (int)n_bytes, name);
         names[n + 1] = room[n];
     }
-    const char *near = nearest_name(key, names, n + 1);
+    const char *near = nearest_name(word, names, n + 1);
     err_set(err, ERR_USAGE, "unknown section %.80s", key);
     if (near) err_hint(err, "did you mean %s?", near);
     return placed(c, c->key_line, err);

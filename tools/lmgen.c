@@ -81,6 +81,8 @@ static int run_group(struct session *s, struct generator *g, size_t first, int n
                                    .n = p->ids.n,
                                    .max_new = wanted(s, p),
                                    .rng = &j->rng,
+                                   .ends = s->m.config.eos_more,
+                                   .n_ends = s->o->no_stop ? 0 : s->m.config.n_eos_more,
                                    .first = p->first,
                                    .out = &j->ids};
         if (s->live && p->text.n && !s->o->first_block)

@@ -119,6 +119,7 @@ int plan_ids(struct plan *p, struct err *err) {
     bool own = c->V == model_config_gpt2.V && eot == UINT32_MAX;
     c->bos = c->eos = own ? model_config_gpt2.eos : eot == UINT32_MAX ? -1 : (int64_t)eot;
     c->pad = -1;
+    c->n_eos_more = 0;
     int64_t *ids[3] = {&c->bos, &c->eos, &c->pad};
     char digest[SHA256_HEX] = "", *shards = p->train_set.tokenizer_digest;
     int rc = 0;

@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "train/op.h"
 
+enum { MODEL_EOS_MORE = 7 };
+
 struct model_config {
     int V;        /* vocab_size                                                   */
     int P;        /* n_positions                                                  */
@@ -21,7 +23,9 @@ struct model_config {
     bool reorder_upcast;   /* reorder_and_upcast_attn: the same numbers here (we do both in fp32) */
     bool tied;             /* tie_word_embeddings                                          */
     int64_t bos, eos, pad; /* -1: none                                                    */
-    enum dtype dtype;      /* of the stored weights ("dtype"/"torch_dtype")                */
+    uint32_t eos_more[MODEL_EOS_MORE]; /* eos_token_id as a list: those behind the first        */
+    int n_eos_more;
+    enum dtype dtype; /* of the stored weights ("dtype"/"torch_dtype")                */
 };
 
 /* GPT-2 small with HF's defaults. */

@@ -34,12 +34,9 @@ static int read_float(const cJSON *o, const char *key, float *ret, const char *w
     return rc;
 }
 
-/* A token id, null for none, or a list, of which the first counts. */
-static int read_id(const cJSON *o, const char *key, int64_t *ret, const char *what,
+/* A token id, or null for none. */
+static int take_id(const cJSON *x, const char *key, int64_t *ret, const char *what,
                    struct err *err) {
-    const cJSON *x = json_get(o, key);
-    if (!x) return 0;
-    if (cJSON_IsArray(x)) x = x->child;
     if (!x || cJSON_IsNull(x)) {
         *ret = -1;
         return 0;
@@ -49,6 +46,35 @@ static int read_id(const cJSON *o, const char *key, int64_t *ret, const char *wh
         return err_set(err, ERR_CORRUPT, "%s: \"%s\" is not a token id", what, key);
     *ret = x->valuedouble < 0 ? -1 : (int64_t)x->valuedouble;
     return 0;
+}
+
+/* The same, or a list, of which the first counts. */
+static int read_id(const cJSON *o, const char *key, int64_t *ret, const char *what,
+                   struct err *err) {
+    const cJSON *x = json_get(o, key);
+    return x ? take_id(cJSON_IsArray(x) ? x->child : x, key, ret, what, err) : 0;
+}
+
+/* Any of a list ends a text. */
+static int read_eos(struct model_config *c, const cJSON *o, const char *what, struct err *err) {
+    const cJSON *ids = json_get(o, "eos_token_id");
+    bool many = cJSON_IsArray(ids);
+    int rc = 0, n = 0;
+    if (!ids) return 0;
+    c->eos = -1;
+    for (const cJSON *x = many ? ids->child : ids; rc == 0 && x; x = many ? x->next : NULL) {
+        int64_t id = -1;
+        rc = take_id(x, "eos_token_id", &id, what, err);
+        if (rc < 0 || id < 0) continue;
+        if (n > MODEL_EOS_MORE)
+            return err_set(err, ERR_CORRUPT, "%s: \"eos_token_id\" has more than %d ids", what,
+                           MODEL_EOS_MORE + 1);
+        if (n++ == 0)
+            c->eos = id;
+        else
+            c->eos_more[c->n_eos_more++] = (uint32_t)id;
+    }
+    return rc;
 }
 
 static int read_names(struct model_config *c, const cJSON *o, const char *what, struct err *err) {
@@ -83,7 +109,7 @@ static int read_flags(struct model_config *c, const cJSON *o, const char *what, 
     if (rc == 0) rc = json_bool(o, "reorder_and_upcast_attn", &c->reorder_upcast, what, err);
     if (rc == 0) rc = json_bool(o, "tie_word_embeddings", &c->tied, what, err);
     if (rc == 0) rc = read_id(o, "bos_token_id", &c->bos, what, err);
-    if (rc == 0) rc = read_id(o, "eos_token_id", &c->eos, what, err);
+    if (rc == 0) rc = read_eos(c, o, what, err);
     if (rc == 0) rc = read_id(o, "pad_token_id", &c->pad, what, err);
     return rc;
 }
@@ -156,6 +182,18 @@ static void put_id(struct writing *w, const char *key, int64_t id) {
         put_int(w, key, id);
 }
 
+static void put_eos(struct writing *w, const struct model_config *c) {
+    if (!c->n_eos_more) {
+        put_id(w, "eos_token_id", c->eos);
+        return;
+    }
+    cJSON *list = cJSON_AddArrayToObject(w->o, "eos_token_id");
+    for (int i = -1; i < c->n_eos_more && w->ok; i++) {
+        cJSON *id = cJSON_CreateNumber(i < 0 ? (double)c->eos : (double)c->eos_more[i]);
+        w->ok = list && id && cJSON_AddItemToArray(list, id);
+    }
+}
+
 /* The shortest text that reads back as the same float, with a fraction or exponent: transformers
  * checks that layer_norm_epsilon is a float, and Python's 1 is none. */
 static void put_float(struct writing *w, const char *key, float x) {
@@ -183,7 +221,7 @@ static void put_config(struct writing *w, const struct model_config *c) {
     put_id(w, "bos_token_id", c->bos);
     put_str(w, "dtype", c->dtype == DTYPE_BF16 ? "bfloat16" : "float32");
     put_float(w, "embd_pdrop", c->embd_pdrop);
-    put_id(w, "eos_token_id", c->eos);
+    put_eos(w, c);
     put_float(w, "initializer_range", c->init_range);
     put_float(w, "layer_norm_epsilon", c->eps);
     put_str(w, "model_type", "gpt2");
@@ -214,7 +252,7 @@ static void put_config(struct writing *w, const struct model_config *c) {
 static void put_generation(struct writing *w, const struct model_config *c) {
     put_bool(w, "_from_model_config", true);
     if (c->bos >= 0) put_id(w, "bos_token_id", c->bos);
-    if (c->eos >= 0) put_id(w, "eos_token_id", c->eos);
+    if (c->eos >= 0) put_eos(w, c);
     put_bool(w, "output_attentions", false);
     put_bool(w, "output_hidden_states", false);
     if (c->pad >= 0) put_id(w, "pad_token_id", c->pad);

@@ -343,6 +343,12 @@ static void draw_here(struct generator *g, const struct gen_row *rows, int n,
     }
 }
 
+static bool ends(const struct gen_row *row, uint32_t id, int64_t eos) {
+    bool found = (int64_t)id == eos;
+    for (int i = 0; i < row->n_ends; i++) found |= row->ends[i] == id;
+    return found;
+}
+
 /* Draws each row's next id, ends the rows that end here, returns how many go on. */
 static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
                 const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id), void *ctx,
@@ -353,7 +359,7 @@ static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
     for (int b = 0; rc == 0 && b < n; b++) {
         struct row *r = &g->rows[b];
         if (r->done) continue;
-        if ((int64_t)r->next == eos) {
+        if (ends(&rows[b], r->next, eos)) {
             rows[b].finish = FINISH_STOP;
             r->done = true;
             continue;

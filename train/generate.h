@@ -40,12 +40,15 @@ struct gen_row {
     const bool *first;  /* (V) which ids the first new one may be, at least one; NULL: any */
     struct u32s *out;   /* new ids are appended (the prompt is not)                   */
     enum finish finish; /* out                                                        */
+
+    const uint32_t *ends; /* (n_ends) ids that end it besides `eos` */
+    int n_ends;
 };
 
 /* Continues rows[0..n), n <= B, together. After each new id calls on_id (may be NULL) with the
- * row's number; a non-zero answer ends that row. A row also ends at `eos` (pass -1 for none),
- * which is not appended. When the context is full the oldest half is dropped and the rest read
- * again. Rows whose prompts are the same memory share its reading. */
+ * row's number; a non-zero answer ends that row. A row also ends at `eos` (pass -1 for none) and at
+ * its own `ends`, which are not appended. When the context is full the oldest half is dropped and
+ * the rest read again. Rows whose prompts are the same memory share its reading. */
 int generate_rows(struct generator *g, struct gen_row *rows, int n, int64_t eos,
                   const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id),
                   void *ctx, struct err *err);

@@ -116,7 +116,31 @@ def prompts_are_placed():
     assert b"--stop is empty" in run("--stop", "", "abc", rc=2).stderr
 
 
+def of_several_ends_only_the_first_counted():
+    """eos_token_id may be a list, as for transformers: any of it ends a text."""
+    global model
+    (c,) = completions("--no-stop", "--seed", 1, "--max-new", 30, "abc")
+    at = next(i for i in range(4, 30) if c["ids"][i] not in c["ids"][:i])
+    given, never = model, next(i for i in range(500) if i not in c["ids"])
+    with tempfile.TemporaryDirectory() as model:
+        os.symlink(os.path.join(given, "model.safetensors"), os.path.join(model, "model.safetensors"))
+        with open(os.path.join(given, "config.json")) as f:
+            config = json.load(f)
+        for ends in [c["ids"][at]], [never, c["ids"][at]], [None, never, c["ids"][at]]:
+            with open(os.path.join(model, "config.json"), "w") as f:
+                json.dump({**config, "eos_token_id": ends}, f)
+            (s,) = completions("--seed", 1, "--max-new", 30, "abc")
+            assert s["finish_reason"] == "stop" and s["ids"] == c["ids"][:at], (ends, s, c)
+            (s,) = completions("--no-stop", "--seed", 1, "--max-new", 30, "abc")
+            assert s["ids"] == c["ids"], (ends, s, c)
+        with open(os.path.join(model, "config.json"), "w") as f:
+            json.dump({**config, "eos_token_id": list(range(9))}, f)
+        assert b"more than 8 ids" in run("abc", rc=6).stderr
+    model = given
+
+
 demo_reads_what_is_there()
+of_several_ends_only_the_first_counted()
 stops()
 code()
 terminal()

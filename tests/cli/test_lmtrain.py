@@ -211,6 +211,14 @@ class Lmtrain(unittest.TestCase):
         self.refused(2, "warmup was 3, now 5", "--steps", "60", "--warmup", "5", *more)
         self.refused(2, "lr was 0.0005, now 0.1", "--steps", "60", "--lr", "0.1", *more)
 
+    def test_a_list_of_ends_became_its_first(self):
+        self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "ends", *SMALL)
+        c = json.loads(read("ends/checkpoint-0/config.json"))
+        write_json("ends/checkpoint-0/config.json", {**c, "eos_token_id": [0, 7, 9]})
+        self.ok("lmtrain", "--model", path("ends/checkpoint-0"), "--train", "shards", "--steps", "1", "-o", "ends2", "-q")
+        for name in ("config.json", "generation_config.json"):
+            self.assertEqual(json.loads(read("ends2/" + name))["eos_token_id"], [0, 7, 9], name)
+
     def test_a_configuration_that_lies_costs_nothing(self):
         self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "lie", *SMALL)
         d = path("lie/checkpoint-0")

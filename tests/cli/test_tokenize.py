@@ -136,6 +136,17 @@ class Tokenize(unittest.TestCase):
         self.assertEqual((got.pop("content"), got.pop("special")), ("<b>", True))
         self.assertEqual([k for k in got if k != "id" and got[k]], [])
 
+    def test_a_section_was_suggested_that_had_been_given(self):
+        with open("lory.yaml", "w") as f:
+            f.write("tokenize encode:\n  tokenizer: x\n")
+        self.assertIn("unknown section tokenize encode; did you mean tokenize?", run("tokenize", "encode", "-", rc=2))
+
+    def test_other_families_were_cut_at_1024(self):
+        for pattern, length in ("gpt2", 1024), ("cl100k", None), (r"\d|\D+", None):
+            run("bpe-train", "-q", "d.jsonl", "--pattern", pattern, "--vocab", "260", "-o", "new")
+            with open("new/tokenizer_config.json") as f:
+                self.assertEqual(json.load(f).get("model_max_length"), length, pattern)
+
     def test_a_vocabulary_without_tokens_is_bad_data(self):
         with open("empty.jsonl", "w") as f:
             f.write('{"text": ""}\n')

@@ -60,7 +60,9 @@ static void what_is_missing_is_gpt2_small(void **state) {
     assert_ok(load(*state, "\"hidden_size\": 64, \"num_attention_heads\": 4", &c, &err), err);
     assert_int_equal(c.C, 64);
     assert_ok(load(*state, "\"eos_token_id\": [7, 8], \"bos_token_id\": null", &c, &err), err);
-    assert_true(c.eos == 7 && c.bos == -1);
+    assert_true(c.eos == 7 && c.bos == -1 && c.n_eos_more == 1 && c.eos_more[0] == 8);
+    assert_ok(load(*state, "\"eos_token_id\": []", &c, &err), err);
+    assert_true(c.eos == -1 && c.n_eos_more == 0);
     assert_ok(
         load(*state, "\"activation_function\": \"gelu\", \"torch_dtype\": \"bfloat16\"", &c, &err),
         err);

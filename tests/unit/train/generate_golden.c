@@ -56,6 +56,14 @@ static void ends_at_eos_without_it(void **state) {
               err);
     assert_int_equal(finish, FINISH_STOP);
     assert_int_equal(out.n, 4);
+    /* or at any of a list */
+    out.n = 0;
+    uint32_t ends[2] = {508, (uint32_t)eos};
+    struct gen_row row = {
+        .prompt = prompt, .n = 6, .max_new = 24, .ends = ends, .n_ends = 2, .out = &out};
+    assert_ok(generate_rows(gen, &row, 1, -1, &greedy, NULL, NULL, &err), err);
+    assert_int_equal(row.finish, FINISH_STOP);
+    assert_int_equal(out.n, 4);
     u32s_release(&out);
     close_both(&g, gen);
 }
