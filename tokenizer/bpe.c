@@ -141,7 +141,7 @@ static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n
         if (s.sym[i] == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
     }
     for (size_t i = 0; i + 1 < n; i++) {
-        uint32_t rank = t->byte_pairs[piece[i] << 8 | piece[i + 1]];
+        uint32_t rank = t->byte_pairs[piece[i] << 8 | piece[i + 1]].rank;
         s.key[i] = rank == PAIRS_NONE ? NONE : rank << AT_BITS | (uint32_t)i;
     }
     size_t whole = n <= 16 ? (n + 7) / 8 * 8 : n <= 32 ? 32 : SHORT;
@@ -223,7 +223,7 @@ static int list_bytes(const struct tokenizer *t, struct bpe_scratch *s, const ui
         if (v->sym == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
         v->next = i + 1 < n ? (uint32_t)i + 1 : NONE;
         v->prev = i ? (uint32_t)i - 1 : NONE;
-        v->rank = i + 1 < n ? t->byte_pairs[piece[i] << 8 | piece[i + 1]] : NONE;
+        v->rank = i + 1 < n ? t->byte_pairs[piece[i] << 8 | piece[i + 1]].rank : NONE;
         if (v->rank != NONE) s->heap.v[s->heap.n++] = (uint64_t)v->rank << 32 | i;
     }
     for (size_t i = s->heap.n / 4 + 1; i-- > 0;)

@@ -21,6 +21,12 @@ int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint
 /* The same in windows that overlap: linear, if tokens do not depend on what is far away. */
 int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                       size_t n, struct u32s *out, struct err *err);
+/* A stretch of a long piece, n <= BPE_ROW, in windows of BPE_ROW_WINDOW bytes, all at once
+ * (bpe_row.c): *ret_n bytes of it, at least a window's. Only where bpe_row_can(). */
+enum { BPE_ROW_WINDOW = 192, BPE_ROW = 5 * 168 + BPE_ROW_WINDOW };
+bool bpe_row_can(const struct tokenizer *t);
+int bpe_merge_row(const struct tokenizer *t, const uint8_t *piece, size_t n, size_t *ret_n,
+                  struct u32s *out, struct err *err);
 /* The same for a piece of few runs of equal bytes (bpe_runs.c). 1: done; 0: not such a piece, or
  * not such a vocabulary, and nothing was appended; or a negative code. */
 int bpe_merge_runs(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,

@@ -221,6 +221,10 @@ static inline size_t next_seam(const struct seams *s, const uint8_t *p, size_t n
     size_t at = from + 1;
     while (at < n) {
         if (p[at] < 0xc0) { /* ASCII, or inside a character */
+            if (windows && n - at > 8 && !(load8(p + at) & 0x8080808080808080)) {
+                at += 8;
+                continue;
+            }
             if (!windows && p[at] < 0x80 && !seams_joined(s, p[at - 1], p[at])) break;
             at++;
             continue;

@@ -10,16 +10,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* n * size zeroed bytes for free(), the product checked; NULL when memory is out. */
+/* n * size zeroed bytes for free(), at the beginning of a cache line, the product checked; NULL
+ * when memory is out. */
 static inline void *pages_array(size_t n, size_t size) {
-    enum { PAGE = 2 << 20 };
+    enum { PAGE = 2 << 20, LINE = 64 };
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX - PAGE) return NULL;
-    if (bytes < PAGE) return calloc(n ? n : 1, size);
-    bytes = (bytes + PAGE - 1) / PAGE * PAGE;
-    void *p = aligned_alloc(PAGE, bytes);
+    size_t unit = bytes < PAGE ? LINE : PAGE;
+    bytes = bytes ? (bytes + unit - 1) / unit * unit : unit;
+    void *p = aligned_alloc(unit, bytes);
     if (!p) return NULL;
-    madvise(p, bytes, MADV_HUGEPAGE); /* a hint; without it all is slower, not wrong */
+    /* a hint; without it all is slower, not wrong */
+    if (unit == PAGE) madvise(p, bytes, MADV_HUGEPAGE);
     return memset(p, 0, bytes);
 }
 

@@ -8,6 +8,7 @@
 /* A filter of ten bits a pair says no nine times of ten; beyond 256 KiB it would leave the nearest
  * caches itself. */
 enum { FILTER_BITS_LEAST = 10, FILTER_BITS_MOST = 21, FILTER_SHARE = 10 };
+enum { FULL = 5 /* tenths of the slots, at most */ };
 
 static int bits_for(uint64_t x) {
     return x ? 64 - __builtin_clzll(x) : 0;
@@ -21,21 +22,22 @@ int pairs_new(struct pairs *p, uint64_t n, uint64_t ranks, uint32_t most, struct
         return err_set(err, ERR_CORRUPT, "%llu merges of ids up to %u are more than can be held",
                        (unsigned long long)ranks, most);
     p->rank_bits = 64 - 2 * p->id_bits;
-    if (p->rank_bits == 64) p->rank_bits = 63; /* no id but 0 */
-    size_t size = 16; /* four fifths full at most: the filter has answered what is not there */
-    while (4 * size < 5 * n) size *= 2;
-    p->mask = size - 1;
+    if (p->rank_bits == 64) p->rank_bits = 63;            /* no id but 0 */
+    uint64_t groups = n / PAIRS_TOGETHER * 10 / FULL + 4; /* the filter answers what is not there */
+    if (groups > UINT32_MAX) return err_nomem(err, groups);
+    p->groups = (uint32_t)groups;
+    p->n = (size_t)(groups + 1) * PAIRS_TOGETHER;
     p->filter_bits = FILTER_BITS_LEAST;
     while (p->filter_bits < FILTER_BITS_MOST && (1ull << p->filter_bits) < FILTER_SHARE * n)
         p->filter_bits++;
     size_t words = (size_t)1 << (p->filter_bits - 6);
-    p->slot = pages_array(size, sizeof *p->slot);
+    p->slot = pages_array(p->n, sizeof *p->slot);
     p->filter = pages_array(words, sizeof *p->filter);
     if (!p->slot || !p->filter) {
         pairs_release(p);
-        return err_nomem(err, (uint64_t)size * sizeof *p->slot);
+        return err_nomem(err, (uint64_t)p->n * sizeof *p->slot);
     }
-    memset(p->slot, 0xFF, size * sizeof *p->slot);
+    memset(p->slot, 0xFF, p->n * sizeof *p->slot);
     return 0;
 }
 
@@ -54,6 +56,6 @@ void pairs_set(struct pairs *p, uint32_t left, uint32_t right, uint32_t rank) {
     uint64_t bit = hash >> (64 - p->filter_bits);
     size_t i = pairs_home(p, hash);
     p->filter[bit >> 6] |= 1ull << (bit & 63);
-    while (p->slot[i] != UINT64_MAX && p->slot[i] >> p->rank_bits != key) i = (i + 1) & p->mask;
+    while (p->slot[i] != UINT64_MAX && p->slot[i] >> p->rank_bits != key) i = pairs_next(p, i);
     p->slot[i] = key << p->rank_bits | rank;
 }

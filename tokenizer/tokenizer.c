@@ -229,23 +229,61 @@ static void find_steady(struct tokenizer *t) {
         t->steady &= t->merges[i].result == (uint32_t)i + t->first_result;
 }
 
-/* What follows from the tokens and pairs and makes merging fast. */
-static int derive(struct tokenizer *t, struct err *err) {
+/* The two bytes that token `id` is, as an index into byte_pairs; 0: it is none. */
+static uint32_t two_bytes(const struct tokenizer *t, uint32_t id) {
+    const uint8_t *p = t->bytes + t->start[id];
+    return t->start[id + 1] - t->start[id] == 2 ? (uint32_t)p[0] << 8 | p[1] : 0;
+}
+
+/* Two bytes merge ahead of their turn only if what they make merges after them. */
+static void byte_pair_in_turn(struct tokenizer *t, uint32_t part, uint32_t rank) {
+    struct byte_pair *pair = &t->byte_pairs[two_bytes(t, part)];
+    if (pair->ahead == part && rank <= pair->rank) pair->ahead = TOKENIZER_NO_ID;
+}
+
+static bool is_byte(const struct tokenizer *t, uint32_t id) {
+    return t->start[id + 1] - t->start[id] == 1 && t->byte_id[t->bytes[t->start[id]]] == id;
+}
+
+static void least(uint32_t *x, uint32_t y) {
+    *x = y < *x ? y : *x;
+}
+
+static int derive_byte_pairs(struct tokenizer *t, struct err *err) {
     enum { PAIRS = 1 << 16 };
-    free(t->byte_pairs);
-    seams_release(&t->seams);
-    find_steady(t);
-    t->byte_pairs = mem_array(PAIRS, sizeof *t->byte_pairs);
+    if (!t->byte_pairs) t->byte_pairs = mem_array(PAIRS, sizeof *t->byte_pairs);
     if (!t->byte_pairs) return err_nomem(err, PAIRS * sizeof *t->byte_pairs);
     memset(t->byte_pairs, 0xFF, PAIRS * sizeof *t->byte_pairs);
+    t->all_bytes = true;
+    for (int i = 0; i < 256; i++) t->all_bytes &= t->byte_id[i] != TOKENIZER_NO_ID;
     for (uint64_t i = 0; i < t->n_merges; i++) {
         const struct merge *m = &t->merges[i];
-        size_t a, b;
-        const uint8_t *left = vocab_token(t, m->left, &a), *right = vocab_token(t, m->right, &b);
-        if (a == 1 && b == 1 && t->byte_id[*left] == m->left && t->byte_id[*right] == m->right)
-            t->byte_pairs[*left << 8 | *right] = pairs_get(&t->pairs, m->left, m->right);
+        bool left = is_byte(t, m->left), right = is_byte(t, m->right);
+        if (!left && !right) continue;
+        uint32_t rank = t->by_rank ? m->result : (uint32_t)i;
+        const uint8_t *at = t->bytes + t->start[m->left + 1] - 1,
+                      *b = t->bytes + t->start[m->right];
+        struct byte_pair *pair = &t->byte_pairs[*at << 8 | *b];
+        if (right) least(&pair->no_left, rank);
+        if (left) least(&pair->no_right, rank);
+        if (!left || !right) continue;
+        pair->rank = rank; /* the last of equals */
+        pair->ahead = m->result;
     }
-    int rc = 0;
+    for (uint64_t i = 0; i < t->n_merges; i++) {
+        const struct merge *m = &t->merges[i];
+        uint32_t rank = t->by_rank ? m->result : (uint32_t)i;
+        byte_pair_in_turn(t, m->left, rank);
+        byte_pair_in_turn(t, m->right, rank);
+    }
+    return 0;
+}
+
+/* What follows from the tokens and pairs and makes merging fast. */
+static int derive(struct tokenizer *t, struct err *err) {
+    seams_release(&t->seams);
+    find_steady(t);
+    int rc = derive_byte_pairs(t, err);
     for (uint32_t id = 0; id < t->n && rc == 0; id++) {
         size_t len;
         const uint8_t *p = vocab_token(t, id, &len);

@@ -55,6 +55,14 @@ struct special_tree {
     uint8_t last_first;
 };
 
+/* What two bytes a, b next to each other are to merging. */
+struct byte_pair {
+    uint32_t rank;     /* or PAIRS_NONE                                                       */
+    uint32_t ahead;    /* what they merge to, if that may be done ahead of its turn; or NO_ID */
+    uint32_t no_left;  /* b merges with no symbol to its left that ends with a below this rank */
+    uint32_t no_right; /* a merges with no symbol to its right that begins with b below this   */
+};
+
 struct tokenizer {
     uint32_t n; /* ids 0 … n-1 */
     uint8_t *bytes;
@@ -66,8 +74,9 @@ struct tokenizer {
     struct merge *merges;
     uint64_t n_merges;
     struct pairs pairs;
-    uint32_t *byte_pairs; /* (256 x 256) ranks of two bytes, or PAIRS_NONE                */
-    bool steady;          /* the pair of rank r merges to r + first_result, for all ranks */
+    bool all_bytes;               /* each of the 256 has a token */
+    struct byte_pair *byte_pairs; /* (256 x 256) */
+    bool steady;                  /* the pair of rank r merges to r + first_result, for all ranks */
     uint32_t first_result;
     struct seams seams;
 

@@ -1,5 +1,5 @@
-/* Long pieces merged in windows beside the slow twin: vocabularies in any order over few letters,
- * where what is far away matters most, and texts that repeat themselves. */
+/* Long pieces merged in windows, and rows of them, beside the slow twin: vocabularies in any order
+ * over few letters, where what is far away matters most, and texts that repeat themselves. */
 #include "tests/unit/tokenizer/encode_help.h"
 
 /* Some bytes, over and over, now and then with a slip. */
@@ -54,7 +54,96 @@ static void windows_equal_the_slow_twin(void **state) {
     buf_release(&bit);
 }
 
+/* A row answers for as many bytes as it says. */
+static void row_as_the_twin(const struct tokenizer *t, const struct buf *text) {
+    struct u32s want = {0}, got = {0};
+    struct err err = {0};
+    size_t n = text->n < BPE_ROW ? text->n : BPE_ROW, done = 0;
+    u32s_push(&got, 7, NULL); /* ids are appended */
+    check_ok(bpe_merge_row(t, (uint8_t *)text->v, n, &done, &got, &err), &err);
+    assert_in_range(done, n < BPE_ROW_WINDOW ? n : BPE_ROW_WINDOW, n);
+    check_ok(encode_ref(t, text->v, done, &want, &err), &err);
+    assert_int_equal(got.v[0], 7);
+    memmove(got.v, got.v + 1, --got.n * sizeof *got.v);
+    same_ids(&want, &got, "row");
+    u32s_release(&want);
+    u32s_release(&got);
+}
+
+static void rows_equal_the_slow_twin(void **state) {
+    (void)state;
+    struct rng r = {.key = 13};
+    struct buf text = {0}, bit = {0};
+    for (int round = 0; round < 60; round++) {
+        struct random_vocab v;
+        struct err err = {0};
+        int letters = 1 + (int)rng_below(&r, 6);
+        random_vocab(&v, &r, 10 + rng_below(&r, 500), letters);
+        struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
+        if (round % 3 == 0) {
+            free(t->merges);
+            check_ok(vocab_merges_of_ranks(t, &err), &err);
+        }
+        for (int i = 0; i < 20 && bpe_row_can(t); i++) {
+            random_text(&text, &r, 1 + rng_below(&r, i % 4 ? 300 : 1500), letters);
+            if (text.n) row_as_the_twin(t, &text);
+            random_text(&bit, &r, 1 + rng_below(&r, 20), letters);
+            repeat(&text, &r, &bit, bit.n ? 1 + rng_below(&r, 1100) : 0);
+            if (text.n) row_as_the_twin(t, &text);
+        }
+        tokenizer_free(t);
+        random_release(&v);
+    }
+    buf_release(&text);
+    buf_release(&bit);
+}
+
+/* Where a byte has no token a row would not know what to do with it. */
+static void a_byte_without_a_token_is_no_row(void **state) {
+    (void)state;
+    struct rng r = {.key = 14};
+    struct random_vocab v;
+    struct u32s out = {0};
+    struct bpe_scratch s = {0};
+    struct err err = {0};
+    random_vocab(&v, &r, 20, 2);
+    struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
+    uint8_t text[500];
+    memset(text, 'a', sizeof text);
+    for (size_t i = 0; i < sizeof text; i += 2) text[i] = 'b';
+    text[400] = 'z';
+    t->byte_id['z'] = TOKENIZER_NO_ID;
+    check_ok(vocab_set_merges(t, t->merges, t->n_merges, &err), &err);
+    assert_false(bpe_row_can(t));
+    assert_int_equal(bpe_merge_windows(t, &s, text, sizeof text, &out, &err), ERR_DATA);
+    assert_non_null(strstr(err.msg, "byte 0x7A"));
+    bpe_scratch_release(&s);
+    u32s_release(&out);
+    tokenizer_free(t);
+    random_release(&v);
+}
+
+/* A free slot is all ones, and so is the key of two ids of ones: see pairs_test.c. */
+static void a_row_takes_no_free_slot_for_two_ids_of_ones(void **state) {
+    (void)state;
+    struct rng r = {.key = 15};
+    struct random_vocab v;
+    struct err err = {0};
+    random_vocab(&v, &r, 0, 2);
+    struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
+    memset(t->pairs.filter, 0xFF, (size_t)1 << (t->pairs.filter_bits - 3));
+    struct buf text = {0};
+    for (int i = 0; i < 300; i++) buf_char(&text, (char)0xFF, &err);
+    if (bpe_row_can(t)) row_as_the_twin(t, &text);
+    buf_release(&text);
+    tokenizer_free(t);
+    random_release(&v);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(windows_equal_the_slow_twin)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(windows_equal_the_slow_twin), cmocka_unit_test(rows_equal_the_slow_twin),
+        cmocka_unit_test(a_byte_without_a_token_is_no_row),
+        cmocka_unit_test(a_row_takes_no_free_slot_for_two_ids_of_ones)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
