@@ -100,40 +100,45 @@ static int add_matches(struct layout_split *s, const struct strs *paths, const c
     return rc;
 }
 
-/* The kinds of file that are read here; what `datasets` would read with one of its modules. */
-static int kind_of(const char *path) {
-    static const struct {
-        const char *end;
-        int kind;
-    } all[] = {{"parquet", 0}, {"jsonl", 1}, {"json", 1}, {"ndjson", 1},
-               {"csv", 2},     {"tsv", 2},   {"txt", 3}};
+/* The endings of files that are read here, and the kinds they stand for: what `datasets` would read
+ * with one of its modules. Of endings that are as frequent the first one here counts, as there. */
+static const struct {
+    const char *end;
+    int kind;
+} endings[] = {{"parquet", 0}, {"jsonl", 1}, {"json", 1},  {"csv", 2},
+               {"txt", 3},     {"tsv", 2},   {"ndjson", 1}};
+enum { ENDINGS = sizeof endings / sizeof *endings };
+
+/* An index into `endings`; -1: none of them. */
+static int ending_of(const char *path) {
     for (const char *dot = strchr(path_base(path), '.'); dot; dot = strchr(dot + 1, '.'))
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-            size_t n = strlen(all[i].end);
-            if (!strncasecmp(dot + 1, all[i].end, n) && (!dot[1 + n] || dot[1 + n] == '.'))
-                return all[i].kind;
+        for (int i = 0; i < ENDINGS; i++) {
+            size_t n = strlen(endings[i].end);
+            if (!strncasecmp(dot + 1, endings[i].end, n) && (!dot[1 + n] || dot[1 + n] == '.'))
+                return i;
         }
     return -1;
 }
 
 static bool stays(const char *path, int best, bool named) {
-    int kind = kind_of(path);
-    return named ? kind >= 0 || path_ends(path, ".zip") : kind == best;
+    int i = ending_of(path);
+    return named ? i >= 0 || path_ends(path, ".zip") : i >= 0 && endings[i].kind == best;
 }
 
-/* Keeps the files of the commonest kind: a licence or a picture beside the data is none. Where a
- * card has named them (`named`), all that can be read. */
+/* Keeps the files of the kind whose ending is the commonest: a licence or a picture beside the data
+ * is none. Where a card has named them (`named`), all that can be read. */
 static void keep_kinds(struct layout_config *c, const struct strs *paths, bool named) {
-    size_t counts[4] = {0};
-    int best = -1;
+    size_t counts[ENDINGS] = {0};
+    int first = -1;
     for (size_t s = 0; s < c->n; s++)
         for (size_t i = 0; i < c->v[s].files.n; i++) {
-            int kind = kind_of(paths->v[c->v[s].files.v[i]]);
-            if (kind >= 0) counts[kind]++;
+            int ending = ending_of(paths->v[c->v[s].files.v[i]]);
+            if (ending >= 0) counts[ending]++;
         }
-    for (int k = 0; k < 4; k++)
-        if (counts[k] && (best < 0 || counts[k] > counts[best])) best = k;
-    if (best < 0) return; /* names that say nothing: the contents will */
+    for (int i = 0; i < ENDINGS; i++)
+        if (counts[i] && (first < 0 || counts[i] > counts[first])) first = i;
+    if (first < 0) return; /* names that say nothing: the contents will */
+    const int best = endings[first].kind;
     size_t kept = 0;
     for (size_t s = 0; s < c->n; s++) {
         struct u32s *f = &c->v[s].files;

@@ -8,6 +8,8 @@ def contents(name):
     line = json.dumps({"text": name}).encode() + b"\n"
     if name.endswith(".txt"):
         return name.encode()
+    if name.endswith("sv"):
+        return b"text\n%s\n" % name.encode()
     return gzip.compress(line) if name.endswith(".gz") else line if "json" in name else b"words"
 
 
@@ -21,6 +23,8 @@ LAYOUTS = [
     ["train_0.jsonl", "train_1.jsonl", "training-2.jsonl", "x.train.jsonl"],
     ["eval/test/x.jsonl", "train/t.jsonl"],
     ["a.jsonl", ".hidden.jsonl", "__pycache__/b.jsonl", "LICENSE.txt"],
+    ["a.csv", "b.csv", "c.csv", "d.json", "e.json", "f.jsonl", "g.jsonl"],  # endings count, not what they stand for
+    ["a.tsv", "b.txt"],
     ["data/en/train.jsonl", "data/de/train.jsonl"],
     ["trainer.jsonl", "contest.jsonl"],
     ["retrain 1.jsonl", "dev-set.jsonl"],
