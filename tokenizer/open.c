@@ -2,6 +2,7 @@
  * .tiktoken; a file is judged by its name, then by its first byte. */
 #include <stdlib.h>
 #include "base/file.h"
+#include "base/log.h"
 #include "tokenizer/vocab.h"
 
 /* `name` in the folder of `path`, or in `path` if that is a folder; NULL if it is not there. */
@@ -109,6 +110,11 @@ int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokeni
         tokenizer_free(t);
         return rc;
     }
+    if (t->guessed && opts && opts->log)
+        log_warn(opts->log,
+                 "%s: %u tokens are those of no published vocabulary: texts are cut as for GPT-2; "
+                 "tokenize convert --pattern makes files that say another pattern",
+                 path, t->n);
     *ret = t;
     return 0;
 }

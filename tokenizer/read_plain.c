@@ -307,6 +307,7 @@ int read_tiktoken(struct tokenizer *t, const char *path, const char *pattern, st
         if (!pattern) pattern = known->pattern;
         known = NULL;
     }
+    t->guessed = !pattern && !known && k.id.n != 128000;
     if (!pattern) pattern = known ? known->pattern : k.id.n == 128000 ? "llama3" : "gpt2";
     t->ignore_merges = true;
     if (rc >= 0) rc = place_ranks(t, &k, known, err);

@@ -49,9 +49,12 @@ struct tokenizer_parts {
     const struct special *specials;
 };
 
+struct log;
+
 struct tokenizer_open_opts {
-    const char *pattern; /* for files that name none (.tiktoken, merges.txt); NULL: by size and
+    const char *pattern;   /* for files that name none (.tiktoken, merges.txt); NULL: by size and
                           * name, else "gpt2" */
+    const struct log *log; /* hears of the latter for a .tiktoken file; or NULL */
 };
 
 /* Opens a folder with tokenizer.json (or vocab.json + merges.txt), one of these files, or a

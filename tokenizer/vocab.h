@@ -99,7 +99,8 @@ struct tokenizer {
     char *pre, *decoder; /* compact JSON, or NULL: made of the pattern, ByteLevel's     */
     char *post;          /* post_processor as compact JSON, or NULL for ByteLevel's */
     char *truncation, *padding, *normalizer; /* as compact JSON, or NULL for null */
-    char *folder;                            /* opened from here, or NULL        */
+    bool guessed; /* nothing speaks for the pattern of this .tiktoken file */
+    char *folder; /* opened from here, or NULL        */
     struct config {
         struct tokenizer_settings said; /* strings borrowed from the two trees          */
         cJSON *config, *map; /* tokenizer_config.json, special_tokens_map.json, or NULL */

@@ -392,7 +392,8 @@ static int check_extend(const struct options *o, struct err *err) {
 
 static int open_like(struct run *r, struct err *err) {
     const struct options *o = r->o;
-    int rc = tokenizer_open(&r->like, o->extend ? o->extend : o->like, NULL, err);
+    int rc = tokenizer_open(&r->like, o->extend ? o->extend : o->like,
+                            &(struct tokenizer_open_opts){.log = &r->t->log}, err);
     for (size_t i = 0; i < r->n_made && rc == 0 && o->extend; i++)
         if (r->made[i].vocab <= tokenizer_size(r->like))
             return err_set(err, ERR_USAGE, "%s has %u tokens already: it cannot be extended to %u",

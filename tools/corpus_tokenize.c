@@ -187,7 +187,9 @@ static int begin(struct tokenizing *z, struct tool *t) {
     int rc = corpus_step_check(&z->step, t);
     if (rc == 0 && strpbrk(z->column, "\"\\"))
         rc = err_set(&t->err, ERR_USAGE, "--column %s: no quotes in a name", z->column);
-    if (rc == 0) rc = tokenizer_open(&z->tokenizer, z->tok, NULL, &t->err);
+    if (rc == 0)
+        rc = tokenizer_open(&z->tokenizer, z->tok, &(struct tokenizer_open_opts){.log = &t->log},
+                            &t->err);
     if (rc == 0) rc = input_resolve(&z->step.in, t, "corpus");
     if (rc == 0 && z->folder && z->step.in.opts.shuffle_buffer)
         rc = err_set(&t->err, ERR_USAGE, "shuffled records go to one file: -o FILE");

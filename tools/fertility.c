@@ -129,11 +129,12 @@ static int examine(struct one *v, struct err *err) {
     return rc < 0 ? rc : fertility_unreachable(v->t, v->encoder, &v->unreachable, err);
 }
 
-static int open_all(struct one *v, const struct strs *names, struct err *err) {
+static int open_all(struct one *v, const struct strs *names, const struct log *log,
+                    struct err *err) {
     int rc = 0;
     for (size_t i = 0; i < names->n && rc >= 0; i++) {
         v[i].name = names->v[i];
-        rc = tokenizer_open(&v[i].t, names->v[i], NULL, err);
+        rc = tokenizer_open(&v[i].t, names->v[i], &(struct tokenizer_open_opts){.log = log}, err);
         if (rc >= 0) rc = tokenizer_digest(v[i].t, v[i].digest, err);
     }
     return rc;
@@ -161,7 +162,7 @@ static int run(struct input *in, struct strs *names, const struct wanted *want, 
     int rc = names->n ? 0 : strs_push(names, "tok", &t->err);
     struct one *v = mem_array(names->n, sizeof *v);
     if (!v) rc = err_nomem(&t->err, names->n * sizeof *v);
-    if (rc >= 0) rc = open_all(v, names, &t->err);
+    if (rc >= 0) rc = open_all(v, names, &t->log, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "corpus");
     for (size_t i = 0; i < in->list.n && rc >= 0; i++)
         if (names->n > 1 && !strcmp(in->list.v[i].path, "-"))

@@ -304,7 +304,9 @@ static int open_writer(struct run *r, struct err *err) {
                            .tokenizer_digest = digest,
                            .masked = o->prompt != NULL};
     int rc = shard_eot_parse(&s.eot, o->eot, err);
-    if (rc == 0) rc = tokenizer_open(&r->tokenizer, o->tok, NULL, err);
+    if (rc == 0)
+        rc = tokenizer_open(&r->tokenizer, o->tok, &(struct tokenizer_open_opts){.log = &r->t->log},
+                            err);
     if (rc == 0) rc = tokenizer_digest(r->tokenizer, digest, err);
     if (rc < 0) return rc;
     s.vocab = tokenizer_size(r->tokenizer);

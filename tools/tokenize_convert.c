@@ -1,6 +1,20 @@
 /* tokenize convert: the same vocabulary in the files of other tools. */
 #include <string.h>
+#include "tokenizer/pattern.h"
 #include "tools/tokenize.h"
+
+/* A file that says its pattern was opened with that, whatever was given. */
+static int check_pattern(const struct tokenizer *t, const char *pattern, const char *tok,
+                         struct err *err) {
+    struct pattern *given = NULL;
+    int rc = pattern_open(&given, pattern, err);
+    if (rc == 0 && strcmp(pattern_name(given), tokenizer_pattern(t)))
+        rc = err_set(err, ERR_USAGE,
+                     "%s says its own pattern, %.60s; --pattern is for files that say none", tok,
+                     tokenizer_pattern(t));
+    pattern_free(given);
+    return rc;
+}
 
 int convert_main(int argc, char **argv) {
     const char *tok = "tok", *output = NULL, *merges = "pairs", *pattern = NULL;
@@ -31,8 +45,10 @@ int convert_main(int argc, char **argv) {
                      t.operands->v[0]);
     if (rc == 0 && !output) rc = err_set(&t.err, ERR_USAGE, "name the folder to write with -o");
     if (rc == 0)
-        rc = tokenizer_open(&tokenizer, tok, &(struct tokenizer_open_opts){.pattern = pattern},
+        rc = tokenizer_open(&tokenizer, tok,
+                            &(struct tokenizer_open_opts){.pattern = pattern, .log = &t.log},
                             &t.err);
+    if (rc == 0 && pattern) rc = check_pattern(tokenizer, pattern, tok, &t.err);
     if (rc == 0)
         rc = tokenizer_save_as(tokenizer, output,
                                &(struct tokenizer_save_opts){.strings = !strcmp(merges, "strings")},

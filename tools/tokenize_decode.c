@@ -31,18 +31,20 @@ static int put_document(struct decoding *d, struct err *err) {
     return rc < 0 ? rc : outfile_write(d->file, d->line.v, d->line.n, err);
 }
 
-/* The ids of a line, "[1, 2]" or "1 2". NULL, or what is wrong. */
-static const char *read_line(struct decoding *d, const char *s, const char *end, int *rc,
-                             struct err *err) {
+/* The ids of a line, "[1, 2]" or "1 2". NULL, or what is wrong, at *ret_at. */
+static const char *read_line(struct decoding *d, const char *s, const char *end,
+                             const char **ret_at, int *rc, struct err *err) {
     static const char blank[] = " \t\r\n";
     bool json = !strcmp(d->ids, "json"), first = true, comma = false;
     d->doc.n = 0;
     while (end > s && strchr(blank, end[-1])) end--;
     while (s < end && strchr(blank, *s)) s++;
+    *ret_at = s;
     if (json && (end - s < 2 || *s != '[' || end[-1] != ']')) return "not a JSON array of ids";
     if (json) s++, end--;
     for (;;) {
         while (s < end && strchr(blank, *s)) s++;
+        *ret_at = s;
         if (s == end) return comma ? "an id is missing" : NULL;
         if (json && !first && !comma) return "a comma is missing";
         uint64_t x = 0;
@@ -65,8 +67,8 @@ static int decode_lines(struct decoding *d, struct err *err) {
     ssize_t n;
     int rc = 0;
     for (uint64_t no = 1; rc >= 0 && (n = getline(&line, &cap, d->in)) >= 0; no++) {
-        const char *bad = read_line(d, line, line + n, &rc, err);
-        if (rc >= 0 && bad) rc = err_set(err, ERR_DATA, "%s", bad);
+        const char *at = line, *bad = read_line(d, line, line + n, &at, &rc, err);
+        if (rc >= 0 && bad) rc = err_set(err, ERR_DATA, "byte %td: %s", at - line, bad);
         if (rc >= 0) rc = put_document(d, err);
         if (rc >= 0 && signals_stop()) rc = err_set(err, ERR_STOPPED, "interrupted");
         if (rc == ERR_DATA) err_prefix(err, "%s:%llu", d->name, (unsigned long long)no);
@@ -106,6 +108,7 @@ static int decode_all(struct decoding *d, const char *tok, const char *output, s
     if (rc < 0) return rc;
     bool std = !strcmp(d->name, "-");
     d->in = std ? stdin : fopen(d->name, "rb");
+    if (std) d->name = "stdin";
     if (!d->in) return err_errno(err, "%s", d->name);
     rc = outfile_open(&d->file, output, err);
     if (rc >= 0) {

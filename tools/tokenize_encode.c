@@ -215,7 +215,7 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (offsets && !tokens && strcmp(e->ids, "json") != 0)
         return err_set(&t->err, ERR_USAGE, "--offsets needs --ids json or --ids tokens");
     e->places = offsets || tokens;
-    int rc = tokenizer_open(&e->t, tok, NULL, &t->err);
+    int rc = tokenizer_open(&e->t, tok, &(struct tokenizer_open_opts){.log = &t->log}, &t->err);
     if (rc >= 0 && !strcmp(e->ids, "u16") && tokenizer_size(e->t) > 65536)
         rc = err_set(&t->err, ERR_USAGE, "%s has %u ids, too many for --ids u16; use u32", tok,
                      tokenizer_size(e->t));

@@ -141,6 +141,21 @@ class Tokenize(unittest.TestCase):
             f.write("tokenize encode:\n  tokenizer: x\n")
         self.assertIn("unknown section tokenize encode; did you mean tokenize?", run("tokenize", "encode", "-", rc=2))
 
+    def test_patterns_were_guessed_and_passed_over_in_silence(self):
+        def said(*args):
+            return subprocess.run([os.path.join(TOOLS, "tokenize"), *args], stderr=subprocess.PIPE, check=True,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).stderr.decode()
+        run("tokenize", "convert", "-t", TOK, "-o", "new")
+        os.rename("new/tokenizer.tiktoken", "own.tiktoken")
+        self.assertIn("warning: own.tiktoken: 365 tokens are those of no published vocabulary",
+                      said("encode", "-q", "-t", "own.tiktoken", "-"))
+        self.assertEqual(said("convert", "-t", "own.tiktoken", "--pattern", "cl100k", "-o", "cl"), "")
+        self.assertEqual(said("encode", "-q", "-t", "cl", "-"), "")
+        self.assertEqual(json.loads(run("tokenize", "info", "--json", "-t", "cl"))["pattern"], "cl100k")
+        self.assertIn("cl says its own pattern, cl100k",
+                      run("tokenize", "convert", "-t", "cl", "--pattern", "gpt2", "-o", "no", rc=2))
+        self.assertFalse(os.path.exists("no"))
+
     def test_other_families_were_cut_at_1024(self):
         for pattern, length in ("gpt2", 1024), ("cl100k", None), (r"\d|\D+", None):
             run("bpe-train", "-q", "d.jsonl", "--pattern", pattern, "--vocab", "260", "-o", "new")
@@ -243,14 +258,14 @@ class Tokenize(unittest.TestCase):
         run("tokenize", "convert", "-t", TOK, "-o", "x", "operand", rc=2)
 
     def test_bad_ids_are_located(self):
-        for ids, line, words in (("text", "1 x", ":2: not an id"), ("text", "99999", "99999"),
+        for ids, line, words in (("text", "1 x", ":2: byte 2: not an id"), ("text", "99999", "99999"),
                                  ("json", "1", "not a JSON array"), ("json", "[1 2]", "comma"),
                                  ("json", "[1,]", "missing"), ("text", "4294967295", "not an id")):
             first = "[5]" if ids == "json" else "5"
             err = run("tokenize", "decode", "-t", TOK, "--ids", ids, "-o", "never",
                       given=f"{first}\n{line}\n".encode(), rc=3)
             self.assertIn(words, err)
-            self.assertIn("-:2:", err)
+            self.assertIn("stdin:2:", err)
         self.assertIn("inside an id", run("tokenize", "decode", "-t", TOK, "--ids", "u16",
                                           given=b"\x05", rc=3))
         self.assertFalse(os.path.exists("never"))
