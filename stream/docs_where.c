@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "stream/docs_parts.h"
 #include "stream/jsonl.h"
+#include "stream/jsonl_edit.h"
 
 static const uint64_t SAMPLE_KEY = 0x73616d706c650000; /* "sample": not the split of shard's hash */
 
@@ -41,8 +42,19 @@ static const char *skip_value(const char *v, const char *end) {
     return NULL;
 }
 
-/* The value of a member of the object, as it is written. A key written with escapes is not
- * found. */
+static bool equal(const char *a, size_t a_n, const char *b, size_t b_n) {
+    return a_n == b_n && !memcmp(a, b, a_n);
+}
+
+/* Whether a key, as it is written, is `field`. */
+static bool is_key(const char *key, size_t key_n, const char *field, size_t n) {
+    struct buf room = {0};
+    bool is = jsonl_text(key, key_n, &room, &key, &key_n, NULL) == 0 && equal(key, key_n, field, n);
+    buf_release(&room);
+    return is;
+}
+
+/* The value of a member of the object, as it is written. */
 static bool member(const char *v, const char *end, const char *field, size_t n, const char **ret,
                    size_t *ret_n) {
     v = skip_space(v, end);
@@ -55,7 +67,7 @@ static bool member(const char *v, const char *end, const char *field, size_t n, 
         const char *value = skip_space(colon + 1, end);
         v = skip_value(value, end);
         if (!v) return false;
-        if ((size_t)(behind - key) == n + 2 && !memcmp(key + 1, field, n)) {
+        if (is_key(key + 1, (size_t)(behind - key) - 2, field, n)) {
             *ret = value;
             *ret_n = (size_t)(v - value);
             return true;
@@ -63,10 +75,6 @@ static bool member(const char *v, const char *end, const char *field, size_t n, 
         v = skip_space(v, end);
     }
     return false;
-}
-
-static bool equal(const char *a, size_t a_n, const char *b, size_t b_n) {
-    return a_n == b_n && !memcmp(a, b, a_n);
 }
 
 /* `where` is FIELD=VALUE. Strings are compared by their text, all else as it is written. */

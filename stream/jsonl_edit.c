@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include "base/json.h"
+#include "stream/scan.h"
 
 static size_t skip_space(const char *v, size_t n, size_t i) {
     while (i < n && (v[i] == ' ' || v[i] == '\t' || v[i] == '\r' || v[i] == '\n')) i++;
@@ -54,10 +55,33 @@ bool jsonl_next(const char *line, size_t n, size_t *at, struct jsonl_member *ret
     return true;
 }
 
-static bool is_named(const struct jsonl_member *m, const char *const *names, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (strlen(names[i]) == m->key_n && !memcmp(names[i], m->key, m->key_n)) return true;
-    return false;
+int jsonl_text(const char *v, size_t n, struct buf *room, const char **ret, size_t *ret_n,
+               struct err *err) {
+    size_t at, text_n;
+    bool high;
+    *ret = v;
+    *ret_n = n;
+    if (!memchr(v, '\\', n)) return 0;
+    room->n = 0;
+    int rc = buf_reserve(room, n + SCAN_SLACK, err);
+    if (rc < 0) return rc;
+    if (scan_bytes_plain.unescape(room->v, v, n, &at, &text_n, &high) != SCAN_OPEN) return 0;
+    *ret = room->v;
+    *ret_n = room->n = text_n;
+    return 0;
+}
+
+/* 1 if the member has one of these names. */
+static int is_named(const struct jsonl_member *m, const char *const *names, size_t n,
+                    struct err *err) {
+    struct buf room = {0};
+    const char *key;
+    size_t key_n;
+    int rc = jsonl_text(m->key, m->key_n, &room, &key, &key_n, err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = strlen(names[i]) == key_n && !memcmp(names[i], key, key_n);
+    buf_release(&room);
+    return rc;
 }
 
 int jsonl_open(const char *line, size_t n, const char *const *without, size_t n_without,
@@ -65,15 +89,20 @@ int jsonl_open(const char *line, size_t n, const char *const *without, size_t n_
     struct jsonl_member m;
     size_t at = 0;
     bool all = true, none = true;
-    while (jsonl_next(line, n, &at, &m)) {
-        all = all && !is_named(&m, without, n_without);
+    int named = 0;
+    while (all && jsonl_next(line, n, &at, &m)) {
+        named = is_named(&m, without, n_without, err);
+        if (named < 0) return named;
+        all = !named;
         none = false;
     }
     if (all && !none) return buf_append(out, line, at, err); /* as it stands, up to the brace */
     int rc = buf_char(out, '{', err);
     bool first = true;
     for (at = 0; rc == 0 && jsonl_next(line, n, &at, &m);) {
-        if (is_named(&m, without, n_without)) continue;
+        named = is_named(&m, without, n_without, err);
+        if (named < 0) return named;
+        if (named) continue;
         if (!first) rc = buf_str(out, ", ", err);
         first = false;
         if (rc == 0) rc = buf_char(out, '"', err);

@@ -20,6 +20,11 @@ struct jsonl_member {
 /* The member behind *at (0 for the first): true, and *at is moved on; false at the end. */
 bool jsonl_next(const char *line, size_t n, size_t *at, struct jsonl_member *ret);
 
+/* The text of what stands between two quotes: v[0..n) itself where it has no escapes, else what
+ * `room`, which is emptied, then holds. What is not a JSON string stays as it is. */
+int jsonl_text(const char *v, size_t n, struct buf *room, const char **ret, size_t *ret_n,
+               struct err *err);
+
 /* Appends the object without the members of these names and without its closing brace, so that the
  * caller can add members (`jsonl_begin_member`) and the brace. */
 int jsonl_open(const char *line, size_t n, const char *const *without, size_t n_without,

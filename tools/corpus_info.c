@@ -17,7 +17,7 @@ static const char *const type_names[] = {"null",   "bool", "int64", "float64",
                                          "string", "list", "struct"};
 
 struct column {
-    char *name; /* as it is written, without quotes */
+    char *name; /* its text */
     unsigned types;
     uint64_t rows, nulls, bytes;
     struct strs labels; /* different values, while they are few and short */
@@ -88,22 +88,53 @@ static int add_label(struct column *c, const char *v, size_t n, struct err *err)
     return strs_push(&c->labels, text, err);
 }
 
+/* The column of a member. One with a NUL in its name goes by what is written. */
+static int column_of(struct table *t, const struct jsonl_member *m, size_t guess, uint64_t order,
+                     struct column **ret, struct err *err) {
+    struct buf room = {0};
+    const char *key;
+    size_t n;
+    int rc = jsonl_text(m->key, m->key_n, &room, &key, &n, err);
+    if (rc == 0 && memchr(key, 0, n)) key = m->key, n = m->key_n;
+    if (rc == 0) *ret = find(t, key, n, guess, order, err);
+    buf_release(&room);
+    return rc < 0 ? rc : err->code;
+}
+
+/* A value as a label: of a string its text between quotes, written in one way. */
+static int label(struct column *c, const struct jsonl_member *m, struct err *err) {
+    struct buf room = {0}, quoted = {0};
+    const char *text = m->value;
+    size_t n = m->value_n;
+    int rc = 0;
+    if (*text == '"' && memchr(text, '\\', n)) {
+        rc = jsonl_text(m->value + 1, n - 2, &room, &text, &n, err);
+        if (rc == 0) rc = json_quote(&quoted, text, n, err);
+        text = quoted.v;
+        n = quoted.n;
+    }
+    if (rc == 0) rc = add_label(c, text, n, err);
+    buf_release(&room);
+    buf_release(&quoted);
+    return rc;
+}
+
 static int look_at_line(struct table *t, const char *line, size_t n, uint64_t order,
                         struct err *err) {
     struct jsonl_member m;
     size_t at = 0, i = 0;
     int rc = 0;
     for (; rc == 0 && jsonl_next(line, n, &at, &m); i++) {
-        struct column *c = find(t, m.key, m.key_n, i, order + i, err);
-        if (!c && err->code) return err->code;
+        struct column *c = NULL;
+        rc = column_of(t, &m, i, order + i, &c, err);
+        if (rc < 0) return rc;
         if (!c) continue;
         unsigned type = m.value_n ? type_of(m.value, m.value_n) : T_NULL;
         c->types |= type;
         c->rows++;
         c->nulls += type == T_NULL;
         c->bytes += m.value_n;
-        if (!c->many && (type & (T_STRING | T_INT | T_BOOL)))
-            rc = add_label(c, m.value, m.value_n, err);
+        if (!c->many && (type & (T_STRING | T_INT | T_BOOL))) rc = label(c, &m, err);
     }
     return rc;
 }

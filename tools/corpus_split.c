@@ -49,22 +49,50 @@ static double unit(uint64_t hash) {
     return (double)(hash >> 11) * 0x1p-53;
 }
 
-/* The member as it is written; false if it is not there. */
-static bool member(const struct doc *d, const char *field, struct jsonl_member *ret) {
-    size_t at = 0, n = strlen(field);
-    while (d->line && jsonl_next(d->line, d->line_n, &at, ret))
-        if (ret->key_n == n && !memcmp(ret->key, field, n)) return true;
-    return false;
+/* The member as it is written: 1, 0 if it is not there, or a negative code. */
+static int member(const struct doc *d, const char *field, struct buf *room,
+                  struct jsonl_member *ret, struct err *err) {
+    size_t at = 0, n = strlen(field), key_n;
+    const char *key;
+    while (d->line && jsonl_next(d->line, d->line_n, &at, ret)) {
+        int rc = jsonl_text(ret->key, ret->key_n, room, &key, &key_n, err);
+        if (rc < 0) return rc;
+        if (key_n == n && !memcmp(key, field, n)) return 1;
+    }
+    return 0;
+}
+
+/* Of a value: of a string its text between quotes, however it is written, else what is written. */
+static int hash_value(const struct jsonl_member *m, uint64_t seed, struct buf *room, uint64_t *ret,
+                      struct err *err) {
+    const char *text = m->value;
+    size_t n = m->value_n;
+    int rc = 0;
+    if (*text == '"' && memchr(text, '\\', n)) {
+        struct buf quoted = {0};
+        rc = jsonl_text(m->value + 1, n - 2, room, &text, &n, err);
+        if (rc == 0) rc = buf_char(&quoted, '"', err);
+        if (rc == 0) rc = buf_append(&quoted, text, n, err);
+        if (rc == 0) rc = buf_char(&quoted, '"', err);
+        if (rc == 0) *ret = xxh64_bytes(quoted.v, quoted.n, seed);
+        buf_release(&quoted);
+    } else
+        *ret = xxh64_bytes(text, n, seed);
+    return rc;
 }
 
 static int hash_field(const struct splitting *s, const struct doc *d, const char *field,
                       uint32_t file, uint64_t *ret, struct err *err) {
     struct jsonl_member m;
-    if (!member(d, field, &m))
-        return err_set(err, ERR_DATA, "%s:%llu: no field \"%s\" to split by",
-                       s->step.in.list.v[file].name, (unsigned long long)d->line_no, field);
-    *ret = xxh64_bytes(m.value, m.value_n, s->seed);
-    return 0;
+    struct buf room = {0};
+    int rc = member(d, field, &room, &m, err);
+    if (rc == 0)
+        rc = err_set(err, ERR_DATA, "%s:%llu: no field \"%s\" to split by",
+                     s->step.in.list.v[file].name, (unsigned long long)d->line_no, field);
+    else if (rc > 0)
+        rc = hash_value(&m, s->seed, &room, ret, err);
+    buf_release(&room);
+    return rc;
 }
 
 static int grow(struct splitting *s, struct err *err) {

@@ -326,6 +326,27 @@ class Steps(unittest.TestCase):
             self.assertIn(b".jsonl.gz: two sources would be written there", r.stderr)
             self.assertFalse(os.path.exists("two"))
 
+    def test_names_and_values_written_with_escapes(self):
+        """json.dumps escapes what is not ASCII, in names of fields too: the same field, and the same value."""
+        rows = [{"größe": "é %d" % (i % 40), "text": f"t {i}", "n": i} for i in range(400)]
+        with open("c.jsonl", "w") as f:
+            for i, row in enumerate(rows):
+                f.write(json.dumps(row, ensure_ascii=bool(i // 40 % 2)) + "\n")
+        self.assertEqual([json.loads(x)["n"] for x in run("corpus", "cat", "-q", "c.jsonl", "--where", "größe=é 3").stdout.splitlines()],
+                         list(range(3, 400, 40)))
+        run("corpus", "split", "-q", "c.jsonl", "-o", "p", "--by", "größe", "--split", "test=0.3")
+        sides = [{d["größe"] for d in read("p/" + n)} for n in ("train", "test")]
+        self.assertFalse(sides[0] & sides[1])
+        self.assertEqual(len(sides[0] | sides[1]), 40)
+        run("corpus", "split", "-q", "c.jsonl", "-o", "s", "--stratify", "größe", "--split", "test=0.5")
+        self.assertLessEqual(set(collections.Counter(d["größe"] for d in read("s/test")).values()), {4, 5, 6})
+        with open("few.jsonl", "w") as f:
+            f.write("".join(json.dumps({"größe": "é", "text": "t"}, ensure_ascii=i % 2 == 0) + "\n" for i in range(30)))
+        columns = json.loads(run("corpus", "info", "-q", "few.jsonl", "--json").stdout)["columns"]
+        self.assertEqual([(c["name"], c["rows"], c.get("values")) for c in columns], [("größe", 30, ["é"]), ("text", 30, ["t"])])
+        run("corpus", "tokenize", "-q", "few.jsonl", "-t", TOK, "--field", "größe", "--drop-text", "-o", "out.jsonl")
+        self.assertEqual({tuple(d) for d in read("out.jsonl")}, {("text", "input_ids")})
+
     # ------------------------------------------------------------ info
 
     def test_info(self):
