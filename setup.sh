@@ -3,6 +3,7 @@
 #   setup_packages    says what it is about to install, installs it, and only what is missing
 #   setup_build DIR [MESON OPTION…]    configures and builds
 #   setup_peers       a Python environment with the projects that tests compare with, if it can be had
+#   setup_cublas MODULE    finds cuBLASLt for a GPU module that was built elsewhere
 
 PACKAGES="gcc g++ libc6-dev meson ninja-build pkg-config python3 python3-venv clang-format
     zlib1g-dev libzstd-dev libcurl4-openssl-dev libcjson-dev libpcre2-dev libunistring-dev libyaml-dev libssl-dev
@@ -42,6 +43,20 @@ setup_build() {
     fi
     ninja -C "$dir" >"$dir.log" 2>&1 || { tail -n 60 "$dir.log" >&2; die "the build failed"; }
     mv -f "$dir.log" "$dir/build.log"
+}
+
+# The toolkit may lie elsewhere here than where the module was built; PyTorch brings the library, too.
+setup_cublas() {
+    missing=$(ldd "$1" | awk '/cublasLt.*not found/ { print $1; exit }')
+    [ -n "$missing" ] || return 0
+    packages=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["platlib"])' 2>/dev/null)
+    for dir in /usr/local/cuda*/lib64 /usr/local/cuda*/targets/*/lib /opt/cuda/lib64 "$packages"/nvidia/*/lib; do
+        [ -e "$dir/$missing" ] || continue
+        LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$dir"
+        export LD_LIBRARY_PATH
+        return 0
+    done
+    die "$1 needs $missing, which is not on this machine"
 }
 
 # Sets LORY_PYTHON. Tests that need a package which is not there skip and say so.
