@@ -44,12 +44,50 @@ bool takes(struct device *d, int HS) {
     return false;
 }
 
+/* Milliseconds of run(false) and run(true), in turns, the better of two each. */
+template <class Run> void time_both(struct device *d, float (&ms)[2], Run run) {
+    cudaEvent_t from = NULL, to = NULL;
+    bool ok = cudaEventCreateWithFlags(&from, 0) == cudaSuccess &&
+              cudaEventCreateWithFlags(&to, 0) == cudaSuccess;
+    ms[0] = ms[1] = INFINITY;
+    for (int i = 0; i < 4 && ok; i++) {
+        float one = INFINITY;
+        ok = cudaEventRecord(from, cuda_stream(d)) == cudaSuccess;
+        run(i % 2 == 1);
+        ok = ok && cudaEventRecord(to, cuda_stream(d)) == cudaSuccess &&
+             cudaEventSynchronize(to) == cudaSuccess &&
+             cudaEventElapsedTime(&one, from, to) == cudaSuccess;
+        ms[i % 2] = fminf(ms[i % 2], one);
+    }
+    if (from) cudaEventDestroy(from);
+    if (to) cudaEventDestroy(to);
+}
+
+/* Whether the copy engine brings the tiles of run(by_engine), which writes the same bits either
+ * way: the faster one, as found at the first call that fills the device. */
+template <class Run>
+bool engine_is_faster(struct device *d, attention_choice *c, const attention_args<bf16> &a,
+                      const char *what, Run run) {
+    float ms[2];
+    bool fills = (size_t)a.B * a.NH * (a.T / 128 + 1) >= (size_t)cuda_multiprocessors(d);
+    if (!cuda_attention_ways(d)->engine) return false;
+    if (c->measured || !fills || cuda_recording(d) || !cuda_may_launch(d)) return c->by_engine;
+    time_both(d, ms, run);
+    c->by_engine = ms[1] <= ms[0];
+    c->measured = true;
+    cuda_note(d, "%s, tiles by the copy engine %.3f ms, by threads %.3f", what, ms[1], ms[0]);
+    return c->by_engine;
+}
+
+/* Here it is decided who does a call (attention.cuh). */
 void forward(struct device *d, const attention_args<float> &a) {
     attention_forward_any(d, a);
 }
 void forward(struct device *d, const attention_args<bf16> &a) {
-    if (a.HS == 64 && cuda_uses_wgmma(d))
-        attention_forward_sm90(d, a);
+    attention_ways *ways = cuda_attention_ways(d);
+    auto sm90 = [&](bool by_engine) { attention_forward_sm90(d, a, by_engine); };
+    if (a.HS == 64 && ways->warpgroups)
+        sm90(engine_is_faster(d, &ways->forward, a, "attention forward", sm90));
     else if (fits_mma(a.HS))
         attention_forward_mma(d, a);
     else
@@ -59,8 +97,10 @@ void backward(struct device *d, const attention_args<float> &a) {
     attention_backward_any(d, a);
 }
 void backward(struct device *d, const attention_args<bf16> &a) {
-    if (a.HS == 64 && cuda_uses_wgmma(d))
-        attention_backward_sm90(d, a);
+    attention_ways *ways = cuda_attention_ways(d);
+    auto sm90 = [&](bool by_engine) { attention_backward_sm90(d, a, by_engine); };
+    if (a.HS == 64 && ways->warpgroups)
+        sm90(engine_is_faster(d, &ways->backward, a, "attention backward", sm90));
     else if (fits_mma(a.HS))
         attention_backward_mma(d, a);
     else

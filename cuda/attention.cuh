@@ -59,8 +59,7 @@ __device__ inline int warp() {
 constexpr int NOTHING = 1 << 30; /* a first key that no query reaches */
 
 /* A query's first visible key; NOTHING for rows past the end and for padding before its segment. */
-template <class A>
-__device__ int first_key(const attention_args<A> &a, int b, int i) {
+template <class A> __device__ int first_key(const attention_args<A> &a, int b, int i) {
     if (i >= a.T) return NOTHING;
     int s = a.start ? a.start[(size_t)b * a.T + i] : 0;
     return s <= i ? s : NOTHING;
@@ -78,8 +77,10 @@ template <class A> void attention_backward_any(struct device *d, const attention
 void attention_forward_mma(struct device *d, const attention_args<bf16> &a);
 void attention_backward_mma(struct device *d, const attention_args<bf16> &a);
 
-/* Head size 64, a device of compute capability 9.0, code that was built for sm_90a. */
-void attention_forward_sm90(struct device *d, const attention_args<bf16> &a);
-void attention_backward_sm90(struct device *d, const attention_args<bf16> &a);
+/* Head size 64, a device of compute capability 9.0, code that was built for sm_90a. Tiles are
+ * copied by threads, or, where the driver can describe the tensors to it, by the copy engine; the
+ * results are the same to the bit. */
+void attention_forward_sm90(struct device *d, const attention_args<bf16> &a, bool by_engine);
+void attention_backward_sm90(struct device *d, const attention_args<bf16> &a, bool by_engine);
 
 #endif

@@ -1,15 +1,18 @@
-/* Whether this device's warpgroup kernels (attention_sm90.cu) compute what the portable ones do:
- * asked once, when a Hopper is opened, on a small problem that has every feature: rows that end
- * inside a tile, segments, padding, dropout. A compiler or driver that breaks them costs speed,
- * not a run. */
+/* Whether this device's warpgroup kernels (attention_sm90.cu) compute what the portable ones do,
+ * and the same bits with tiles from the copy engine: asked once, when a Hopper is opened, on a
+ * small problem that has every feature: rows that end inside a tile, more tiles than there are
+ * stages, segments, padding, dropout. A compiler or driver that breaks them costs speed, not a
+ * run. */
 #include <stdlib.h>
+#include <string.h>
 #include "cuda/attention.cuh"
 #include "cuda/table.h"
 #include "cuda/wgmma.cuh"
 
 namespace {
 
-enum { T = 150, NH = 1, HS = 64, C = NH * HS };
+enum { T = 270, NH = 1, HS = 64, C = NH * HS };
+enum { PORTABLE, BY_THREADS, BY_ENGINE, WAYS };
 enum { N_Y = T * C, N_QKV = 3 * N_Y, N_ROWS = NH * T };
 
 struct problem { /* on the device, in one allocation */
@@ -20,7 +23,7 @@ struct problem { /* on the device, in one allocation */
         alignas(16) bf16 y[N_Y];
         alignas(16) bf16 dqkv[N_QKV];
         float lse[N_ROWS], delta[N_ROWS];
-    } of[2]; /* portable, warpgroups */
+    } of[WAYS];
 };
 
 /* Values in (-1, 1), the same at each call. */
@@ -33,7 +36,8 @@ void fill(problem *p) {
     uint32_t state = 1;
     for (bf16 &x : p->qkv) x = value(&state);
     for (bf16 &x : p->dy) x = value(&state);
-    for (int t = 0; t < T; t++) p->start[t] = t < 5 ? 5 : t < 90 ? 5 : t < 140 ? 90 : 141;
+    /* Padding, a short segment, a long one that fills each stage again, another short one. */
+    for (int t = 0; t < T; t++) p->start[t] = t < 40 ? 5 : t < 262 ? 40 : 262;
 }
 
 attention_args<bf16> args(problem *p, int which) { /* p: device memory */
@@ -77,27 +81,38 @@ bool sm90_is_built(struct device *d) {
 
 } // namespace
 
-bool attention_sm90_agrees(struct device *d) {
+/* One way's forward and backward pass. p: device memory. */
+static void run(struct device *d, problem *p, int which) {
+    attention_args<bf16> a = args(p, which);
+    bool by_engine = which == BY_ENGINE;
+    which == PORTABLE ? attention_forward_mma(d, a) : attention_forward_sm90(d, a, by_engine);
+    attention_delta(d, p->of[which].delta, (const bf16 *)a.y, a.dy, 1, T, NH, HS);
+    which == PORTABLE ? attention_backward_mma(d, a) : attention_backward_sm90(d, a, by_engine);
+}
+
+void attention_find_ways(struct device *d, struct attention_ways *ret) {
     if (!sm90_is_built(d)) {
         cuda_note(d, "no sm_90a code in this build: slower attention; see -Dgpu_arch");
-        return false;
+        return;
     }
+    bool engine = cuda_map_encoder(d) != NULL;
     problem *host = (problem *)calloc(1, sizeof *host);
     problem *p = host ? (problem *)cuda_work(d, sizeof *p) : NULL;
     if (p) {
         fill(host);
         cuda_upload(d, p, host, sizeof *p);
-        for (int which = 0; which < 2; which++) {
-            attention_args<bf16> a = args(p, which);
-            which ? attention_forward_sm90(d, a) : attention_forward_mma(d, a);
-            attention_delta(d, p->of[which].delta, (const bf16 *)a.y, a.dy, 1, T, NH, HS);
-            which ? attention_backward_sm90(d, a) : attention_backward_mma(d, a);
-        }
+        for (int which = 0; which < (engine ? WAYS : BY_ENGINE); which++) run(d, p, which);
         cuda_download(d, host, p, sizeof *p);
     }
-    bool agrees = p && cuda_sync(d, NULL) == 0 && near(host->of[1].y, host->of[0].y, N_Y) &&
-                  near(host->of[1].dqkv, host->of[0].dqkv, N_QKV);
-    if (!agrees) cuda_note(d, "warpgroup attention gives other results here and is left alone");
+    ret->warpgroups = p && cuda_sync(d, NULL) == 0 &&
+                      near(host->of[BY_THREADS].y, host->of[PORTABLE].y, N_Y) &&
+                      near(host->of[BY_THREADS].dqkv, host->of[PORTABLE].dqkv, N_QKV);
+    if (!ret->warpgroups)
+        cuda_note(d, "warpgroup attention gives other results here and is left alone");
+    ret->engine = ret->warpgroups && engine &&
+                  memcmp(&host->of[BY_ENGINE], &host->of[BY_THREADS], sizeof host->of[0]) == 0;
+    if (ret->warpgroups && engine && !ret->engine)
+        cuda_note(d, "tiles by the copy engine give other results here; threads copy them");
+    ret->forward.by_engine = ret->backward.by_engine = ret->engine;
     free(host);
-    return agrees;
 }

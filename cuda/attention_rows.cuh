@@ -261,7 +261,7 @@ __device__ inline void query_rows(float (&lse)[2], float (&delta)[2], const atte
 
 /* … and of a step of queries, in shared memory. */
 template <int STEP> struct query_facts {
-    float lse[STEP], delta[STEP]; /* lse in base 2 */
+    alignas(16) float lse[STEP], delta[STEP]; /* lse in base 2 */
     int first[STEP];
 };
 template <int STEP>

@@ -6,36 +6,24 @@
  * on. The accumulators are laid out as mma.sync's (attention_rows.cuh), so a product's result is
  * again the next one's left operand.
  *
- *   tile: [row][64] bf16, 1024-byte aligned, chunk c (16 bytes) of row r at c ^ (r & 7)
- *         (the 128-byte swizzle). It serves as B with n = row, k = column, and as B with k = row.
+ *   tile: 64 rows in the 128-byte swizzle (attention_feed.cuh). It serves as B with n = row,
+ *         k = column, and as B with k = row.
  *
  *   forward, one step     softmax(j) ──▶ P ──▶ [ y += P V(j) ][ S = Q K(j+1) ] ──▶ softmax(j+1) …
  *                         exponentials        tensor cores; others make exponentials
  *
- * Tiles come by cp.async, three stages deep in the forward pass, so that one barrier a step is
- * enough; a proxy fence stands between those writes and the products that read them. */
-#include "cuda/attention_rows.cuh"
-#include "cuda/wgmma.cuh"
+ * Tiles come as Feed brings them, by threads or by the copy engine, three stages deep. */
+#include "cuda/attention_feed.cuh"
 
 namespace {
 
-constexpr int HS = 64, STEP = 64; /* keys or queries at a time                  */
-constexpr int TILE = 64 * HS;     /* elements of a tile of 64 rows              */
+constexpr int HS = TILE_COLUMNS, STEP = TILE_ROWS; /* keys or queries at a time */
 
 /* ------------------------------------------------------------------ tiles */
 
 __device__ bf16 *swizzled(bf16 *tile, int r, int chunk) {
     return tile + r * HS + ((chunk ^ (r & 7)) * 8);
 }
-
-/* A thread's rows are multiples of 8 apart, so its chunk is swizzled to the same place in each. */
-template <int THREADS> struct swizzled_loader : tile_loader<8, THREADS, HS> {
-    static_assert(THREADS / 8 % 8 == 0, "see above");
-    __device__ swizzled_loader(const bf16 *matrix, size_t stride)
-        : tile_loader<8, THREADS, HS>(matrix, stride, HS) {
-        this->at ^= (this->row & 7) * 8;
-    }
-};
 
 /* A warp's 16 rows from `row` of a tile as the left operand. */
 __device__ void left_of_tile(uint32_t (&a)[4][4], bf16 *tile, int row) {
@@ -87,45 +75,44 @@ __device__ void product(float (&acc)[8][4], bf16 *left, bf16 *tile) {
         wgmma_64x64x16<ROWS_ARE_K, true>(acc, wgmma_advance(a, k * 32), wgmma_advance(b, k * next));
 }
 
-/* Own cp.async writes so far, all threads' writes, visible to the tensor cores. */
-template <int LEFT> __device__ void tiles_arrived() {
-    cp_async_wait<LEFT>();
-    fence_proxy_async();
-    __syncthreads();
-}
-
 /* ------------------------------------------------------------ forward: 128 queries a block */
 
-constexpr int FORWARD_THREADS = 256, FORWARD_ROWS = 128, STAGES = 3;
+constexpr int FORWARD_THREADS = 256, FORWARD_ROWS = 128;
 
-struct forward_tiles { /* tiles begin at multiples of 1024 bytes */
+template <class Feed> struct forward_tiles { /* tiles begin at multiples of 1024 bytes */
     bf16 q[2 * TILE], k[STAGES][TILE], v[STAGES][TILE];
+    typename Feed::barriers barriers;
     int lows[FORWARD_THREADS / 32];
 };
 
-template <bool DROP>
-__global__ void __launch_bounds__(FORWARD_THREADS, 2) forward(const attention_bf16 a) {
-    forward_tiles &m = *shared_memory<forward_tiles>();
+template <class Feed, bool DROP>
+__global__ void __launch_bounds__(FORWARD_THREADS, 2)
+    forward(const attention_bf16 a, const __grid_constant__ typename Feed::maps maps) {
+    forward_tiles<Feed> &m = *shared_memory<forward_tiles<Feed>>();
     int b = blockIdx.z, h = blockIdx.y;
     int i0 = (int)(gridDim.x - 1 - blockIdx.x) * FORWARD_ROWS, w0 = warp() * 16;
-    swizzled_loader<FORWARD_THREADS> qkv(a.head_q(b, h), (size_t)3 * a.C);
+    Feed feed(a, maps, m.barriers, b, h);
+    place now = {0, 0};
     row_pair rows = make_rows(a, b, h, i0 + w0);
     int low = lowest_key<FORWARD_ROWS>(a, b, i0, m.lows);
     int j_low = low / STEP, j_end = (min(i0 + FORWARD_ROWS, a.T) - 1) / STEP;
-    /* Commits in any case, so that groups can be counted. */
-    auto load_keys = [&](int j) {
-        if (j <= j_end) {
-            int stage = j % STAGES;
-            qkv.load<STEP>(m.k[stage], j * STEP, a.T, a.C);
-            qkv.load<STEP>(m.v[stage], j * STEP, a.T, 2 * a.C);
-        }
-        cp_async_commit();
+    auto add_keys = [&](place p, int j) {
+        if (j > j_end) return;
+        feed.template tile<STEP>(p, m.k[p.stage], MATRIX_K, j * STEP);
+        feed.template tile<STEP>(p, m.v[p.stage], MATRIX_V, j * STEP);
+    };
+    auto fill = [&](place p, int j) { /* also past the end, so that fillings can be counted */
+                                      feed.begin(p);
+                                      add_keys(p, j);
+                                      feed.end(p);
     };
 
-    qkv.load<FORWARD_ROWS>(m.q, i0, a.T);
-    load_keys(j_low);
-    load_keys(j_low + 1);
-    tiles_arrived<1>();
+    feed.begin(now);
+    feed.template tile<FORWARD_ROWS>(now, m.q, MATRIX_Q, i0);
+    add_keys(now, j_low);
+    feed.end(now);
+    fill(now.after(1), j_low + 1);
+    feed.template arrived<1>(now);
 
     uint32_t left_q[4][4], left_p[4][4];
     float acc[8][4], s[8][4], top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
@@ -134,7 +121,7 @@ __global__ void __launch_bounds__(FORWARD_THREADS, 2) forward(const attention_bf
     wgmma_ready(acc);
     if (j_low <= j_end) {
         wgmma_begin();
-        product<false, false>(s, left_q, m.k[j_low % STAGES]);
+        product<false, false>(s, left_q, m.k[now.stage]);
         wgmma_commit();
         wgmma_wait<0>(s);
         for (int j = j_low;; j++) {
@@ -142,22 +129,26 @@ __global__ void __launch_bounds__(FORWARD_THREADS, 2) forward(const attention_bf
             as_left(left_p, s);
             wgmma_ready(acc);
             wgmma_begin();
-            product<true, true>(acc, left_p, m.v[j % STAGES]);
+            product<true, true>(acc, left_p, m.v[now.stage]);
             wgmma_commit();
             if (j == j_end) break;
-            tiles_arrived<0>(); /* and all are done with step j - 1, whose stage is filled next */
-            load_keys(j + 2);
+            place was = now;
+            now = now.after(1);
+            feed.template arrived<0>(now);
+            fill(now.after(1), j + 2); /* where step j - 1 was: all are, or soon will be, done */
             wgmma_begin();
-            product<false, false>(s, left_q, m.k[(j + 1) % STAGES]);
+            product<false, false>(s, left_q, m.k[now.stage]);
             wgmma_commit();
             wgmma_wait<0>(acc);
             wgmma_wait<0>(s);
+            feed.done(was);
         }
         wgmma_wait<0>(acc);
     }
     cp_async_wait<0>();
     float inverse[2];
     softmax_end(inverse, top, sum, a, rows);
+    inverse[0] = feed.checked(inverse[0]), inverse[1] = feed.checked(inverse[1]);
     store_rows(a.y + (size_t)b * a.T * a.C + (size_t)h * HS, a.C, i0 + w0, a.T, m.q, w0, acc,
                inverse);
 }
@@ -166,100 +157,119 @@ __global__ void __launch_bounds__(FORWARD_THREADS, 2) forward(const attention_bf
 
 constexpr int BACKWARD_THREADS = 128;
 
-struct backward_tiles {
-    bf16 own[2][TILE];      /* q, dy; or k, v               */
-    bf16 other[2][2][TILE]; /* two stages of k, v; or q, dy */
-    query_facts<STEP> facts[2];
+template <class Feed> struct backward_tiles {
+    bf16 own[2][TILE];           /* q, dy; or k, v */
+    bf16 other[STAGES][2][TILE]; /* k, v; or q, dy */
+    query_facts<STEP> facts[STAGES];
+    typename Feed::barriers barriers;
     int lows[BACKWARD_THREADS / 32];
 };
 
-template <bool DROP>
-__global__ void __launch_bounds__(BACKWARD_THREADS, 3) backward_q(const attention_bf16 a) {
-    backward_tiles &m = *shared_memory<backward_tiles>();
+template <class Feed, bool DROP>
+__global__ void __launch_bounds__(BACKWARD_THREADS, 3)
+    backward_q(const attention_bf16 a, const __grid_constant__ typename Feed::maps maps) {
+    backward_tiles<Feed> &m = *shared_memory<backward_tiles<Feed>>();
     int b = blockIdx.z, h = blockIdx.y, i0 = (int)(gridDim.x - 1 - blockIdx.x) * 64,
         w0 = warp() * 16;
     const bf16 *Q = a.head_q(b, h);
-    const size_t stride = (size_t)3 * a.C;
-    swizzled_loader<BACKWARD_THREADS> qkv(Q, stride),
-        dy(a.dy + (size_t)b * a.T * a.C + (size_t)h * HS, a.C);
-    auto load_keys = [&](int j, int stage) {
-        qkv.load<STEP>(m.other[stage][0], j * STEP, a.T, a.C);
-        qkv.load<STEP>(m.other[stage][1], j * STEP, a.T, 2 * a.C);
-    };
+    Feed feed(a, maps, m.barriers, b, h);
+    place now = {0, 0};
     row_pair rows = make_rows(a, b, h, i0 + w0);
     float lse[2], delta[2];
     query_rows(lse, delta, a, rows);
     int low = lowest_key<64>(a, b, i0, m.lows);
     int j_low = low / STEP, j_end = (min(i0 + 64, a.T) - 1) / STEP;
+    auto add_keys = [&](place p, int j) {
+        if (j > j_end) return;
+        feed.template tile<STEP>(p, m.other[p.stage][0], MATRIX_K, j * STEP);
+        feed.template tile<STEP>(p, m.other[p.stage][1], MATRIX_V, j * STEP);
+    };
+    auto fill = [&](place p, int j) {
+        feed.begin(p);
+        add_keys(p, j);
+        feed.end(p);
+    };
 
-    qkv.load<64>(m.own[0], i0, a.T);
-    dy.load<64>(m.own[1], i0, a.T);
-    if (j_low <= j_end) load_keys(j_low, 0);
-    cp_async_commit();
+    feed.begin(now);
+    feed.template tile<64>(now, m.own[0], MATRIX_Q, i0);
+    feed.template tile<64>(now, m.own[1], MATRIX_DY, i0);
+    add_keys(now, j_low);
+    feed.end(now);
+    fill(now.after(1), j_low + 1);
+    feed.template arrived<1>(now);
 
     uint32_t left_ds[4][4];
     float dq[8][4], s[8][4], dp[8][4];
     clear(dq);
-    for (int j = j_low, stage = 0; j <= j_end; j++, stage ^= 1) {
-        if (j < j_end) load_keys(j + 1, stage ^ 1);
-        cp_async_commit();
-        tiles_arrived<1>();
+    for (int j = j_low; j <= j_end; j++) {
+        fill(now.after(2), j + 2); /* where step j - 1 was */
         wgmma_begin();
-        product<false, false>(s, m.own[0], m.other[stage][0]);
-        product<false, false>(dp, m.own[1], m.other[stage][1]);
+        product<false, false>(s, m.own[0], m.other[now.stage][0]);
+        product<false, false>(dp, m.own[1], m.other[now.stage][1]);
         wgmma_commit();
         wgmma_wait<0>(s);
         wgmma_wait<0>(dp);
         ds_rows<DROP>(s, dp, lse, delta, a, rows, j * STEP);
         as_left(left_ds, s);
         wgmma_begin();
-        product<true, true>(dq, left_ds, m.other[stage][0]);
+        product<true, true>(dq, left_ds, m.other[now.stage][0]);
         wgmma_commit();
         wgmma_wait<0>(dq);
-        __syncthreads();
+        feed.done(now);
+        now = now.after(1);
+        if (j < j_end) feed.template arrived<1>(now);
     }
     cp_async_wait<0>();
     __syncthreads();
-    float scale[2] = {a.scale, a.scale};
-    store_rows(a.dqkv + (Q - a.qkv), stride, i0 + w0, a.T, m.own[0], w0, dq, scale);
+    float scale[2] = {feed.checked(a.scale), feed.checked(a.scale)};
+    store_rows(a.dqkv + (Q - a.qkv), (size_t)3 * a.C, i0 + w0, a.T, m.own[0], w0, dq, scale);
 }
 
-template <bool DROP>
-__global__ void __launch_bounds__(BACKWARD_THREADS, 3) backward_kv(const attention_bf16 a) {
-    backward_tiles &m = *shared_memory<backward_tiles>();
+template <class Feed, bool DROP>
+__global__ void __launch_bounds__(BACKWARD_THREADS, 3)
+    backward_kv(const attention_bf16 a, const __grid_constant__ typename Feed::maps maps) {
+    backward_tiles<Feed> &m = *shared_memory<backward_tiles<Feed>>();
     int b = blockIdx.z, h = blockIdx.y, j0 = (int)blockIdx.x * 64, w0 = warp() * 16;
     const bf16 *Q = a.head_q(b, h);
-    const size_t stride = (size_t)3 * a.C;
-    swizzled_loader<BACKWARD_THREADS> qkv(Q, stride),
-        dy(a.dy + (size_t)b * a.T * a.C + (size_t)h * HS, a.C);
-    auto load_queries = [&](int i, int stage) {
-        qkv.load<STEP>(m.other[stage][0], i * STEP, a.T);
-        dy.load<STEP>(m.other[stage][1], i * STEP, a.T);
-        load_facts(m.facts[stage], a, b, h, i * STEP);
+    Feed feed(a, maps, m.barriers, b, h);
+    place now = {0, 0};
+    auto add_queries = [&](place p, int i) {
+        if (i * STEP >= a.T) return;
+        feed.template tile<STEP>(p, m.other[p.stage][0], MATRIX_Q, i * STEP);
+        feed.template tile<STEP>(p, m.other[p.stage][1], MATRIX_DY, i * STEP);
+        load_facts(m.facts[p.stage], a, b, h, i * STEP);
     };
-    qkv.load<64>(m.own[0], j0, a.T, a.C);
-    qkv.load<64>(m.own[1], j0, a.T, 2 * a.C);
-    int now = next_queries<STEP>(a, b, j0 / STEP, j0 + 64);
-    if (now * STEP < a.T) load_queries(now, 0);
-    cp_async_commit();
+    auto fill = [&](place p, int i) {
+        feed.begin(p);
+        add_queries(p, i);
+        feed.end(p);
+    };
+    auto after = [&](int i) { return next_queries<STEP>(a, b, i + 1, j0 + 64); };
+
+    int i = after(j0 / STEP - 1), i1 = after(i), i2; /* blocks of queries: this, and the next two */
+    feed.begin(now);
+    feed.template tile<64>(now, m.own[0], MATRIX_K, j0);
+    feed.template tile<64>(now, m.own[1], MATRIX_V, j0);
+    add_queries(now, i);
+    feed.end(now);
+    fill(now.after(1), i1);
+    feed.template arrived<1>(now);
 
     uint32_t left_p[4][4], left_ds[4][4];
     float dk[8][4], dv[8][4], s[8][4], dp[8][4];
     clear(dk);
     clear(dv);
-    for (int stage = 0, next; now * STEP < a.T; now = next, stage ^= 1) {
-        bf16 *now_q = m.other[stage][0], *now_dy = m.other[stage][1];
-        next = next_queries<STEP>(a, b, now + 1, j0 + 64);
-        if (next * STEP < a.T) load_queries(next, stage ^ 1);
-        cp_async_commit();
-        tiles_arrived<1>();
+    while (i * STEP < a.T) {
+        bf16 *now_q = m.other[now.stage][0], *now_dy = m.other[now.stage][1];
+        i2 = after(i1);
+        fill(now.after(2), i2); /* where the step before was */
         wgmma_begin();
         product<false, false>(s, m.own[0], now_q);
         product<false, false>(dp, m.own[1], now_dy);
         wgmma_commit();
         wgmma_wait<0>(s);
         wgmma_wait<0>(dp);
-        ds_columns<DROP, STEP>(s, dp, m.facts[stage], a, b, h, j0 + w0, now * STEP);
+        ds_columns<DROP, STEP>(s, dp, m.facts[now.stage], a, b, h, j0 + w0, i * STEP);
         as_left(left_p, s);
         as_left(left_ds, dp);
         wgmma_begin();
@@ -268,30 +278,78 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 3) backward_kv(const attenti
         wgmma_commit();
         wgmma_wait<0>(dv);
         wgmma_wait<0>(dk);
-        __syncthreads();
+        feed.done(now);
+        now = now.after(1), i = i1, i1 = i2;
+        if (i * STEP < a.T) feed.template arrived<1>(now);
     }
     cp_async_wait<0>();
     __syncthreads();
-    float scale[2] = {a.scale, a.scale}, one[2] = {1, 1};
+    float one = feed.checked(1), scale[2] = {one * a.scale, one * a.scale}, ones[2] = {one, one};
     bf16 *dK = a.dqkv + (Q - a.qkv) + a.C;
-    store_rows(dK, stride, j0 + w0, a.T, m.own[0], w0, dk, scale);
-    store_rows(dK + a.C, stride, j0 + w0, a.T, m.own[1], w0, dv, one);
+    store_rows(dK, (size_t)3 * a.C, j0 + w0, a.T, m.own[0], w0, dk, scale);
+    store_rows(dK + a.C, (size_t)3 * a.C, j0 + w0, a.T, m.own[1], w0, dv, ones);
 }
 
 } // namespace
 
-template <bool DROP> static void launch_backward(struct device *d, const attention_bf16 &a) {
-    dim3 grid(blocks_for(a.T, 64), a.NH, a.B);
-    size_t bytes = sizeof(backward_tiles);
-    launch(d, "attention dq, sm90", backward_q<DROP>, grid, BACKWARD_THREADS, bytes, a);
-    launch(d, "attention dk dv, sm90", backward_kv<DROP>, grid, BACKWARD_THREADS, bytes, a);
+/* A tensor (B,T,columns) for the copy engine, in boxes of one tile. False: it cannot have it. */
+static bool make_map(struct device *d, CUtensorMap *map, const bf16 *at, int B, int T,
+                     int columns) {
+    auto encode = (decltype(&cuTensorMapEncodeTiled))cuda_map_encoder(d);
+    size_t row = (size_t)columns * sizeof(bf16);
+    cuuint64_t size[3] = {(cuuint64_t)columns, (cuuint64_t)T, (cuuint64_t)B};
+    cuuint64_t stride[2] = {row, row * (size_t)T};
+    cuuint32_t box[3] = {TILE_COLUMNS, TILE_ROWS, 1}, step[3] = {1, 1, 1};
+    return encode && encode(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<bf16 *>(at), size,
+                            stride, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                            CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                            CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
-void attention_forward_sm90(struct device *d, const attention_bf16 &a) {
+template <class Feed>
+static void run_forward(struct device *d, const attention_bf16 &a,
+                        const typename Feed::maps &maps) {
     dim3 grid(blocks_for(a.T, FORWARD_ROWS), a.NH, a.B);
-    launch(d, "attention forward, sm90", a.drop.rule.threshold ? forward<true> : forward<false>,
-           grid, FORWARD_THREADS, sizeof(forward_tiles), a);
+    launch(d, "attention forward, sm90",
+           a.drop.rule.threshold ? forward<Feed, true> : forward<Feed, false>, grid,
+           FORWARD_THREADS, sizeof(forward_tiles<Feed>), a, maps);
 }
-void attention_backward_sm90(struct device *d, const attention_bf16 &a) {
-    a.drop.rule.threshold ? launch_backward<true>(d, a) : launch_backward<false>(d, a);
+
+template <class Feed>
+static void run_backward_q(struct device *d, const attention_bf16 &a,
+                           const typename Feed::maps &maps) {
+    launch(d, "attention dq, sm90",
+           a.drop.rule.threshold ? backward_q<Feed, true> : backward_q<Feed, false>,
+           dim3(blocks_for(a.T, 64), a.NH, a.B), BACKWARD_THREADS, sizeof(backward_tiles<Feed>), a,
+           maps);
+}
+
+template <class Feed>
+static void run_backward_kv(struct device *d, const attention_bf16 &a,
+                            const typename Feed::maps &maps) {
+    launch(d, "attention dk dv, sm90",
+           a.drop.rule.threshold ? backward_kv<Feed, true> : backward_kv<Feed, false>,
+           dim3(blocks_for(a.T, 64), a.NH, a.B), BACKWARD_THREADS, sizeof(backward_tiles<Feed>), a,
+           maps);
+}
+
+void attention_forward_sm90(struct device *d, const attention_bf16 &a, bool by_engine) {
+    constexpr int THREADS = FORWARD_THREADS;
+    engine_maps maps = {};
+    if (by_engine && make_map(d, &maps.qkv, a.qkv, a.B, a.T, 3 * a.C))
+        run_forward<engine_feed<THREADS, 1>>(d, a, maps);
+    else
+        run_forward<thread_feed<THREADS>>(d, a, {});
+}
+void attention_backward_sm90(struct device *d, const attention_bf16 &a, bool by_engine) {
+    constexpr int THREADS = BACKWARD_THREADS;
+    engine_maps maps = {};
+    if (by_engine && make_map(d, &maps.qkv, a.qkv, a.B, a.T, 3 * a.C) &&
+        make_map(d, &maps.dy, a.dy, a.B, a.T, a.C)) {
+        run_backward_q<engine_feed<THREADS, 1>>(d, a, maps);
+        run_backward_kv<engine_feed<THREADS, STEP>>(d, a, maps);
+    } else {
+        run_backward_q<thread_feed<THREADS>>(d, a, {});
+        run_backward_kv<thread_feed<THREADS>>(d, a, {});
+    }
 }

@@ -21,7 +21,8 @@ struct slot {
 struct device {
     struct err first; /* the first failure; code 0 if none */
     bool bf16;
-    bool wgmma; /* cuda_uses_wgmma() */
+    struct attention_ways attention;
+    void *map_encoder;
     cudaDeviceProp prop;
     cudaStream_t stream;
     struct gemm_plans *gemms;
@@ -131,8 +132,12 @@ struct gemm_plans *cuda_gemms(struct device *d) {
     return d->gemms;
 }
 
-bool cuda_uses_wgmma(const struct device *d) {
-    return d->wgmma;
+struct attention_ways *cuda_attention_ways(struct device *d) {
+    return &d->attention;
+}
+
+void *cuda_map_encoder(const struct device *d) {
+    return d->map_encoder;
 }
 
 /* ------------------------------------------------------------------ memory */
@@ -427,6 +432,15 @@ int lory_cuda_ready(int ordinal, struct err *err) {
     return 0;
 }
 
+/* A function of the driver, which nothing here links with. NULL: it has none. */
+static void *driver_function(const char *name, unsigned version) {
+    void *f = NULL;
+    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+    cudaError_t e = cudaGetDriverEntryPointByVersion(name, &f, version, cudaEnableDefault, &found);
+    cudaGetLastError();
+    return e == cudaSuccess && found == cudaDriverEntryPointSuccess ? f : NULL;
+}
+
 static int start(struct device *d, int ordinal, const char *plan_file, struct err *err) {
     int rc = lory_cuda_ready(ordinal, err);
     if (rc < 0) return rc;
@@ -449,7 +463,10 @@ int cuda_open(struct device **ret, const struct device_opts *opts, struct err *e
     d->bf16 = opts->dtype == DTYPE_BF16;
     d->no_record = opts->no_record;
     int rc = start(d, opts->ordinal, opts->plan_file, err);
-    if (rc == 0 && d->bf16 && d->prop.major == 9) d->wgmma = attention_sm90_agrees(d);
+    if (rc == 0 && d->bf16 && d->prop.major == 9) {
+        d->map_encoder = driver_function("cuTensorMapEncodeTiled", 12000);
+        attention_find_ways(d, &d->attention);
+    }
     if (rc == 0) rc = cuda_sync(d, err);
     if (rc < 0)
         cuda_close(d);

@@ -18,10 +18,21 @@ const char *cuda_name(const struct device *d);
 size_t cuda_total_memory(const struct device *d);
 size_t cuda_shared_limit(const struct device *d); /* of a block */
 struct gemm_plans *cuda_gemms(struct device *d);
-/* True on Hopper, if its warpgroup kernels were seen to agree with the portable ones when the
- * device was opened. */
-bool cuda_uses_wgmma(const struct device *d);
-bool attention_sm90_agrees(struct device *d); /* attention_agree.cu */
+
+/* What attention on this device may use beside the portable kernels … */
+struct attention_choice {
+    bool measured, by_engine;
+};
+struct attention_ways {
+    bool warpgroups;                           /* Hopper's kernels agree with the portable ones */
+    bool engine;                               /* its copy engine's tiles give the same bits    */
+    struct attention_choice forward, backward; /* … and whether that engine is the faster way   */
+};
+struct attention_ways *cuda_attention_ways(struct device *d);
+/* Tries them when a Hopper is opened (attention_agree.cu). */
+void attention_find_ways(struct device *d, struct attention_ways *ret);
+/* The driver's cuTensorMapEncodeTiled; NULL where there is none. */
+void *cuda_map_encoder(const struct device *d);
 
 /* Between measure() and measured(): nothing is done then. */
 bool cuda_measuring(const struct device *d);

@@ -1,6 +1,6 @@
 /* Every instruction that CUDA C++ has no name for, with its emulation beside it: the first half of
  * each function is what nvcc compiles, the second what tests/simt runs. Nothing else in cuda/ holds
- * inline PTX, attention_sm90.cu's wgmma (checked on a device only) excepted.
+ * inline PTX, wgmma.cuh excepted.
  *
  * Fragments of mma.sync.m16n8k16 (PTX ISA, "Matrix Fragments"), lane = 4 g + t, g 0…7, t 0…3; each
  * register holds two bf16, the lower column (A, C) or row (B) in the lower half:
@@ -11,13 +11,27 @@
  *   C (16x8)   c[0], c[1] = C[g][2t, 2t+1]     c[2], c[3] = C[g+8][2t, 2t+1]
  *
  * ldmatrix: lane 8 m + r gives the address of row r (8 bf16, 16 bytes) of matrix m; lane 4 g + t
- * receives in register m row g, columns 2t and 2t+1; with .trans column g, rows 2t and 2t+1. */
+ * receives in register m row g, columns 2t and 2t+1; with .trans column g, rows 2t and 2t+1.
+ *
+ * Bulk tensor copies (sm_90): one thread has a box of a tensor brought to shared memory, and a
+ * barrier there told of every byte of it (PTX ISA, "Tensors", "mbarrier"). A phase of a barrier is
+ * over when its arrivals and its bytes are all there; the next one begins at once. Copies belong
+ * to the async proxy: what threads themselves wrote or read at a place must be fenced
+ * (fence_proxy_async) before a copy goes there; what a copy wrote, or wgmma read, need not be,
+ * once it has been waited for. */
 #ifndef LORY_CUDA_PTX_CUH
 #define LORY_CUDA_PTX_CUH
 
+#include <cuda.h>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <stdint.h>
+
+#if defined(SIMT) || __CUDA_ARCH__ >= 900
+#define HAS_BULK_COPIES 1
+#else
+#define HAS_BULK_COPIES 0
+#endif
 
 #ifdef SIMT
 
@@ -180,6 +194,119 @@ template <int N> __device__ __forceinline__ void cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 #endif
 }
+
+/* ------------------------------------------------------------------ barriers in shared memory */
+
+typedef uint64_t mbarrier; /* 8 bytes of shared memory, opaque */
+
+/* A barrier whose phases end after `arrivals`. One thread; the block begins to use barriers behind
+ * mbarriers_are_set() by that thread and __syncthreads(). */
+__device__ __forceinline__ void mbarrier_init(mbarrier *b, unsigned arrivals) {
+#ifdef SIMT
+    simt_mbarrier_init(b, arrivals);
+#elif HAS_BULK_COPIES
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(ptx_shared_address(b)),
+                 "r"(arrivals)
+                 : "memory");
+#else
+    __trap();
+#endif
+}
+/* Shows them to the copy engine. */
+__device__ __forceinline__ void mbarriers_are_set() {
+#ifdef SIMT
+    simt_mbarriers_are_set();
+#elif HAS_BULK_COPIES
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+/* One of the phase's arrivals; what this thread did before is seen by who waits for the phase. */
+__device__ __forceinline__ void mbarrier_arrive(mbarrier *b) {
+#ifdef SIMT
+    simt_mbarrier_arrive(b);
+#elif HAS_BULK_COPIES
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(ptx_shared_address(b))
+                 : "memory");
+#endif
+}
+/* The running phase has to wait for so many bytes more. Before this thread's arrival in it, so
+ * that it cannot be over by then. */
+__device__ __forceinline__ void mbarrier_expect(mbarrier *b, unsigned bytes) {
+#ifdef SIMT
+    simt_mbarrier_expect(b, bytes);
+#elif HAS_BULK_COPIES
+    asm volatile(
+        "mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(ptx_shared_address(b)),
+        "r"(bytes)
+        : "memory");
+#endif
+}
+
+#if !defined(SIMT) && HAS_BULK_COPIES
+__device__ __forceinline__ bool ptx_mbarrier_try(mbarrier *b, unsigned parity) {
+    uint32_t over;
+    asm volatile("{\n.reg .pred p;\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+                 "selp.u32 %0, 1, 0, p;\n}\n"
+                 : "=r"(over)
+                 : "r"(ptx_shared_address(b)), "r"(parity)
+                 : "memory");
+    return over;
+}
+__device__ __forceinline__ uint64_t ptx_nanoseconds() {
+    uint64_t t;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t)::"memory");
+    return t;
+}
+#endif
+/* Waits until the phase of this parity is over: 0 for a barrier's first, 1 for its second …; that
+ * of parity 1 before the first counts as over. Gives up after four seconds, which only a fault of
+ * this program or of the machine explains, or as soon as others have: `gave_up`, in shared memory,
+ * says so. */
+__device__ __forceinline__ void mbarrier_wait(mbarrier *b, unsigned parity, int *gave_up) {
+#ifdef SIMT
+    (void)gave_up;
+    simt_mbarrier_wait(b, parity);
+#elif HAS_BULK_COPIES
+    if (ptx_mbarrier_try(b, parity)) return;
+    uint64_t begin = ptx_nanoseconds();
+    while (!ptx_mbarrier_try(b, parity))
+        if (*(volatile int *)gave_up || ptx_nanoseconds() - begin > 4000000000) {
+            *(volatile int *)gave_up = 1;
+            return;
+        }
+#endif
+}
+
+/* ------------------------------------------------------------------ bulk copies */
+
+/* Starts the copy of the map's box at (x, y, z), innermost first, to shared memory, where a
+ * 128-byte swizzle wants a multiple of 1024 bytes. Zeros where the box lies outside of the tensor.
+ * The barrier's running phase must expect all bytes of the box. `map`: a __grid_constant__
+ * parameter of the kernel. One thread. */
+__device__ __forceinline__ void bulk_copy(void *to, const CUtensorMap *map, int x, int y, int z,
+                                          mbarrier *b) {
+#ifdef SIMT
+    simt_bulk_copy(to, map, x, y, z, b);
+#elif HAS_BULK_COPIES
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%2, %3, %4}], [%5];" ::"r"(ptx_shared_address(to)),
+                 "l"(map), "r"(x), "r"(y), "r"(z), "r"(ptx_shared_address(b))
+                 : "memory");
+#endif
+}
+/* Orders this thread's own writes, cp.async's too, and reads of shared memory before what copies
+ * and wgmma do there. */
+__device__ __forceinline__ void fence_proxy_async() {
+#ifdef SIMT
+    simt_fence_proxy();
+#elif HAS_BULK_COPIES
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+
+/* ------------------------------------------------------------------ arithmetic */
 
 /* 2^x, error below 2 ulp of fp32; 0 for -inf. */
 __device__ __forceinline__ float exp2_fast(float x) {

@@ -65,7 +65,7 @@ static SIMT_UNSEEN uint32_t wgmma_pair(uint64_t tile, int row, int col, bool dow
         at += (uint32_t)row % 8 * 128 + (uint32_t)col * 2;
         at ^= at >> 3 & 0x70;
         const char *p = (const char *)simt_shared() + at;
-        simt_read(p, 2, simt_now->number);
+        simt_product_read(p, 2);
         pair |= (uint32_t) * (const uint16_t *)p << 16 * i;
     }
     return pair;
@@ -94,8 +94,10 @@ static inline void wgmma_begin() {
 }
 static inline void wgmma_ready(float (&)[8][4]) {}
 static inline void wgmma_commit() {}
-template <int LEFT> void wgmma_wait(float (&)[8][4]) {}
-static inline void fence_proxy_async() {}
+template <int LEFT> void wgmma_wait(float (&)[8][4]) {
+    static_assert(LEFT == 0, "the emulator does not count groups");
+    simt_products_done();
+}
 
 #elif HAS_WGMMA
 
@@ -155,10 +157,6 @@ template <int LEFT> __device__ __forceinline__ void wgmma_wait(float (&d)[8][4])
                  : "n"(LEFT)
                  : "memory");
 }
-/* Orders ordinary and cp.async writes to shared memory before the tensor cores' reads. */
-__device__ __forceinline__ void fence_proxy_async() {
-    asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
-}
 
 #else /* code for other devices: never launched (attention.cu looks at the device first) */
 
@@ -170,7 +168,6 @@ __device__ __forceinline__ void wgmma_begin() {}
 __device__ __forceinline__ void wgmma_ready(float (&)[8][4]) {}
 __device__ __forceinline__ void wgmma_commit() {}
 template <int LEFT> __device__ __forceinline__ void wgmma_wait(float (&)[8][4]) {}
-__device__ __forceinline__ void fence_proxy_async() {}
 
 #endif
 

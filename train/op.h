@@ -131,8 +131,9 @@ struct backend {
     /* Waits for everything; the first failure since open. */
     int (*sync)(struct device *d, struct err *err);
 
-    /* What a device cannot do as it should, for people: "no fused dgelu for 64 x 3072 x 768; …".
-     * "" if there is nothing. Grows while it works. Borrowed. NULL where there never is. */
+    /* What a device cannot do as it should, and what it has measured, for people: "no fused dgelu
+     * for 64 x 3072 x 768; …". "" if there is nothing. Grows while it works. Borrowed. NULL where
+     * there never is. */
     const char *(*notes)(const struct device *d);
 
     /* Between measure() and measured() operations are not done, nor their pointers followed: the

@@ -463,7 +463,8 @@ int main(int argc, char **argv) {
     for (const struct preset *p = PRESETS; p < PRESETS + N_PRESETS; p++)
         if (listed(texts, p->name)) bench_generation(p);
     const char *notes = G.v.be->notes ? G.v.be->notes(G.v.d) : "";
-    section(*notes ? notes : "every product had its epilogue fused", began);
+    section(strstr(notes, "no fused") ? "notes" : "every product had its epilogue fused", began);
+    puts(notes);
     json_line("{\"notes\": \"%s\", \"seconds\": %.1f}", notes, now() - began);
     if (G.json) fclose(G.json);
     dev_close(&G.v);

@@ -20,8 +20,9 @@ struct cell {
     uint32_t write_time, read_time; /* 0: never */
     uint16_t writer, reader;
     bool allocated, atomic; /* atomic: the last write was one               */
-    bool pending;           /* a cp.async will write here                   */
+    bool pending;           /* a copy will write here                       */
     bool readers;           /* unordered readers besides `reader`           */
+    bool product;           /* the last read was the tensor cores'          */
 };
 
 enum { GRAIN = 2, GUARD = 1024, HEAP = 1 << 30 };
@@ -36,6 +37,7 @@ struct region {
 static struct {
     region shared, heap;
     size_t shared_bytes;
+    int threads; /* of a block */
     uint32_t time, launch_time, block_time, barrier_time, warp_time[32];
     std::map<size_t, size_t> taken; /* of the heap: offset, bytes */
     char fault[512];
@@ -49,6 +51,17 @@ struct copy {
 };
 static std::vector<std::vector<copy>> groups[1024]; /* of each thread, oldest first */
 static std::vector<copy> started[1024];             /* not yet committed            */
+
+/* In blocks with barriers in shared memory: who knows what of whom, and when each thread last read
+ * each 16 bytes of shared memory. Times before the block's beginning say nothing. */
+enum { KNOWN = SIMT_ENGINE + 1, CHUNK = 16, CHUNKS = SIMT_SHARED_MAX / CHUNK };
+static struct {
+    bool kept;
+    uint32_t known[KNOWN][KNOWN]; /* [of][whom]: accesses before this time */
+    uint32_t read[SIMT_ENGINE][CHUNKS];
+    uint32_t fence[SIMT_ENGINE];                     /* a thread's last fence.proxy.async     */
+    std::vector<const void *> products[SIMT_ENGINE]; /* reads that go on */
+} H;
 
 /* ------------------------------------------------------------------ faults */
 
@@ -110,6 +123,10 @@ static bool inside(const region *r, const void *p) {
     return (const unsigned char *)p >= r->at && (const unsigned char *)p < r->at + r->bytes;
 }
 
+static uint32_t shared_offset(const void *p) {
+    return (uint32_t)((const unsigned char *)p - (unsigned char *)simt_shared());
+}
+
 /* ------------------------------------------------------------------ time */
 
 void simt_access_launch(void) {
@@ -122,16 +139,55 @@ void simt_access_block(size_t shared_bytes) {
     A.block_time = A.barrier_time = ++A.time;
     for (int w = 0; w < 32; w++) A.warp_time[w] = A.time;
     A.shared_bytes = shared_bytes;
+    A.threads = (int)(simt_block_dim.x * simt_block_dim.y * simt_block_dim.z);
     for (auto &g : groups) g.clear();
     for (auto &s : started) s.clear();
+    for (auto &p : H.products) p.clear();
+    H.kept = false;
 }
 
 void simt_access_barrier(void) {
+    uint32_t engine = 0;
     A.barrier_time = ++A.time;
+    for (int i = 0; i < SIMT_ENGINE && H.kept; i++)
+        if (H.known[i][SIMT_ENGINE] > engine) engine = H.known[i][SIMT_ENGINE];
+    for (int i = 0; i < SIMT_ENGINE && H.kept; i++) H.known[i][SIMT_ENGINE] = engine;
 }
 
 void simt_access_warp_barrier(int warp) {
     A.warp_time[warp] = ++A.time;
+    if (!H.kept) return;
+    simt_clock all;
+    for (int i = 32 * warp; i < 32 * warp + 32; i++) simt_clock_release(&all, i);
+    for (int i = 32 * warp; i < 32 * warp + 32; i++) simt_clock_acquire(all, i);
+}
+
+/* ------------------------------------------------------------------ clocks */
+
+void simt_clocks_begin(void) {
+    if (!H.kept) memset(H.known, 0, sizeof H.known);
+    H.kept = true;
+}
+
+void simt_clock_join(simt_clock *to, const simt_clock &from) {
+    if (to->size() < from.size()) to->resize(from.size());
+    for (size_t i = 0; i < from.size(); i++)
+        if (from[i] > (*to)[i]) (*to)[i] = from[i];
+}
+
+void simt_clock_release(simt_clock *to, int number) {
+    to->resize(KNOWN);
+    for (int i = 0; i < KNOWN; i++)
+        if (H.known[number][i] > (*to)[i]) (*to)[i] = H.known[number][i];
+    (*to)[number] = ++A.time;
+    for (int lane = 0, warp = number / 32; lane < 32 && warp < 32; lane++)
+        if (A.warp_time[warp] > (*to)[32 * warp + lane])
+            (*to)[32 * warp + lane] = A.warp_time[warp];
+}
+
+void simt_clock_acquire(const simt_clock &from, int number) {
+    for (size_t i = 0; i < from.size(); i++)
+        if (from[i] > H.known[number][i]) H.known[number][i] = from[i];
 }
 
 /* ------------------------------------------------------------------ the rules */
@@ -144,7 +200,8 @@ static bool barrier_between(uint32_t time, int who, int me) {
 }
 
 static bool ordered(uint32_t time, int who, int me) {
-    return barrier_between(time, who, me) || (who == me && time >= A.block_time);
+    return barrier_between(time, who, me) || (who == me && time >= A.block_time) ||
+           (H.kept && time >= A.block_time && time < H.known[me][who]);
 }
 
 struct access {
@@ -152,6 +209,7 @@ struct access {
     size_t n;
     int me;
     bool write, atomic, shared;
+    size_t clean; /* the chunk that readers_ordered() found in order last, + 1 */
 };
 
 static void complain(const access &a, const char *what, int other) {
@@ -163,8 +221,22 @@ static void complain(const access &a, const char *what, int other) {
                whom);
 }
 
-static void check_cell(const access &a, cell *c) {
-    if (c->pending) return complain(a, "a cp.async to it has not been waited for", c->writer);
+/* Whether all reads of a cell of shared memory are ordered before what `me` does now. */
+static bool readers_ordered(access &a, const cell *c) {
+    size_t chunk = ((size_t)(c - A.shared.cells) * GRAIN - GUARD) / CHUNK;
+    if (!c->readers) return ordered(c->read_time, c->reader, a.me);
+    if (barrier_between(c->read_time, c->reader, a.me) || a.clean == chunk + 1) return true;
+    if (!H.kept) return false;
+    for (int i = 0; i < A.threads; i++) {
+        uint32_t time = H.read[i][chunk];
+        if (time >= A.block_time && !ordered(time, i, a.me)) return false;
+    }
+    a.clean = chunk + 1;
+    return true;
+}
+
+static void check_cell(access &a, cell *c) {
+    if (c->pending) return complain(a, "a copy to it has not been waited for", c->writer);
     bool written = a.shared ? c->write_time >= A.block_time : c->write_time != 0;
     if (written && !(a.atomic && c->atomic) && !ordered(c->write_time, c->writer, a.me))
         return complain(a,
@@ -176,8 +248,9 @@ static void check_cell(const access &a, cell *c) {
     }
     if (a.write) {
         bool read = a.shared ? c->read_time >= A.block_time : c->read_time != 0;
-        bool clean = c->readers ? barrier_between(c->read_time, c->reader, a.me)
-                                : ordered(c->read_time, c->reader, a.me);
+        bool clean = a.shared     ? readers_ordered(a, c)
+                     : c->readers ? barrier_between(c->read_time, c->reader, a.me)
+                                  : ordered(c->read_time, c->reader, a.me);
         if (read && !clean) return complain(a, "race with a read", c->reader);
         c->write_time = A.time;
         c->writer = (uint16_t)a.me;
@@ -190,27 +263,27 @@ static void check_cell(const access &a, cell *c) {
         c->readers = true;
     c->read_time = A.time;
     c->reader = (uint16_t)a.me;
+    c->product = false;
 }
 
 static void check(const void *p, size_t n, int me, bool write, bool atomic) {
     const region *r = inside(&A.heap, p) ? &A.heap : inside(&A.shared, p) ? &A.shared : NULL;
     if (!r || !simt_running()) return;
-    access a = {p, n, me, write, atomic, r == &A.shared};
+    access a = {p, n, me, write, atomic, r == &A.shared, 0};
     if (a.shared) {
         ptrdiff_t at = (const unsigned char *)p - (unsigned char *)simt_shared();
         if (at < 0 || (size_t)at + n > A.shared_bytes)
             return complain(a, "outside of the shared memory launched with", -1);
     }
     cell *first = cell_of(r, p), *last = cell_of(r, (const unsigned char *)p + n - 1);
+    if (a.shared && !write && H.kept)
+        for (size_t i = shared_offset(p) / CHUNK; i <= (shared_offset(p) + n - 1) / CHUNK; i++)
+            H.read[me][i] = A.time;
     for (cell *c = first; c <= last; c++) {
         if (!a.shared && !c->allocated) return complain(a, "outside of any allocation", -1);
         check_cell(a, c);
         if (A.faulty) return;
     }
-}
-
-static uint32_t shared_offset(const void *p) {
-    return (uint32_t)((const unsigned char *)p - (unsigned char *)simt_shared());
 }
 
 /* `from`: where in the kernel. */
@@ -274,6 +347,68 @@ void simt_copy_wait(unsigned left) {
             check(c.to, 16, me, true, false);
         }
         groups[me].erase(groups[me].begin());
+    }
+}
+
+/* ------------------------------------------------------------------ tensor cores, copy engine */
+
+void simt_fence_proxy(void) {
+    H.fence[simt_now->number] = ++A.time;
+}
+
+/* A thread's own access at `time` is ordered before those of the other proxy. */
+static bool fenced(uint32_t time, int who) {
+    return time < A.block_time || who == SIMT_ENGINE || time < H.fence[who];
+}
+
+void simt_product_read(const void *p, size_t n) {
+    int me = simt_now->number;
+    check(p, n, me, false, false);
+    cell *first = cell_of(&A.shared, p), *last = cell_of(&A.shared, (const char *)p + n - 1);
+    for (cell *c = first; c <= last; c++) {
+        c->product = true;
+        if (!fenced(c->write_time, c->writer))
+            simt_fault("a product reads shared + %u, written by thread %d without a fence between "
+                       "proxies",
+                       shared_offset(p), c->writer);
+    }
+    H.products[me].push_back(p);
+}
+
+void simt_products_done(void) {
+    int me = simt_now->number;
+    for (const void *p : H.products[me]) {
+        check(p, GRAIN, me, false, false);
+        cell_of(&A.shared, p)->product = true;
+    }
+    H.products[me].clear();
+}
+
+void simt_engine_begin(void *to, size_t bytes, int asked_by) {
+    if (!inside(&A.shared, to) || shared_offset(to) + bytes > A.shared_bytes)
+        return simt_fault("a bulk copy of %zu bytes past the shared memory launched with", bytes);
+    cell *first = cell_of(&A.shared, to), *end = first + bytes / GRAIN;
+    for (cell *c = first; c < end; c++) {
+        bool mine = c->read_time < A.block_time || c->product || fenced(c->read_time, c->reader);
+        if (!mine || (c->write_time >= A.block_time && !fenced(c->write_time, c->writer)))
+            return simt_fault("a bulk copy to shared + %u, which threads used without a fence "
+                              "between proxies",
+                              shared_offset(to));
+    }
+    check(to, bytes, asked_by, true, false); /* as a write, it must not race here either */
+    for (cell *c = first; c < end; c++) {
+        c->pending = true;
+        c->writer = (uint16_t)asked_by;
+    }
+}
+
+void simt_engine_end(void *to, size_t bytes) {
+    cell *first = cell_of(&A.shared, to), *end = first + bytes / GRAIN;
+    for (cell *c = first; c < end; c++) {
+        c->pending = false;
+        c->write_time = A.time;
+        c->writer = SIMT_ENGINE;
+        c->atomic = false;
     }
 }
 

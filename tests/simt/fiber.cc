@@ -112,6 +112,7 @@ static void release_barrier(void) {
 }
 
 static void stuck(void) {
+    if (simt_mbarrier_stuck()) return;
     for (int w = 0; w < S.n_warps; w++)
         if (S.warps[w].arrived) {
             simt_fault("%s: warp %d: lanes %08x wait for lanes %08x, which do not come",
@@ -146,6 +147,7 @@ static simt_thread *choose(void) {
         for (int w = 0; w < S.n_warps; w++) /* ended threads do not wait with the others */
             all_at_barrier &= __builtin_popcount(S.warps[w].live) ==
                               (S.n_threads - w * 32 < 32 ? S.n_threads - w * 32 : 32);
+        if (!all_at_barrier && simt_mbarrier_go_on()) continue;
         if (!all_at_barrier) {
             stuck();
             S.abandoned = true;
@@ -170,6 +172,14 @@ static void give_way(void) {
     go_on();
 }
 
+void simt_sleep(void) {
+    give_way();
+}
+
+void simt_wake(int number) {
+    S.warps[number / 32].ready |= 1u << number % 32;
+}
+
 static void run_block(size_t shared) {
     S.n_threads = (int)(simt_block_dim.x * simt_block_dim.y * simt_block_dim.z);
     S.n_warps = (S.n_threads + 31) / 32;
@@ -191,6 +201,7 @@ static void run_block(size_t shared) {
 #endif
     simt_switch(&S.main, S.thread[0].stack_pointer);
     simt_now = NULL;
+    simt_mbarrier_block();
     for (int w = 0; w < S.n_warps; w++) simt_banks_meet(w);
 }
 

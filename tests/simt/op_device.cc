@@ -11,11 +11,11 @@ extern "C" const struct backend *op_device(void);
 static int open_hopper(struct device **ret, const struct device_opts *opts, struct err *err) {
     simt_machine_now.major = 9;
     int rc = cuda_open(ret, opts, err);
-    if (rc == 0 && opts->dtype == DTYPE_BF16 && !cuda_uses_wgmma(*ret)) {
-        cuda_close(*ret);
+    if (rc == 0 && opts->dtype == DTYPE_BF16 && !cuda_attention_ways(*ret)->engine) {
         rc = err->code = ERR_OTHER;
-        snprintf(err->msg, sizeof err->msg,
-                 "the warpgroup kernels do not agree with the portable ones");
+        snprintf(err->msg, sizeof err->msg, "attention's kernels do not agree: %s",
+                 cuda_notes(*ret));
+        cuda_close(*ret);
     }
     return rc;
 }

@@ -2,6 +2,7 @@
  * work at once and in order; a stream that is being captured keeps it instead. As on a GPU, a
  * capture comes to nothing when something waits or allocates meanwhile; stricter than there, also
  * when it copies to or from the host, whose memory will hold something else at a replay. */
+#include <cuda.h>
 #include <cuda_runtime.h>
 #include <stdlib.h>
 #include <time.h>
@@ -37,7 +38,7 @@ static bool forbidden(void) {
     return capturing != NULL;
 }
 
-simt_machine simt_machine_now = {13000, 1, 8, true, true};
+simt_machine simt_machine_now = {13000, 1, 8, true, true, true};
 
 cudaError_t cudaGetDeviceCount(int *n) {
     int runtime = 0;
@@ -67,6 +68,14 @@ cudaError_t cudaDriverGetVersion(int *v) {
 }
 cudaError_t cudaRuntimeGetVersion(int *v) {
     *v = 13000;
+    return cudaSuccess;
+}
+cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **f, unsigned,
+                                             unsigned long long,
+                                             cudaDriverEntryPointQueryResult *found) {
+    bool here = simt_machine_now.maps && strcmp(name, "cuTensorMapEncodeTiled") == 0;
+    *f = here ? (void *)cuTensorMapEncodeTiled : NULL;
+    *found = here ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
     return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {

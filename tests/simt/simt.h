@@ -10,6 +10,7 @@
  *   - misaligned vector accesses
  *   - two accesses to one place, one of them a write, with nothing between that orders them:
  *     threads of a block between barriers, and blocks of one launch
+ *   - what can go wrong with barriers in shared memory and bulk copies (mbarrier.cc)
  *
  * Every memory access of a kernel is seen because the sources are compiled with gcc's
  * -fsanitize=thread, which puts a call before each one; access.cc has these calls instead of the
@@ -20,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <functional>
+#include <vector>
 
 struct uint3;
 struct dim3;
@@ -77,6 +79,7 @@ struct simt_machine {
     int driver, devices; /* the CUDA version the driver is for, 0: there is none; GPUs */
     int major;           /* compute capability 8.0, or 9.0                             */
     bool code, sm90a;    /* the module has code for it; that is sm_90a's, with wgmma   */
+    bool maps;           /* the driver can describe tensors to the copy engine         */
 };
 extern simt_machine simt_machine_now;
 
@@ -98,6 +101,38 @@ void simt_banks_access(const void *place, uint32_t at, unsigned bytes, bool writ
 void simt_banks_rows(const uint32_t at[8]); /* eight rows of an ldmatrix */
 void simt_banks_meet(int warp);             /* what its lanes did so far is counted */
 void simt_banks_launch(void);
+
+/* ------------------------------------------------------------------ Hopper's (mbarrier.cc) */
+
+void simt_mbarrier_init(uint64_t *b, unsigned arrivals);
+void simt_mbarriers_are_set(void);
+void simt_mbarrier_arrive(uint64_t *b);
+void simt_mbarrier_expect(uint64_t *b, unsigned bytes);
+void simt_mbarrier_wait(uint64_t *b, unsigned parity);
+void simt_bulk_copy(void *to, const void *map, int x, int y, int z, uint64_t *b);
+void simt_fence_proxy(void);
+
+/* A read by the tensor cores on behalf of simt_now; it goes on until simt_products_done(). */
+void simt_product_read(const void *p, size_t n);
+void simt_products_done(void);
+
+/* Between fiber.cc and mbarrier.cc. */
+void simt_sleep(void);          /* simt_now gives way until somebody wakes it */
+void simt_wake(int number);     /* thread of the block                        */
+bool simt_mbarrier_go_on(void); /* copies that somebody waits for; false: none */
+bool simt_mbarrier_stuck(void); /* says who waits for what; false: nobody      */
+void simt_mbarrier_block(void); /* the block has ended                         */
+
+/* Between mbarrier.cc and access.cc. A clock says for each thread, and for the copy engine, before
+ * which time its accesses are known to have happened. */
+enum { SIMT_ENGINE = 1024 };
+typedef std::vector<uint32_t> simt_clock;
+void simt_clocks_begin(void); /* from now on, in this block, they are kept */
+void simt_clock_join(simt_clock *to, const simt_clock &from);
+void simt_clock_release(simt_clock *to, int number); /* what this one did and knows */
+void simt_clock_acquire(const simt_clock &from, int number);
+void simt_engine_begin(void *to_shared, size_t bytes, int asked_by);
+void simt_engine_end(void *to_shared, size_t bytes);
 
 /* Between fiber.cc and access.cc. */
 void simt_access_launch(void);

@@ -15,12 +15,14 @@ static void expect(bool ok, const char *what, const char *got) {
     fprintf(stderr, "FAILED: %s: %s\n", what, got ? got : "nothing was found");
 }
 
-/* Runs a kernel of 64 threads over 2 blocks with 1 KiB of shared memory; its fault must contain
- * `words`, NULL: there must be none. */
+static size_t shared_bytes = 1024; /* of every block */
+
+/* Runs a kernel of 64 threads over 2 blocks; its fault must contain `words`, NULL: there must be
+ * none. */
 template <class... P, class... A>
 static void run(const char *name, const char *words, void (*kernel)(P...), A... args) {
     simt_forget_faults();
-    simt_launch(name, kernel, dim3(2), dim3(64), 1024, stream, args...);
+    simt_launch(name, kernel, dim3(2), dim3(64), shared_bytes, stream, args...);
     const char *fault = simt_first_fault();
     expect(words ? fault && strstr(fault, words) : !fault, name, fault);
     expect(!words || cudaGetLastError() == cudaErrorLaunchFailure, name, "no error of the runtime");
@@ -192,6 +194,109 @@ static void copy_zeros(const float *in, float *out) {
     cp_async_wait<0>();
     __syncthreads();
     out[blockIdx.x * 64 + me()] = shared()[4 * me()];
+}
+
+/* ------------------------------------------------------------------ mbarriers, bulk copies */
+
+enum { LAYERS = 2, ROWS = 20, COLUMNS = 128, BOX = 8 /* rows of 64 */, STEPS = 5 };
+
+/* The tensor's value at (z,y,x); fits bf16's bits as a plain number. */
+static uint16_t number_at(int z, int y, int x) {
+    return (uint16_t)(1 + (z * ROWS + y) * COLUMNS + x);
+}
+
+struct ring { /* of one stage, which thread PRODUCER fills */
+    mbarrier full, empty;
+    int late;
+    alignas(1024) uint16_t tile[BOX * 64];
+};
+enum { PRODUCER = 32 };
+
+/* What a kernel below does wrong. */
+enum wrong {
+    NOTHING_WRONG,
+    NO_RELEASE,     /* the producer does not ask whether consumers are done   */
+    HALF_A_RELEASE, /* one warp's word is taken for both                      */
+    NO_WORD,        /* consumers never say that they are done                 */
+    NO_WAIT,        /* consumers do not wait for the bytes                    */
+    WRONG_PHASE,    /* … or for those of the step before                      */
+    FEW_BYTES,
+    MANY_BYTES,
+    NO_BYTES,
+    NOT_SHOWN,  /* barriers that the engine does not see                      */
+    NOT_SET_UP, /* … or that no thread has set up                             */
+    NO_BARRIER, /* between setting up and use                                 */
+    NO_FENCE,   /* between the consumers' reads and the next copy             */
+    WRITTEN,    /* a thread's write before the copy, without one              */
+    LEFT,       /* the last copy is not waited for                            */
+    TWO_ARRIVALS,
+    MISPLACED
+};
+
+/* Boxes of a column of the tensor, one after another, into `out` as (STEPS, BOX, 64); block b has
+ * layer b, and columns from 64 on. */
+static void through_a_ring(const CUtensorMap map, uint16_t *out, enum wrong w) {
+    ring &m = *(ring *)simt_shared();
+    if (me() == 0) {
+        if (w != NOT_SET_UP) mbarrier_init(&m.full, 1);
+        mbarrier_init(&m.empty, w == HALF_A_RELEASE ? 1 : 2);
+        if (w != NOT_SHOWN) mbarriers_are_set();
+        if (w == WRITTEN) m.tile[3] = 1;
+    }
+    if (w != NO_BARRIER) __syncthreads();
+    for (int i = 0; i < STEPS; i++) {
+        if (me() == PRODUCER) {
+            if (w != NO_RELEASE) mbarrier_wait(&m.empty, (i & 1) ^ 1, &m.late);
+            unsigned bytes = w == FEW_BYTES ? 512 : w == MANY_BYTES ? 2048 : 1024;
+            if (w != NO_BYTES) mbarrier_expect(&m.full, bytes);
+            bulk_copy(m.tile + (w == MISPLACED ? 64 : 0), &map, 64, i * BOX - 4, (int)blockIdx.x,
+                      &m.full);
+            mbarrier_arrive(&m.full);
+            if (w == TWO_ARRIVALS) mbarrier_arrive(&m.full);
+        }
+        if (w == LEFT && i == STEPS - 1) return;
+        if (w != NO_WAIT) mbarrier_wait(&m.full, (i & 1) ^ (w == WRONG_PHASE), &m.late);
+        for (int e = me(); e < BOX * 64; e += 64) {
+            int row = e / 64, col = e % 64, at = row * 64 + ((col / 8 ^ row) * 8) + col % 8;
+            out[((int)blockIdx.x * STEPS + i) * BOX * 64 + e] = m.tile[at];
+        }
+        if (w != NO_FENCE) fence_proxy_async();
+        __syncwarp();
+        if (me() % 32 == 0 && w != NO_WORD && (w != HALF_A_RELEASE || me() == PRODUCER))
+            mbarrier_arrive(&m.empty);
+    }
+}
+
+/* What products read while they run: the whole tile, by each warp. */
+static void products(const CUtensorMap map, int fault) {
+    ring &m = *(ring *)simt_shared();
+    if (me() == 0) {
+        mbarrier_init(&m.full, 1);
+        mbarrier_init(&m.empty, 2);
+        mbarriers_are_set();
+    }
+    __syncthreads();
+    for (int i = 0; i < STEPS; i++) {
+        if (me() == PRODUCER) {
+            mbarrier_wait(&m.empty, (i & 1) ^ 1, &m.late);
+            mbarrier_expect(&m.full, 1024);
+            bulk_copy(m.tile, &map, 0, 0, 0, &m.full);
+            mbarrier_arrive(&m.full);
+        }
+        mbarrier_wait(&m.full, i & 1, &m.late);
+        for (int e = 2 * (me() % 32); e < BOX * 64; e += 64) simt_product_read(m.tile + e, 4);
+        if (fault == 0) simt_products_done();
+        __syncwarp();
+        if (me() % 32 == 0) mbarrier_arrive(&m.empty);
+        if (fault == 1) simt_products_done();
+    }
+}
+static void product_of_written(bool fence) {
+    shared()[me()] = 1;
+    if (fence) fence_proxy_async();
+    __syncthreads();
+    simt_product_read(shared() + 63 - me(), 4);
+    simt_products_done();
 }
 
 /* ------------------------------------------------------------------ tensor cores */
@@ -391,12 +496,79 @@ static void copies(float *out) {
     cudaFree(in);
 }
 
+static bool encode(CUtensorMap *map, uint16_t *at, cuuint64_t stride, cuuint32_t box) {
+    const cuuint64_t size[3] = {COLUMNS, ROWS, LAYERS}, strides[2] = {stride, stride * ROWS};
+    const cuuint32_t boxes[3] = {box, BOX, 1}, step[3] = {1, 1, 1};
+    return cuTensorMapEncodeTiled(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, at, size, strides,
+                                  boxes, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                  CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+/* What came through the ring: rows from -4 on, zeros outside of each layer. */
+static bool boxes_are_right(const uint16_t *out) {
+    bool right = true;
+    for (int z = 0; z < LAYERS; z++)
+        for (int y = 0; y < STEPS * BOX; y++)
+            for (int x = 0; x < 64; x++) {
+                int row = y - 4, want = row < 0 || row >= ROWS ? 0 : number_at(z, row, 64 + x);
+                right &= out[(z * STEPS * BOX + y) * 64 + x] == want;
+            }
+    return right;
+}
+
+static void bulk_copies(void) {
+    static const struct {
+        const char *name, *words;
+    } faults[] = {{"a ring", NULL},
+                  {"a ring without release", "race with a read"},
+                  {"a release by half the readers", "race with a read"},
+                  {"a release that never comes", "that do not come"},
+                  {"no wait for the bytes", "nothing was written there"},
+                  {"a wait for the phase before", "nothing was written there"},
+                  {"too few bytes", "did not expect"},
+                  {"too many bytes", "lacks 0 arrivals and 1024 bytes"},
+                  {"no bytes", "has not been waited for"},
+                  {"barriers not shown", "without a fence behind its setting up"},
+                  {"barriers not set up", "was not set up"},
+                  {"no barrier after setting up", "race with a write"},
+                  {"reads without a fence", "without a fence between proxies"},
+                  {"a write without a fence", "without a fence between proxies"},
+                  {"a copy left behind", "nobody has waited"},
+                  {"two arrivals", "an arrival more"},
+                  {"a misplaced copy", "misaligned"}};
+    std::vector<uint16_t> numbers(LAYERS * ROWS * COLUMNS),
+        nothing(LAYERS * STEPS * BOX * 64, 0xffff);
+    for (size_t i = 0; i < numbers.size(); i++) numbers[i] = (uint16_t)(1 + i);
+    uint16_t *in = on_device(numbers), *out = on_device(nothing);
+    CUtensorMap map;
+    expect(!encode(&map, in + 1, COLUMNS * 2, 64), "a map of a misaligned tensor", "was made");
+    expect(!encode(&map, in, COLUMNS * 2 + 8, 64), "a map of misaligned rows", "was made");
+    expect(!encode(&map, in, COLUMNS * 2, 128), "a box wider than its swizzle", "was made");
+    expect(encode(&map, in, COLUMNS * 2, 64), "a map", "was not made");
+    shared_bytes = sizeof(ring);
+    for (int w = 0; w <= MISPLACED; w++) {
+        run(faults[w].name, faults[w].words, through_a_ring, map, out, (enum wrong)w);
+        if (w == NOTHING_WRONG) expect(boxes_are_right(out), "boxes", "other numbers");
+    }
+    run("products that are waited for", NULL, products, map, 0);
+    run("products that go on behind the release", "race with a read", products, map, 1);
+    run("a product of what was fenced", NULL, product_of_written, true);
+    run("a product of what was not", "without a fence between proxies", product_of_written, false);
+    shared_bytes = sizeof(ring) - 16;
+    run("past shared memory", "past the shared memory", through_a_ring, map, out, NOTHING_WRONG);
+    shared_bytes = 1024;
+    cudaFree(in);
+    cudaFree(out);
+}
+
 int main(void) {
     cudaStreamCreateWithFlags(&stream, 0);
     float *out = on_device(std::vector<float>(128, 0));
     barriers_and_shared(out);
     device_memory(out);
     copies(out);
+    bulk_copies();
     tensor_cores();
     banks(out);
     cudaFree(out);

@@ -1,5 +1,6 @@
 /* Machines on which a GPU cannot be used: each reason has its own words, and exit code 2. And a
- * Hopper on which a module without sm_90a code must do without its warpgroup products. */
+ * Hopper on which a module without sm_90a code must do without its warpgroup products, and one
+ * without tensor maps without its copy engine. */
 #include <stdio.h>
 #include <cuda_runtime.h>
 #include "cuda/table.h"
@@ -26,34 +27,45 @@ static void ready(simt_machine machine, int ordinal, const char *words) {
     cuda_close(d);
 }
 
-/* Whether a Hopper's device takes the warpgroup kernels. */
-static bool takes_wgmma(bool sm90a, enum dtype dtype, const char *notes) {
+/* What a Hopper's device uses for attention. maps: the driver can describe tensors. */
+static struct attention_ways hopper(bool sm90a, bool maps, enum dtype dtype, const char *notes) {
     struct err err = {};
     struct device *d = NULL;
     struct device_opts opts = {};
+    struct attention_ways ways = {};
     opts.dtype = dtype;
-    simt_machine_now = {13000, 1, 9, true, sm90a};
+    simt_machine_now = {13000, 1, 9, true, sm90a, maps};
     simt_forget_faults();
     expect(cuda_open(&d, &opts, &err) == 0, "a Hopper opens", err.msg);
-    if (!d) return false;
-    bool takes = cuda_uses_wgmma(d);
+    if (!d) return ways;
+    ways = *cuda_attention_ways(d);
     expect(strcmp(cuda_notes(d), notes) == 0, notes, cuda_notes(d));
     cuda_close(d);
-    return takes;
+    return ways;
+}
+
+static void hoppers(void) {
+    struct attention_ways ways = hopper(true, true, DTYPE_BF16, "");
+    expect(ways.warpgroups && ways.engine, "a Hopper's own code", "not taken");
+    ways = hopper(true, false, DTYPE_BF16, "");
+    expect(ways.warpgroups && !ways.engine, "a driver without tensor maps", "not seen");
+    ways = hopper(true, true, DTYPE_F32, "");
+    expect(!ways.warpgroups && !ways.engine, "fp32", "taken");
+    ways = hopper(false, true, DTYPE_BF16,
+                  "no sm_90a code in this build: slower attention; see -Dgpu_arch");
+    expect(!ways.warpgroups && !ways.engine, "code for other devices", "taken");
 }
 
 int main(void) {
-    ready({13000, 1, 8, true, true}, 0, NULL);
-    ready({13020, 2, 9, true, true}, 0, NULL);
-    ready({0, 0, 8, true, true}, 0, "this machine has no NVIDIA driver");
-    ready({12080, 1, 8, true, true}, 0, "the NVIDIA driver is for CUDA 12.8, and this build needs");
-    ready({13000, 0, 8, true, true}, 0, "no GPU to be seen; is CUDA_VISIBLE_DEVICES right?");
-    ready({13000, 1, 8, true, true}, 1, "GPU number 1; this machine has 1");
-    ready({13000, 1, 7, false, true}, 0, "emulated is sm_70, and this build has no machine code");
-    expect(takes_wgmma(true, DTYPE_BF16, ""), "a Hopper's own code", "not taken");
-    expect(!takes_wgmma(true, DTYPE_F32, ""), "fp32", "taken");
-    expect(!takes_wgmma(false, DTYPE_BF16,
-                        "no sm_90a code in this build: slower attention; see -Dgpu_arch"),
-           "code for other devices", "taken");
+    ready({13000, 1, 8, true, true, true}, 0, NULL);
+    ready({13020, 2, 9, true, true, true}, 0, NULL);
+    ready({0, 0, 8, true, true, true}, 0, "this machine has no NVIDIA driver");
+    ready({12080, 1, 8, true, true, true}, 0,
+          "the NVIDIA driver is for CUDA 12.8, and this build needs");
+    ready({13000, 0, 8, true, true, true}, 0, "no GPU to be seen; is CUDA_VISIBLE_DEVICES right?");
+    ready({13000, 1, 8, true, true, true}, 1, "GPU number 1; this machine has 1");
+    ready({13000, 1, 7, false, true, true}, 0,
+          "emulated is sm_70, and this build has no machine code");
+    hoppers();
     return failures > 0;
 }
