@@ -113,14 +113,15 @@ void gemm_pack_left(float *out, const struct matrix *a, size_t m0, size_t m, siz
         pack_across(out + i * units, MR, a, k0, k, m0 + i, m - i < MR ? m - i : MR);
 }
 
-/* MR x NR of C in registers; 24 sums of 16 lanes keep the multipliers busy. */
+/* MR x NR of C in registers; 24 sums of 16 lanes keep the multipliers busy. Four units a turn, as
+ * instructions are what a processor that is shared with a second thread runs out of first. */
 #define MICRO_KERNEL(NAME, A_AT, PAIRS)                                                            \
     static __attribute__((noinline)) void NAME(float *c, size_t ldc, const float *a,               \
                                                size_t stride, const float *b, size_t units,        \
                                                bool add) {                                         \
         vf acc[MR][2];                                                                             \
         _Pragma("GCC unroll 12") for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = (vf){0};     \
-        for (size_t k = 0; k < units; k++) {                                                       \
+        _Pragma("GCC unroll 4") for (size_t k = 0; k < units; k++) {                               \
             vf b0 = ldf(b + k * NR), b1 = ldf(b + k * NR + VL);                                    \
             _Pragma("GCC unroll 12") for (size_t i = 0; i < MR; i++) {                             \
                 float x = a[A_AT];                                                                 \
