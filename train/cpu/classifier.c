@@ -110,6 +110,7 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
     bool bf16 = d->bf16, first = true, large = !gemm_packs_whole(C, V);
     size_t chunk = large ? 1024 : 512, most = rows < chunk ? rows : chunk;
     struct logits_chunk k = {.ld = round_up(V, 32), .V = V};
+    if (k.ld % 512 == 0) k.ld += 32; /* else the chunk could not be read in place: gemm_run() */
     k.z = cpu_work(d, WORK_LOGITS, most * k.ld * sizeof *k.z);
     k.dz = bf16 && dx ? cpu_work(d, WORK_DLOGITS, most * k.ld * 2) : k.z;
     if (!k.z || !k.dz) return;

@@ -252,6 +252,14 @@ static struct left panel_of(const struct product *p, const struct part *o, const
     return (struct left){few, 1, MR, 0};
 }
 
+/* Asks for one of `parts` of a panel of A, so that it is in L1 when its first tile begins. */
+INLINE void fetch_panel(const struct left *a, size_t units, size_t part, size_t parts) {
+    bool rows = a->cs == 1 && a->rs != 1;
+    size_t lines = rows ? units / 16 + 1 : units * MR / 16;
+    for (size_t l = lines * part / parts; l < lines * (part + 1) / parts; l++)
+        for (size_t r = 0; r < (rows ? MR : 1); r++) __builtin_prefetch(a->p + r * a->rs + l * 16);
+}
+
 /* Asks for what `out` will touch of m rows, NR columns. */
 INLINE void fetch(const struct gemm_to *to, size_t m0, size_t m, size_t n0) {
     for (int k = 0; k < 2 && to->at[k]; k++)
@@ -270,11 +278,14 @@ static void tile(const struct product *p, const struct part *o, float *scratch, 
         const float *right = right_at(p, o, &b, j);
         bool last = kb + 1 == blocks;
         for (size_t r = i; r < end; r += MR) {
-            struct left a = panel_of(p, o, &b, r, scratch);
+            struct left a = panel_of(p, o, &b, r, scratch), next = a;
+            if (r + MR < end && (p->left || o->m0 + r + 2 * MR <= p->M))
+                next = panel_of(p, o, &b, r + MR, scratch);
             float *sum = blocks > 1 ? first + (r - i) * ld : first;
             size_t m = end - r < MR ? end - r : MR;
             for (size_t c = 0; c < wide; c += NR) {
                 if (last) fetch(to, o->m0 + r, m, o->n0 + j + c);
+                fetch_panel(&next, b.n, c / NR, wide / NR);
                 micro(sum + c, ld, &a, right + c * p->kc, b.n, kb > 0, p->unit == 2);
             }
             if (last) to->out(to->ctx, sum, ld, o->m0 + r, m, o->n0 + j, n);
