@@ -25,10 +25,15 @@ INLINE vf vf_phi(vf x) {
     return vf_pick(x > 0.0f, 1.0f - half, half);
 }
 
+/* 2u as exponent of 2: 2 sqrt(2 / pi) (x + 0.044715 x^3) / ln 2 */
+INLINE vf vf_exponent(vf x) {
+    return x * (2.3022081f + 0.10294324f * (x * x));
+}
+
 INLINE vf vf_act(vf x, enum act act) {
     if (act == ACT_GELU_TANH) {
-        vf u = 0.79788456f * x * (1.0f + 0.044715f * x * x);
-        return x / (1.0f + vf_exp(-2.0f * u)); /* (1 + tanh u) / 2, without cancellation */
+        /* (1 + tanh u) / 2, without cancellation */
+        return x / (1.0f + vf_exp2(vf_min(vf_all(127), -vf_exponent(x))));
     }
     if (act == ACT_GELU_ERF) return x * vf_phi(x);
     return x;
@@ -36,8 +41,7 @@ INLINE vf vf_act(vf x, enum act act) {
 
 INLINE vf vf_act_slope(vf x, enum act act) {
     if (act == ACT_GELU_TANH) {
-        vf xx = x * x, u = 0.79788456f * x * (1.0f + 0.044715f * xx);
-        vf e = vf_exp(vf_min(2.0f * u, vf_all(60.0f)));
+        vf xx = x * x, e = vf_exp2(vf_min(vf_all(86), vf_exponent(x)));
         vf low = 1.0f / (1.0f + e), high = e * low; /* (1 - tanh u) / 2 and (1 + tanh u) / 2 */
         return high + 2.0f * x * low * high * 0.79788456f * (1.0f + 3.0f * 0.044715f * xx);
     }

@@ -105,10 +105,14 @@ void gemm_pack_left(float *out, const struct matrix *a, size_t m0, size_t m, siz
     size_t units = gemm_units(k, a->bf16);
     enum { FEW = 8 }; /* rows a large power of two apart share their sets of L1 */
     size_t unit = units < k ? 2 : 1;
-    for (size_t at_k = 0; a->across && at_k < k; at_k += FEW)
+    for (size_t at_k = 0; a->across && at_k < k; at_k += FEW) {
+        for (size_t row = at_k + FEW; row < at_k + 2 * FEW && row < k; row++)
+            for (size_t i = 0; i < m; i += 16)
+                __builtin_prefetch(at(a->p, (k0 + row) * a->ld + m0 + i, a->bf16));
         for (size_t i = 0; i < m; i += MR)
             pack_along(out + i * units + at_k / unit * MR, MR, a, k0 + at_k,
                        k - at_k < FEW ? k - at_k : FEW, m0 + i, m - i < MR ? m - i : MR);
+    }
     for (size_t i = 0; !a->across && i < m; i += MR)
         pack_across(out + i * units, MR, a, k0, k, m0 + i, m - i < MR ? m - i : MR);
 }
