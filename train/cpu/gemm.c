@@ -225,7 +225,7 @@ INLINE float *left_at(const struct product *p, const struct part *o, const struc
  * wait for nobody. */
 static void pack_right(const struct product *p, const struct part *o) {
     size_t panels = (o->n + NR - 1) / NR;
-#pragma omp for schedule(static) nowait
+#pragma omp for schedule(dynamic, 2) nowait
     for (size_t job = 0; job < o->k * panels; job++) {
         struct k_block b = k_block(p, o->k0 + job / panels);
         size_t j = job % panels * NR, n = o->n - j < NR ? o->n - j : NR;
@@ -236,7 +236,7 @@ static void pack_right(const struct product *p, const struct part *o) {
 static void pack_left(const struct product *p, const struct part *o) {
     enum { ROWS = 8 * MR }; /* of a job */
     size_t jobs = (o->m + ROWS - 1) / ROWS;
-#pragma omp for schedule(static) nowait
+#pragma omp for schedule(dynamic, 2) nowait
     for (size_t job = 0; job < o->k * jobs; job++) {
         struct k_block b = k_block(p, o->k0 + job / jobs);
         size_t i = job % jobs * ROWS, m = o->m - i < ROWS ? o->m - i : ROWS;
@@ -256,12 +256,15 @@ static struct left panel_of(const struct product *p, const struct part *o, const
     return (struct left){few, 1, MR, 0};
 }
 
-/* Asks for one of `parts` of a panel of A, so that it is in L1 when its first tile begins. */
-INLINE void fetch_panel(const struct left *a, size_t units, size_t part, size_t parts) {
-    bool rows = a->cs == 1 && a->rs != 1;
-    size_t lines = rows ? units / 16 + 1 : units * MR / 16;
-    for (size_t l = lines * part / parts; l < lines * (part + 1) / parts; l++)
-        for (size_t r = 0; r < (rows ? MR : 1); r++) __builtin_prefetch(a->p + r * a->rs + l * 16);
+/* Asks for lines from … to of a panel of A, or of each of its rows, so that it is in L1 when its
+ * first tile begins. */
+INLINE void fetch_panel(const struct left *a, size_t from, size_t to) {
+    size_t rows = a->cs == 1 && a->rs != 1 ? MR : 1;
+    for (size_t l = from; l < to; l++)
+        for (size_t r = 0; r < rows; r++) __builtin_prefetch(a->p + r * a->rs + l * 16);
+}
+INLINE size_t panel_lines(const struct left *a, size_t units) {
+    return a->cs == 1 && a->rs != 1 ? units / 16 + 1 : units * MR / 16;
 }
 
 /* Asks for what `out` will touch of m rows, NR columns. */
@@ -287,9 +290,10 @@ static void tile(const struct product *p, const struct part *o, float *scratch, 
                 next = panel_of(p, o, &b, r + MR, scratch);
             float *sum = blocks > 1 ? first + (r - i) * ld : first;
             size_t m = end - r < MR ? end - r : MR;
+            size_t lines = (panel_lines(&a, b.n) * NR + wide - 1) / wide; /* asked for per tile */
             for (size_t c = 0; c < wide; c += NR) {
                 if (last) fetch(to, o->m0 + r, m, o->n0 + j + c);
-                fetch_panel(&next, b.n, c / NR, wide / NR);
+                fetch_panel(&next, c / NR * lines, (c / NR + 1) * lines);
                 micro(sum + c, ld, &a, right + c * p->kc, b.n, kb > 0, p->unit == 2);
             }
             if (last) to->out(to->ctx, sum, ld, o->m0 + r, m, o->n0 + j, n);
