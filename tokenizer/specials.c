@@ -232,14 +232,15 @@ static const struct special *find_special(const struct tokenizer *t, uint32_t id
  * that of "e\u0301" is the e's alone. */
 static int spell_formed(const struct tokenizer *t, const struct special *s, const char *text,
                         size_t n, struct buf *out, struct err *err) {
-    size_t len = strlen(s->text), own = spaces_after(s->text, 0, len), lead = 0, tail = 0;
+    size_t len = strlen(s->text), own = spaces_after(s->text, 0, len), lead = 0, tail = 0, gone = 0;
     if (s->lstrip) lead = spaces_after(text, 0, n);
+    if (s->lstrip && own > lead) gone = own - lead;
     lead = lead > own ? lead - own : 0;
     own = len - spaces_before(s->text, 0, len);
     if (s->rstrip) tail = n - spaces_before(text, lead, n);
     tail = tail > own ? tail - own : 0;
     int rc = nfc_write(t->nfc, text, lead, out, NULL, err);
-    if (rc >= 0) rc = nfc_write(t->nfc, s->text, len, out, NULL, err);
+    if (rc >= 0) rc = nfc_write(t->nfc, s->text + gone, len - gone, out, NULL, err);
     return rc < 0 ? rc : nfc_write(t->nfc, text + n - tail, tail, out, NULL, err);
 }
 
