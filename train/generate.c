@@ -311,36 +311,50 @@ static bool draws_there(const struct generator *g, const struct gen_row *rows, i
     return true;
 }
 
+static int refuse_logits(struct err *err) {
+    return err_set(err, ERR_CORRUPT,
+                   "the model's output is not finite: its weights are damaged, or it diverged when "
+                   "it was trained");
+}
+
 /* Each row's next id from its logits, on the device. */
-static void draw_there(struct generator *g, const struct gen_row *rows, int n,
-                       const struct sampling *s) {
+static int draw_there(struct generator *g, const struct gen_row *rows, int n,
+                      const struct sampling *s, struct err *err) {
     const struct model *m = g->m;
     for (int b = 0; b < n; b++)
         g->unit[b] = s->greedy || g->rows[b].done ? 0 : rng_unit(rows[b].rng);
     m->ops->upload(m->device, g->unit_device, g->unit, (size_t)n * sizeof *g->unit);
     m->ops->sample(m->device, g->ids_device, g->logits_device, g->unit_device, s, n, m->config.V);
     m->ops->download(m->device, g->ids, g->ids_device, (size_t)n * sizeof *g->ids);
-    for (int b = 0; b < n; b++)
-        if (!g->rows[b].done) g->rows[b].next = (uint32_t)g->ids[b];
+    int rc = m->ops->sync(m->device, err);
+    for (int b = 0; b < n && rc == 0; b++) {
+        if (g->rows[b].done) continue;
+        if (g->ids[b] < 0) return refuse_logits(err);
+        g->rows[b].next = (uint32_t)g->ids[b];
+    }
+    return rc;
 }
 
 /* The same on the host. */
-static void draw_here(struct generator *g, const struct gen_row *rows, int n,
-                      const struct sampling *s) {
+static int draw_here(struct generator *g, const struct gen_row *rows, int n,
+                     const struct sampling *s, struct err *err) {
     const struct model *m = g->m;
     int V = m->config.V;
     m->ops->download(m->device, g->logits, g->logits_device,
                      (size_t)n * (size_t)V * sizeof *g->logits);
-    for (int b = 0; b < n; b++) {
+    int rc = m->ops->sync(m->device, err);
+    for (int b = 0; b < n && rc == 0; b++) {
         struct row *r = &g->rows[b];
         if (r->done) continue;
         float *logits = g->logits + (size_t)b * (size_t)V;
+        if (!sampling_possible(logits, V)) return refuse_logits(err);
         if (rows[b].first && r->new_ids == 0)
             for (int i = 0; i < V; i++)
                 if (!rows[b].first[i]) logits[i] = -INFINITY;
         sampling_warp(s, logits, V, r->text.v, r->text.n, g->probs, g->weights);
         r->next = sampling_draw(g->probs, V, s->greedy ? 0 : rng_unit(rows[b].rng));
     }
+    return rc;
 }
 
 static bool ends(const struct gen_row *row, uint32_t id, int64_t eos) {
@@ -354,8 +368,7 @@ static int draw(struct generator *g, struct gen_row *rows, int n, int64_t eos,
                 const struct sampling *s, int (*on_id)(void *ctx, int row, uint32_t id), void *ctx,
                 struct err *err) {
     int going = 0;
-    (draws_there(g, rows, n, s) ? draw_there : draw_here)(g, rows, n, s);
-    int rc = g->m->ops->sync(g->m->device, err);
+    int rc = (draws_there(g, rows, n, s) ? draw_there : draw_here)(g, rows, n, s, err);
     for (int b = 0; rc == 0 && b < n; b++) {
         struct row *r = &g->rows[b];
         if (r->done) continue;

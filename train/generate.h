@@ -15,6 +15,8 @@
  * lowest id among equals). `work`: (2,V) scratch. */
 void sampling_warp(const struct sampling *s, float *logits, int V, const uint32_t *ids, size_t n,
                    float *ret_probs, double *work);
+/* Whether there is a next id: no logit is NaN or infinitely large. */
+bool sampling_possible(const float *logits, int V);
 /* The id at which the probabilities add up to more than `unit`, in [0, 1), of their sum. */
 uint32_t sampling_draw(const float *probs, int V, double unit);
 

@@ -120,6 +120,19 @@ static int check_extra(const struct model *m, const struct safetensors *s, const
     return 0;
 }
 
+/* Weights that are there in PyTorch's own form, which is a program to be run, and so not read. */
+static void hint_pickle(const char *dir, struct err *err) {
+    static const char *const names[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (int i = 0; i < 2; i++) {
+        char *path = path_join(dir, names[i]);
+        if (path && file_kind(path) == FILE_REGULAR)
+            err_hint(err,
+                     "%s is not read here: save_pretrained() of transformers writes safetensors",
+                     names[i]);
+        free(path);
+    }
+}
+
 /* Opens the files of `dir` and checks them against the table of m; *ret_path is for messages. */
 static int open_weights(const struct model *m, const char *dir, struct safetensors *s,
                         char **ret_path, struct err *err) {
@@ -135,7 +148,7 @@ static int open_weights(const struct model *m, const char *dir, struct safetenso
         }
     }
     *ret_path = path;
-    if (rc == 0) rc = safetensors_open(s, path, err);
+    if (rc == 0 && (rc = safetensors_open(s, path, err)) == ERR_IO) hint_pickle(dir, err);
     if (rc == 0) rc = check_params(m, s, path, err);
     if (rc == 0) rc = check_extra(m, s, path, err);
     const struct st_tensor *head = safetensors_find(s, "lm_head.weight");

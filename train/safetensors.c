@@ -182,12 +182,17 @@ static int check_whole(const struct reading *r, const uint8_t *v, uint64_t n, st
 }
 
 static int read_file(struct reading *r, struct arena *arena, struct err *err) {
+    static const char lfs[] = "version https://git-lfs.github.com/spec/";
     const uint8_t *v = r->map.v;
     uint64_t n = 0;
     cJSON *tree = NULL;
     int rc;
     if (r->map.bytes < LENGTH_BYTES)
         return err_set(err, ERR_CORRUPT, "%s: not safetensors: %zu bytes", r->path, r->map.bytes);
+    if (r->map.bytes >= sizeof lfs - 1 && !memcmp(v, lfs, sizeof lfs - 1))
+        return err_set(err, ERR_CORRUPT,
+                       "%s: is a Git LFS pointer, not the file itself; git lfs pull fetches that",
+                       r->path);
     for (int i = LENGTH_BYTES - 1; i >= 0; i--) n = n << 8 | v[i];
     if (n > HEADER_MAX)
         return err_set(err, ERR_CORRUPT, "%s: not safetensors: a header of %llu bytes (at most %d)",

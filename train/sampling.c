@@ -153,6 +153,12 @@ void sampling_warp(const struct sampling *s, float *logits, int V_, const uint32
     for (size_t i = 0; i < V; i++) ret_probs[i] = (float)(w[i] / sum);
 }
 
+bool sampling_possible(const float *logits, int V) {
+    bool good = true;
+    for (int i = 0; i < V; i++) good &= logits[i] < INFINITY; /* false of NaN */
+    return good;
+}
+
 uint32_t sampling_draw(const float *probs, int V, double unit) {
     double sum = 0, at;
     uint32_t last = 0;

@@ -2,7 +2,7 @@
 
 MODEL is random, so its text is noise: what it says without stops is cut here by Python and must be what lmgen cuts.
 """
-import json, os, pty, re, subprocess, sys, tempfile
+import json, os, pty, re, struct, subprocess, sys, tempfile
 
 model, tok, lmgen = (os.path.abspath(p) for p in sys.argv[1:])
 EOF = re.compile(r"\nclass|\ndef|\n#|\n@|\nprint|\nif")
@@ -139,7 +139,33 @@ def of_several_ends_only_the_first_counted():
     model = given
 
 
+def weights_that_cannot_be_used_said_little():
+    """A Git LFS pointer was a header of 2336927755350992246 bytes, PyTorch's file not there, and NaN said id 0."""
+    global model
+    given = model
+    with open(os.path.join(given, "model.safetensors"), "rb") as f:
+        weights = bytearray(f.read())
+    n = int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8:8 + n])
+    (wte,) = [v for k, v in header.items() if k.endswith("wte.weight")]
+    assert wte["dtype"] == "F32", wte
+    at = 8 + n + wte["data_offsets"][0]
+    weights[at:at + 4] = struct.pack("<f", float("nan"))
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+    for name, data, rc, says in (("model.safetensors", weights, 6, b"the model's output is not finite"),
+                                 ("model.safetensors", pointer, 6, b"is a Git LFS pointer"),
+                                 ("pytorch_model.bin", b"PK", 4, b"pytorch_model.bin is not read here")):
+        with tempfile.TemporaryDirectory() as model:
+            os.symlink(os.path.join(given, "config.json"), os.path.join(model, "config.json"))
+            with open(os.path.join(model, name), "wb") as f:
+                f.write(data)
+            for how in ["--greedy"], ["--top-k", 5, "--repetition-penalty", 1.2]:
+                assert says in run(*how, "--max-new", 3, "abc", rc=rc).stderr, (name, says)
+    model = given
+
+
 demo_reads_what_is_there()
+weights_that_cannot_be_used_said_little()
 of_several_ends_only_the_first_counted()
 stops()
 code()
