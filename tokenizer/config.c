@@ -210,14 +210,15 @@ static int member(cJSON *o, const char *key, const char *value) {
 }
 
 /* bos, eos and unk are <|endoftext|>, as for GPT-2; its 1024 positions are told with its pattern
- * only: transformers would cut the texts of another family to them. */
+ * only: transformers would cut the texts of another family to them. Where a map was read, it has
+ * said what there is to say. */
 static cJSON *default_config(const struct tokenizer *t) {
     cJSON *o = cJSON_CreateObject();
-    bool eot = tokenizer_eot(t) != TOKENIZER_NO_ID;
+    bool ours = !t->config.map, eot = ours && tokenizer_eot(t) != TOKENIZER_NO_ID;
     int bad = o ? member(o, "backend", "tokenizers") : -1;
     if (eot && !bad)
         bad = member(o, "bos_token", TOKENIZER_EOT) | member(o, "eos_token", TOKENIZER_EOT);
-    if (!bad && !strcmp(tokenizer_pattern(t), "gpt2") &&
+    if (!bad && ours && !strcmp(tokenizer_pattern(t), "gpt2") &&
         !cJSON_AddNumberToObject(o, "model_max_length", 1024))
         bad = -1;
     if (!bad) bad = member(o, "tokenizer_class", "PreTrainedTokenizerFast");

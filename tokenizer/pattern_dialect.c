@@ -26,8 +26,10 @@ struct walk {
     struct err *err;
 };
 
-/* Names the n bytes at hand, and the rest of a character that they begin. */
+/* Names the n bytes at hand, or as many as there are, and the rest of a character that they
+ * begin. */
 static int refuse(const struct walk *w, size_t n, const char *why) {
+    n = strnlen(w->p, n);
     while (((uint8_t)w->p[n] & 0xC0) == 0x80) n++;
     return err_set(w->err, ERR_USAGE, "pattern %s: at character %zu: %.*s: %s", w->regex,
                    (size_t)(w->p - w->regex) + 1, (int)n, w->p, why);

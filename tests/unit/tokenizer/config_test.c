@@ -88,6 +88,23 @@ static void version_5_is_kept(void **state) {
     tokenizer_free(t);
 }
 
+/* A map without a configuration: what is written beside it says nothing that was not said. */
+static void a_map_alone_keeps_its_roles(void **state) {
+    copy(*state, "tokenizer.json");
+    put(*state, "special_tokens_map.json", "{\"pad_token\": \"<|endoftext|>\"}");
+    struct tokenizer *t = opened(in(*state, "tokenizer.json"));
+    struct err e = {0};
+    check_ok(tokenizer_save(t, in(*state, "saved"), &e), &e);
+    tokenizer_free(t);
+    t = opened(in(*state, "saved/tokenizer.json"));
+    const struct tokenizer_settings *s = tokenizer_settings(t);
+    assert_string_equal(s->pad, "<|endoftext|>");
+    assert_null(s->bos);
+    assert_null(s->eos);
+    assert_true(s->model_max_length == UINT64_MAX);
+    tokenizer_free(t);
+}
+
 /* truncation and padding of tokenizer.json belong to a call; they come back as they were. */
 static void truncation_is_kept(void **state) {
     struct buf text = {0};
@@ -174,6 +191,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(version_4_is_kept),
         FOLDER_TEST(version_5_is_kept),
+        FOLDER_TEST(a_map_alone_keeps_its_roles),
         FOLDER_TEST(truncation_is_kept),
         FOLDER_TEST(plain_files_take_their_specials_from_the_config),
         FOLDER_TEST(hostile_configs_are_refused),

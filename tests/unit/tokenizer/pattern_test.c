@@ -329,6 +329,19 @@ static void what_means_two_things_is_refused(void **state) {
     check_pieces(" ?[^(\\s|[.,!?])]+", "a.b", "a|.|b"); /* BLOOM's: a class in a class */
 }
 
+/* The message names what is at hand: no more of it than there is. Seen by the sanitizer. */
+static void an_expression_that_ends_within_a_group(void **state) {
+    (void)state;
+    static const char *const cut[] = {"(?", "a(?", "\\p", "\\x", "(?<", "[a&", "\\"};
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        struct pattern *p = NULL;
+        struct err err = {0};
+        char *alone = strdup(cut[i]); /* nothing readable behind it */
+        assert_int_equal(pattern_open(&p, alone, &err), ERR_USAGE);
+        free(alone);
+    }
+}
+
 static void byte_map(void **state) {
     (void)state;
     uint32_t before = 0;
@@ -364,6 +377,7 @@ int main(void) {
         cmocka_unit_test(names_and_spellings),
         cmocka_unit_test(expressions_have_our_unicode),
         cmocka_unit_test(what_means_two_things_is_refused),
+        cmocka_unit_test(an_expression_that_ends_within_a_group),
         cmocka_unit_test(plain_equals_pcre),
         cmocka_unit_test(borders_of_windows),
         cmocka_unit_test(fast_equals_plain),
