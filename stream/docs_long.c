@@ -102,18 +102,37 @@ int long_slice(const struct long_record *l, uint64_t at, size_t want, size_t *re
     return 0;
 }
 
+/* Does raw[0..n), which became text[0..text_n), end in an escape that may be half of a pair of
+ * surrogates? Alone it became U+FFFD; which, unescaped, does not end in ASCII. */
+static bool ends_in_half(const char *raw, size_t n, const char *text, size_t text_n) {
+    return n && !(raw[n - 1] & 0x80) && text_n >= 3 &&
+           !memcmp(text + text_n - 3, "\xEF\xBF\xBD", 3);
+}
+
+/* Bit by bit: a slice that cannot be cut is in memory once, not twice. */
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
               struct err *err) {
-    size_t looked, text_n;
+    enum { BIT = 1 << 20 };
     bool high;
     raw->n = text->n = 0;
-    int rc = buf_reserve(raw, n + 1, err);
+    int rc = buf_reserve(raw, n < BIT ? n : BIT, err);
     if (rc == 0) rc = buf_reserve(text, n + SCAN_SLACK, err);
-    if (rc == 0) rc = scratch_read(l->fd, at, raw->v, n, err);
-    if (rc < 0) return rc;
-    scan_best()->unescape(text->v, raw->v, n, &looked, &text_n, &high);
-    text->n = text_n;
-    return 0;
+    while (n && rc == 0) {
+        size_t bit = n < BIT ? n : BIT, looked, made;
+        rc = scratch_read(l->fd, at, raw->v, bit, err);
+        if (rc < 0) break;
+        char *to = text->v + text->n;
+        scan_best()->unescape(to, raw->v, bit, &looked, &made, &high);
+        if (bit < n && ends_in_half(raw->v, looked, to, made)) {
+            looked -= ESCAPE_BYTES;
+            made -= 3;
+        }
+        if (!looked) return err_set(err, ERR_CORRUPT, "a scratch file has changed");
+        text->n += made;
+        at += looked;
+        n -= looked;
+    }
+    return rc;
 }
 
 int docs_whole_text(const struct batch *b, void (*see)(void *ctx, const char *v, size_t n),

@@ -242,7 +242,7 @@ void long_unmap(const struct long_record *l, const char *v);
 /* Bytes of the slice at `at` of the text: about `want`, or more where it cannot be cut. */
 int long_slice(const struct long_record *l, uint64_t at, size_t want, size_t *ret_n,
                struct err *err);
-/* A slice, as it stands into `raw` and as text. Any thread. */
+/* A slice as text; `raw` is scratch. Any thread. */
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
               struct err *err);
 

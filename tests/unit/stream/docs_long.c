@@ -164,6 +164,39 @@ static void texts_without_a_place_to_cut(void **state) {
     buf_release(&b);
 }
 
+/* Longer than what is read at once (1 MiB), with an escape, a pair, half a pair or a character at
+ * each place of its end. */
+static void escapes_across_what_is_read_at_once(void **state) {
+    static const char *const bits[] = {
+        "\\ud83d\\ude00", "\\ud83d",          "\\u4eac",          "\\\\",
+        "\\\\ud83d",      "\xf0\x9f\x98\x80", "\\nx\xef\xbf\xbd", "\\ufffd"};
+    struct docs_opts o = docs_defaults;
+    struct seen want = {0}, got = {0};
+    struct docs_totals totals;
+    struct err err;
+    o.batch_bytes = 5000;
+    o.spill = *state;
+    for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
+        for (size_t shift = 0; shift < strlen(bits[i]); shift++) {
+            struct buf b = {0};
+            buf_str(&b, "{\"text\": \"", NULL);
+            for (size_t k = 0; k < shift; k++) buf_char(&b, 'x', NULL);
+            while (b.n < (1 << 20) + 200) buf_str(&b, bits[i], NULL);
+            buf_str(&b, "\"}\n", NULL);
+            put(*state, "f.jsonl", b.v, b.n);
+            o.cut_records = false;
+            assert_ok(read_source(*state, &o, &want, &totals, &err), err);
+            o.cut_records = true;
+            assert_ok(read_source(*state, &o, &got, &totals, &err), err);
+            assert_int_equal(got.text.n, want.text.n);
+            assert_memory_equal(got.text.v, want.text.v, want.text.n);
+            buf_release(&b);
+        }
+    }
+    buf_release(&want.text);
+    buf_release(&got.text);
+}
+
 /* One thing is wrong, at the end of a long record or behind it. Its place is told as without
  * slices, and what was seen is what comes before the record. */
 static void broken_at_the_end(void **state) {
@@ -262,6 +295,7 @@ int main(void) {
         in_folder(texts_are_the_same),
         in_folder(the_field_of_a_long_record),
         in_folder(texts_without_a_place_to_cut),
+        in_folder(escapes_across_what_is_read_at_once),
         in_folder(broken_at_the_end),
         in_folder(a_truncated_file),
         in_folder(a_bound_that_was_asked_for),
