@@ -233,6 +233,7 @@ static const struct special *find_special(const struct tokenizer *t, uint32_t id
 static int spell_formed(const struct tokenizer *t, const struct special *s, const char *text,
                         size_t n, struct buf *out, struct err *err) {
     size_t len = strlen(s->text), own = spaces_after(s->text, 0, len), lead = 0, tail = 0, gone = 0;
+    if (own == len) return nfc_write(t->nfc, text, n, out, NULL, err); /* nothing but blanks */
     if (s->lstrip) lead = spaces_after(text, 0, n);
     if (s->lstrip && own > lead) gone = own - lead;
     lead = lead > own ? lead - own : 0;

@@ -156,16 +156,20 @@ class Tokenize(unittest.TestCase):
                       run("tokenize", "convert", "-t", "cl", "--pattern", "gpt2", "-o", "no", rc=2))
         self.assertFalse(os.path.exists("no"))
 
-    def test_a_blank_that_the_match_before_swallowed_was_spelt(self):
-        t = dict(self.tokenizer(), normalizer={"type": "NFC"})
-        t["added_tokens"].append({"id": len(t["model"]["vocab"]), "content": "\tq!", "single_word": False,
-                                  "lstrip": True, "rstrip": True, "normalized": True, "special": True})
-        with open("tokenizer.json", "w") as f:
-            json.dump(t, f)
-        out = run("tokenize", "encode", "-q", "-t", "tokenizer.json", "--ids", "json", "--offsets", "chars",
-                  "--allow-special", "all", "-", given=" \tq!\tq! \tq!".encode())
-        got = json.loads(out)  # as tokenizers 0.23 has it
-        self.assertEqual((got["tokens"], got["offsets"]), ([" \tq!\t", "q! \t", "q!"], [[0, 5], [5, 9], [9, 11]]))
+    def test_blanks_that_an_added_token_swallows_were_spelt_wrongly(self):
+        """Of one that begins with a blank which the match before had, and of one that is nothing but blanks; in form C.
+        What is expected is what tokenizers 0.23 gives."""
+        for content, text, tokens, offsets in (
+                ("\tq!", " \tq!\tq! \tq!", [" \tq!\t", "q! \t", "q!"], [[0, 5], [5, 9], [9, 11]]),
+                ("\n\n", "a  \n\n\t b", ["a", "  \n\n\t ", "b"], [[0, 1], [1, 7], [7, 8]])):
+            t = dict(self.tokenizer(), normalizer={"type": "NFC"})
+            t["added_tokens"].append({"id": len(t["model"]["vocab"]), "content": content, "single_word": False,
+                                      "lstrip": True, "rstrip": True, "normalized": True, "special": True})
+            with open("tokenizer.json", "w") as f:
+                json.dump(t, f)
+            got = json.loads(run("tokenize", "encode", "-q", "-t", "tokenizer.json", "--ids", "json", "--offsets", "chars",
+                                 "--allow-special", "all", "-", given=text.encode()))
+            self.assertEqual((got["tokens"], got["offsets"]), (tokens, offsets))
 
     def test_other_families_were_cut_at_1024(self):
         for pattern, length in ("gpt2", 1024), ("cl100k", None), (r"\d|\D+", None):
