@@ -40,7 +40,6 @@ static bool next_word(const char *text, size_t n, size_t *at, size_t *ret_start,
 
 static int count_words(struct fertility *f, const char *text, size_t n, struct err *err) {
     size_t at = 0, start, end, i = 0, len;
-    uint64_t words = f->words, word_tokens = f->word_tokens;
     int rc = 0;
     /* Where token i starts; a prefixed space is a byte that the text does not have. */
     int64_t pos = f->t->prefix_space && n && text[0] != ' ' ? -1 : 0;
@@ -57,10 +56,6 @@ static int count_words(struct fertility *f, const char *text, size_t n, struct e
         f->by_length[own < FERTILITY_LENGTHS ? own : FERTILITY_LENGTHS - 1]++;
         if (f->seen) rc = fertility_words_add(f->seen, text + start, end - start, own, err);
     }
-    words = f->words - words;
-    word_tokens = f->word_tokens - word_tokens;
-    if (words) f->rate_sum += (word_tokens << FERTILITY_RATE_BITS) / words;
-    f->rated += words > 0;
     return rc;
 }
 
@@ -74,22 +69,22 @@ static int is_lossless(struct fertility *f, const char *text, size_t n, bool *re
     return rc;
 }
 
-int fertility_count(struct fertility *f, struct encoder *e, const char *text, size_t n,
-                    struct err *err) {
+int fertility_count_part(struct fertility *f, struct encoder *e, const char *text, size_t n,
+                         bool is_last, struct fertility_document *d, struct err *err) {
+    const uint64_t words = f->words, word_tokens = f->word_tokens;
     bool lossless = false;
     f->ids.n = 0;
     int rc = encode(e, text, n, TOKENIZER_SPECIAL_NONE, &f->ids, err);
     if (rc >= 0) rc = is_lossless(f, text, n, &lossless, err);
     if (rc < 0) return rc;
-    f->documents++;
-    f->lossless += lossless;
+    d->lossy |= !lossless;
     f->bytes += n;
     f->tokens += f->ids.n;
     for (size_t i = 0; i < n; i++) {
         f->chars += ((uint8_t)text[i] & 0xC0) != 0x80;
         f->lines += text[i] == '\n';
     }
-    f->lines += n && text[n - 1] != '\n';
+    f->lines += is_last && n && text[n - 1] != '\n';
     for (size_t i = 0; i < f->ids.n; i++) {
         size_t len;
         vocab_token(f->t, f->ids.v[i], &len);
@@ -103,7 +98,25 @@ int fertility_count(struct fertility *f, struct encoder *e, const char *text, si
         text = f->text.v;
         n = f->text.n;
     }
-    return count_words(f, text, n, err);
+    rc = count_words(f, text, n, err);
+    d->words += f->words - words;
+    d->word_tokens += f->word_tokens - word_tokens;
+    return rc;
+}
+
+void fertility_end(struct fertility *f, const struct fertility_document *d) {
+    f->documents++;
+    f->lossless += !d->lossy;
+    f->rated += d->words > 0;
+    if (d->words) f->rate_sum += (d->word_tokens << FERTILITY_RATE_BITS) / d->words;
+}
+
+int fertility_count(struct fertility *f, struct encoder *e, const char *text, size_t n,
+                    struct err *err) {
+    struct fertility_document d = {0};
+    int rc = fertility_count_part(f, e, text, n, true, &d, err);
+    if (rc >= 0) fertility_end(f, &d);
+    return rc;
 }
 
 int fertility_add(struct fertility *to, const struct fertility *from, struct err *err) {

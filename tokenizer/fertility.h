@@ -46,6 +46,17 @@ int fertility_keep_words(struct fertility *f, struct err *err);
  * encoder of the same tokenizer. */
 int fertility_count(struct fertility *f, struct encoder *e, const char *text, size_t n,
                     struct err *err);
+/* The same in parts that begin with a blank behind a letter, of a tokenizer that cuts there
+ * (tokenizer_cuts()): what the parts have in sum is counted with each, by any thread; what there is
+ * once a document is gathered in order, and counted by fertility_end(). Zero is a document of which
+ * nothing was seen. */
+struct fertility_document {
+    uint64_t words, word_tokens;
+    bool lossy;
+};
+int fertility_count_part(struct fertility *f, struct encoder *e, const char *text, size_t n,
+                         bool is_last, struct fertility_document *d, struct err *err);
+void fertility_end(struct fertility *f, const struct fertility_document *d);
 int fertility_add(struct fertility *to, const struct fertility *from, struct err *err);
 /* Ids that occurred at least once. */
 uint32_t fertility_distinct(const struct fertility *f);

@@ -12,7 +12,8 @@ enum { SAMPLES = 3, SAMPLE_BYTES = 500 };
 struct worker { /* one per thread */
     struct encoder *encoder;
     struct fertility f;
-    struct part *parts; /* (files) */
+    struct part *parts;            /* (files) */
+    struct fertility_document doc; /* of the part of one at hand */
 };
 
 struct counting {
@@ -22,6 +23,8 @@ struct counting {
     const struct log *log;
     const char *name;
     struct strs *samples; /* NULL: they are there already */
+    const struct tokenizer *t;
+    struct fertility_document doc; /* what was seen of one that comes in parts */
 };
 
 /* ------------------------------------------------------------------ counting */
@@ -33,7 +36,10 @@ static int count_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     struct fertility *f = &w->f;
     for (size_t i = 0; i < b->n; i++) {
         struct part was = {f->documents, f->bytes, f->tokens, f->words, f->word_tokens};
-        int rc = fertility_count(f, w->encoder, b->v[i].text, b->v[i].n, err);
+        const struct doc *d = &b->v[i];
+        w->doc = (struct fertility_document){0};
+        int rc = fertility_count_part(f, w->encoder, d->text, d->n, !d->goes_on, &w->doc, err);
+        if (rc >= 0 && !d->continues && !d->goes_on) fertility_end(f, &w->doc);
         if (rc < 0)
             return err_prefix(err, "%s:%llu", c->list->v[b->file].name,
                               (unsigned long long)b->v[i].line_no);
@@ -46,10 +52,24 @@ static int count_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     return 0;
 }
 
+/* A document in parts, each of which is a batch of its own, and comes here in order. */
+static void gather(struct counting *c, const struct batch *b, struct worker *w) {
+    const struct doc *d = b->v;
+    if (b->n != 1 || !(d->continues || d->goes_on)) return;
+    c->doc.words += w->doc.words;
+    c->doc.word_tokens += w->doc.word_tokens;
+    c->doc.lossy |= w->doc.lossy;
+    if (d->goes_on) return;
+    fertility_end(&w->f, &c->doc);
+    w->parts[b->file].documents++;
+    c->doc = (struct fertility_document){0};
+}
+
 /* Keeps the beginnings of the first documents, whole characters of them. */
 static int keep_samples(struct counting *c, const struct batch *b, struct err *err) {
     for (size_t i = 0; i < b->n && c->samples->n < SAMPLES; i++) {
         char text[SAMPLE_BYTES + 1];
+        if (b->v[i].continues) continue;
         size_t n = b->v[i].n < SAMPLE_BYTES ? b->v[i].n : SAMPLE_BYTES;
         if (n < b->v[i].n) n = decode_whole(b->v[i].text, n);
         memcpy(text, b->v[i].text, n);
@@ -63,7 +83,7 @@ static int keep_samples(struct counting *c, const struct batch *b, struct err *e
 static int batch_done(void *ctx, struct batch *b, int thread, struct err *err) {
     struct counting *c = ctx;
     struct docs_totals now;
-    (void)thread;
+    gather(c, b, &c->workers[thread]);
     docs_totals(c->docs, &now);
     log_progress(c->log,
                  &(struct progress){"counting", now.stored_bytes, now.stored_total, "B", c->name});
@@ -72,7 +92,9 @@ static int batch_done(void *ctx, struct batch *b, int thread, struct err *err) {
 }
 
 static int read_docs(struct counting *c, const struct input *in, int threads, struct err *err) {
-    int rc = docs_open(&c->docs, &in->list, &in->opts, err);
+    struct docs_opts opts = in->opts;
+    opts.cut_texts = opts.cut_records = tokenizer_cuts(c->t);
+    int rc = docs_open(&c->docs, &in->list, &opts, err);
     if (rc < 0) return rc;
     rc = docs_run(c->docs, threads, count_batch, batch_done, c, err);
     int closed = docs_close(c->docs, rc >= 0 ? err : NULL);
@@ -101,7 +123,8 @@ static int make_worker(struct worker *w, const struct one *v, size_t files, bool
 static int count_one(struct one *v, const struct input *in, struct strs *samples, bool words,
                      struct tool *t) {
     int threads = tool_threads(t), rc = 0;
-    struct counting c = {.list = &in->list, .log = &t->log, .name = v->name, .samples = samples};
+    struct counting c = {
+        .list = &in->list, .log = &t->log, .name = v->name, .samples = samples, .t = v->t};
     c.workers = mem_array((size_t)threads, sizeof *c.workers);
     if (!c.workers) return err_nomem(&t->err, (uint64_t)threads * sizeof *c.workers);
     for (int i = 0; i < threads && rc >= 0; i++)

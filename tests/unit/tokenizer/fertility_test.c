@@ -61,6 +61,34 @@ static void a_text_counted_by_hand(void **state) {
     end(&c);
 }
 
+/* Whole, and in two parts at each place where a text may be cut: the same counts. */
+static void a_text_in_parts_counts_as_one(void **state) {
+    (void)state;
+    static const char text[] =
+        "def  main(x):\n    return self. qq\xC3\xA9 and  more zzz\nlast line";
+    const size_t n = sizeof text - 1;
+    struct counted whole = begin();
+    struct err err = {0};
+    count(&whole, text, n);
+    int cuts = 0;
+    for (size_t at = 1; at < n; at++) {
+        char before = text[at - 1] | 0x20;
+        if (text[at] != ' ' || before < 'a' || before > 'z') continue;
+        struct counted c = begin();
+        struct fertility_document d = {0};
+        check_ok(fertility_count_part(&c.f, c.e, text, at, false, &d, &err), &err);
+        assert_int_equal(c.f.documents, 0);
+        check_ok(fertility_count_part(&c.f, c.e, text + at, n - at, true, &d, &err), &err);
+        fertility_end(&c.f, &d);
+        assert_memory_equal(&c.f, &whole.f, offsetof(struct fertility, used));
+        assert_memory_equal(c.f.used, whole.f.used, c.f.n_used * sizeof *c.f.used);
+        end(&c);
+        cuts++;
+    }
+    assert_true(cuts > 3);
+    end(&whole);
+}
+
 static void words_are_cut_at_any_white_space(void **state) {
     (void)state;
     struct counted c = begin();
@@ -195,6 +223,7 @@ static void code_and_unreachable_ids(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_text_counted_by_hand),
+        cmocka_unit_test(a_text_in_parts_counts_as_one),
         cmocka_unit_test(words_are_cut_at_any_white_space),
         cmocka_unit_test(identities_hold_for_random_text),
         cmocka_unit_test(entropies_by_hand),
