@@ -256,7 +256,8 @@ static struct part *take_slice(struct docs *d, struct lane *lane, struct part *p
     if (l->opening) return NULL;
     if (!l->open) open_record(d, p);
     uint64_t at = l->at;
-    bool text = l->has_text && long_slice(l, at, d->opts.batch_bytes, &n, &p->failed) == 0;
+    bool text = l->has_text &&
+                long_slice(l, at, d->opts.batch_bytes, d->opts.cut_lines, &n, &p->failed) == 0;
     l->at += n;
     bool last = !text || l->at == l->end;
     if (!last && !(s = part_again(d))) {

@@ -8,8 +8,7 @@
  * the text leave, in slices that are parts of their own, each unescaped by the thread that took it.
  * So nothing of a record that is broken at its end was ever handed out.
  *
- * A slice ends where a text may be cut (docs_opts.cut_texts): before a blank behind a letter. Both
- * have to stand there as they are, not as escapes: no backslash in the six bytes before. */
+ * A slice ends where a text may be cut (docs_cut.c). */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -64,37 +63,29 @@ void long_unmap(const struct long_record *l, const char *v) {
 
 enum { ESCAPE_BYTES = 6 };
 
-/* The last place to cut v[0..n), 0 if there is none. */
-static size_t last_cut(const char *v, size_t n) {
-    for (size_t at = n; at-- > ESCAPE_BYTES;) {
-        if (may_cut_before(v, at) && !memchr(v + at - ESCAPE_BYTES, '\\', ESCAPE_BYTES)) return at;
-    }
-    return 0;
-}
-
 /* The last place in (from, to] of the record; `from` if there is none. Looked for backwards, in
  * windows that overlap by what is looked at before a place. */
-static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, uint64_t *ret,
-                    struct err *err) {
+static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, bool lines,
+                    uint64_t *ret, struct err *err) {
     char v[4096];
     *ret = from;
-    while (to > from + ESCAPE_BYTES) {
+    while (to > from + CUT_BYTES) {
         size_t n = to - from < sizeof v ? (size_t)(to - from) : sizeof v;
         int rc = scratch_read(l->fd, to - n, v, n, err);
         if (rc < 0) return rc;
-        size_t cut = last_cut(v, n);
+        size_t cut = docs_cut_json(v, n, lines);
         if (cut) *ret = to - n + cut;
         if (cut || n < sizeof v) return 0;
-        to -= n - ESCAPE_BYTES;
+        to -= n - 2 * CUT_BYTES;
     }
     return 0;
 }
 
-int long_slice(const struct long_record *l, uint64_t at, size_t want, size_t *ret_n,
+int long_slice(const struct long_record *l, uint64_t at, size_t want, bool lines, size_t *ret_n,
                struct err *err) {
     uint64_t cut = at;
     for (uint64_t n = want; n < l->end - at; n *= 2) {
-        int rc = find_cut(l, at, at + n, &cut, err);
+        int rc = find_cut(l, at, at + n, lines, &cut, err);
         if (rc < 0) return rc;
         if (cut > at) break;
     }
@@ -143,7 +134,7 @@ int docs_whole_text(const struct batch *b, void (*see)(void *ctx, const char *v,
     size_t n = 0;
     int rc = 0;
     for (uint64_t at = p->raw_at; rc == 0 && at < l->end; at += n) {
-        rc = long_slice(l, at, 1 << 20, &n, err);
+        rc = long_slice(l, at, 1 << 20, true, &n, err);
         if (rc == 0) rc = long_text(l, at, n, &raw, &text, err);
         if (rc == 0) see(ctx, text.v, text.n);
     }

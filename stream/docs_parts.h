@@ -225,12 +225,11 @@ bool docs_is_blank(const char *v, size_t n);
 /* Maps, validates and looks for the text of p->record: its at and end, or p->failed. No lock. */
 void docs_open_record(struct docs *d, struct part *p);
 
-/* Whether a text may be cut before v[at], at > 0: behind a letter, before a blank. See
- * docs_opts.cut_texts. */
-static inline bool may_cut_before(const char *v, size_t at) {
-    unsigned char before = (unsigned char)v[at - 1] | 0x20;
-    return v[at] == ' ' && before >= 'a' && before <= 'z';
-}
+/* docs_cut.c: the last place to cut v[0..n), of a text or inside a JSON string; 0: there is none.
+ * What decides lies within CUT_BYTES of the place. `lines`: docs_opts.cut_lines. */
+enum { CUT_BYTES = 16 };
+size_t docs_cut_text(const char *v, size_t n, bool lines);
+size_t docs_cut_json(const char *v, size_t n, bool lines);
 
 /* docs_long.c */
 int long_new(struct long_record **ret, const char *dir, struct err *err);
@@ -240,7 +239,7 @@ int long_add(struct long_record *l, const char *v, size_t n, struct err *err);
 int long_map(const struct long_record *l, const char **ret, struct err *err);
 void long_unmap(const struct long_record *l, const char *v);
 /* Bytes of the slice at `at` of the text: about `want`, or more where it cannot be cut. */
-int long_slice(const struct long_record *l, uint64_t at, size_t want, size_t *ret_n,
+int long_slice(const struct long_record *l, uint64_t at, size_t want, bool lines, size_t *ret_n,
                struct err *err);
 /* A slice as text; `raw` is scratch. Any thread. */
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,

@@ -241,17 +241,10 @@ static bool begin_record(struct reading *r) {
     return false;
 }
 
-/* Places to cut v[0..n): behind its last newline, or, of a text, the last one that lies behind a
- * letter and before a blank. 0: there is none. */
+/* Where to cut v[0..n) between records: behind its last newline. 0: there is none. */
 static size_t line_cut(const char *v, size_t n) {
     const char *last = n ? memrchr(v, '\n', n) : NULL;
     return last ? (size_t)(last - v) + 1 : 0;
-}
-
-static size_t text_cut(const char *v, size_t n) {
-    for (size_t at = n; at-- > 1;)
-        if (may_cut_before(v, at)) return at;
-    return 0;
 }
 
 /* The text goes on in the next part, behind byte `end - 1` of this one. */
@@ -274,7 +267,7 @@ static int read_cut(struct reading *r, struct err *err) {
         if (rc < 0) return rc;
         if (rc == 0 && b->n <= want && b->n <= max) return end_file(r), 0;
         size_t n = b->n < want ? b->n : want;
-        size_t end = r->is_text ? text_cut(b->v, n) : line_cut(b->v, n);
+        size_t end = r->is_text ? docs_cut_text(b->v, n, r->d->opts.cut_lines) : line_cut(b->v, n);
         if (end && r->is_text) text_goes_on(r, end);
         if (end) return cut(r, end, err);
         if (n > max) return r->is_text ? drop_text(r) : pass_record(r, err);

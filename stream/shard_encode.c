@@ -326,6 +326,7 @@ int shard_encode(struct shard_encode *e, const struct source_list *list, struct 
     int rc = make_encoders(e, threads, err);
     /* A record's text can be hashed before its first part; a file's cannot. */
     opts.cut_records = tokenizer_cuts(e->tokenizer);
+    opts.cut_lines = tokenizer_cuts_lines(e->tokenizer);
     opts.cut_texts = opts.cut_records && e->valid_fraction <= 0 && !e->shares;
     if (rc == 0) rc = docs_open(&p.docs, &left, &opts, err);
     if (rc < 0) return rc;

@@ -477,6 +477,15 @@ bool tokenizer_cuts(const struct tokenizer *t) {
     return true;
 }
 
+/* The newline may be no special token's, neither by its text nor swallowed by the one behind it,
+ * and no blank may be put before the text. */
+bool tokenizer_cuts_lines(const struct tokenizer *t) {
+    if (!tokenizer_cuts(t) || t->prefix_space) return false;
+    for (uint32_t i = 0; i < t->n_specials; i++)
+        if (strchr(t->specials[i].text, '\n') || t->specials[i].lstrip) return false;
+    return true;
+}
+
 /* Text without specials. */
 static int span(struct encoder *e, const struct stretch *s, struct u32s *out, struct u32s *places,
                 struct err *err) {

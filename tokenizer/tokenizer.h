@@ -128,6 +128,9 @@ enum tokenizer_invalid {
  * a letter of ASCII: the ids of the parts, one after the other, are those of the whole. Not with a
  * pattern of the user's own, nor where a special token may lie across such a place. */
 bool tokenizer_cuts(const struct tokenizer *t);
+/* Whether, besides, parts may begin with any character but white space and '/', behind a newline
+ * before which there is no white space. */
+bool tokenizer_cuts_lines(const struct tokenizer *t);
 /* *ret is text itself or, where something was replaced (a U+FFFD for each maximal part of a
  * character), lies in `scratch`, whose contents are lost. ERR_DATA with the byte: refused. */
 int tokenizer_valid(const char *text, size_t n, enum tokenizer_invalid how, struct buf *scratch,

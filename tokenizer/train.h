@@ -36,6 +36,8 @@ int words_add(struct words *w, int thread, const char *text, size_t n, struct er
  * begins with a blank (U+0020) behind a letter of ASCII. Not by lines, nor with a pattern of the
  * user's own. */
 bool words_cut(const struct words *w);
+/* The same of parts that begin behind a newline, as tokenizer_cuts_lines() says. */
+bool words_cut_lines(const struct words *w);
 /* Adds `count` to one piece (a line of --from-counts). */
 int words_add_count(struct words *w, int thread, const char *piece, size_t n, uint64_t count,
                     struct err *err);

@@ -293,6 +293,10 @@ bool words_cut(const struct words *w) {
     return !w->lines && pattern_known(w->pattern);
 }
 
+bool words_cut_lines(const struct words *w) {
+    return words_cut(w) && !w->prefix_space;
+}
+
 /* HF's normalizer and add_prefix_space: form C, and a blank before a text that begins with none. */
 static int count_prefixed(const struct words *w, struct counter *c, const char *text, size_t n,
                           struct err *err) {

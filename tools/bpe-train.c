@@ -111,6 +111,7 @@ static int count_documents(struct run *r, struct err *err) {
     opts.threads = pool_threads(r->pool);
     opts.any_order = true;
     opts.cut_texts = opts.cut_records = words_cut(r->words);
+    opts.cut_lines = words_cut_lines(r->words);
     opts.log = &r->t->log;
     opts.hub = &r->hub;
     opts.seed = r->t->seed;

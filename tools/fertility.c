@@ -94,6 +94,7 @@ static int batch_done(void *ctx, struct batch *b, int thread, struct err *err) {
 static int read_docs(struct counting *c, const struct input *in, int threads, struct err *err) {
     struct docs_opts opts = in->opts;
     opts.cut_texts = opts.cut_records = tokenizer_cuts(c->t);
+    opts.cut_lines = tokenizer_cuts_lines(c->t);
     int rc = docs_open(&c->docs, &in->list, &opts, err);
     if (rc < 0) return rc;
     rc = docs_run(c->docs, threads, count_batch, batch_done, c, err);

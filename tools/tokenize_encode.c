@@ -225,6 +225,7 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     /* Offsets count from the text's beginning, as does what --refuse-special tells. */
     in->opts.cut_texts = rc >= 0 && !offsets && !e->refuse && tokenizer_cuts(e->t);
     in->opts.cut_records = in->opts.cut_texts;
+    in->opts.cut_lines = in->opts.cut_texts && tokenizer_cuts_lines(e->t);
     if (rc >= 0) rc = docs_open(&e->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     e->list = &in->list;

@@ -99,11 +99,10 @@ static void lists_merge_in_their_order(void **state) {
 static void specials_across_a_cut_forbid_it(void **state) {
     static const struct {
         const char *special;
-        bool rstrip, cuts;
-    } cases[] = {{"<|endoftext|>", true, true},
-                 {"<a>b", false, true},
-                 {"<a>b", true, false},
-                 {"<a b>", false, false}};
+        bool lstrip, rstrip, cuts, lines;
+    } cases[] = {{"<|endoftext|>", false, true, true, true}, {"<a>b", false, false, true, true},
+                 {"<a>b", true, false, true, false},         {"<a>b", false, true, false, false},
+                 {"<a b>", false, false, false, false},      {"a\nb", false, false, true, false}};
     (void)state;
     struct rng r = {.key = 13};
     struct random_vocab v;
@@ -118,9 +117,14 @@ static void specials_across_a_cut_forbid_it(void **state) {
     char *own = (char *)s->text;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         s->text = cases[i].special;
+        s->lstrip = cases[i].lstrip;
         s->rstrip = cases[i].rstrip;
         assert_int_equal(tokenizer_cuts(t), cases[i].cuts);
+        assert_int_equal(tokenizer_cuts_lines(t), cases[i].lines);
     }
+    s->text = "<>";
+    t->prefix_space = true;
+    assert_true(tokenizer_cuts(t) && !tokenizer_cuts_lines(t));
     s->text = own;
     tokenizer_free(t);
     random_release(&v);
