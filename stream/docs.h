@@ -81,26 +81,26 @@ struct docs_opts {
                                 the other; see `goes_on`. Each but the first begins with a blank
                                 (U+0020) behind a letter of ASCII. Not where something asks for
                                 texts as a whole: order, contains, sample, on_error            */
-    bool cut_lines;          /* with either of these: one may also begin with any character but
-                                white space and '/', behind a newline before which there is no
-                                white space. Texts of Asia have few other places               */
-    bool cut_records;     /* as cut_texts, of the text of a JSON record of four times batch_bytes or
+    bool cut_records;        /* so may the text of a JSON record of four times batch_bytes or
                                 more, without doc.line. Not with order, contains, sample, where,
                                 prompt, rejected records in a file. Such a record lies in a scratch
                                 file in `spill` meanwhile, and is known to be good before its first
                                 part comes                                                      */
-    bool text_only;       /* nobody looks at doc.line: columns of a table that no text comes
+    bool cut_lines;          /* with either of these: one may also begin with any character but
+                                white space and '/', behind a newline before which there is no
+                                white space. Texts of Asia have few other places               */
+    bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
-    bool any_order;       /* what is made of the batches does not depend on their order: local
+    bool any_order;          /* what is made of the batches does not depend on their order: local
                                 files are read side by side, one a thread, with on_error "stop"
                                 and neither shuffle, skip, take nor state; else no difference   */
-    uint64_t max_record;  /* bytes; a longer record is a bad record. 0: one of 256 MiB that is to
+    uint64_t max_record;     /* bytes; a longer record is a bad record. 0: one of 256 MiB that is to
                                 be held in memory                                               */
-    uint64_t batch_bytes; /* default 1 MiB                                                   */
-    int threads;          /* workers that will call docs_next(); sizes the read-ahead        */
-    uint64_t state_every; /* docs_save() will be called, after so many bytes or later; 0: it
+    uint64_t batch_bytes;    /* default 1 MiB                                                   */
+    int threads;             /* workers that will call docs_next(); sizes the read-ahead        */
+    uint64_t state_every;    /* docs_save() will be called, after so many bytes or later; 0: it
                                 will not                                                        */
-    const void *state;    /* what docs_save() gave, to go on from there; NULL: the beginning */
+    const void *state;       /* what docs_save() gave, to go on from there; NULL: the beginning */
     size_t state_bytes;
     const struct hub *hub;
     const struct log *log;

@@ -13,21 +13,18 @@
  * number of backslashes is none of its own. Both functions look backwards, and only ever at what is
  * within CUT_BYTES of a place. */
 #include <string.h>
+#include "base/utf8.h"
 #include "stream/docs_parts.h"
 
 /* Bytes of the character that v[0..n) begins with, if it surely is no white space; else 0. White
  * space beyond ASCII is U+0085, U+00A0, some of U+1680 to U+205F, and U+3000. */
 static size_t dark(const char *v, size_t n) {
     const unsigned char *c = (const unsigned char *)v;
-    if (n && c[0] > ' ' && c[0] < 0x7F) return 1;
-    size_t bytes = n && c[0] >= 0xC3 && c[0] <= 0xDF   ? 2
-                   : n && c[0] >= 0xE3 && c[0] <= 0xEF ? 3
-                   : n && c[0] >= 0xF0 && c[0] <= 0xF4 ? 4
-                                                       : 0;
-    if (!bytes || bytes > n || !memcmp(v, "\xE3\x80\x80", bytes)) return 0;
-    for (size_t i = 1; i < bytes; i++)
-        if (c[i] >> 6 != 2) return 0;
-    return bytes;
+    int bytes = n ? utf8_step(c, n) : 0;
+    if (bytes <= 0 || c[0] <= ' ' || c[0] == 0x7F) return 0;
+    bool light = c[0] == 0xC2 || c[0] == 0xE1 || c[0] == 0xE2 ||
+                 (bytes == 3 && !memcmp(v, "\xE3\x80\x80", 3));
+    return light ? 0 : (size_t)bytes;
 }
 
 /* Does v[0..at) end with such a character? */
@@ -54,7 +51,6 @@ size_t docs_cut_text(const char *v, size_t n, bool lines) {
 
 /* ------------------------------------------------------------------ in a JSON string */
 
-enum { ESCAPE_BYTES = 6 };
 _Static_assert(CUT_BYTES > 2 * ESCAPE_BYTES + 2, "an escape, a newline, an escape");
 
 static bool no_escape(const char *v, size_t from, size_t to) {

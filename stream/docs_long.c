@@ -61,8 +61,6 @@ void long_unmap(const struct long_record *l, const char *v) {
 
 /* ------------------------------------------------------------------ slices */
 
-enum { ESCAPE_BYTES = 6 };
-
 /* The last place in (from, to] of the record; `from` if there is none. Looked for backwards, in
  * windows that overlap by what is looked at before a place. */
 static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, bool lines,

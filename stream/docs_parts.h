@@ -227,7 +227,7 @@ void docs_open_record(struct docs *d, struct part *p);
 
 /* docs_cut.c: the last place to cut v[0..n), of a text or inside a JSON string; 0: there is none.
  * What decides lies within CUT_BYTES of the place. `lines`: docs_opts.cut_lines. */
-enum { CUT_BYTES = 16 };
+enum { CUT_BYTES = 16, ESCAPE_BYTES = 6 /* backslash, u, four digits */ };
 size_t docs_cut_text(const char *v, size_t n, bool lines);
 size_t docs_cut_json(const char *v, size_t n, bool lines);
 

@@ -273,6 +273,17 @@ static void texts_name_every_option(void **state) {
     for (int i = 0; i < 3; i++) free(text[i]);
 }
 
+/* The help of these options; malloc'd. */
+static char *help_of(struct opt *opts) {
+    struct program p = {.name = "p", .opts = opts};
+    char *text;
+    size_t n;
+    FILE *to = open_memstream(&text, &n);
+    opt_help(&p, to);
+    fclose(to);
+    return text;
+}
+
 /* A default is shown once: from the variable, or in the words of the help. */
 static void defaults_are_told_once(void **state) {
     (void)state;
@@ -281,12 +292,7 @@ static void defaults_are_told_once(void **state) {
     struct opt opts[] = {{"model", 'm', OPT_STR, &model, .help = "weights (default: run)"},
                          {"steps", 0, OPT_U64, &steps, .help = "of the run"},
                          {0}};
-    struct program p = {.name = "p", .opts = opts};
-    char *text;
-    size_t n;
-    FILE *to = open_memstream(&text, &n);
-    opt_help(&p, to);
-    fclose(to);
+    char *text = help_of(opts);
     assert_null(strstr(text, "(default run)"));
     assert_non_null(strstr(text, "of the run (default 2000)"));
     free(text);
@@ -305,12 +311,7 @@ static void large_defaults_have_units(void **state) {
                          {0}};
     const char *want[] = {"a (default 256Mi)",   "b (default 1Gi)",   "c (default 100M)",
                           "d (default 1500000)", "e (default 32768)", "f (default 1)"};
-    struct program p = {.name = "p", .opts = opts};
-    char *text;
-    size_t n;
-    FILE *to = open_memstream(&text, &n);
-    opt_help(&p, to);
-    fclose(to);
+    char *text = help_of(opts);
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) assert_non_null(strstr(text, want[i]));
     free(text);
 }

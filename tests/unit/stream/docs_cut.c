@@ -51,8 +51,10 @@ static const char *const bits[][2] = {
     {"\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80"},
     {"\xF0\x9F\x98\x80", "\\ud83d\\ude00"},
     {"\xC3\xA9", "\xC3\xA9"},
-    {"\xD0\xB6", "\\u0436"}, /* ж */
-    {"\xCC\x81", "\xCC\x81"} /* a mark */
+    {"\xD0\xB6", "\\u0436"},          /* ж */
+    {"\xE0\xA4\x95", "\xE0\xA4\x95"}, /* क */
+    {"\xE1\x9A\x80", "\xE1\x9A\x80"}, /* a blank of its own */
+    {"\xCC\x81", "\xCC\x81"}          /* a mark */
 };
 enum { BITS = sizeof bits / sizeof *bits };
 
@@ -151,6 +153,8 @@ static void places(void **state) {
                  {"1 2", 0, false},
                  {"a\nb", 2, false},
                  {"\xE4\xBA\xAC\xE3\x80\x82\n\xE4\xBA\xAC", 7, false},
+                 {"\xE0\xB8\x81\n\xE0\xA4\x95", 4, false},
+                 {"a\n\xE1\x9A\x80", 0, false},
                  {"a\n\xE4\xBA", 0, false}, /* half a character */
                  {"a\n\xE3\x80\x80", 0, false},
                  {"a\r\nb", 0, false},
