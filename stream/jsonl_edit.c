@@ -71,6 +71,21 @@ int jsonl_text(const char *v, size_t n, struct buf *room, const char **ret, size
     return 0;
 }
 
+int jsonl_value(const struct jsonl_member *m, struct buf *room, const char **ret, size_t *ret_n,
+                struct err *err) {
+    struct buf text = {0};
+    *ret = m->value;
+    *ret_n = m->value_n;
+    if (*m->value != '"' || !memchr(m->value, '\\', m->value_n)) return 0;
+    room->n = 0;
+    int rc = jsonl_text(m->value + 1, m->value_n - 2, &text, ret, ret_n, err);
+    if (rc == 0) rc = json_quote(room, *ret, *ret_n, err);
+    *ret = room->v;
+    *ret_n = room->n;
+    buf_release(&text);
+    return rc;
+}
+
 /* 1 if the member has one of these names. */
 static int is_named(const struct jsonl_member *m, const char *const *names, size_t n,
                     struct err *err) {

@@ -25,6 +25,11 @@ bool jsonl_next(const char *line, size_t n, size_t *at, struct jsonl_member *ret
 int jsonl_text(const char *v, size_t n, struct buf *room, const char **ret, size_t *ret_n,
                struct err *err);
 
+/* The same of a member's value: a string with escapes stands in `room` written in the one way of
+ * json_quote(), so that values are equal if and only if their bytes are; all else as it stands. */
+int jsonl_value(const struct jsonl_member *m, struct buf *room, const char **ret, size_t *ret_n,
+                struct err *err);
+
 /* Appends the object without the members of these names and without its closing brace, so that the
  * caller can add members (`jsonl_begin_member`) and the brace. */
 int jsonl_open(const char *line, size_t n, const char *const *without, size_t n_without,

@@ -101,21 +101,13 @@ static int column_of(struct table *t, const struct jsonl_member *m, size_t guess
     return rc < 0 ? rc : err->code;
 }
 
-/* A value as a label: of a string its text between quotes, written in one way. */
 static int label(struct column *c, const struct jsonl_member *m, struct err *err) {
-    struct buf room = {0}, quoted = {0};
-    const char *text = m->value;
-    size_t n = m->value_n;
-    int rc = 0;
-    if (*text == '"' && memchr(text, '\\', n)) {
-        rc = jsonl_text(m->value + 1, n - 2, &room, &text, &n, err);
-        if (rc == 0) rc = json_quote(&quoted, text, n, err);
-        text = quoted.v;
-        n = quoted.n;
-    }
-    if (rc == 0) rc = add_label(c, text, n, err);
+    struct buf room = {0};
+    const char *value;
+    size_t n;
+    int rc = jsonl_value(m, &room, &value, &n, err);
+    if (rc == 0) rc = add_label(c, value, n, err);
     buf_release(&room);
-    buf_release(&quoted);
     return rc;
 }
 

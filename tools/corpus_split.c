@@ -62,35 +62,18 @@ static int member(const struct doc *d, const char *field, struct buf *room,
     return 0;
 }
 
-/* Of a value: of a string its text between quotes, however it is written, else what is written. */
-static int hash_value(const struct jsonl_member *m, uint64_t seed, struct buf *room, uint64_t *ret,
-                      struct err *err) {
-    const char *text = m->value;
-    size_t n = m->value_n;
-    int rc = 0;
-    if (*text == '"' && memchr(text, '\\', n)) {
-        struct buf quoted = {0};
-        rc = jsonl_text(m->value + 1, n - 2, room, &text, &n, err);
-        if (rc == 0) rc = buf_char(&quoted, '"', err);
-        if (rc == 0) rc = buf_append(&quoted, text, n, err);
-        if (rc == 0) rc = buf_char(&quoted, '"', err);
-        if (rc == 0) *ret = xxh64_bytes(quoted.v, quoted.n, seed);
-        buf_release(&quoted);
-    } else
-        *ret = xxh64_bytes(text, n, seed);
-    return rc;
-}
-
 static int hash_field(const struct splitting *s, const struct doc *d, const char *field,
                       uint32_t file, uint64_t *ret, struct err *err) {
     struct jsonl_member m;
     struct buf room = {0};
+    const char *value;
+    size_t n;
     int rc = member(d, field, &room, &m, err);
     if (rc == 0)
         rc = err_set(err, ERR_DATA, "%s:%llu: no field \"%s\" to split by",
                      s->step.in.list.v[file].name, (unsigned long long)d->line_no, field);
-    else if (rc > 0)
-        rc = hash_value(&m, s->seed, &room, ret, err);
+    else if (rc > 0 && (rc = jsonl_value(&m, &room, &value, &n, err)) == 0)
+        *ret = xxh64_bytes(value, n, s->seed);
     buf_release(&room);
     return rc;
 }
