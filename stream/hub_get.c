@@ -154,6 +154,19 @@ static int get_one(void *ctx, size_t i, int thread, struct err *err) {
     return rc;
 }
 
+int hub_beside(char **ret, const char *dir, struct err *err) {
+    char *home = path_join(dir, ".cache/huggingface"),
+         *ignore = home ? path_join(home, ".gitignore") : NULL;
+    int rc = ignore ? file_mkdirs(home, err) : err_nomem(err, strlen(dir));
+    if (rc == 0 && file_kind(ignore) == FILE_NONE) rc = file_write(ignore, "*", 1, err);
+    free(ignore);
+    if (rc == 0)
+        *ret = home;
+    else
+        free(home);
+    return rc;
+}
+
 int hub_get(const struct hub *h, const struct hub_ref *ref, const struct hub_list *l,
             const char *dir, int threads, const struct log *log, struct hub_got *ret,
             struct err *err) {
@@ -165,12 +178,9 @@ int hub_get(const struct hub *h, const struct hub_ref *ref, const struct hub_lis
                            ref->repo);
         g.total += l->v[i].bytes;
     }
-    char *ignore = path_join(dir, ".cache/huggingface/.gitignore"),
-         *home = ignore ? path_dir(ignore) : NULL;
-    int rc = home ? file_mkdirs(home, err) : err_nomem(err, strlen(dir));
-    if (rc == 0 && file_kind(ignore) == FILE_NONE) rc = file_write(ignore, "*", 1, err);
-    free(ignore);
-    free(home);
+    char *beside = NULL;
+    int rc = hub_beside(&beside, dir, err);
+    free(beside);
     if (rc == 0) rc = pool_new(&pool, threads, err);
     if (rc < 0) return rc;
     pthread_mutex_init(&g.lock, NULL);

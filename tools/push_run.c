@@ -44,7 +44,11 @@ bool push_is_run(const char *dir) {
 }
 
 char *push_journal(const char *dir) {
-    return access(dir, W_OK) == 0 ? path_join(dir, ".push.journal") : NULL;
+    char *beside = NULL;
+    hub_beside(&beside, dir, NULL);
+    char *journal = beside ? path_join(beside, "lory-push.journal") : NULL;
+    free(beside);
+    return journal;
 }
 
 int push_prepare(const struct hub *h, const struct hub_ref *ref, bool secret, const struct log *log,

@@ -69,6 +69,13 @@ class Peer(Case):
             got = read_folder(f"{self.dir}/out{part_bytes}")
             self.assertEqual({n: b for n, b in got.items() if not n.startswith(".cache/")}, self.want)
 
+    def test_journal_is_not_uploaded(self):
+        """What a push leaves in the folder was taken for one of its files by upload_folder."""
+        self.assertEqual(self.lmhub("push", "-q", self.folder, "hf://me/ours").returncode, 0)
+        self.python(f"api.create_repo('me/peer')\n"
+                    f"api.upload_folder(repo_id='me/peer', folder_path={self.folder!r}, commit_message='theirs')")
+        self.assertEqual(sorted(self.python("print(json.dumps(api.list_repo_files('me/peer')))")), sorted(self.want))
+
     def test_create_branch_upload_merge(self):
         """Half of each step there, half here."""
         self.python("api.create_repo('me/m', private=True)\napi.create_branch('me/m', branch='theirs')")

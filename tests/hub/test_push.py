@@ -60,7 +60,7 @@ class Push(Case):
         self.assertEqual(self.files(), {"a.txt": b"hello\n", "sub/w.bin": WEIGHTS, "sub/empty.bin": b""})
         self.assertEqual((j["files"], j["commits"], j["bytes"]), (3, 1, len(WEIGHTS)))
         self.assertEqual(self.titles(), ["initial commit", "first"])
-        self.assertIsNone(self.hub.repos[("model", "me/m")].commits[j["commit"]]["files"].get(".push.journal"))
+        self.assertIsNone(self.hub.repos[("model", "me/m")].commits[j["commit"]]["files"].get(".cache/huggingface/lory-push.journal"))
         self.hub.log.clear()
         r, j = self.push()
         self.assertEqual((j["files"], j["commits"], j["unchanged"]), (0, 0, 3))
@@ -100,7 +100,7 @@ class Push(Case):
         self.hub.part_bytes = 100_000
         r, _ = self.push("--threads", "1")
         self.fails(r, 5, "sub/w.bin", "400")
-        self.assertEqual(stat.S_IMODE(os.stat(self.folder + "/.push.journal").st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(self.folder + "/.cache/huggingface/lory-push.journal").st_mode), 0o600)
         self.hub.log.clear()
         r, _ = self.push("--threads", "1")
         self.assertEqual(r.returncode, 0, r.stderr)
