@@ -176,6 +176,7 @@ static int prepare(struct session *s, int64_t *ret_eos, struct err *err) {
     rc = make_stops(s, err);
     if (rc == 0)
         rc = open_model(&s->m, o->model, o->device, o->dtype, tool_threads(s->t), &s->t->log, err);
+    if (rc == 0) rc = model_config_ends(&s->m.config, s->m.dir, err);
     if (rc == 0) rc = open_tokenizer(s, err);
     if (rc < 0) return rc;
     *ret_eos = s->m.config.eos < s->m.config.V ? s->m.config.eos : -1;
@@ -184,7 +185,7 @@ static int prepare(struct session *s, int64_t *ret_eos, struct err *err) {
     rc = prompts_collect(s, err);
     if (rc == 0) rc = prompts_encode(s, *ret_eos, err);
     s->live = isatty(STDOUT_FILENO) && s->n_prompts == 1 && o->n == 1 && !o->ids && !s->t->json;
-    if (s->t->json) s->results = cJSON_CreateArray();
+    if (rc == 0 && s->t->json && !(s->results = cJSON_CreateArray())) rc = err_nomem(err, 0);
     return rc;
 }
 
@@ -206,6 +207,13 @@ static void apply_preset(struct options *o, const struct opt *table) {
         }
 }
 
+/* --max-length alone is the whole limit: the default of --max-new does not count beside it. */
+static void free_length(struct options *o, const struct opt *table) {
+    for (const struct opt *p = table; p->type != OPT_END; p++)
+        if (p->type != OPT_GROUP && !strcmp(p->name, "max-new") && o->max_length && !p->given)
+            o->max_new = o->max_length;
+}
+
 /* What was asked for and does nothing beside --greedy. */
 static void warn_of_greedy(const struct options *o, const struct opt *table,
                            const struct log *log) {
@@ -224,7 +232,7 @@ static int run(struct options *o, struct tool *t) {
     int64_t eos = -1;
     int rc = prepare(&s, &eos, &t->err);
     if (rc == 0) rc = run_jobs(&s, eos, &t->err);
-    if (rc == 0 && t->json) rc = show_results(&s);
+    if ((rc == 0 || rc == ERR_STOPPED) && s.results && show_results(&s) < 0) rc = t->err.code;
     if (rc == 0 && s.seconds > 0)
         log_debug(&t->log, "%" PRIu64 " tokens, %.1f a second", s.new_ids,
                   (double)s.new_ids / s.seconds);
@@ -275,8 +283,8 @@ int main(int argc, char **argv) {
          "a prompt's last token may become a longer one: the blank of \"def \" joins the name"},
         {"Length", .type = OPT_GROUP},
         {"max-new", 0, OPT_U64, &o.max_new, "N", "tokens to add at most", .min = 0, .max = 1e9},
-        {"max-length", 0, OPT_U64, &o.max_length, "N", "the same with the prompt counted", .min = 1,
-         .max = 1e9},
+        {"max-length", 0, OPT_U64, &o.max_length, "N",
+         "the same with the prompt counted; alone, --max-new does not count", .min = 1, .max = 1e9},
         {"stop", 0, OPT_STRS, &o.stop, "S", "end before this text (repeatable)"},
         {"stop-regex", 0, OPT_STRS, &o.stop_regex, "RE",
          "end before the first match of this expression (PCRE2; repeatable)"},
@@ -314,6 +322,7 @@ int main(int argc, char **argv) {
     if (rc == 0) {
         signals_install();
         apply_preset(&o, opts);
+        free_length(&o, opts);
         warn_of_greedy(&o, opts, &t.log);
         rc = run(&o, &t);
     }

@@ -60,7 +60,8 @@ int show_id(void *ctx, int row, uint32_t id) {
 /* ------------------------------------------------------------------ what came of it */
 
 static const char *finish_name(const struct job *j) {
-    return j->stopped || j->finish == FINISH_STOP ? "stop" : "length";
+    if (j->stopped || j->finish == FINISH_STOP) return "stop";
+    return j->finish == FINISH_LENGTH ? "length" : "interrupted";
 }
 
 static int print_ids(struct session *s, const struct job *j, struct err *err) {

@@ -62,6 +62,7 @@ static int read_eos(struct model_config *c, const cJSON *o, const char *what, st
     int rc = 0, n = 0;
     if (!ids) return 0;
     c->eos = -1;
+    c->n_eos_more = 0;
     for (const cJSON *x = many ? ids->child : ids; rc == 0 && x; x = many ? x->next : NULL) {
         int64_t id = -1;
         rc = take_id(x, "eos_token_id", &id, what, err);
@@ -146,6 +147,19 @@ int model_config_load(struct model_config *ret, const char *dir, struct err *err
     int rc = path ? json_load(&tree, path, err) : err_nomem(err, 0);
     if (rc == 0) rc = read_config(&c, tree, path, err);
     if (rc == 0) *ret = c;
+    cJSON_Delete(tree);
+    free(path);
+    return rc;
+}
+
+int model_config_ends(struct model_config *c, const char *dir, struct err *err) {
+    cJSON *tree = NULL;
+    char *path = path_join(dir, "generation_config.json");
+    int rc = path ? 0 : err_nomem(err, 0);
+    if (rc == 0 && file_kind(path) == FILE_REGULAR) {
+        rc = json_load(&tree, path, err);
+        if (rc == 0) rc = read_eos(c, tree, path, err);
+    }
     cJSON_Delete(tree);
     free(path);
     return rc;

@@ -2,7 +2,7 @@
 
 MODEL is random, so its text is noise: what it says without stops is cut here by Python and must be what lmgen cuts.
 """
-import json, os, pty, re, struct, subprocess, sys, tempfile
+import json, os, pty, re, signal, struct, subprocess, sys, tempfile
 
 model, tok, lmgen = (os.path.abspath(p) for p in sys.argv[1:])
 EOF = re.compile(r"\nclass|\ndef|\n#|\n@|\nprint|\nif")
@@ -134,9 +134,37 @@ def of_several_ends_only_the_first_counted():
             (s,) = completions("--no-stop", "--seed", 1, "--max-new", 30, "abc")
             assert s["ids"] == c["ids"], (ends, s, c)
         with open(os.path.join(model, "config.json"), "w") as f:
+            json.dump({**config, "eos_token_id": c["ids"][at]}, f)
+        for own, stop in ({"eos_token_id": [c["ids"][2]]}, 2), ({"eos_token_id": never}, 30), ({"top_k": 5}, at):
+            with open(os.path.join(model, "generation_config.json"), "w") as f:
+                json.dump(own, f)
+            (s,) = completions("--seed", 1, "--max-new", 30, "abc")  # generate() looks there first
+            assert s["ids"] == c["ids"][:stop], (own, s, c)
+        os.remove(os.path.join(model, "generation_config.json"))
+        with open(os.path.join(model, "config.json"), "w") as f:
             json.dump({**config, "eos_token_id": list(range(9))}, f)
         assert b"more than 8 ids" in run("abc", rc=6).stderr
     model = given
+
+
+def a_whole_length_ended_at_the_default_of_another():
+    """--max-length 200 ended behind the 128 tokens of --max-new, which nobody had given."""
+    for more, want in ([], 200), (["--max-new", 7], None):
+        (c,) = completions("--no-stop", "--max-length", 200, *more, "abc")
+        assert len(c["ids"]) == (want - c["prompt_tokens"] if want else 7), (more, c)
+
+
+def what_was_done_before_ctrl_c_was_lost():
+    """--json said nothing of completions that were there."""
+    p = subprocess.Popen([lmgen, "-m", model, "-t", tok, "--device", "cpu", "-v", "--json", "--no-stop", "--max-new",
+                          "100000000", "abc"],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = p.stderr.readline()  # of the model: signals are heard by now
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate()
+    assert p.returncode == 130 and b"interrupted" in err, (p.returncode, said, err)
+    (c,) = json.loads(out)["completions"]
+    assert c["finish_reason"] == "interrupted" and c["ids"], c
 
 
 def weights_that_cannot_be_used_said_little():
@@ -167,6 +195,8 @@ def weights_that_cannot_be_used_said_little():
 demo_reads_what_is_there()
 weights_that_cannot_be_used_said_little()
 of_several_ends_only_the_first_counted()
+a_whole_length_ended_at_the_default_of_another()
+what_was_done_before_ctrl_c_was_lost()
 stops()
 code()
 terminal()
