@@ -58,9 +58,11 @@ static int evaluate(struct tool *t, const struct options *o, struct open_model *
     struct evaluate_result r = {0};
     double begin = now();
     int rc;
-    if (T > (uint64_t)m->config.P)
-        return err_set(err, ERR_USAGE, "--seq-len %" PRIu64 "; the model's context is %d", T,
-                       m->config.P);
+    if (T > (uint64_t)m->config.P) {
+        err_set(err, ERR_USAGE, "%s %" PRIu64 " is more than the %d positions of %s",
+                o->seq_len ? "--seq-len" : "the shards' sequence length", T, m->config.P, m->dir);
+        return err_hint(err, "--seq-len %d is the most", m->config.P);
+    }
     if (set->vocab > (uint32_t)m->config.V)
         return err_set(err, ERR_USAGE,
                        "the shards have a vocabulary of %" PRIu32 ", the model one of %d",

@@ -271,8 +271,10 @@ static int lmtrain_main(int argc, char **argv) {
         {"schedule", 0, OPT_CHOICE, &o.schedule, "KIND", "fall of the learning rate",
          "cosine|linear|constant|wsd|constant_with_warmup|cosine_with_restarts|polynomial|"
          "inverse_sqrt|cosine_with_min_lr|cosine_warmup_with_min_lr|warmup_stable_decay"},
-        {"warmup", 0, OPT_U64, &o.warmup, "N",
-         "steps of warmup (default: 2000, at most a tenth of the run)", .min = 0, .max = 1e12},
+        {"warmup", 0, OPT_F64, &o.warmup, "N",
+         "steps of warmup, or a share of the run, e.g. 0.03 (default: 2000, at most a tenth of the "
+         "run; none where the rate is constant)",
+         .min = 0, .max = 1e12},
         {"warmup-style", 0, OPT_CHOICE, &o.warmup_style, "KIND",
          "first step with lr 0 (hf) or lr/N (llmc)", "hf|llmc"},
         {"min-lr", 0, OPT_F64, &o.min_lr, "X", "learning rate at the end", .min = 0, .max = 1e30},

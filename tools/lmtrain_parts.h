@@ -25,7 +25,8 @@ struct options {
     uint64_t batch, accumulate, batch_tokens, steps, tokens;
     double epochs;
     double lr, min_lr, beta1, beta2, eps, weight_decay, clip, dropout, init_range;
-    uint64_t warmup, decay_steps;
+    double warmup; /* steps; below 1, until the plan is made: a share of the run */
+    uint64_t decay_steps;
     const char *schedule, *warmup_style, *decay_shape, *decay;
     double cycles, power, spike, patience_threshold;
     struct strs freeze;

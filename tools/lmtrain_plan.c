@@ -86,7 +86,8 @@ static int choose_steps(struct plan *p, struct err *err) {
     if (o->epochs > 0) {
         double steps = o->epochs * (double)p->train.n / (double)samples;
         if (steps > 1e15) return err_set(err, ERR_USAGE, "--epochs %g is too much", o->epochs);
-        p->steps = steps < 1 ? 1 : (uint64_t)steps;
+        p->steps = (uint64_t)ceil(steps * (1 - 1e-12)); /* 0.29 x 100 is 29, not a little more */
+        if (p->steps == 0) p->steps = 1;
     } else if (o->tokens) {
         p->steps = o->tokens / tokens + (o->tokens % tokens != 0);
     }
@@ -99,16 +100,24 @@ static size_t index_of(const char *const *names, size_t n, const char *name) {
     return 0;
 }
 
-/* Warmup as told, or that of the run that goes on, also where it gets other --steps. The default,
- * made for long runs, takes at most a tenth of a short one. */
+/* Warmup as told (transformers' get_warmup_steps: a share of the run is rounded up), or that of the
+ * run that goes on, also where it gets other --steps. The default, made for long runs, takes at
+ * most a tenth of a short one; a constant rate has none in transformers and llm.c. */
 static int choose_warmup(struct plan *p, struct err *err) {
     cJSON *was = NULL;
-    uint64_t tenth = p->steps / 10, *warmup = &p->o->warmup;
-    if (given(p, "warmup") || p->o->recipe) return 0;
+    double tenth = (double)(p->steps / 10), *warmup = &p->o->warmup;
+    bool constant = !strcmp(p->o->schedule, "constant");
+    if (given(p, "warmup")) {
+        *warmup = *warmup < 1 ? ceil((double)p->steps * *warmup) : floor(*warmup);
+        return 0;
+    }
+    if (p->o->recipe && !constant) return 0;
     int rc = continued_options(p, &was, err);
     const cJSON *x = json_get(was, "warmup");
     if (cJSON_IsNumber(x) && x->valuedouble >= 0 && x->valuedouble <= 1e12)
-        *warmup = (uint64_t)x->valuedouble;
+        *warmup = x->valuedouble;
+    else if (constant)
+        *warmup = 0;
     else if (tenth < *warmup)
         *warmup = tenth;
     cJSON_Delete(was);
@@ -120,12 +129,12 @@ static struct schedule choose_schedule(const struct plan *p) {
     struct schedule s = {.lr = o->lr,
                          .min_lr = o->min_lr,
                          .steps = p->steps,
-                         .warmup = o->warmup,
+                         .warmup = (uint64_t)o->warmup,
                          .cycles = o->cycles,
                          .power = o->power,
                          .decay_steps = o->decay_steps};
     const char *name = o->schedule;
-    if (!strcmp(name, "constant_with_warmup")) name = "constant"; /* as it is here anyway */
+    if (!strcmp(name, "constant_with_warmup")) name = "constant";
     if (!strcmp(name, "cosine_with_min_lr")) name = "cosine";
     s.kind = (enum schedule_kind)index_of(schedule_names, SCHEDULE_KINDS, name);
     s.shape = (enum decay_shape)index_of(decay_shape_names, DECAY_SHAPES, o->decay_shape);

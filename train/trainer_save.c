@@ -93,6 +93,8 @@ static int write_files(struct trainer *t, const char *dir, struct err *err) {
     struct hf_run hf = hf_run_of(t);
     char *optimizer = path_join(dir, "optimizer.safetensors");
     int rc = optimizer ? model_config_save(&config, dir, err) : err_nomem(err, strlen(dir));
+    if (rc == 0 && t->opts->init_dir) /* how it generates stays as it was */
+        rc = copy_file(t->opts->init_dir, dir, "generation_config.json", err);
     if (rc == 0) rc = model_save(t->model, dir, DTYPE_F32, err);
     if (rc == 0) rc = optimizer_save(&t->optimizer, optimizer, err);
     for (int i = 0; rc == 0 && t->opts->tokenizer_dir && i < TOKENIZER_FILES; i++)

@@ -216,8 +216,40 @@ class Lmtrain(unittest.TestCase):
         c = json.loads(read("ends/checkpoint-0/config.json"))
         write_json("ends/checkpoint-0/config.json", {**c, "eos_token_id": [0, 7, 9]})
         self.ok("lmtrain", "--model", path("ends/checkpoint-0"), "--train", "shards", "--steps", "1", "-o", "ends2", "-q")
-        for name in ("config.json", "generation_config.json"):
-            self.assertEqual(json.loads(read("ends2/" + name))["eos_token_id"], [0, 7, 9], name)
+        self.assertEqual(json.loads(read("ends2/config.json"))["eos_token_id"], [0, 7, 9])
+
+    def test_how_a_model_generates_was_forgotten(self):
+        """transformers keeps generation_config.json through fine-tuning; here it was made anew."""
+        self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "how", *SMALL)
+        how = {"eos_token_id": [0, 5], "do_sample": True, "top_k": 40, "temperature": 0.6}
+        write_json("how/checkpoint-0/generation_config.json", how)
+        for begin, run in (("how/checkpoint-0", "how2"), ("how2", "how3")):
+            self.ok("lmtrain", "--model", path(begin), "--train", "shards", "--steps", "1", "-o", run, "-q")
+            self.assertEqual(json.loads(read(run + "/generation_config.json")), how)
+        self.assertEqual(json.loads(read("how3/config.json"))["eos_token_id"], 0)
+
+    def test_the_last_windows_of_an_epoch_were_left_out(self):
+        """374 windows of 8: a pass of 31 steps of 12 saw 372 of them."""
+        for epochs, batch, want in (("1", "12", 32), ("1", "11", 34), ("2", "12", 63), (".001", "12", 1), (".5", "11", 17)):
+            self.assertEqual(self.plan("--seq-len", "8", "--epochs", epochs, "--batch", batch)["steps"], want, (epochs, batch))
+
+    def test_warmup_as_a_share(self):
+        """As transformers' warmup_steps: below 1 it is a share of the run, rounded up."""
+        for share, steps, want in (("0.03", "100", 3), ("0.03", "101", 4), ("0", "100", 0), ("0.5", "1", 1), ("7", "100", 7)):
+            self.assertEqual(self.plan("--steps", steps, "--warmup", share)["warmup"], want, (share, steps))
+
+    def test_a_constant_rate_was_warmed_up(self):
+        """For transformers and llm.c constant is constant; here a tenth of the run was a warmup."""
+        for more, want in ((["constant"], 0), (["constant_with_warmup"], 10), (["constant", "--warmup", "5"], 5),
+                           (["constant", "--recipe", "llmc"], 0), (["cosine"], 10)):
+            self.assertEqual(self.plan("--steps", "100", "--seq-len", "64", "--schedule", *more)["warmup"], want, more)
+
+    def test_the_shards_length_was_called_an_option(self):
+        self.ok("lmtrain", "--train", "shards", "--seq-len", "8", "--steps", "0", "-o", "eight", *SMALL)
+        self.refused(2, "the shards' sequence length 16 is more than the 8 positions of eight; --seq-len 8 is the most",
+                     "--model", "eight", "--train", "shards", "-o", "no")
+        p = run("lmeval", "loss", "-m", "eight", "--valid", "shards")
+        self.assertIn("sequence length 16 is more than the 8 positions", p.stderr)
 
     def test_a_configuration_that_lies_costs_nothing(self):
         self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "lie", *SMALL)
