@@ -111,7 +111,7 @@ int table_u64(struct table *t, uint64_t x, struct err *err) {
 int table_f64(struct table *t, double x, int digits, struct err *err) {
     char text[400];
     if (!isfinite(x)) return table_str(t, "-", err);
-    snprintf(text, sizeof text, "%.*f", digits, x);
+    snprintf(text, sizeof text, fabs(x) < 1e15 ? "%.*f" : "%.*e", digits, x);
     return table_str(t, text, err);
 }
 

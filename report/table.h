@@ -27,7 +27,7 @@ void table_free(struct table *t); /* NULL is fine */
 /* The next cell, row by row. */
 int table_str(struct table *t, const char *s, struct err *err);
 int table_u64(struct table *t, uint64_t x, struct err *err);           /* 1,234,567          */
-int table_f64(struct table *t, double x, int digits, struct err *err); /* "-" if not a number */
+int table_f64(struct table *t, double x, int digits, struct err *err); /* "-" if not finite   */
 int table_share(struct table *t, uint64_t part, uint64_t all, struct err *err); /* 12.3 %      */
 /* Appends the table; a row that is not full is filled up with empty cells. */
 int table_text(const struct table *t, struct buf *out, struct err *err);

@@ -33,7 +33,7 @@ static int print_loss(struct tool *t, const struct open_model *m, const struct s
     double loss = r->sum / (double)r->targets, bpb = evaluate_bits_per_byte(set, r);
     if (!t->json) {
         FILE *out = tool_out(t);
-        fprintf(out, "loss %.6f  perplexity %.4f  tokens %" PRIu64, loss, exp(loss), r->targets);
+        fprintf(out, "loss %.6f  perplexity %.7g  tokens %" PRIu64, loss, exp(loss), r->targets);
         if (isfinite(bpb)) fprintf(out, "  bits per byte %.4f", bpb);
         fprintf(out, "\n");
         return 0;
@@ -142,7 +142,7 @@ static int loss_main(int argc, char **argv) {
 
 static int print_bigram(struct tool *t, const struct bigram_result *r) {
     if (!t->json) {
-        fprintf(tool_out(t), "bigram loss %.6f  perplexity %.4f  tokens %" PRIu64 "\n", r->loss,
+        fprintf(tool_out(t), "bigram loss %.6f  perplexity %.7g  tokens %" PRIu64 "\n", r->loss,
                 exp(r->loss), r->targets);
         return 0;
     }

@@ -26,6 +26,11 @@ static int open_shards(struct plan *p, struct err *err) {
     int rc = open_set(&p->train_set, &o->train, "train", err);
     if (rc < 0) return err_prefix(err, "--train");
     p->has_valid = o->valid.n > 0;
+    if (o->patience && !p->has_valid) {
+        err_set(err, ERR_USAGE, "--patience %" PRIu64 " counts evaluations, and there are none",
+                o->patience);
+        return err_hint(err, "name shards to evaluate on: --valid shards/");
+    }
     if (p->has_valid) rc = open_set(&p->valid_set, &o->valid, "valid", err);
     if (rc < 0) return err_prefix(err, "--valid");
     const char *a = p->train_set.tokenizer_digest, *b = p->valid_set.tokenizer_digest;

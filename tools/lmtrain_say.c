@@ -134,5 +134,8 @@ void say_plan(const struct plan *p, const struct memory_plan *m) {
              "warmup %" PRIu64,
              p->steps, samples * (uint64_t)p->T, p->B, p->accumulate, p->T,
              (double)p->steps * (double)samples / (double)p->train.n, p->t.schedule.warmup);
+    if (p->steps && p->t.schedule.warmup + (p->t.schedule.style == WARMUP_HF) > p->steps)
+        log_warn(log, "the run ends within its warmup: the rate never comes to --lr %g",
+                 p->t.schedule.lr);
     say_memory(log, p, m);
 }

@@ -121,7 +121,8 @@ int shard_export_main(int argc, char **argv) {
         {"split", 0, OPT_STR, &e.split, "NAME", "only train, or only valid"},
         {"tokenizer", 't', OPT_STR, &e.tok, "TOK", "for jsonl (default: beside the shards)"},
         {"eot-id", 0, OPT_U64, &e.eot_id, "N",
-         "the token that parts documents, where no index says so", .max = UINT32_MAX},
+         "the token that parts documents, where no index says so (default: not known)",
+         .max = UINT32_MAX},
         {"eot", 0, OPT_STR, &e.eot, "WHERE", "and where it stands: after, before or none"},
         {0}};
     struct program p = {

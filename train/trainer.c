@@ -244,7 +244,7 @@ static int evaluate(struct trainer *t, bool whole, struct err *err) {
     if (rc == 0) rc = trainer_show_eval(t, &e, err);
     if (rc == 0)
         log_info(t->log,
-                 "step %" PRIu64 ": evaluation loss %.4f, perplexity %.2f (%" PRIu64 " tokens)",
+                 "step %" PRIu64 ": evaluation loss %.4f, perplexity %.5g (%" PRIu64 " tokens)",
                  e.step, e.loss, exp(e.loss), e.targets);
     return rc;
 }

@@ -244,6 +244,12 @@ class Lmtrain(unittest.TestCase):
                            (["constant", "--recipe", "llmc"], 0), (["cosine"], 10)):
             self.assertEqual(self.plan("--steps", "100", "--seq-len", "64", "--schedule", *more)["warmup"], want, more)
 
+    def test_what_has_no_effect_is_said(self):
+        self.refused(2, "--patience 2 counts evaluations", "--train", "llmc.bin", "--patience", "2", "--dry-run")
+        said = lambda *more: run("lmtrain", "--train", "llmc.bin", "--dry-run", "--seq-len", "8", "--steps", "9", *more).stderr
+        self.assertIn("the rate never comes to --lr 0.0005", said("--warmup", "9"))
+        self.assertNotIn("never comes", said("--warmup", "8"))
+
     def test_the_shards_length_was_called_an_option(self):
         self.ok("lmtrain", "--train", "shards", "--seq-len", "8", "--steps", "0", "-o", "eight", *SMALL)
         self.refused(2, "the shards' sequence length 16 is more than the 8 positions of eight; --seq-len 8 is the most",
@@ -297,6 +303,11 @@ class Lmtrain(unittest.TestCase):
         j = json.loads(self.ok("lmreport", "r1", "--json"))
         self.assertEqual(j["runs"][0]["step"], 6)
         self.assertIn("evaluation", self.ok("lmreport", "r1", "--watch"))  # of a finished run: once
+        os.makedirs(path("r3"))
+        with open(path("r3/metrics.jsonl"), "w") as f:
+            f.write('{"step":1,"loss":300,"lr":1,"grad_norm":1,"tokens":9,"tokens_per_s":1,"time":1,"epoch":1,"samples":1}\n'
+                    '{"step":1,"eval_loss":300,"perplexity":1e130,"eval_tokens":9,"time":2}\n')
+        self.assertIn(" 1.94e+130 ", self.ok("lmreport", "r3"), "a perplexity of 131 digits")
         p = run("lmreport", "corpus")
         self.assertEqual(p.returncode, 2, p.stderr)
 
