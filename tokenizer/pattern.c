@@ -1,20 +1,32 @@
-/* Names and published spellings ──▶ a hand-written scanner; everything else ──▶ PCRE2. */
+/* Names and published spellings ──▶ a hand-written scanner; everything else ──▶ PCRE2. Several
+ * expressions are steps: each cuts the pieces that the one before left, and sees one at a time.
+ *
+ *   "\\p{N}\ngpt2"    "in 2024 x"  ──▶  "in " "2" "0" "2" "4" " x"  ──▶  "in" " " "2" "0" … " x" */
 #include "tokenizer/pattern.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/scan.h"
 
-struct pattern {
-    char *name;
-    const char *regex; /* static, or == name */
+enum { STEPS = 16 };
+
+struct step {
+    char *own;         /* an expression that is not a known one, or NULL */
+    const char *regex; /* static, or == own */
     struct scan_form form;
     struct scan_pcre *pcre; /* SCAN_REGEX only */
 };
 
+struct pattern {
+    char *name;
+    struct step step[STEPS];
+    size_t n; /* steps; 1 nearly always */
+};
+
 struct scanner {
     const struct pattern *pattern;
-    struct scan_matcher *matcher; /* SCAN_REGEX only */
+    struct scan_matcher *matcher[STEPS]; /* SCAN_REGEX only */
+    struct u32s before;                  /* ends of the pieces that a step is to cut */
 };
 
 #define TAIL_HF "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -50,6 +62,10 @@ static const struct known {
     {"qwen2", CL100K_HF("\\p{N}"), {SCAN_CL100K, 1, false}, NULL},
     {"nanochat", CL100K_HF("\\p{N}{1,2}"), {SCAN_CL100K, 2, false}, RUSTBPE("\\p{N}{1,2}")},
     {"o200k", O200K, {SCAN_O200K, 3, false}, NULL},
+    /* HF's Digits, and how newer families cut numbers first; known by their expressions only */
+    {"\\p{N}", "\\p{N}", {SCAN_NUMBERS, 1, false}, NULL},
+    {"\\p{N}+", "\\p{N}+", {SCAN_NUMBERS, UINT32_MAX, false}, NULL},
+    {"\\p{N}{1,3}", "\\p{N}{1,3}", {SCAN_NUMBERS, 3, false}, NULL},
     /* cl100k as tiktoken spells it now: white space at the end of a text is one piece. Its ids are
      * those of the first spelling, which is what HF gets. */
     {"cl100k-tiktoken",
@@ -68,22 +84,59 @@ static const struct known *find_known(const char *name) {
     return NULL;
 }
 
-int pattern_open(struct pattern **ret, const char *name, struct err *err) {
-    *ret = NULL;
-    const struct known *k = find_known(name);
-    struct pattern *p = calloc(1, sizeof *p);
-    if (!p || !(p->name = strdup(k ? k->name : name))) {
-        free(p);
-        return err_nomem(err, sizeof *p);
-    }
-    p->regex = k ? k->regex : p->name;
-    p->form = k ? k->form : (struct scan_form){SCAN_REGEX, 0, false};
-    int rc = k ? 0 : pattern_portable(name, err);
-    if (rc == 0 && !k) rc = scan_pcre_new(&p->pcre, name, err);
-    if (rc == 0 && !k && scan_pcre_may_be_empty(p->pcre))
+/* Names of several steps. */
+static const char *const chains[][2] = {{"starcoder", "\\p{N}\ngpt2"}};
+
+static const char *chain_of(const char *name, int from, int to) {
+    for (size_t i = 0; i < sizeof chains / sizeof chains[0]; i++)
+        if (strcmp(chains[i][from], name) == 0) return chains[i][to];
+    return name;
+}
+
+/* One step; *ret_name is what it is called, valid as long as the step. */
+static int step_open(struct step *s, const char *given, size_t n, const char **ret_name,
+                     struct err *err) {
+    s->own = strndup(given, n);
+    if (!s->own) return err_nomem(err, n);
+    const struct known *k = find_known(s->own);
+    s->regex = k ? k->regex : s->own;
+    s->form = k ? k->form : (struct scan_form){SCAN_REGEX, 0, false};
+    *ret_name = k ? k->name : s->own;
+    if (k) return 0;
+    if (!n) return err_set(err, ERR_USAGE, "pattern: an empty line; it would be a step");
+    int rc = pattern_portable(s->own, err);
+    if (rc == 0) rc = scan_pcre_new(&s->pcre, s->own, err);
+    if (rc == 0 && scan_pcre_may_be_empty(s->pcre))
         rc = err_set(err, ERR_USAGE,
                      "pattern %s: it can match nothing at all, and HF tokenizers cuts there too",
-                     name);
+                     s->own);
+    return rc;
+}
+
+static int steps_open(struct pattern *p, const char *given, struct err *err) {
+    struct buf name = {0};
+    int rc = 0;
+    for (const char *at = given, *end; at && rc == 0; at = end ? end + 1 : NULL) {
+        const char *step = NULL;
+        end = strchr(at, '\n');
+        if (p->n == STEPS)
+            return err_set(err, ERR_USAGE, "a pattern of more than %d steps", (int)STEPS);
+        size_t n = end ? (size_t)(end - at) : strlen(at);
+        rc = step_open(&p->step[p->n++], at, n, &step, err);
+        if (rc == 0 && at > given) rc = buf_char(&name, '\n', err);
+        if (rc == 0) rc = buf_str(&name, step, err);
+    }
+    if (rc == 0 && !buf_cstr(&name)) rc = err_nomem(err, name.n);
+    if (rc == 0 && !(p->name = strdup(chain_of(name.v, 1, 0)))) rc = err_nomem(err, name.n);
+    buf_release(&name);
+    return rc;
+}
+
+int pattern_open(struct pattern **ret, const char *name, struct err *err) {
+    struct pattern *p = calloc(1, sizeof *p);
+    *ret = NULL;
+    if (!p) return err_nomem(err, sizeof *p);
+    int rc = steps_open(p, chain_of(name, 0, 1), err);
     if (rc < 0) {
         pattern_free(p);
         return rc;
@@ -94,7 +147,10 @@ int pattern_open(struct pattern **ret, const char *name, struct err *err) {
 
 void pattern_free(struct pattern *p) {
     if (!p) return;
-    scan_pcre_free(p->pcre);
+    for (size_t i = 0; i < p->n; i++) {
+        scan_pcre_free(p->step[i].pcre);
+        free(p->step[i].own);
+    }
     free(p->name);
     free(p);
 }
@@ -103,12 +159,27 @@ const char *pattern_name(const struct pattern *p) {
     return p->name;
 }
 
-const char *pattern_regex(const struct pattern *p) {
-    return p->form.kind == SCAN_GPT2 ? NULL : p->regex;
+size_t pattern_steps(const struct pattern *p) {
+    return p->n;
+}
+
+const char *pattern_regex(const struct pattern *p, size_t step) {
+    bool last = step + 1 == p->n;
+    return last && p->step[step].form.kind == SCAN_GPT2 ? NULL : p->step[step].regex;
+}
+
+bool pattern_covers(const struct pattern *p) {
+    enum scan_kind kind = p->step[0].form.kind;
+    return p->n == 1 && kind != SCAN_REGEX && kind != SCAN_NUMBERS;
 }
 
 bool pattern_known(const struct pattern *p) {
-    return p->form.kind != SCAN_REGEX;
+    bool cuts = false; /* numbers alone cut nothing before a blank */
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->step[i].form.kind == SCAN_REGEX) return false;
+        cuts |= p->step[i].form.kind != SCAN_NUMBERS;
+    }
+    return cuts;
 }
 
 int scanner_new(struct scanner **ret, const struct pattern *p, struct err *err) {
@@ -116,7 +187,9 @@ int scanner_new(struct scanner **ret, const struct pattern *p, struct err *err) 
     struct scanner *s = calloc(1, sizeof *s);
     if (!s) return err_nomem(err, sizeof *s);
     s->pattern = p;
-    int rc = p->pcre ? scan_matcher_new(&s->matcher, p->pcre, err) : 0;
+    int rc = 0;
+    for (size_t i = 0; i < p->n && rc == 0; i++)
+        if (p->step[i].pcre) rc = scan_matcher_new(&s->matcher[i], p->step[i].pcre, err);
     if (rc < 0) {
         scanner_free(s);
         return rc;
@@ -127,18 +200,39 @@ int scanner_new(struct scanner **ret, const struct pattern *p, struct err *err) 
 
 void scanner_free(struct scanner *s) {
     if (!s) return;
-    scan_matcher_free(s->matcher);
+    for (size_t i = 0; i < STEPS; i++) scan_matcher_free(s->matcher[i]);
+    u32s_release(&s->before);
     free(s);
 }
 
+/* Appends the ends of the pieces that one step makes of text[0..n). */
+static int cut_step(struct scanner *s, size_t step, const uint8_t *text, size_t n, struct u32s *out,
+                    struct err *err) {
+    static const scan_fn scan[] = {[SCAN_GPT2] = scan_gpt2,
+                                   [SCAN_CL100K] = scan_cl100k,
+                                   [SCAN_O200K] = scan_o200k,
+                                   [SCAN_NUMBERS] = scan_numbers};
+    const struct scan_form *f = &s->pattern->step[step].form;
+    return f->kind == SCAN_REGEX ? scan_matcher_cut(s->matcher[step], text, n, out, err)
+                                 : scan[f->kind](f, text, n, out, err);
+}
+
 int scanner_cut(struct scanner *s, const char *text, size_t n, struct u32s *out, struct err *err) {
-    static const scan_fn scan[] = {
-        [SCAN_GPT2] = scan_gpt2, [SCAN_CL100K] = scan_cl100k, [SCAN_O200K] = scan_o200k};
-    const struct scan_form *f = &s->pattern->form;
     const uint8_t *t = (const uint8_t *)text;
     out->n = 0;
     if (n > UINT32_MAX - 64)
         return err_set(err, ERR_DATA, "a text of %zu bytes: a single text may have 4 GB", n);
-    return f->kind == SCAN_REGEX ? scan_matcher_cut(s->matcher, t, n, out, err)
-                                 : scan[f->kind](f, t, n, out, err);
+    int rc = cut_step(s, 0, t, n, out, err);
+    for (size_t step = 1; step < s->pattern->n && rc == 0; step++) {
+        struct u32s cut = *out;
+        *out = s->before;
+        s->before = cut;
+        out->n = 0;
+        for (size_t i = 0, from = 0; i < cut.n && rc == 0; from = cut.v[i++]) {
+            size_t first = out->n;
+            rc = cut_step(s, step, t + from, cut.v[i] - from, out, err);
+            for (size_t k = first; k < out->n; k++) out->v[k] += (uint32_t)from;
+        }
+    }
+    return rc;
 }

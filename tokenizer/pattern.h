@@ -18,21 +18,31 @@
 struct pattern;
 struct scanner;
 
-/* `name`: "gpt2", "cl100k", "o200k", "llama3", "qwen2", or a regular expression. A published
- * expression of a named pattern (HF's or tiktoken's spelling) is recognised and gets the
- * hand-written scanner. ERR_USAGE, with the position: the expression does not compile, is not
- * pattern_portable(), or can match nothing at all. */
+/* `name`: "gpt2", "cl100k", "o200k", "llama3", "qwen2", "starcoder", or a regular expression. A
+ * published expression of a named pattern (HF's or tiktoken's spelling) is recognised and gets the
+ * hand-written scanner. Several, a line each, are steps (HF: a Sequence of Splits): each cuts the
+ * pieces that the one before left, as if each were a text of its own; "starcoder" is "\p{N}" and
+ * "gpt2". ERR_USAGE, with the position: an expression does not compile, is not pattern_portable(),
+ * or can match nothing at all. */
 int pattern_open(struct pattern **ret, const char *name, struct err *err);
 void pattern_free(struct pattern *p);
 /* Whether an expression means the same to HF tokenizers, to tiktoken and here; else ERR_USAGE names
  * the first thing that does not, with its position (pattern_dialect.c). \w is HF's. */
 int pattern_portable(const char *regex, struct err *err);
-/* The name, or the expression. Borrowed. */
+/* Appends an expression of tokenizer.json as HF reads it in the terms that all share: ^ and $, of
+ * lines there, become look-around, a newline \n. */
+int pattern_of_hf(struct buf *out, const char *regex, struct err *err);
+/* Appends an expression that matches `text` and nothing else. */
+int pattern_of_text(struct buf *out, const char *text, struct err *err);
+/* The name, or the expressions, a line each. Borrowed. */
 const char *pattern_name(const struct pattern *p);
-/* The expression as HF's tokenizer.json spells it; NULL for "gpt2", which HF calls
- * ByteLevel(use_regex). */
-const char *pattern_regex(const struct pattern *p);
+size_t pattern_steps(const struct pattern *p); /* 1, or how many lines */
+/* A step's expression as HF's tokenizer.json spells it; NULL for "gpt2" as the last one, which HF
+ * calls ByteLevel(use_regex). */
+const char *pattern_regex(const struct pattern *p, size_t step);
 
+/* Whether every character is a part of a match: of the named patterns, each alone. */
+bool pattern_covers(const struct pattern *p);
 /* False for a user's expression, which may look anywhere in the text. */
 bool pattern_known(const struct pattern *p);
 

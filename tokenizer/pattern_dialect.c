@@ -194,3 +194,38 @@ int pattern_portable(const char *regex, struct err *err) {
     }
     return rc;
 }
+
+/* What `^` or `$` at p is to HF: a newline, or nothing, is before or behind it. NULL: "\s++$", the
+ * same to all. */
+static const char *line_anchor(const char *regex, const char *p) {
+    if (*p == '^') return "(?<![^\\n])";
+    return p - regex >= 4 && !strncmp(p - 4, "\\s++", 4) ? NULL : "(?![^\\n])";
+}
+
+int pattern_of_hf(struct buf *out, const char *regex, struct err *err) {
+    int rc = 0, depth = 0; /* of classes */
+    for (const char *p = regex; *p && rc == 0;) {
+        const char *instead = NULL;
+        size_t n = *p == '\\' && p[1] ? 2 : 1;
+        if (p[n - 1] == '\n')
+            instead = "\\n";
+        else if (*p == '[')
+            n += depth++ ? 0 : (p[1] == '^') + (p[1 + (p[1] == '^')] == ']');
+        else if (*p == ']' && depth)
+            depth--;
+        else if ((*p == '^' || *p == '$') && !depth)
+            instead = line_anchor(regex, p);
+        rc = instead ? buf_str(out, instead, err) : buf_append(out, p, n, err);
+        p += n;
+    }
+    return rc;
+}
+
+int pattern_of_text(struct buf *out, const char *text, struct err *err) {
+    int rc = 0;
+    for (; *text && rc == 0; text++) {
+        if (strchr("\\^$.|?*+()[]{}", *text)) rc = buf_char(out, '\\', err);
+        if (rc == 0) rc = *text == '\n' ? buf_str(out, "\\n", err) : buf_char(out, *text, err);
+    }
+    return rc;
+}

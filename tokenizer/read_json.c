@@ -157,64 +157,107 @@ static bool is_type(const cJSON *o, const char *type) {
     return type_of(o) && strcmp(type_of(o), type) == 0;
 }
 
+/* What the pre-tokenizers before ByteLevel are: steps of a pattern, a line each (pattern.h). */
+struct steps {
+    struct buf lines;
+    bool removed; /* one drops what its matches do not cover */
+};
+
+static int begin_step(struct reading *r, struct steps *s) {
+    return s->lines.n ? buf_char(&s->lines, '\n', r->err) : 0;
+}
+
 /* {"type":"Split","pattern":{"Regex":…},"behavior":"Isolated","invert":false} */
-static int read_split(struct reading *r, const cJSON *o, const char **ret_regex,
-                      bool *ret_removed) {
-    const char *behavior = NULL;
+static int read_split(struct reading *r, const cJSON *o, struct steps *s) {
+    const char *behavior = NULL, *regex = NULL, *text = NULL;
     bool invert = false;
     const cJSON *pattern = json_get(o, "pattern");
-    int rc = json_str(pattern, "Regex", ret_regex, r->path, r->err);
+    int rc = json_str(pattern, "Regex", &regex, r->path, r->err);
+    if (rc >= 0) rc = json_str(pattern, "String", &text, r->path, r->err);
     if (rc >= 0) rc = json_str(o, "behavior", &behavior, r->path, r->err);
     if (rc >= 0) rc = flag(r, o, "invert", &invert);
     if (rc < 0) return rc;
-    *ret_removed = behavior && strcmp(behavior, "Removed") == 0 && invert;
-    if (!*ret_regex || !behavior || !(*ret_removed || (!strcmp(behavior, "Isolated") && !invert)))
-        return read_refuse(r, "a Split pre-tokenizer must have a Regex and be Isolated");
+    if (!behavior || (!regex && !text))
+        return read_refuse(r, "a Split without pattern or behavior");
+    bool removed = strcmp(behavior, "Removed") == 0 && invert;
+    if (!removed && strcmp(behavior, "Isolated") != 0)
+        return refuse_named(r, "a Split's behavior", behavior);
+    if (!removed && invert) return read_refuse(r, "a Split with \"invert\" is not supported");
+    s->removed |= removed;
+    rc = begin_step(r, s);
+    size_t at = s->lines.n;
+    if (rc >= 0)
+        rc = regex ? pattern_of_hf(&s->lines, regex, r->err)
+                   : pattern_of_text(&s->lines, text, r->err);
+    if (rc >= 0 && !buf_cstr(&s->lines)) rc = err_nomem(r->err, s->lines.n);
+    /* one of tiktoken's spellings is known, but not the same to HF */
+    return rc < 0 ? rc : pattern_portable(s->lines.v + at, r->err);
+}
+
+/* {"type":"Digits","individual_digits":true} */
+static int read_digits(struct reading *r, const cJSON *o, struct steps *s) {
+    bool alone = false;
+    int rc = flag(r, o, "individual_digits", &alone);
+    if (rc >= 0) rc = begin_step(r, s);
+    return rc < 0 ? rc : buf_str(&s->lines, alone ? "\\p{N}" : "\\p{N}+", r->err);
+}
+
+/* Splits and Digits, then ByteLevel; each sees the pieces that the one before left. */
+static int read_sequence(struct reading *r, struct steps *s, const cJSON **ret_level) {
+    const cJSON *o;
+    int rc = 0;
+    cJSON_ArrayForEach(o, json_get(r->pre, "pretokenizers")) {
+        if (*ret_level) return refuse_named(r, "behind ByteLevel a pre_tokenizer", type_of(o));
+        if (is_type(o, "ByteLevel"))
+            *ret_level = o;
+        else if (is_type(o, "Split"))
+            rc = read_split(r, o, s);
+        else if (is_type(o, "Digits"))
+            rc = read_digits(r, o, s);
+        else
+            rc = refuse_named(r, "in a sequence the pre_tokenizer", type_of(o));
+        if (rc < 0) return rc;
+    }
     return 0;
 }
 
-static int read_pre_tokenizer(struct reading *r) {
-    const cJSON *level = r->pre, *split = NULL;
-    const char *regex = NULL;
-    bool use_regex = true, prefix = true, removed = false;
-    int rc = 0;
-    if (is_type(r->pre, "Sequence")) {
-        level = NULL;
-        const cJSON *o;
-        cJSON_ArrayForEach(o, json_get(r->pre, "pretokenizers")) {
-            if (level || !(is_type(o, "ByteLevel") || (is_type(o, "Split") && !split)))
-                return refuse_named(r, "this place in a sequence of pre-tokenizers for",
-                                    type_of(o));
-            if (is_type(o, "Split"))
-                split = o;
-            else
-                level = o;
-        }
-    }
+static int read_steps(struct reading *r, struct steps *s) {
+    const cJSON *level = is_type(r->pre, "Sequence") ? NULL : r->pre;
+    bool use_regex = true, prefix = true;
+    int rc = level ? 0 : read_sequence(r, s, &level);
+    if (rc < 0) return rc;
     if (!level) return read_refuse(r, "no ByteLevel pre_tokenizer: not a byte-level BPE");
     if (!is_type(level, "ByteLevel")) return refuse_named(r, "pre_tokenizer", type_of(level));
-    if (split) rc = read_split(r, split, &regex, &removed);
-    if (rc >= 0) rc = flag(r, level, "use_regex", &use_regex);
+    rc = flag(r, level, "use_regex", &use_regex);
     if (rc >= 0) rc = flag(r, level, "add_prefix_space", &prefix);
     if (rc < 0) return rc;
-    if (split && (use_regex || prefix))
-        return read_refuse(
-            r, "ByteLevel behind a Split must have neither use_regex nor add_prefix_space");
-    if (!split && !use_regex)
+    if (s->lines.n && prefix)
+        return read_refuse(r, "ByteLevel behind another pre_tokenizer may not have "
+                              "add_prefix_space: every piece would get a blank");
+    if (!s->lines.n && !use_regex)
         return read_refuse(r, "ByteLevel without use_regex and without a Split");
     r->t->prefix_space = prefix;
-    rc = split ? pattern_portable(regex, r->err) : 0; /* one of tiktoken's spellings is not */
-    if (rc >= 0) rc = vocab_set_pattern(r->t, split ? regex : "gpt2", r->err);
-    if (rc < 0) {
-        if (rc == ERR_USAGE && r->err) r->err->code = rc = ERR_CORRUPT;
-        err_prefix(r->err, "%s", r->path);
-        return rc;
+    if (use_regex) {
+        rc = begin_step(r, s);
+        if (rc >= 0) rc = buf_str(&s->lines, "gpt2", r->err);
     }
-    /* "Removed, inverted" drops what no match covers; the named patterns cover everything. */
-    if (removed && strcmp(pattern_name(r->t->pattern), regex) == 0)
+    if (rc >= 0 && !buf_cstr(&s->lines)) rc = err_nomem(r->err, s->lines.n);
+    if (rc >= 0) rc = vocab_set_pattern(r->t, s->lines.v, r->err);
+    if (rc >= 0 && s->removed && !pattern_covers(r->t->pattern))
         return read_refuse(
             r, "a Split that removes text is supported for the published patterns only");
-    return 0;
+    return rc;
+}
+
+static int read_pre_tokenizer(struct reading *r) {
+    struct steps s = {0};
+    int rc = read_steps(r, &s);
+    buf_release(&s.lines);
+    if (rc == ERR_USAGE) { /* a pattern that is none of ours */
+        r->err->code = rc = ERR_CORRUPT;
+        err_prefix(r->err, "%s", r->path);
+    }
+    return rc;
 }
 
 static int read_decoder(struct reading *r) {

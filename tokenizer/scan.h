@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "tokenizer/unicode.h"
 
-enum scan_kind { SCAN_GPT2, SCAN_CL100K, SCAN_O200K, SCAN_REGEX };
+enum scan_kind { SCAN_GPT2, SCAN_CL100K, SCAN_O200K, SCAN_NUMBERS, SCAN_REGEX };
 
 /* Which spelling of the pattern. The published ones differ in two points only. */
 struct scan_form {
@@ -34,7 +34,10 @@ int scan_cl100k(const struct scan_form *f, const uint8_t *text, size_t n, struct
 int scan_o200k(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
                struct err *err);
 int scan_plain(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
-               struct err *err); /* any kind but SCAN_REGEX */
+               struct err *err); /* any kind but the last two */
+/* \p{N}{1,digits}, and what is between them (scan_numbers.c); its plain twin is PCRE2. */
+int scan_numbers(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
+                 struct err *err);
 
 /* cl100k's and o200k's kinds by runs, any bytes: appends the ends of pieces from text[*at] on,
  * where one begins, until one ends at or behind `to`; *at is then that end (scan_runs.c). What

@@ -159,22 +159,29 @@ static void put_kept(struct out *o, const char *key, const char *json) {
     put(o, ",\n");
 }
 
+static void put_split(struct out *o, const char *regex) {
+    put(o, "      {\n        \"type\": \"Split\",\n        \"pattern\": {\n"
+           "          \"Regex\": ");
+    put_quoted(o, regex);
+    put(o, "\n        },\n        \"behavior\": \"Isolated\",\n        \"invert\": false\n"
+           "      },\n");
+}
+
 static void put_pre_tokenizer(struct out *o, const struct tokenizer *t) {
-    const char *regex = pattern_regex(t->pattern);
+    const size_t n = pattern_steps(t->pattern);
+    const bool regex = !pattern_regex(t->pattern, n - 1); /* GPT-2's, which ByteLevel knows */
     if (t->pre) {
         put_kept(o, "pre_tokenizer", t->pre);
         return;
     }
     put(o, "  \"pre_tokenizer\": ");
-    if (!regex) {
+    if (n == 1 && regex) {
         put_byte_level(o, "  ", t->prefix_space, true, true);
     } else {
-        put(o, "{\n    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n      {\n"
-               "        \"type\": \"Split\",\n        \"pattern\": {\n          \"Regex\": ");
-        put_quoted(o, regex);
-        put(o, "\n        },\n        \"behavior\": \"Isolated\",\n        \"invert\": false\n"
-               "      },\n      ");
-        put_byte_level(o, "      ", false, true, false);
+        put(o, "{\n    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n");
+        for (size_t i = 0; i + regex < n; i++) put_split(o, pattern_regex(t->pattern, i));
+        put(o, "      ");
+        put_byte_level(o, "      ", false, true, regex);
         put(o, "\n    ]\n  }");
     }
     put(o, ",\n");

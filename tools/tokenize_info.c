@@ -230,6 +230,16 @@ static int print_list(FILE *out, const struct tokenizer *t, const struct listed 
     return rc;
 }
 
+/* A line a step. */
+static void print_pattern(FILE *out, const char *pattern) {
+    const char *what = "pattern";
+    for (const char *end; pattern; what = "  then", pattern = end ? end + 1 : NULL) {
+        end = strchr(pattern, '\n');
+        int n = (int)(end ? (size_t)(end - pattern) : strlen(pattern));
+        fprintf(out, "%-16s  %.*s\n", what, n, pattern);
+    }
+}
+
 static int info_text(struct tool *tool, const struct tokenizer *t, const struct listed lists[3],
                      bool bytes) {
     const struct merge *m;
@@ -240,7 +250,8 @@ static int info_text(struct tool *tool, const struct tokenizer *t, const struct 
     text_thousands(tokenizer_size(t), number);
     fprintf(out, "%-16s  %s\n", "size", number);
     text_thousands(tokenizer_merges(t, &m), number);
-    fprintf(out, "%-16s  %s\n%-16s  %s\n", "merges", number, "pattern", tokenizer_pattern(t));
+    fprintf(out, "%-16s  %s\n", "merges", number);
+    print_pattern(out, tokenizer_pattern(t));
     print_settings(out, t);
     fprintf(out, "%-16s  %s\n", "digest", digest);
     print_specials(out, t);

@@ -59,8 +59,26 @@ def split(behavior, invert, regex=CL100K):
                                     byte_level(use_regex=False)])
 
 
+def steps(*parts, **level):
+    """Regular expressions, digits (True: each alone), or texts in a list; then ByteLevel."""
+    made = [pre_tokenizers.Digits(individual_digits=p) if isinstance(p, bool) else
+            pre_tokenizers.Split(p[0] if isinstance(p, list) else Regex(p), "isolated") for p in parts]
+    return pre_tokenizers.Sequence(made + [byte_level(**level)])
+
+
+DEEPSEEK_CODER = ["[\r\n]", r"\s?[A-Za-zµÀ-ÖØ-öø-ƺ]+", r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", "[一-龥ࠀ-一가-퟿]+", True]
+DEEPSEEK_V3 = [r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|"
+               r"[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"]
+SEQUENCES = {"starcoder": lambda: steps(True), "numbers apart": lambda: steps(False),
+             "deepseek coder": lambda: steps(*DEEPSEEK_CODER, use_regex=False),
+             "deepseek v3": lambda: steps(*DEEPSEEK_V3, use_regex=False),
+             "a split and GPT-2's": lambda: steps(["\n"], QWEN2), "ends of lines": lambda: steps("^ +| +$")}
+
+
 def kinds(rng):
     yield "gpt2", trained(rng, byte_level())
+    for name, pre in SEQUENCES.items():
+        yield name, trained(rng, pre())
     yield "prefix space", trained(rng, byte_level(add_prefix_space=True))
     yield "cl100k", trained(rng, split("isolated", False))
     yield "cl100k, removed", trained(rng, split("removed", True))
@@ -96,6 +114,7 @@ ADDED = ["<|", "<|endof", "<L>", "WORD", "WORD WORD", "数据", "<é>", "e\u0301
 def random_kind(rng):
     """A tokenizer with everything that its file can say, of which Lory may refuse something by name."""
     pre = rng.choice([byte_level(add_prefix_space=rng.random() < .4, use_regex=rng.random() < .9),
+                      rng.choice(list(SEQUENCES.values()))(),
                       split(rng.choice(["isolated", "isolated", "removed", "contiguous"]), rng.random() < .3,
                             rng.choice([CL100K, QWEN2, O200K, r"\s+|\S+", r" ?\S+|\s+", r"\w+", r"."]))])
     t = trained(rng, pre, rng.choice([257, 300, 500]), rng.choice([None, None, normalizers.NFC(), normalizers.NFKC()]),
@@ -207,6 +226,27 @@ class Tokenizers(unittest.TestCase):
         self.assertEqual(got.get_vocab(), t.get_vocab())
         self.assertEqual(json.loads(got.to_str())["normalizer"], {"type": "NFC"})
 
+    def test_training_in_steps(self):
+        """Of a family's file, and by --pattern, which writes a file that cuts in the same way."""
+        docs = texts(self.rng, 150, 60)
+        with open("c.jsonl", "w") as f:
+            f.writelines(json.dumps({"text": d}) + "\n" for d in docs)
+        for name, pre in SEQUENCES.items():
+            with self.subTest(sequence=name):
+                t = trained(self.rng, pre())
+                t.save("tokenizer.json")
+                pattern = json.loads(run("tokenize", "info", "--json", "-t", "tokenizer.json"))["pattern"]
+                t = Tokenizer(models.BPE())
+                t.pre_tokenizer = pre()
+                t.train_from_iterator(docs, trainers.BpeTrainer(
+                    vocab_size=500, special_tokens=[EOT, "<pad>"], show_progress=False,
+                    initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+                for how in (["--like", "tokenizer.json"], ["--pattern", pattern, "--special", "<pad>"]):
+                    run("bpe-train", "c.jsonl", *how, "--vocab", 500, "-o", "tok", "-q")
+                    got = Tokenizer.from_file("tok/tokenizer.json")
+                    self.assertEqual(got.get_vocab(), t.get_vocab(), how)
+                    self.compare([t.encode(d).tokens for d in docs], [got.encode(d).tokens for d in docs], docs)
+
     def test_code_points(self):
         """Where the category of characters changes, among neighbours of all classes."""
         chosen, last = [], ""
@@ -218,7 +258,8 @@ class Tokenizers(unittest.TestCase):
         docs = ["".join(f"a{x}b B{x}C 1{x}2 {x} ({x})\n{x}\n '{x} {x}{x}'s\t{x}x{x}\n" for x in chosen[i:i + 64])
                 for i in range(0, len(chosen), 64)]
         pres = {"gpt2": byte_level(), "cl100k": split("isolated", False),
-                "qwen2": split("isolated", False, QWEN2), "o200k": split("isolated", False, O200K)}
+                "qwen2": split("isolated", False, QWEN2), "o200k": split("isolated", False, O200K),
+                "starcoder": steps(True)}
         for name, pre in pres.items():
             with self.subTest(pattern=name):
                 trained(self.rng, pre).save("tokenizer.json")

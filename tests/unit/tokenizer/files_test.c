@@ -328,6 +328,12 @@ static const struct {
     {PRE("{\"type\":\"ByteLevel\",\"use_regex\":false}"), "use_regex"},
     {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"},{\"type\":\"ByteLevel\"}]"
          "}"),
+     "add_prefix_space"},
+    {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Punctuation\"},"
+         "{\"type\":\"ByteLevel\"}]}"),
+     "Punctuation"},
+    {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},"
+         "{\"type\":\"Digits\"}]}"),
      "Digits"},
     {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"("
          "\"},"
@@ -336,8 +342,8 @@ static const struct {
      "bad.json"},
     {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"String\":\" "
          "\"},"
-         "\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"use_regex\":false}]}"),
-     "Split"},
+         "\"behavior\":\"MergedWithNext\"},{\"type\":\"ByteLevel\",\"use_regex\":false}]}"),
+     "a Split's behavior \"MergedWithNext\""},
     /* tiktoken's spelling of cl100k: to HF, any number of digits is one piece */
     {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
          "\"'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|\\\\p{N}{1,3}+| "

@@ -259,6 +259,88 @@ static void known_pieces(void **state) {
     check_pieces("\\p{Lu}\\S*", "x\xc3\x89g Hi", "x|\xc3\x89g| |Hi");
 }
 
+/* HF's Sequence: each step sees one piece of the one before, as if it were a text. */
+static void steps_cut_what_the_one_before_left(void **state) {
+    (void)state;
+    check_pieces("starcoder", "in 2024 x's", "in| |2|0|2|4| x|'s");
+    check_pieces("\\p{N}+\ngpt2", " 12\xc2\xbd  3", " |12\xc2\xbd|  |3"); /* not " |  |3" */
+    check_pieces("\\p{N}{1,3}\n[^\\r\\n]+", "a1234\n\nb", "a|123|4|\n\n|b");
+    check_pieces("x\ny\nz+", "axxbyyzz", "a|x|x|b|y|y|zz");
+    struct pattern *p;
+    struct buf both = {0};
+    buf_printf(&both, NULL, "\\p{N}\n%s", GPT2);
+    assert_int_equal(pattern_open(&p, buf_cstr(&both), NULL), 0);
+    assert_string_equal(pattern_name(p), "starcoder");
+    assert_int_equal(pattern_steps(p), 2);
+    assert_string_equal(pattern_regex(p, 0), "\\p{N}");
+    assert_null(pattern_regex(p, 1));
+    assert_true(pattern_known(p));
+    assert_false(pattern_covers(p));
+    pattern_free(p);
+    buf_release(&both);
+    assert_int_equal(pattern_open(&p, "gpt2\n\\p{N}+", NULL), 0);
+    assert_non_null(pattern_regex(p, 0)); /* ByteLevel's own place is the last */
+    pattern_free(p);
+    assert_int_equal(pattern_open(&p, "\\p{N}", NULL), 0);
+    assert_false(pattern_known(p)); /* it cuts no text before a blank */
+    pattern_free(p);
+    static const char *const wrong[] = {"", "\n", "gpt2\n", "gpt2\n\nx", "gpt2\na(b"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct err err = {0};
+        if (pattern_open(&p, wrong[i], &err) != ERR_USAGE) fail_msg("%s is taken", wrong[i]);
+    }
+}
+
+static void numbers_equal_pcre(void **state) {
+    (void)state;
+    static const struct {
+        const char *regex;
+        uint32_t digits;
+    } forms[] = {{"\\p{N}", 1}, {"\\p{N}+", UINT32_MAX}, {"\\p{N}{1,3}", 3}};
+    struct rng r = {.key = 7};
+    struct buf t = {0};
+    struct u32s a = {0}, b = {0};
+    for (int i = 0; i < 3; i++) {
+        const struct scan_form form = {SCAN_NUMBERS, forms[i].digits, false};
+        struct scan_pcre *p;
+        struct scan_matcher *m;
+        assert_int_equal(scan_pcre_new(&p, forms[i].regex, NULL), 0);
+        assert_int_equal(scan_matcher_new(&m, p, NULL), 0);
+        for (int round = 0; round < 3000; round++) {
+            random_text(&r, &t, rng_below(&r, 60));
+            cut(scan_numbers, &form, &t, &b);
+            a.n = 0;
+            assert_int_equal(scan_matcher_cut(m, (const uint8_t *)t.v, t.n, &a, NULL), 0);
+            same_ends(forms[i].regex, &t, &a, &b);
+        }
+        scan_matcher_free(m);
+        scan_pcre_free(p);
+    }
+    buf_release(&t);
+    u32s_release(&a);
+    u32s_release(&b);
+}
+
+static void what_hf_reads_in_terms_of_all(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"\\s+$", "\\s+(?![^\\n])"}, {"^a|[$^]", "(?<![^\\n])a|[$^]"},
+        {"\\s++$", "\\s++$"},        {"[\r\n]", "[\r\\n]"},
+        {"\\$\\^\\\n", "\\$\\^\\n"}, {"[]^$]$", "[]^$](?![^\\n])"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        struct buf out = {0};
+        assert_int_equal(pattern_of_hf(&out, pairs[i][0], NULL), 0);
+        assert_string_equal(buf_cstr(&out), pairs[i][1]);
+        assert_int_equal(pattern_portable(out.v, NULL), 0);
+        buf_release(&out);
+    }
+    struct buf out = {0};
+    assert_int_equal(pattern_of_text(&out, "a.(\n$", NULL), 0);
+    assert_string_equal(buf_cstr(&out), "a\\.\\(\\n\\$");
+    check_pieces(out.v, "xa.(\n$y", "x|a.(\n$|y");
+    buf_release(&out);
+}
+
 static void names_and_spellings(void **state) {
     (void)state;
     static const struct {
@@ -277,9 +359,9 @@ static void names_and_spellings(void **state) {
         assert_int_equal(pattern_open(&p, want[i].given, NULL), 0);
         assert_string_equal(pattern_name(p), want[i].name);
         if (want[i].regex)
-            assert_string_equal(pattern_regex(p), want[i].regex);
+            assert_string_equal(pattern_regex(p, 0), want[i].regex);
         else
-            assert_null(pattern_regex(p));
+            assert_null(pattern_regex(p, 0));
         pattern_free(p);
     }
     struct pattern *p;
@@ -374,6 +456,9 @@ int main(void) {
         cmocka_unit_test(byte_map),
         cmocka_unit_test(masks_agree),
         cmocka_unit_test(known_pieces),
+        cmocka_unit_test(steps_cut_what_the_one_before_left),
+        cmocka_unit_test(numbers_equal_pcre),
+        cmocka_unit_test(what_hf_reads_in_terms_of_all),
         cmocka_unit_test(names_and_spellings),
         cmocka_unit_test(expressions_have_our_unicode),
         cmocka_unit_test(what_means_two_things_is_refused),
