@@ -30,10 +30,11 @@ static int check_reuse(const struct merges_vocab *v, uint32_t id, struct err *er
     const char *text = v->special.v[id];
     size_t n = (size_t)(v->unmapped_end.v[id] - from);
     if (strlen(text) == n && memcmp(text, v->unmapped.v + from, n) == 0) return 0;
-    return err_set(err, ERR_USAGE,
-                   "the special token %s is also how vocab.json spells %zu bytes of ordinary text; "
-                   "choose another, in ASCII",
-                   text, n);
+    return err_set(
+        err, ERR_USAGE,
+        "the special token %s is also how vocab.json spells %zu byte%s of ordinary text; "
+        "choose another, in ASCII",
+        text, n, n == 1 ? "" : "s");
 }
 
 int merges_vocab_add_special(struct merges_vocab *v, const char *text, struct err *err) {
@@ -92,8 +93,9 @@ int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
         char byte = (char)(opts->byte_order ? i : bytemap_order()[i]);
         uint32_t id = find_special(v, &byte, 1), *to = &v->byte_id[(uint8_t)byte];
         *to = TOKENIZER_NO_ID;
-        if (!keep[(uint8_t)byte]) continue;
+        /* Also where the byte does not occur: a reader could not tell the two apart. */
         if (id != TOKENIZER_NO_ID && (rc = check_reuse(v, id, err)) < 0) break;
+        if (!keep[(uint8_t)byte]) continue;
         *to = id == TOKENIZER_NO_ID ? v->n : id;
         if (id == TOKENIZER_NO_ID) rc = add_token(v, &byte, 1, 1, err);
     }

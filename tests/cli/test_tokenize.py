@@ -263,6 +263,28 @@ class Tokenize(unittest.TestCase):
         self.assertEqual(out["pieces"][-1]["end"], 9)
         self.assertIn("--pattern", run("tokenize", "pieces", "--pattern", "(", given=b"", rc=2))
 
+    def test_steps(self):
+        """A line of --pattern a step; a vocabulary trained with them is written, read and shown with them."""
+        given = "in 2024\n".encode()
+        out = run("tokenize", "pieces", "-q", "--pattern", "starcoder", given=given).decode()
+        self.assertEqual([line.split("\t")[2] for line in out.splitlines() if line],
+                         ["in", " ", "2", "0", "2", "4", "\\n"])
+        with open("c.txt", "wb") as f:
+            f.write(given * 9)
+        run("bpe-train", "c.txt", "-q", "--vocab", "265", "--pattern", "\\p{N}{1,3}\nqwen2", "-o", "steps")
+        info = json.loads(run("tokenize", "info", "-t", "steps", "--json"))
+        self.assertEqual(info["pattern"], "\\p{N}{1,3}\nqwen2")
+        self.assertIn(b"pattern           \\p{N}{1,3}\n  then            qwen2\n", run("tokenize", "info", "-t", "steps"))
+        self.assertIn("an empty line", run("tokenize", "pieces", "--pattern", "gpt2\n", given=given, rc=2))
+
+    def test_a_special_that_spells_a_byte_that_does_not_occur(self):
+        """It was trained, and the folder could not be opened again."""
+        with open("c.txt", "w") as f:
+            f.write("low lower")
+        err = run("bpe-train", "c.txt", "-q", "--special", "é", "--initial-alphabet", "none", "-o", "never", rc=2)
+        self.assertIn("é is also how vocab.json spells 1 byte of", err)
+        self.assertFalse(os.path.exists("never"))
+
     def test_converting_keeps_the_vocabulary(self):
         digests = {json.loads(run("tokenize", "info", "-t", TOK, "--json", "-n", "0"))["digest"]}
         for form in ("pairs", "strings"):
