@@ -73,9 +73,9 @@ char *hub_file_url(const struct hub *h, const struct hub_ref *ref, const char *c
  * system: no absolute or drive path, no "..", no backslash, no control characters. */
 bool hub_safe_path(const char *path);
 
-/* dir/.cache/huggingface, made if it is missing, malloc'd: for what belongs beside the files of `dir`
- * but into no repository. Pushes leave it out, those of huggingface_hub as well, and its .gitignore
- * hides it from git, which is how huggingface_hub sets it up. ERR_IO. */
+/* dir/.cache/huggingface, made if it is missing, malloc'd: for what belongs beside the files of
+ * `dir` but into no repository. Pushes leave it out, those of huggingface_hub as well, and its
+ * .gitignore hides it from git, which is how huggingface_hub sets it up. ERR_IO. */
 int hub_beside(char **ret, const char *dir, struct err *err);
 
 struct hub_got {

@@ -289,7 +289,7 @@ bool bpe_row_can(const struct tokenizer *t) {
 int bpe_merge_row(const struct tokenizer *t, const uint8_t *piece, size_t n, size_t *ret_n,
                   struct u32s *out, struct err *err) {
     (void)t, (void)piece, (void)n, (void)ret_n, (void)out;
-    return err_set(err, ERR_BUG, "a row of windows without AVX2");
+    return err_set(err, ERR_OTHER, "a row of windows without AVX2");
 }
 
 #endif

@@ -1,5 +1,7 @@
 """The rules are seen failing: each check is run on a small tree with exactly one fault."""
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -93,6 +95,20 @@ class Lint(unittest.TestCase):
         for call in ("printf (s)", "exit(1)", "getenv(s)", "fprintf(stderr, s)"):
             self.put("train/x.c", "/* X. */\n\nvoid f(void) { %s; }\n" % call)
             self.complains("calls", "train/x.c:3: ")
+
+    def test_another_compiler_in_colours(self):
+        """The word "error" was looked for where the build's flags had put colours around it."""
+        for name, cc in (("clang", "clang"), ("aarch64", "aarch64-linux-gnu-gcc")):
+            with self.subTest(name):
+                if not shutil.which(cc):
+                    self.skipTest(f"no {cc}")
+                self.put("build/compile_commands.json", json.dumps([
+                    {"directory": self.folder.name, "file": "base/x.c",
+                     "command": "cc -std=c11 -fdiagnostics-color=always -c base/x.c"}]))
+                self.put("base/x.c", "/* X. */\nint f(void) { return 1; }\n")
+                self.assertEqual(self.lint(name, self.folder.name + "/build")[0], 0)
+                self.put("base/x.c", "/* X. */\nint f(void) { return NONE; }\n")
+                self.complains(name, "base/x.c:2:", self.folder.name + "/build")
 
     def test_the_includes_of_the_table_are_known(self):
         self.put("eval/x.c", '/* X. */\n#include "stream/http.h"\n#include <stdio.h>\n')

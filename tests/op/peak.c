@@ -5,15 +5,20 @@
 #include <time.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#define VECTOR "v" /* a register for KEEP */
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#define VECTOR "w"
+#endif
 
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 enum { ROUNDS = 20000, SUMS = 12 };
 
 /* The empty asm keeps the compiler from doing all rounds at once. */
 #define SUM(i)  s##i = start_sum
-#define KEEP(i) __asm__ volatile("" : "+v"(s##i));
+#define KEEP(i) __asm__ volatile("" : "+" VECTOR(s##i));
 #define LOOP(NAME, TARGET, VEC, SET, STEP)                                                         \
-    __attribute__((target(TARGET))) static float NAME(float start) {                               \
+    TARGET static float NAME(float start) {                                                        \
         VEC start_sum = SET(start);                                                                \
         VEC SUM(0), SUM(1), SUM(2), SUM(3), SUM(4), SUM(5), SUM(6), SUM(7), SUM(8), SUM(9),        \
             SUM(10), SUM(11);                                                                      \
@@ -21,13 +26,18 @@ enum { ROUNDS = 20000, SUMS = 12 };
         VEC out = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)) + ((s8 + s9) + (s10 + s11));   \
         return out[0];                                                                             \
     }
+#if defined(__x86_64__)
+#define WITH(isa)   __attribute__((target(isa)))
 #define STEP_256(i) s##i = _mm256_fmadd_ps(_mm256_set1_ps(0.5f), _mm256_set1_ps(1e-9f), s##i);
 #define STEP_512(i) s##i = _mm512_fmadd_ps(_mm512_set1_ps(0.5f), _mm512_set1_ps(1e-9f), s##i);
 #define STEP_PAIRS(i)                                                                              \
     s##i = _mm512_dpbf16_ps(s##i, (__m512bh)_mm512_set1_ps(0), (__m512bh)_mm512_set1_ps(0));
-LOOP(fma256, "avx2,fma", __m256, _mm256_set1_ps, STEP_256)
-LOOP(fma512, "avx512f", __m512, _mm512_set1_ps, STEP_512)
-LOOP(pairs512, "avx512f,avx512bf16", __m512, _mm512_set1_ps, STEP_PAIRS)
+LOOP(fma256, WITH("avx2,fma"), __m256, _mm256_set1_ps, STEP_256)
+LOOP(fma512, WITH("avx512f"), __m512, _mm512_set1_ps, STEP_512)
+LOOP(pairs512, WITH("avx512f,avx512bf16"), __m512, _mm512_set1_ps, STEP_PAIRS)
+#elif defined(__aarch64__)
+#define STEP_128(i) s##i = vfmaq_f32(s##i, vdupq_n_f32(0.5f), vdupq_n_f32(1e-9f));
+LOOP(fma128, , float32x4_t, vdupq_n_f32, STEP_128)
 #endif
 
 static double processor_time(void) {
@@ -37,15 +47,20 @@ static double processor_time(void) {
 }
 
 double peak_flops(int threads, bool bf16, double seconds) {
-#if defined(__x86_64__)
     float (*loop)(float) = NULL;
     double flops = 0, total = 0, sink = 0;
+#if defined(__x86_64__)
     if (bf16 && __builtin_cpu_supports("avx512bf16"))
         loop = pairs512, flops = 64;
     else if (!bf16 && __builtin_cpu_supports("avx512f"))
         loop = fma512, flops = 32;
     else if (!bf16 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         loop = fma256, flops = 16;
+#elif defined(__aarch64__)
+    if (!bf16) loop = fma128, flops = 8;
+#else
+    (void)bf16;
+#endif
     if (!loop) return 0;
 #pragma omp parallel num_threads(threads) reduction(+ : total, sink)
     {
@@ -56,8 +71,4 @@ double peak_flops(int threads, bool bf16, double seconds) {
         total += flops * SUMS * ROUNDS * n / spent;
     }
     return sink == -1 ? 0 : total / threads;
-#else
-    (void)threads, (void)bf16, (void)seconds;
-    return 0;
-#endif
 }
