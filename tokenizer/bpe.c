@@ -9,11 +9,12 @@
  *
  * The square of the length, but of a length of 64 at most, and eight numbers at a time.
  *
- * Long pieces of few runs (a million times one character): see bpe_runs.c. Other long pieces go in
- * short windows (bpe_windows.c), after the encoder has cut them at their seams (seams.h). Where a
- * short window is not enough: the symbols in a doubly linked list over the byte positions, all
- * pairs in a heap keyed by rank << 32 | position; entries whose pair has changed since are
- * recognised by rank[position] and dropped. n log n. */
+ * Long pieces of few runs (a million times one character): see bpe_runs.c. Other long pieces, after
+ * the encoder has cut them at their seams (seams.h), go in rounds (bpe_rounds.c), or in short
+ * windows where rounds do not come to an end (bpe_windows.c). Where a short window is not enough:
+ * the symbols in a doubly linked list over the byte positions, all pairs in a heap keyed by rank <<
+ * 32 | position; entries whose pair has changed since are recognised by rank[position] and dropped.
+ * n log n. */
 #include <stdlib.h>
 #include "tokenizer/bpe.h"
 
@@ -141,7 +142,7 @@ static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n
         if (s.sym[i] == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
     }
     for (size_t i = 0; i + 1 < n; i++) {
-        uint32_t rank = t->byte_pairs[piece[i] << 8 | piece[i + 1]].rank;
+        uint32_t rank = t->byte_ranks[piece[i] << 8 | piece[i + 1]];
         s.key[i] = rank == PAIRS_NONE ? NONE : rank << AT_BITS | (uint32_t)i;
     }
     size_t whole = n <= 16 ? (n + 7) / 8 * 8 : n <= 32 ? 32 : SHORT;
@@ -223,7 +224,7 @@ static int list_bytes(const struct tokenizer *t, struct bpe_scratch *s, const ui
         if (v->sym == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
         v->next = i + 1 < n ? (uint32_t)i + 1 : NONE;
         v->prev = i ? (uint32_t)i - 1 : NONE;
-        v->rank = i + 1 < n ? t->byte_pairs[piece[i] << 8 | piece[i + 1]].rank : NONE;
+        v->rank = i + 1 < n ? t->byte_ranks[piece[i] << 8 | piece[i + 1]] : NONE;
         if (v->rank != NONE) s->heap.v[s->heap.n++] = (uint64_t)v->rank << 32 | i;
     }
     for (size_t i = s->heap.n / 4 + 1; i-- > 0;)

@@ -18,15 +18,18 @@ void bpe_scratch_release(struct bpe_scratch *s);
 /* The same, all at once, whatever the length: n^2 up to 64 bytes, n log n beyond. */
 int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                     size_t n, struct u32s *out, struct err *err);
-/* The same in windows that overlap: linear, if tokens do not depend on what is far away. */
+/* The same in rounds where they are certain, and in windows that overlap from there on: linear, if
+ * tokens do not depend on what is far away. */
 int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                       size_t n, struct u32s *out, struct err *err);
-/* A stretch of a long piece, n <= BPE_ROW, in windows of BPE_ROW_WINDOW bytes, all at once
- * (bpe_row.c): *ret_n bytes of it, at least a window's. Only where bpe_row_can(). */
-enum { BPE_ROW_WINDOW = 192, BPE_ROW = 5 * 168 + BPE_ROW_WINDOW };
-bool bpe_row_can(const struct tokenizer *t);
-int bpe_merge_row(const struct tokenizer *t, const uint8_t *piece, size_t n, size_t *ret_n,
-                  struct u32s *out, struct err *err);
+/* The beginning of a piece of n bytes, a block at most, in rounds (bpe_rounds.c): appends the ids
+ * of its first *ret_n bytes, after which a token certainly begins; 0: no such place was found. Only
+ * where bpe_rounds_can(), with a trie of t's that has slots. */
+enum { BPE_ROUNDS_BLOCK = 512 };
+bool bpe_rounds_can(const struct tokenizer *t);
+int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
+                     const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
+                     struct err *err);
 /* The same for a piece of few runs of equal bytes (bpe_runs.c). 1: done; 0: not such a piece, or
  * not such a vocabulary, and nothing was appended; or a negative code. */
 int bpe_merge_runs(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,

@@ -19,23 +19,22 @@
  * From the last window, which misses nothing, this follows for each one before it, whatever the
  * ranks. Where the tokens differ, the window before was too small and is done again, larger.
  *
- * Where the processor can, each is itself a row of windows, all of them at once (bpe_row.c). */
+ * As far as rounds (bpe_rounds.c) can tell where tokens begin, they do it. */
 #include "tokenizer/bpe.h"
 
-enum { WINDOW = 64, TAIL_SHARE = 6, MORE = 4 };
+enum { WINDOW = 64, TAIL_SHARE = 6, MORE = 4, ROUNDS_FROM = 512 };
 
 struct window {
     size_t from, size; /* bytes of the piece; may reach beyond its end  */
     size_t first;      /* where its ids begin in the output             */
     uint32_t wanted;   /* its first id, or TOKENIZER_NO_ID: any will do */
     size_t ids;        /* how many it has in all                        */
-    bool row;          /* made of several small ones (bpe_row.c)        */
 };
 
 /* The last boundary in window w, whose ids are out->v[w->first..out->n), before its tail. Takes the
  * ids behind it off. 0: there is none. */
 static size_t boundary(const struct tokenizer *t, const struct window *w, struct u32s *out) {
-    size_t end = w->size, len, tail = (w->row ? BPE_ROW_WINDOW : w->size) / TAIL_SHARE;
+    size_t end = w->size, len, tail = w->size / TAIL_SHARE;
     while (out->n > w->first && end > w->size - tail) {
         vocab_token(t, out->v[--out->n], &len);
         end -= len;
@@ -54,9 +53,6 @@ static int merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t
         if (rc < 0) return rc;
         memmove(out->v + w->first, out->v + before->first, before->ids * sizeof *out->v);
         out->n += before->ids;
-        w->row = before->row;
-    } else if (w->row) {
-        rc = bpe_merge_row(t, piece + w->from, size, &w->size, out, err);
     } else {
         rc = bpe_merge_whole(t, s, piece + w->from, size, out, err);
     }
@@ -64,11 +60,11 @@ static int merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t
     return rc;
 }
 
-int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
-                      size_t n, struct u32s *out, struct err *err) {
-    const bool row = bpe_row_can(t);
-    const size_t begin = out->n, usual = row ? BPE_ROW : WINDOW;
-    struct window w = {.row = row, .size = usual, .first = begin, .wanted = TOKENIZER_NO_ID};
+/* Windows only. */
+static int windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
+                   struct u32s *out, struct err *err) {
+    const size_t begin = out->n;
+    struct window w = {.size = WINDOW, .first = begin, .wanted = TOKENIZER_NO_ID};
     struct window before = {.size = 0}; /* 0: there is none to go back to */
     for (;;) {
         size_t left = n - w.from;
@@ -78,7 +74,6 @@ int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const ui
             if (!before.size) break;
             w = before;
             w.size *= MORE;
-            w.row = false;
             before.size = 0;
             continue;
         }
@@ -86,13 +81,27 @@ int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const ui
         size_t end = boundary(t, &w, out);
         if (!end) { /* one token; there may be a longer one */
             w.size *= MORE;
-            w.row = false;
             continue;
         }
         before = w;
         /* What was taken off is still there. */
-        w = (struct window){w.from + end, usual, out->n, out->v[out->n], 0, row};
+        w = (struct window){w.from + end, WINDOW, out->n, out->v[out->n], 0};
     }
     out->n = begin;
     return bpe_merge_whole(t, s, piece, n, out, err);
+}
+
+int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                      size_t n, struct u32s *out, struct err *err) {
+    const struct trie *trie = NULL;
+    size_t done = 0;
+    int rc = 0;
+    if (n >= ROUNDS_FROM && bpe_rounds_can(t)) rc = vocab_trie(&trie, t, err);
+    if (trie && trie->slot) done = n;
+    while (rc >= 0 && n && done) {
+        rc = bpe_merge_rounds(t, trie, s, piece, n, &done, out, err);
+        piece += done;
+        n -= done;
+    }
+    return rc < 0 || !n ? rc : windows(t, s, piece, n, out, err);
 }

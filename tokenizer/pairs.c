@@ -22,11 +22,10 @@ int pairs_new(struct pairs *p, uint64_t n, uint64_t ranks, uint32_t most, struct
         return err_set(err, ERR_CORRUPT, "%llu merges of ids up to %u are more than can be held",
                        (unsigned long long)ranks, most);
     p->rank_bits = 64 - 2 * p->id_bits;
-    if (p->rank_bits == 64) p->rank_bits = 63;            /* no id but 0 */
-    uint64_t groups = n / PAIRS_TOGETHER * 10 / FULL + 4; /* the filter answers what is not there */
-    if (groups > UINT32_MAX) return err_nomem(err, groups);
-    p->groups = (uint32_t)groups;
-    p->n = (size_t)(groups + 1) * PAIRS_TOGETHER;
+    if (p->rank_bits == 64) p->rank_bits = 63; /* no id but 0 */
+    uint64_t slots = n * 10 / FULL + 16;       /* the filter answers what is not there */
+    if (slots > UINT32_MAX) return err_nomem(err, slots);
+    p->n = (uint32_t)slots;
     p->filter_bits = FILTER_BITS_LEAST;
     while (p->filter_bits < FILTER_BITS_MOST && (1ull << p->filter_bits) < FILTER_SHARE * n)
         p->filter_bits++;

@@ -2,8 +2,7 @@
  * costs is asking this, and what asking costs is caches missed, so all of it is small.
  *
  *   filter   a bit by hash: 0 says that the two do not merge, which is nearly always the answer
- *   slot     [left | right | rank] in 64 bits; as many for an id as the largest one needs. A search
- *            begins at a place divisible by four, so that four are compared at once (bpe_row.c)
+ *   slot     [left | right | rank] in 64 bits; as many for an id as the largest one needs
  *
  * What a pair merges to follows from its rank: see vocab_merged() in vocab.h. */
 #ifndef LORY_TOKENIZER_PAIRS_H
@@ -15,14 +14,11 @@
 #include "base/err.h"
 
 #define PAIRS_NONE UINT32_MAX
-enum { PAIRS_TOGETHER = 4 };
 
 struct pairs {
-    uint64_t *slot;   /* open addressing; all ones: free. The first four always are, to be looked at
-                     * where the filter says no */
+    uint64_t *slot;   /* open addressing; all ones: free */
     uint64_t *filter; /* (1 << filter_bits bits) */
-    size_t n;         /* slots, the first four included */
-    uint32_t groups;  /* of four, without the first one */
+    uint32_t n;       /* slots */
     int id_bits, rank_bits, filter_bits;
 };
 
@@ -51,11 +47,11 @@ static inline bool pairs_may(const struct pairs *p, uint64_t hash) {
 
 /* Where the search for a pair begins. */
 static inline size_t pairs_home(const struct pairs *p, uint64_t hash) {
-    return ((size_t)((hash >> 32) * p->groups >> 32) + 1) * PAIRS_TOGETHER;
+    return (size_t)((hash >> 32) * p->n >> 32);
 }
 
 static inline size_t pairs_next(const struct pairs *p, size_t i) {
-    return i + 1 < p->n ? i + 1 : PAIRS_TOGETHER;
+    return i + 1 < p->n ? i + 1 : 0;
 }
 
 /* The pair's rank, or PAIRS_NONE if the two do not merge. No id is above `most`. */

@@ -1,6 +1,7 @@
 /* Making a tokenizer in memory and asking it; files are read_*.c and write.c, text is encode.c. */
 #include "tokenizer/tokenizer.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "tokenizer/bytemap.h"
 #include "tokenizer/pages.h"
@@ -8,9 +9,18 @@
 
 enum { AHEAD = 12 }; /* how far ahead a slot is asked for */
 
+/* Threads may make it at the same time; the first is kept. */
+struct lazy_trie {
+    _Atomic(struct trie *) made;
+};
+
 struct tokenizer *vocab_new(void) {
     struct tokenizer *t = calloc(1, sizeof *t);
-    if (!t) return NULL;
+    if (t) t->trie = calloc(1, sizeof *t->trie);
+    if (!t || !t->trie) {
+        free(t);
+        return NULL;
+    }
     memset(t->byte_id, 0xFF, sizeof t->byte_id);
     t->config.said.model_max_length = UINT64_MAX;
     return t;
@@ -24,8 +34,10 @@ void tokenizer_free(struct tokenizer *t) {
     finder_release(&t->finder);
     free(t->merges);
     pairs_release(&t->pairs);
-    free(t->byte_pairs);
+    free(t->byte_ranks);
     seams_release(&t->seams);
+    trie_free(atomic_load(&t->trie->made));
+    free(t->trie);
     for (uint32_t i = 0; i < t->n_specials; i++) free((char *)t->specials[i].text);
     free(t->specials);
     for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
@@ -229,52 +241,22 @@ static void find_steady(struct tokenizer *t) {
         t->steady &= t->merges[i].result == (uint32_t)i + t->first_result;
 }
 
-/* The two bytes that token `id` is, as an index into byte_pairs; 0: it is none. */
-static uint32_t two_bytes(const struct tokenizer *t, uint32_t id) {
-    const uint8_t *p = t->bytes + t->start[id];
-    return t->start[id + 1] - t->start[id] == 2 ? (uint32_t)p[0] << 8 | p[1] : 0;
-}
-
-/* Two bytes merge ahead of their turn only if what they make merges after them. */
-static void byte_pair_in_turn(struct tokenizer *t, uint32_t part, uint32_t rank) {
-    struct byte_pair *pair = &t->byte_pairs[two_bytes(t, part)];
-    if (pair->ahead == part && rank <= pair->rank) pair->ahead = TOKENIZER_NO_ID;
-}
-
 static bool is_byte(const struct tokenizer *t, uint32_t id) {
     return t->start[id + 1] - t->start[id] == 1 && t->byte_id[t->bytes[t->start[id]]] == id;
 }
 
-static void least(uint32_t *x, uint32_t y) {
-    *x = y < *x ? y : *x;
-}
-
-static int derive_byte_pairs(struct tokenizer *t, struct err *err) {
+static int derive_byte_ranks(struct tokenizer *t, struct err *err) {
     enum { PAIRS = 1 << 16 };
-    if (!t->byte_pairs) t->byte_pairs = mem_array(PAIRS, sizeof *t->byte_pairs);
-    if (!t->byte_pairs) return err_nomem(err, PAIRS * sizeof *t->byte_pairs);
-    memset(t->byte_pairs, 0xFF, PAIRS * sizeof *t->byte_pairs);
+    if (!t->byte_ranks) t->byte_ranks = mem_array(PAIRS, sizeof *t->byte_ranks);
+    if (!t->byte_ranks) return err_nomem(err, PAIRS * sizeof *t->byte_ranks);
+    memset(t->byte_ranks, 0xFF, PAIRS * sizeof *t->byte_ranks);
     t->all_bytes = true;
     for (int i = 0; i < 256; i++) t->all_bytes &= t->byte_id[i] != TOKENIZER_NO_ID;
     for (uint64_t i = 0; i < t->n_merges; i++) {
         const struct merge *m = &t->merges[i];
-        bool left = is_byte(t, m->left), right = is_byte(t, m->right);
-        if (!left && !right) continue;
-        uint32_t rank = t->by_rank ? m->result : (uint32_t)i;
-        const uint8_t *at = t->bytes + t->start[m->left + 1] - 1,
-                      *b = t->bytes + t->start[m->right];
-        struct byte_pair *pair = &t->byte_pairs[*at << 8 | *b];
-        if (right) least(&pair->no_left, rank);
-        if (left) least(&pair->no_right, rank);
-        if (!left || !right) continue;
-        pair->rank = rank; /* the last of equals */
-        pair->ahead = m->result;
-    }
-    for (uint64_t i = 0; i < t->n_merges; i++) {
-        const struct merge *m = &t->merges[i];
-        uint32_t rank = t->by_rank ? m->result : (uint32_t)i;
-        byte_pair_in_turn(t, m->left, rank);
-        byte_pair_in_turn(t, m->right, rank);
+        if (!is_byte(t, m->left) || !is_byte(t, m->right)) continue;
+        uint8_t left = t->bytes[t->start[m->left]], right = t->bytes[t->start[m->right]];
+        t->byte_ranks[left << 8 | right] = t->by_rank ? m->result : (uint32_t)i; /* the last one */
     }
     return 0;
 }
@@ -282,14 +264,29 @@ static int derive_byte_pairs(struct tokenizer *t, struct err *err) {
 /* What follows from the tokens and pairs and makes merging fast. */
 static int derive(struct tokenizer *t, struct err *err) {
     seams_release(&t->seams);
+    trie_free(atomic_exchange(&t->trie->made, NULL));
     find_steady(t);
-    int rc = derive_byte_pairs(t, err);
+    int rc = derive_byte_ranks(t, err);
     for (uint32_t id = 0; id < t->n && rc == 0; id++) {
         size_t len;
         const uint8_t *p = vocab_token(t, id, &len);
         rc = seams_add(&t->seams, p, len, err);
     }
     return rc;
+}
+
+int vocab_trie(const struct trie **ret, const struct tokenizer *t, struct err *err) {
+    struct trie *made = atomic_load(&t->trie->made), *mine = NULL;
+    if (!made) {
+        int rc = trie_new(&mine, t, err);
+        if (rc < 0) return rc;
+        if (atomic_compare_exchange_strong(&t->trie->made, &made, mine))
+            made = mine;
+        else
+            trie_free(mine);
+    }
+    *ret = made;
+    return 0;
 }
 
 int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, struct err *err) {

@@ -4,6 +4,7 @@
  *   start   [0, 4, 6, …]              token i is bytes[start[i] .. start[i+1]); equal: a hole
  *   finder  bytes ─▶ id               tokens that merging, or a whole piece, may yield
  *   pairs   (left,right) ─▶ rank ─▶ result
+ *   trie    text ─▶ all tokens that begin here, for long pieces only
  *
  * A tokenizer is made in steps, each of which validates what it is given:
  *
@@ -24,6 +25,7 @@
 #include "tokenizer/pattern.h"
 #include "tokenizer/seams.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/trie.h"
 
 enum {
     TOKEN_MODEL = 1,   /* in the model's vocabulary, made of bytes: in the finder               */
@@ -55,14 +57,6 @@ struct special_tree {
     uint8_t last_first;
 };
 
-/* What two bytes a, b next to each other are to merging. */
-struct byte_pair {
-    uint32_t rank;     /* or PAIRS_NONE                                                       */
-    uint32_t ahead;    /* what they merge to, if that may be done ahead of its turn; or NO_ID */
-    uint32_t no_left;  /* b merges with no symbol to its left that ends with a below this rank */
-    uint32_t no_right; /* a merges with no symbol to its right that begins with b below this   */
-};
-
 struct tokenizer {
     uint32_t n; /* ids 0 … n-1 */
     uint8_t *bytes;
@@ -74,11 +68,12 @@ struct tokenizer {
     struct merge *merges;
     uint64_t n_merges;
     struct pairs pairs;
-    bool all_bytes;               /* each of the 256 has a token */
-    struct byte_pair *byte_pairs; /* (256 x 256) */
-    bool steady;                  /* the pair of rank r merges to r + first_result, for all ranks */
+    bool all_bytes;       /* each of the 256 has a token */
+    uint32_t *byte_ranks; /* (256 x 256) of two bytes, or PAIRS_NONE */
+    bool steady;          /* the pair of rank r merges to r + first_result, for all ranks */
     uint32_t first_result;
     struct seams seams;
+    struct lazy_trie *trie; /* made when it is first asked for */
 
     struct special *specials; /* by rising id */
     uint32_t n_specials;
@@ -141,6 +136,9 @@ void finder_release(struct finder *f);
 static inline uint32_t vocab_merged(const struct tokenizer *t, uint32_t rank) {
     return t->steady ? rank + t->first_result : t->merges[rank].result;
 }
+
+/* The tree of t's tokens, which the first of all threads that asks for it makes and t owns. */
+int vocab_trie(const struct trie **ret, const struct tokenizer *t, struct err *err);
 
 /* A hash of byte strings, for tables in memory. */
 uint64_t vocab_hash(const uint8_t *p, size_t n);

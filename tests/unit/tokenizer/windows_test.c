@@ -1,4 +1,4 @@
-/* Long pieces merged in windows, and rows of them, beside the slow twin: vocabularies in any order
+/* Long pieces merged in windows, and in rounds, beside the slow twin: vocabularies in any order
  * over few letters, where what is far away matters most, and texts that repeat themselves. */
 #include "tests/unit/tokenizer/encode_help.h"
 
@@ -54,23 +54,33 @@ static void windows_equal_the_slow_twin(void **state) {
     buf_release(&bit);
 }
 
-/* A row answers for as many bytes as it says. */
-static void row_as_the_twin(const struct tokenizer *t, const struct buf *text) {
+/* Rounds answer for as many bytes as they say, in the midst of a text as at its end. */
+static void rounds_as_the_twin(const struct tokenizer *t, const struct buf *text) {
     struct u32s want = {0}, got = {0};
+    struct bpe_scratch s = {0};
     struct err err = {0};
-    size_t n = text->n < BPE_ROW ? text->n : BPE_ROW, done = 0;
+    const struct trie *trie;
+    size_t at = 0, done = 1;
+    check_ok(vocab_trie(&trie, t, &err), &err);
     u32s_push(&got, 7, NULL); /* ids are appended */
-    check_ok(bpe_merge_row(t, (uint8_t *)text->v, n, &done, &got, &err), &err);
-    assert_in_range(done, n < BPE_ROW_WINDOW ? n : BPE_ROW_WINDOW, n);
-    check_ok(encode_ref(t, text->v, done, &want, &err), &err);
+    for (; at < text->n && done; at += done)
+        check_ok(
+            bpe_merge_rounds(t, trie, &s, (uint8_t *)text->v + at, text->n - at, &done, &got, &err),
+            &err);
     assert_int_equal(got.v[0], 7);
     memmove(got.v, got.v + 1, --got.n * sizeof *got.v);
-    same_ids(&want, &got, "row");
+    check_ok(encode_ref(t, text->v, text->n, &want, &err), &err);
+    size_t bytes = 0, len; /* what is certain is the beginning of what comes of the whole text */
+    for (size_t i = 0; i < got.n; i++, bytes += len) vocab_token(t, got.v[i], &len);
+    assert_int_equal(bytes, at);
+    if (want.n > got.n && at < text->n) want.n = got.n;
+    same_ids(&want, &got, "rounds");
+    bpe_scratch_release(&s);
     u32s_release(&want);
     u32s_release(&got);
 }
 
-static void rows_equal_the_slow_twin(void **state) {
+static void rounds_equal_the_slow_twin(void **state) {
     (void)state;
     struct rng r = {.key = 13};
     struct buf text = {0}, bit = {0};
@@ -84,12 +94,12 @@ static void rows_equal_the_slow_twin(void **state) {
             free(t->merges);
             check_ok(vocab_merges_of_ranks(t, &err), &err);
         }
-        for (int i = 0; i < 20 && bpe_row_can(t); i++) {
+        for (int i = 0; i < 20 && bpe_rounds_can(t); i++) {
             random_text(&text, &r, 1 + rng_below(&r, i % 4 ? 300 : 1500), letters);
-            if (text.n) row_as_the_twin(t, &text);
+            if (text.n) rounds_as_the_twin(t, &text);
             random_text(&bit, &r, 1 + rng_below(&r, 20), letters);
             repeat(&text, &r, &bit, bit.n ? 1 + rng_below(&r, 1100) : 0);
-            if (text.n) row_as_the_twin(t, &text);
+            if (text.n) rounds_as_the_twin(t, &text);
         }
         tokenizer_free(t);
         random_release(&v);
@@ -98,8 +108,32 @@ static void rows_equal_the_slow_twin(void **state) {
     buf_release(&bit);
 }
 
-/* Where a byte has no token a row would not know what to do with it. */
-static void a_byte_without_a_token_is_no_row(void **state) {
+/* A token of more bytes than the trie is deep: "abc…q" comes before "qr". */
+static void a_long_token_comes_before_what_follows(void **state) {
+    (void)state;
+    struct rng r = {.key = 15};
+    struct random_vocab v;
+    struct err err = {0};
+    struct buf text = {0};
+    random_vocab(&v, &r, 0, 2);
+    for (uint32_t i = 1; i <= 17; i++) { /* ab, abc …, then qr */
+        uint32_t left = i == 17 ? 'q' : i == 1 ? 'a' : 254 + i, right = 'a' + i;
+        buf_append(&v.bytes, i == 17 ? "q" : "abcdefghijklmnopq", i == 17 ? 1 : i, NULL);
+        buf_char(&v.bytes, (char)right, NULL);
+        u64s_push(&v.start, v.bytes.n, NULL);
+        v.merges[v.n_merges++] = (struct merge){left, right, 255 + i};
+    }
+    struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
+    for (int i = 0; i < 100; i++) buf_str(&text, i % 3 ? "abcdefghijklmnopqr" : "pqrqr", &err);
+    same_as_the_twin(t, &text);
+    if (bpe_rounds_can(t)) rounds_as_the_twin(t, &text);
+    buf_release(&text);
+    tokenizer_free(t);
+    random_release(&v);
+}
+
+/* Where a byte has no token rounds would not know what to do with it. */
+static void a_byte_without_a_token_is_for_no_round(void **state) {
     (void)state;
     struct rng r = {.key = 14};
     struct random_vocab v;
@@ -114,7 +148,7 @@ static void a_byte_without_a_token_is_no_row(void **state) {
     text[400] = 'z';
     t->byte_id['z'] = TOKENIZER_NO_ID;
     check_ok(vocab_set_merges(t, t->merges, t->n_merges, &err), &err);
-    assert_false(bpe_row_can(t));
+    assert_false(bpe_rounds_can(t));
     assert_int_equal(bpe_merge_windows(t, &s, text, sizeof text, &out, &err), ERR_DATA);
     assert_non_null(strstr(err.msg, "byte 0x7A"));
     bpe_scratch_release(&s);
@@ -124,7 +158,7 @@ static void a_byte_without_a_token_is_no_row(void **state) {
 }
 
 /* A free slot is all ones, and so is the key of two ids of ones: see pairs_test.c. */
-static void a_row_takes_no_free_slot_for_two_ids_of_ones(void **state) {
+static void no_free_slot_is_taken_for_two_ids_of_ones(void **state) {
     (void)state;
     struct rng r = {.key = 15};
     struct random_vocab v;
@@ -134,16 +168,17 @@ static void a_row_takes_no_free_slot_for_two_ids_of_ones(void **state) {
     memset(t->pairs.filter, 0xFF, (size_t)1 << (t->pairs.filter_bits - 3));
     struct buf text = {0};
     for (int i = 0; i < 300; i++) buf_char(&text, (char)0xFF, &err);
-    if (bpe_row_can(t)) row_as_the_twin(t, &text);
+    same_as_the_twin(t, &text);
     buf_release(&text);
     tokenizer_free(t);
     random_release(&v);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(windows_equal_the_slow_twin), cmocka_unit_test(rows_equal_the_slow_twin),
-        cmocka_unit_test(a_byte_without_a_token_is_no_row),
-        cmocka_unit_test(a_row_takes_no_free_slot_for_two_ids_of_ones)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(windows_equal_the_slow_twin),
+                                       cmocka_unit_test(rounds_equal_the_slow_twin),
+                                       cmocka_unit_test(a_long_token_comes_before_what_follows),
+                                       cmocka_unit_test(a_byte_without_a_token_is_for_no_round),
+                                       cmocka_unit_test(no_free_slot_is_taken_for_two_ids_of_ones)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,326 @@
+/* Merging a long piece in rounds, in each of which all pairs merge that certainly will.
+ *
+ * Which tokens lie in the text, and where, is known before anything merges (trie.h); a merge is one
+ * of them coming into being. A token whose two halves are there is certain if no other can come
+ * first that lies across one of its ends:
+ *
+ *   text     t h e r e     tokens: he 258, re 260, er 263, her 372, th 400, ther 490, ere 567,
+ *                                  the 1169, here 1456, there 8117 (ids of GPT-2, as ranks)
+ *   round 1  t|he|re       he: th, the, ther, there, er, ere, her and here are all higher; re: too
+ *   round 2  the|re        er, her, th, ther and ere are gone: they end within a symbol; the comes
+ *                          before here
+ *   round 3  there
+ *
+ * Why that is right, whatever the ranks: let T be a token both of whose halves are there, and let
+ * all tokens across its ends have higher ranks. Of the merges that make T of its bytes its own is
+ * the last and the highest: its halves were certain when T lay across their ends. Until T is there
+ * or something has gone across one of its ends, one of these merges is always at hand, and a higher
+ * one has to wait for it. So nothing goes across before T. At its right end an equal rank will do:
+ * that is T once more, further right, and the left one of equals comes first.
+ *
+ * Tokens that begin or end within a symbol that is certain cannot come any more. Where none lies
+ * across a boundary, the boundary stays: both sides merge as if each stood alone. So a block of the
+ * piece counts up to the last such boundary, and the next one begins there. What is not certain
+ * after some rounds (an "aaaa…", where each pair waits for the one before it) is merged as usual,
+ * from one such boundary to the next.
+ *
+ * A round has no branch that depends on the text: random letters, of which nothing can be foreseen,
+ * take two or three rounds, words without blanks five. */
+#include "tokenizer/bpe.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+enum {
+    BLOCK = BPE_ROUNDS_BLOCK,
+    AHEAD = TRIE_DEPTH + 2, /* bytes behind a block that its tokens may reach into, and are read */
+    EIGHT = 8,              /* numbers in a register */
+    ROUNDS = 8,
+    WORDS = BLOCK / 64 + 2,
+    NONE = TRIE_NONE,
+};
+_Static_assert(AHEAD < 64, "bits behind a block");
+
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt")))
+
+/* Orders are ranks + 1: 0 is below all, NONE above all. Places are those of first bytes; a boundary
+ * is before the byte of its number. */
+struct block {
+    size_t n;                              /* bytes                                             */
+    uint8_t text[BLOCK + AHEAD];           /* with what is behind it, or zeros                  */
+    uint64_t bound[WORDS];                 /* bits: a symbol begins here; ones behind the block */
+    uint32_t pair[BLOCK + EIGHT];          /* order of the token of two bytes here, or NONE     */
+    uint32_t least[BLOCK + AHEAD + EIGHT]; /* least order across a boundary; 0: not known    */
+    uint32_t sym[BLOCK + EIGHT];           /* order of the symbol that begins here; 0: a byte   */
+    size_t n_tokens;
+    uint64_t token[BLOCK * (TRIE_DEPTH - 1)]; /* that may still come, see token_of()         */
+    size_t n_sure;
+    uint64_t sure[BLOCK]; /* tokens of this round, with the length of their left half */
+    size_t n_long;
+    struct reach {
+        uint16_t from, to; /* boundaries across which tokens beyond TRIE_DEPTH may lie */
+    } longs[BLOCK];
+};
+
+static inline uint64_t token_of(size_t at, size_t len, uint32_t order) {
+    return (uint64_t)order << 32 | len << 16 | at;
+}
+static inline size_t place(uint64_t token) {
+    return token & 0xFFFF;
+}
+static inline size_t length(uint64_t token) {
+    return token >> 16 & 0xFFFF;
+}
+static inline uint32_t order(uint64_t token) {
+    return (uint32_t)(token >> 32);
+}
+
+/* ------------------------------------------------------------------ which tokens are there */
+
+/* Those places, each with its node's base, where longer tokens begin than have been looked for. */
+struct places {
+    size_t n;
+    uint16_t at[BLOCK];
+    uint32_t base[BLOCK];
+};
+
+/* Adds place `at` if its node has a child for `byte`, as far as that can be told cheaply. */
+static inline void add_place(struct places *v, size_t at, uint64_t node, uint8_t byte, bool is) {
+    v->at[v->n] = (uint16_t)at;
+    v->base[v->n] = trie_base(node);
+    v->n += trie_children(node) >> (byte & 7) & is;
+}
+
+/* Beginnings of tokens of more than TRIE_DEPTH bytes; the text ends at `end`. */
+static void find_longs(struct block *b, const struct places *live, size_t end) {
+    b->n_long = 0;
+    for (size_t k = 0; k < live->n; k++) {
+        size_t at = live->at[k], to = at + live->base[k] - 1;
+        if (at + TRIE_DEPTH > end) continue; /* of zeros behind the text */
+        b->longs[b->n_long++] =
+            (struct reach){(uint16_t)(at + 1), (uint16_t)(to < b->n ? to : b->n)};
+    }
+}
+
+/* Finds all tokens, byte by byte, of all places at once. */
+AVX2 static void find(const struct trie *trie, struct block *b, size_t end) {
+    const uint64_t *const slot = trie->slot, *const two = trie->two;
+    const uint8_t *text = b->text;
+    struct places live = {.n = 0};
+    uint64_t *to = b->token;
+    for (size_t i = 0; i < b->n; i++) {
+        uint64_t node = two[text[i] << 8 | text[i + 1]];
+        b->pair[i] = trie_order(node);
+        add_place(&live, i, node, text[i + 2], true);
+    }
+    if (end == b->n) b->pair[b->n - 1] = NONE;
+    for (size_t len = 3; len <= TRIE_DEPTH && live.n; len++) {
+        size_t n = live.n;
+        live.n = 0;
+        for (size_t k = 0; k < n; k++) {
+            size_t i = live.at[k];
+            const uint8_t *at = text + i + len - 1;
+            uint64_t node = slot[live.base[k] + *at];
+            bool is = trie_label(node) == *at;
+            *to = token_of(i, len, trie_order(node));
+            to += is & (trie_order(node) != NONE) & (i + len <= end);
+            add_place(&live, i, node, at[1], is);
+        }
+    }
+    b->n_tokens = (size_t)(to - b->token);
+    find_longs(b, &live, end);
+}
+
+/* ------------------------------------------------------------------ rounds */
+
+static inline void lower(uint32_t *x, uint32_t y) {
+    *x = y < *x ? y : *x;
+}
+
+/* Enters all tokens into `least`, which holds what is known of the others. */
+static inline void cover(struct block *b) {
+    memset(b->least + b->n + 1, 0, (AHEAD - 1) * sizeof *b->least);
+    for (size_t k = 0; k < b->n_tokens; k++) {
+        uint64_t t = b->token[k];
+        uint32_t *least = b->least + place(t);
+        lower(&least[1], order(t));
+        for (size_t i = 2; i < length(t); i++) lower(&least[i], order(t));
+    }
+    for (size_t k = 0; k < b->n_long; k++)
+        for (size_t i = b->longs[k].from; i <= b->longs[k].to; i++) b->least[i] = 0;
+}
+
+/* Boundaries `at` and behind: more than TRIE_DEPTH of them. */
+static inline uint32_t bounds(const struct block *b, size_t at) {
+    uint32_t x;
+    memcpy(&x, (const uint8_t *)b->bound + at / 8, sizeof x);
+    return x >> at % 8;
+}
+
+/* Drops the tokens that begin or end within a symbol, or are one. */
+AVX2 static void drop(struct block *b) {
+    size_t kept = 0;
+    for (size_t k = 0; k < b->n_tokens; k++) {
+        uint64_t t = b->token[k];
+        uint32_t ends = 1u << length(t) | 1, bits = bounds(b, place(t)), inner = ends - 3;
+        b->token[kept] = t;
+        kept += ((bits & ends) == ends) & ((bits & inner) != 0);
+    }
+    b->n_tokens = kept;
+}
+
+AVX2 static inline void set_bits8(uint64_t *v, size_t at, __m256i mask) {
+    ((uint8_t *)v)[at / 8] = (uint8_t)_mm256_movemask_ps(_mm256_castsi256_ps(mask));
+}
+AVX2 static inline __m256i load8x32(const uint32_t *p) {
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+AVX2 static inline void store8x32(uint32_t *p, __m256i x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, x);
+}
+
+/* Merges the certain pairs of bytes, eight places at a time: bits to `sure`; and to `is` where a
+ * pair is a token. */
+AVX2 static void merge_bytes(struct block *b, uint64_t sure[WORDS], uint64_t is[WORDS]) {
+    const __m256i none = _mm256_set1_epi32(NONE);
+    for (size_t i = b->n; i < b->n + EIGHT; i++) b->pair[i] = NONE;
+    for (size_t i = 0; i < b->n; i += EIGHT) {
+        __m256i x = load8x32(b->pair + i), left = load8x32(b->least + i),
+                right = load8x32(b->least + i + 2);
+        __m256i yes =
+            _mm256_andnot_si256(_mm256_cmpgt_epi32(x, right), _mm256_cmpgt_epi32(left, x));
+        store8x32(b->sym + i, _mm256_and_si256(x, yes));
+        set_bits8(sure, i, yes);
+        set_bits8(is, i, _mm256_cmpgt_epi32(none, x));
+    }
+}
+
+/* The first round: all symbols are bytes. */
+AVX2 static void first_round(struct block *b) {
+    uint64_t sure[WORDS] = {0}, is[WORDS] = {0}, carry = 0;
+    b->least[0] = NONE;
+    memcpy(b->least + 1, b->pair, b->n * sizeof *b->pair);
+    cover(b);
+    merge_bytes(b, sure, is);
+    for (size_t w = 0; w < WORDS; w++) {
+        b->bound[w] = ~(sure[w] << 1 | carry);
+        carry = sure[w] >> 63;
+    }
+    drop(b);
+    for (size_t w = 0; w * 64 < b->n; w++) { /* pairs that may still come */
+        uint64_t x = b->bound[w], next = b->bound[w + 1];
+        uint64_t left = is[w] & x & (x >> 1 | next << 63) & (x >> 2 | next << 62);
+        for (; left; left &= left - 1) {
+            size_t at = w * 64 + (size_t)__builtin_ctzll(left);
+            b->token[b->n_tokens++] = token_of(at, 2, b->pair[at]);
+        }
+    }
+}
+
+/* Finds the tokens of two symbols that are certain. */
+AVX2 static void find_sure(struct block *b) {
+    b->n_sure = 0;
+    for (size_t k = 0; k < b->n_tokens; k++) {
+        uint64_t t = b->token[k];
+        size_t at = place(t), len = length(t);
+        uint32_t inner = bounds(b, at + 1) & ((1u << (len - 1)) - 1);
+        size_t half = 1 + (size_t)__builtin_ctz(inner);
+        b->sure[b->n_sure] = token_of(at, half, order(t));
+        b->n_sure += ((inner & (inner - 1)) == 0) & (order(t) < b->least[at]) &
+                     (order(t) <= b->least[at + len]);
+    }
+}
+
+/* Another round; false: nothing is certain any more. */
+AVX2 static bool next_round(struct block *b) {
+    const __m256i none = _mm256_set1_epi32(NONE);
+    for (size_t i = 0; i <= b->n; i += EIGHT) store8x32(b->least + i, none);
+    cover(b);
+    find_sure(b);
+    for (size_t k = 0; k < b->n_sure; k++) {
+        uint64_t s = b->sure[k];
+        size_t at = place(s), half = at + length(s);
+        b->bound[half / 64] &= ~(1ull << half % 64);
+        b->sym[at] = order(s);
+    }
+    drop(b);
+    return b->n_sure != 0;
+}
+
+/* ------------------------------------------------------------------ ids */
+
+static inline size_t next_bound(const struct block *b, size_t at) {
+    size_t w = ++at / 64;
+    uint64_t x = b->bound[w] >> at % 64;
+    if (x) return at + (size_t)__builtin_ctzll(x);
+    while (!b->bound[++w]) {}
+    return w * 64 + (size_t)__builtin_ctzll(b->bound[w]);
+}
+
+/* Appends the ids up to the last boundary that stays; returns where that is. */
+AVX2 static int put(const struct tokenizer *t, struct bpe_scratch *s, const struct block *b,
+                    size_t *ret_n, struct u32s *out, struct err *err) {
+    size_t from = 0, at = 0, first = out->n; /* since the last boundary that stays */
+    uint32_t *to = out->v + out->n;
+    bool certain = true;
+    while (at < b->n) {
+        uint32_t sym = b->sym[at];
+        *to++ = sym ? vocab_merged(t, sym - 1) : t->byte_id[b->text[at]];
+        at = next_bound(b, at);
+        if (at > b->n) break;
+        if (b->least[at] != NONE) {
+            certain = false;
+            continue;
+        }
+        if (!certain) {
+            out->n = first;
+            int rc = bpe_merge_whole(t, s, b->text + from, at - from, out, err);
+            if (rc >= 0) rc = u32s_reserve(out, b->n, err);
+            if (rc < 0) return rc;
+            to = out->v + out->n;
+            certain = true;
+        }
+        from = at;
+        first = (size_t)(to - out->v);
+    }
+    out->n = first;
+    *ret_n = from;
+    return 0;
+}
+
+bool bpe_rounds_can(const struct tokenizer *t) {
+    return t->all_bytes && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
+}
+
+int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
+                     const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
+                     struct err *err) {
+    struct block b;
+    size_t seen = n < sizeof b.text ? n : sizeof b.text;
+    b.n = n < BLOCK ? n : BLOCK;
+    int rc = u32s_reserve(out, b.n, err);
+    if (rc < 0) return rc;
+    memcpy(b.text, piece, seen);
+    memset(b.text + seen, 0, sizeof b.text - seen);
+    find(trie, &b, n);
+    first_round(&b);
+    for (int round = 1; round < ROUNDS && next_round(&b);) round++;
+    return put(t, s, &b, ret_n, out, err);
+}
+
+#else
+
+bool bpe_rounds_can(const struct tokenizer *t) {
+    (void)t;
+    return false;
+}
+
+int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
+                     const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
+                     struct err *err) {
+    (void)t, (void)trie, (void)s, (void)piece, (void)n, (void)ret_n, (void)out;
+    return err_set(err, ERR_OTHER, "rounds without AVX2");
+}
+
+#endif

@@ -1,0 +1,242 @@
+/* Making the tree of tokens: see trie.h. */
+#include "tokenizer/trie.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "tokenizer/pages.h"
+#include "tokenizer/vocab.h"
+
+enum { NO_LABEL = 256, BASES = 1 << 24, WORD = 64, SMALL = 32, BACK = 8 };
+
+/* A token, or the beginning of one that is longer. */
+struct leaf {
+    uint8_t bytes[TRIE_DEPTH];
+    uint32_t len, order;
+};
+
+struct build {
+    struct leaf *leaf, *room;
+    size_t n;
+    uint64_t *slot;
+    uint64_t *taken, *based; /* bits: a node is there; a node has this base */
+    size_t words;            /* of 64 slots                                 */
+    size_t from[WORD];       /* by the number of children: where to look    */
+};
+
+static uint64_t slot_of(uint32_t order, uint32_t base, uint32_t children) {
+    return (uint64_t)order << 41 | (uint64_t)base << 17 | (uint64_t)children << 9;
+}
+
+/* ------------------------------------------------------------------ which tokens */
+
+/* The rank of the last merge of p[0..n), n <= TRIE_DEPTH, if it becomes one token; else
+ * PAIRS_NONE. */
+static uint32_t rank_alone(const struct tokenizer *t, const uint8_t *p, size_t n) {
+    uint32_t sym[TRIE_DEPTH], rank[TRIE_DEPTH], last = PAIRS_NONE;
+    for (size_t i = 0; i < n; i++) {
+        sym[i] = t->byte_id[p[i]];
+        if (sym[i] == TOKENIZER_NO_ID) return PAIRS_NONE;
+        if (i) rank[i - 1] = t->byte_ranks[p[i - 1] << 8 | p[i]];
+    }
+    while (n > 1) {
+        size_t at = 0;
+        for (size_t i = 1; i + 1 < n; i++)
+            if (rank[i] < rank[at]) at = i;
+        last = rank[at];
+        if (last == PAIRS_NONE) break;
+        sym[at] = vocab_merged(t, last);
+        n--;
+        for (size_t i = at + 1; i < n; i++) sym[i] = sym[i + 1];
+        for (size_t i = at; i + 1 < n; i++) rank[i] = rank[i + 1];
+        if (at) rank[at - 1] = pairs_get(&t->pairs, sym[at - 1], sym[at]);
+        if (at + 1 < n) rank[at] = pairs_get(&t->pairs, sym[at], sym[at + 1]);
+    }
+    return last;
+}
+
+/* Adds token `id` if merging makes it: with ranks of tokens it does, wherever two symbols have its
+ * bytes. */
+static void add_leaf(struct build *b, const struct tokenizer *t, uint32_t id) {
+    size_t len;
+    const uint8_t *p = vocab_token(t, id, &len);
+    if (len < 2) return;
+    uint32_t rank = t->by_rank || len > TRIE_DEPTH ? id : rank_alone(t, p, len);
+    if (rank == PAIRS_NONE) return;
+    struct leaf *x = &b->leaf[b->n++];
+    *x = (struct leaf){.len = len < BASES ? (uint32_t)len : BASES - 1, .order = rank + 1};
+    memcpy(x->bytes, p, len < TRIE_DEPTH ? len : TRIE_DEPTH);
+}
+
+/* Where a leaf belongs among those that share `depth` bytes: first those that end there. */
+static unsigned digit(const struct leaf *x, uint32_t depth) {
+    return x->len == depth ? 0 : 1 + x->bytes[depth];
+}
+
+static void sort_few(struct leaf *v, size_t n, uint32_t depth) {
+    for (size_t i = 1; i < n; i++) {
+        struct leaf x = v[i];
+        size_t k = i;
+        for (; k && digit(&v[k - 1], depth) > digit(&x, depth); k--) v[k] = v[k - 1];
+        v[k] = x;
+    }
+}
+
+static void sort(struct leaf *v, size_t n, struct leaf *room, uint32_t depth) {
+    size_t at[258] = {0};
+    if (n <= SMALL) {
+        sort_few(v, n, depth);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) at[digit(&v[i], depth) + 1]++;
+    for (int i = 0; i < 257; i++) at[i + 1] += at[i];
+    memcpy(room, v, n * sizeof *v);
+    for (size_t i = 0; i < n; i++) v[at[digit(&room[i], depth)]++] = room[i];
+}
+
+/* ------------------------------------------------------------------ double array */
+
+static int more_words(struct build *b, struct err *err) {
+    size_t words = b->words ? 2 * b->words : 1 << 10;
+    uint64_t *slot = mem_resize(b->slot, words * WORD, sizeof *slot);
+    if (slot) b->slot = slot;
+    uint64_t *taken = slot ? mem_resize(b->taken, words, sizeof *taken) : NULL;
+    if (taken) b->taken = taken;
+    uint64_t *based = taken ? mem_resize(b->based, words, sizeof *based) : NULL;
+    if (!based) return err_nomem(err, words * WORD * sizeof *slot);
+    b->based = based;
+    for (size_t i = b->words * WORD; i < words * WORD; i++)
+        slot[i] = slot_of(TRIE_NONE, 0, 0) | NO_LABEL;
+    memset(taken + b->words, 0, (words - b->words) * sizeof *taken);
+    memset(based + b->words, 0, (words - b->words) * sizeof *based);
+    if (!b->words) based[0] = 1; /* what a node without children has */
+    b->words = words;
+    return 0;
+}
+
+/* Bits at, at + 1 … at + 63. */
+static uint64_t bits_at(const uint64_t *v, size_t at) {
+    size_t word = at / WORD, shift = at % WORD;
+    return shift ? v[word] >> shift | v[word + 1] << (WORD - shift) : v[word];
+}
+
+/* Takes a base at which `n` children find room: of 64 bases at a time those at which a child finds
+ * none are crossed out. */
+static int take_base(struct build *b, const uint8_t *label, size_t n, uint32_t *ret,
+                     struct err *err) {
+    enum { REACH = 256 / WORD + 2 };
+    size_t *from = &b->from[n < WORD ? n : WORD - 1], word = *from;
+    uint64_t bad = ~0ull;
+    for (;; word++) {
+        int rc = word + REACH > b->words ? more_words(b, err) : 0;
+        if (rc < 0) return rc;
+        bad = b->based[word];
+        for (size_t i = 0; i < n && ~bad; i++) bad |= bits_at(b->taken, word * WORD + label[i]);
+        if (~bad) break;
+    }
+    if (word > *from + BACK) *from = word - BACK;
+    uint32_t base = (uint32_t)(word * WORD) + (uint32_t)__builtin_ctzll(~bad);
+    b->based[word] |= 1ull << base % WORD;
+    for (size_t i = 0; i < n; i++)
+        b->taken[(base + label[i]) / WORD] |= 1ull << (base + label[i]) % WORD;
+    *ret = base;
+    return 0;
+}
+
+/* The node of v[0..n), which share TRIE_DEPTH bytes. */
+static uint64_t deepest(const struct leaf *v, size_t n) {
+    uint32_t order = TRIE_NONE, longest = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].len == TRIE_DEPTH) order = v[i].order;
+        if (v[i].len > longest) longest = v[i].len;
+    }
+    return slot_of(order, longest, longest > TRIE_DEPTH ? 255 : 0);
+}
+
+/* The node of v[0..n), which share `depth` bytes, without its label, to *ret. */
+static int node(struct build *b, struct leaf *v, size_t n, uint32_t depth, uint64_t *ret,
+                struct err *err) {
+    uint8_t label[256] = {0};
+    uint32_t order = TRIE_NONE, children = 0, base;
+    size_t first[257], k = 0, i = 0;
+    if (depth == TRIE_DEPTH) {
+        *ret = deepest(v, n);
+        return 0;
+    }
+    sort(v, n, b->room, depth);
+    for (; i < n && v[i].len == depth; i++) order = v[i].order; /* ids may share their bytes */
+    *ret = slot_of(order, 0, 0);
+    if (i == n) return 0;
+    for (; i < n; i++) {
+        uint8_t byte = v[i].bytes[depth];
+        if (k && label[k - 1] == byte) continue;
+        children |= 1u << (byte & 7);
+        first[k] = i;
+        label[k++] = byte;
+    }
+    first[k] = n;
+    int rc = take_base(b, label, k, &base, err);
+    for (i = 0; i < k && rc == 0; i++) {
+        uint64_t child;
+        rc = node(b, v + first[i], first[i + 1] - first[i], depth + 1, &child, err);
+        if (rc == 0) b->slot[base + label[i]] = child | label[i];
+    }
+    *ret = slot_of(order, base, children);
+    return rc;
+}
+
+static uint64_t child_of(const struct build *b, uint64_t node, uint8_t byte) {
+    uint64_t none = slot_of(TRIE_NONE, 0, 0);
+    if (!trie_children(node)) return none;
+    uint64_t child = b->slot[trie_base(node) + byte];
+    return trie_label(child) == byte ? child : none;
+}
+
+static int finish(struct trie *trie, const struct build *b, uint64_t root, struct err *err) {
+    size_t n = b->words * WORD;
+    if (n > BASES) return 0;
+    trie->two = pages_array(1 << 16, sizeof *trie->two);
+    trie->slot = trie->two ? pages_array(n, sizeof *trie->slot) : NULL;
+    if (!trie->slot) return err_nomem(err, n * sizeof *trie->slot);
+    memcpy(trie->slot, b->slot, n * sizeof *trie->slot);
+    for (uint32_t i = 0; i < 1 << 16; i++)
+        trie->two[i] = child_of(b, child_of(b, root, (uint8_t)(i >> 8)), (uint8_t)i);
+    return 0;
+}
+
+static int fill(struct trie *trie, const struct tokenizer *t, struct err *err) {
+    struct build b = {0};
+    uint64_t root;
+    if (t->n_merges >= TRIE_NONE - 1 || t->n >= TRIE_NONE - 1) return 0;
+    b.leaf = mem_array(2 * (size_t)t->n + 2, sizeof *b.leaf);
+    if (!b.leaf) return err_nomem(err, 2 * (uint64_t)t->n * sizeof *b.leaf);
+    b.room = b.leaf + t->n + 1;
+    for (uint32_t id = 0; id < t->n; id++)
+        if (t->kind[id] & TOKEN_MODEL) add_leaf(&b, t, id);
+    int rc = more_words(&b, err);
+    if (rc == 0) rc = node(&b, b.leaf, b.n, 0, &root, err);
+    if (rc == 0) rc = finish(trie, &b, root, err);
+    free(b.leaf);
+    free(b.slot);
+    free(b.taken);
+    free(b.based);
+    return rc;
+}
+
+int trie_new(struct trie **ret, const struct tokenizer *t, struct err *err) {
+    struct trie *trie = calloc(1, sizeof *trie);
+    if (!trie) return err_nomem(err, sizeof *trie);
+    int rc = fill(trie, t, err);
+    if (rc < 0) {
+        trie_free(trie);
+        return rc;
+    }
+    *ret = trie;
+    return 0;
+}
+
+void trie_free(struct trie *trie) {
+    if (!trie) return;
+    free(trie->slot);
+    free(trie->two);
+    free(trie);
+}
