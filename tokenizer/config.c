@@ -53,33 +53,36 @@ static int load_chat(const char *folder, char **ret, struct err *err) {
     return rc;
 }
 
-static int wrong(const char *key, const char *what, struct err *err) {
-    return err_set(err, ERR_CORRUPT, "\"%s\" %s", key, what);
+static int wrong(const char *file, const char *key, const char *what, struct err *err) {
+    return err_set(err, ERR_CORRUPT, "%s: \"%s\" %s", file, key, what);
 }
 
 /* A special token by its role; *ret stays where there is none. */
-static int role(const cJSON *tree, const char *key, const char **ret, struct err *err) {
+static int role(const char *file, const cJSON *tree, const char *key, const char **ret,
+                struct err *err) {
     const cJSON *o = json_get(tree, key);
     if (cJSON_IsObject(o))
         o = json_get(o, "content");
     else if (!o || cJSON_IsNull(o))
         return 0;
-    if (!cJSON_IsString(o)) return wrong(key, "is neither a token nor an object with one", err);
+    if (!cJSON_IsString(o))
+        return wrong(file, key, "is neither a token nor an object with one", err);
     *ret = o->valuestring;
     return 0;
 }
 
-static int roles(const cJSON *tree, struct tokenizer_settings *s, struct err *err) {
-    int rc = role(tree, "bos_token", &s->bos, err);
-    if (rc >= 0) rc = role(tree, "eos_token", &s->eos, err);
-    if (rc >= 0) rc = role(tree, "unk_token", &s->unk, err);
-    return rc < 0 ? rc : role(tree, "pad_token", &s->pad, err);
+static int roles(const char *file, const cJSON *tree, struct tokenizer_settings *s,
+                 struct err *err) {
+    int rc = role(file, tree, "bos_token", &s->bos, err);
+    if (rc >= 0) rc = role(file, tree, "eos_token", &s->eos, err);
+    if (rc >= 0) rc = role(file, tree, "unk_token", &s->unk, err);
+    return rc < 0 ? rc : role(file, tree, "pad_token", &s->pad, err);
 }
 
 static int side(const cJSON *tree, const char *key, const char **ret, struct err *err) {
     int rc = json_str(tree, key, ret, CONFIG, err);
     if (rc >= 0 && *ret && strcmp(*ret, "left") != 0 && strcmp(*ret, "right") != 0)
-        return wrong(key, "is neither \"left\" nor \"right\"", err);
+        return wrong(CONFIG, key, "is neither \"left\" nor \"right\"", err);
     return rc;
 }
 
@@ -90,7 +93,7 @@ static int max_length(const cJSON *tree, uint64_t *ret, struct err *err) {
     *ret = UINT64_MAX;
     if (rc < 0 || !json_get(tree, "model_max_length") || x >= 1e18) return rc;
     if (x < 0 || x != (double)(uint64_t)x)
-        return wrong("model_max_length", "is no number of tokens", err);
+        return wrong(CONFIG, "model_max_length", "is no number of tokens", err);
     *ret = (uint64_t)x;
     return 0;
 }
@@ -104,29 +107,27 @@ static int chat_template(const cJSON *tree, const char **ret, struct err *err) {
     cJSON_ArrayForEach(one, o) {
         const cJSON *name = json_get(one, "name"), *text = json_get(one, "template");
         if (!cJSON_IsString(name) || !cJSON_IsString(text))
-            return wrong("chat_template", "holds one without a name or a template", err);
+            return wrong(CONFIG, "chat_template", "holds one without a name or a template", err);
         if (!*ret || strcmp(name->valuestring, "default") == 0) *ret = text->valuestring;
     }
-    return cJSON_IsArray(o) ? 0 : wrong("chat_template", "is neither text nor a list", err);
+    return cJSON_IsArray(o) ? 0 : wrong(CONFIG, "chat_template", "is neither text nor a list", err);
 }
 
 /* The settings that the trees state; the first of the two files that speaks decides. */
 static int settle(struct config *c, struct err *err) {
     struct tokenizer_settings *s = &c->said;
     *s = (struct tokenizer_settings){.model_max_length = UINT64_MAX};
-    int rc = c->map ? roles(c->map, s, err) : 0;
-    if (rc < 0) return err_prefix(err, MAP);
-    if (c->config) {
-        rc = roles(c->config, s, err);
+    int rc = c->map ? roles(MAP, c->map, s, err) : 0;
+    if (rc >= 0 && c->config) {
+        rc = roles(CONFIG, c->config, s, err);
         if (rc >= 0) rc = max_length(c->config, &s->model_max_length, err);
         if (rc >= 0) rc = side(c->config, "padding_side", &s->padding_side, err);
         if (rc >= 0) rc = side(c->config, "truncation_side", &s->truncation_side, err);
         if (rc >= 0) rc = chat_template(c->config, &s->chat_template, err);
-        if (rc >= 0) rc = json_str(c->config, "tokenizer_class", &s->tokenizer_class, "", err);
-        if (rc < 0) return err_prefix(err, CONFIG);
+        if (rc >= 0) rc = json_str(c->config, "tokenizer_class", &s->tokenizer_class, CONFIG, err);
     }
-    if (c->chat) s->chat_template = c->chat;
-    return 0;
+    if (rc >= 0 && c->chat) s->chat_template = c->chat;
+    return rc;
 }
 
 int config_read(struct config *c, const char *folder, struct err *err) {
@@ -147,29 +148,68 @@ void config_release(struct config *c) {
 
 /* AutoTokenizer would add a token that the vocabulary lacks, or give a known text a second id: the
  * two files would mean two tokenizers. */
-int config_check(const struct tokenizer *t, const char *folder, struct err *err) {
-    const cJSON *o, *added = json_get(t->config.config, "added_tokens_decoder");
-    cJSON_ArrayForEach(o, added) {
-        const cJSON *text = json_get(o, "content");
-        char *end;
-        unsigned long id = strtoul(o->string, &end, 10);
-        if (!cJSON_IsString(text) || *end || end == o->string)
-            return err_set(err, ERR_CORRUPT,
-                           "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" is no id with a token",
-                           folder, o->string);
-        uint32_t found = tokenizer_find(t, text->valuestring, strlen(text->valuestring));
-        if (found == id) continue;
-        return found == TOKENIZER_NO_ID
-                   ? err_set(err, ERR_CORRUPT,
-                             "%s/" CONFIG ": added_tokens_decoder: the vocabulary has no token "
-                             "\"%.60s\"",
-                             folder, text->valuestring)
-                   : err_set(err, ERR_CORRUPT,
-                             "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" has id %u in the "
-                             "vocabulary, not %lu",
-                             folder, text->valuestring, found, id);
+static int check_id(const struct tokenizer *t, const cJSON *o, const char *folder,
+                    struct special *ret, struct err *err) {
+    const cJSON *text = json_get(o, "content");
+    char *end;
+    unsigned long id = strtoul(o->string, &end, 10);
+    if (!cJSON_IsString(text) || *end || end == o->string)
+        return err_set(err, ERR_CORRUPT,
+                       "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" is no id with a token",
+                       folder, o->string);
+    uint32_t found = tokenizer_find(t, text->valuestring, strlen(text->valuestring));
+    *ret = (struct special){.id = found, .text = text->valuestring};
+    if (found == id) return 0;
+    return found == TOKENIZER_NO_ID
+               ? err_set(err, ERR_CORRUPT,
+                         "%s/" CONFIG ": added_tokens_decoder: the vocabulary has no token "
+                         "\"%.60s\"",
+                         folder, text->valuestring)
+               : err_set(err, ERR_CORRUPT,
+                         "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" has id %u in the "
+                         "vocabulary, not %lu",
+                         folder, text->valuestring, found, id);
+}
+
+/* The flags of one, with transformers' defaults. */
+static int added_flags(const cJSON *o, const char *path, struct special *s, struct err *err) {
+    int rc = json_bool(o, "special", &s->special, path, err);
+    s->normalized = !s->special;
+    if (rc >= 0) rc = json_bool(o, "normalized", &s->normalized, path, err);
+    if (rc >= 0) rc = json_bool(o, "lstrip", &s->lstrip, path, err);
+    if (rc >= 0) rc = json_bool(o, "rstrip", &s->rstrip, path, err);
+    return rc < 0 ? rc : json_bool(o, "single_word", &s->single_word, path, err);
+}
+
+static bool same_flags(const struct special *a, const struct special *b) {
+    return a->special == b->special && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
+           a->single_word == b->single_word && a->normalized == b->normalized;
+}
+
+/* AutoTokenizer takes the flags of an added token from here, whatever tokenizer.json says of it,
+ * and a token of the vocabulary that stands here is an added one. */
+int config_added(struct tokenizer *t, const char *folder, struct err *err) {
+    const cJSON *o, *decoder = json_get(t->config.config, "added_tokens_decoder");
+    uint32_t n = t->n_specials;
+    struct special *list = mem_array((size_t)n + (size_t)cJSON_GetArraySize(decoder), sizeof *list);
+    bool changed = false;
+    int rc = list ? 0 : err_nomem(err, n * sizeof *list);
+    if (list && n) memcpy(list, t->specials, n * sizeof *list);
+    cJSON_ArrayForEach(o, decoder) {
+        struct special s;
+        uint32_t i = 0;
+        if (rc >= 0) rc = check_id(t, o, folder, &s, err);
+        if (rc >= 0 && (rc = added_flags(o, CONFIG, &s, err)) < 0) err_prefix(err, "%s", folder);
+        if (rc < 0) break;
+        while (i < n && list[i].id != s.id) i++;
+        if (i < n && same_flags(&list[i], &s)) continue;
+        list[i] = s;
+        n += i == n;
+        changed = true;
     }
-    return 0;
+    if (rc >= 0 && changed) rc = vocab_set_specials(t, list, n, err);
+    free(list);
+    return rc;
 }
 
 /* ------------------------------------------------------------------ after another tokenizer */
@@ -180,7 +220,7 @@ static void drop_strangers(const struct tokenizer *t, cJSON *tree) {
                                        "sep_token", "cls_token", "mask_token"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *text = NULL;
-        if (role(tree, keys[i], &text, NULL) < 0 || !text) continue;
+        if (role(CONFIG, tree, keys[i], &text, NULL) < 0 || !text) continue;
         if (tokenizer_find(t, text, strlen(text)) == TOKENIZER_NO_ID)
             cJSON_DeleteItemFromObjectCaseSensitive(tree, keys[i]);
     }

@@ -23,7 +23,7 @@ static int open_pair(struct tokenizer *t, const char *path, const char *vocab, c
              : !dir ? err_nomem(err, strlen(m))
                     : config_read(&t->config, dir, err);
     if (rc >= 0) rc = read_vocab_merges(t, v, m, added, pattern, err);
-    if (rc >= 0) rc = config_check(t, dir, err);
+    if (rc >= 0) rc = config_added(t, dir, err);
     free(v);
     free(m);
     free(added);
@@ -103,7 +103,7 @@ int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokeni
         t->folder = kind == FILE_FOLDER ? strdup(path) : path_dir(path);
         if (!t->folder) rc = err_nomem(err, strlen(path));
         if (rc >= 0) rc = config_read(&t->config, t->folder, err);
-        if (rc >= 0) rc = config_check(t, t->folder, err);
+        if (rc >= 0) rc = config_added(t, t->folder, err);
         free(json);
     }
     if (rc < 0) {

@@ -35,19 +35,6 @@ static int append_added(struct reading *r, const cJSON *added) {
     return 0;
 }
 
-/* The flags that the configuration gives a special. */
-static void flags_of(const struct tokenizer *t, struct special *s) {
-    const cJSON *o, *decoder = json_get(t->config.config, "added_tokens_decoder");
-    cJSON_ArrayForEach(o, decoder) {
-        if (strtoul(o->string, NULL, 10) != s->id) continue;
-        s->special = cJSON_IsTrue(json_get(o, "special"));
-        s->lstrip = cJSON_IsTrue(json_get(o, "lstrip"));
-        s->rstrip = cJSON_IsTrue(json_get(o, "rstrip"));
-        s->single_word = cJSON_IsTrue(json_get(o, "single_word"));
-        s->normalized = cJSON_IsTrue(json_get(o, "normalized"));
-    }
-}
-
 /* Marks the specials of a vocabulary whose merges are known. */
 static int infer_specials(struct tokenizer *t, struct err *err) {
     struct special *v = NULL;
@@ -82,7 +69,6 @@ static int infer_specials(struct tokenizer *t, struct err *err) {
         if (made[id]) continue;
         v[n++] = (struct special){
             .id = id, .text = text.v + text.n, .special = true, .normalized = true};
-        flags_of(t, &v[n - 1]);
         memcpy(text.v + text.n, p, len);
         text.v[text.n + len] = 0;
         text.n += len + 1;

@@ -26,6 +26,11 @@ struct tokenizer *vocab_new(void) {
     return t;
 }
 
+static void free_specials(struct special *v, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) free((char *)v[i].text);
+    free(v);
+}
+
 void tokenizer_free(struct tokenizer *t) {
     if (!t) return;
     free(t->bytes);
@@ -38,8 +43,7 @@ void tokenizer_free(struct tokenizer *t) {
     seams_release(&t->seams);
     trie_free(atomic_load(&t->trie->made));
     free(t->trie);
-    for (uint32_t i = 0; i < t->n_specials; i++) free((char *)t->specials[i].text);
-    free(t->specials);
+    free_specials(t->specials, t->n_specials);
     for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
     pattern_free(t->pattern);
     free(t->unk);
@@ -173,7 +177,8 @@ static int special_order(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n, struct err *err) {
+static int copy_specials(struct tokenizer *t, const struct special *v, uint32_t n,
+                         struct err *err) {
     t->specials = mem_array(n, sizeof *t->specials);
     if (!t->specials) return err_nomem(err, (uint64_t)n * sizeof *t->specials);
     for (uint32_t i = 0; i < n; i++) {
@@ -203,6 +208,16 @@ int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n,
         if (rc < 0) return rc;
     }
     return 0;
+}
+
+int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n, struct err *err) {
+    struct special *old = t->specials; /* v may name its texts */
+    uint32_t n_old = t->n_specials;
+    for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
+    t->n_specials = 0;
+    int rc = copy_specials(t, v, n, err);
+    free_specials(old, n_old);
+    return rc;
 }
 
 static int merge_check(const struct tokenizer *t, const struct merge *m, uint64_t at,

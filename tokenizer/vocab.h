@@ -109,7 +109,7 @@ struct tokenizer *vocab_new(void);
  * ERR_CORRUPT: two tokens of the same bytes. */
 int vocab_set_tokens(struct tokenizer *t, uint32_t n, uint8_t *bytes, uint64_t *start,
                      uint8_t *kind, struct err *err);
-/* Copies the specials; their ids are below n and their bytes are their texts. */
+/* Copies the specials, in place of any before; their ids are below n, their bytes their texts. */
 int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n, struct err *err);
 /* Takes over the list (malloc'd), also on failure. Every merge is checked: known ids, and the
  * bytes of the result are those of its parts. */
@@ -179,8 +179,9 @@ int specials_refuse(const struct tokenizer *t, const struct special_tree *allowe
 /* config.c: tokenizer_config.json, special_tokens_map.json and chat_template.jinja in `folder`, as
  * far as they are there. ERR_CORRUPT: path, key and what is wrong. */
 int config_read(struct config *c, const char *folder, struct err *err);
-/* Added tokens that the configuration states must be those of the vocabulary. */
-int config_check(const struct tokenizer *t, const char *folder, struct err *err);
+/* The configuration decides over the flags of added tokens, as for AutoTokenizer; their texts and
+ * ids must be those of the vocabulary. */
+int config_added(struct tokenizer *t, const char *folder, struct err *err);
 /* For a tokenizer trained after another: what it says, without the tokens that are not in t. */
 int config_like(struct tokenizer *t, const struct config *like, struct err *err);
 /* Writes the three files, GPT-2's where nothing was read. */

@@ -350,6 +350,16 @@ class Tokenizers(unittest.TestCase):
             self.compare([again(d, add_special_tokens=False)["input_ids"] for d in docs],
                          encoded(folder, docs, "--allow-special", "all"), docs)
 
+        with open("hf/tokenizer_config.json") as f:
+            config = json.load(f)
+        flags = {"lstrip": True, "rstrip": True, "single_word": False, "normalized": True, "special": True}
+        config["added_tokens_decoder"] = {"0": {"content": EOT, **flags}} # against tokenizer.json
+        with open("hf/tokenizer_config.json", "w") as f:
+            json.dump(config, f)
+        fast = transformers.AutoTokenizer.from_pretrained("hf")
+        self.compare([fast(d, add_special_tokens=False)["input_ids"] for d in docs],
+                     encoded("hf", docs, "--allow-special", "all"), docs)
+
     def check_transformers(self, docs):
         try:
             from transformers import AutoTokenizer

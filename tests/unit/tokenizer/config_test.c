@@ -149,6 +149,31 @@ static void plain_files_take_their_specials_from_the_config(void **state) {
     tokenizer_free(t);
 }
 
+/* As AutoTokenizer has it, which was passed over: ids of texts with special tokens differed. */
+static void the_configuration_decides_over_flags(void **state) {
+    const struct special *s;
+    struct u32s ids = {0};
+    struct encoder *e;
+    copy(*state, "tokenizer.json");
+    put(*state, "tokenizer_config.json",
+        "{\"added_tokens_decoder\":{\"1\":{\"content\":\"<pad>\",\"rstrip\":true,\"special\":true},"
+        "\"2\":{\"content\":\"!\"}}}");
+    struct tokenizer *t = opened(*state);
+    assert_int_equal(tokenizer_specials(t, &s), 3);
+    assert_true(s[0].special && s[0].id == 0);
+    assert_true(s[1].rstrip && s[1].special && !s[1].normalized);
+    assert_true(s[2].id == 2 && !s[2].special && s[2].normalized); /* a token of the vocabulary */
+    assert_int_equal(encoder_new(&e, t, NULL), 0);
+    assert_int_equal(encode(e, "<pad>  !", 8, TOKENIZER_SPECIAL_ALL, &ids, NULL), 0);
+    assert_int_equal(ids.n, 2);
+    encoder_free(e);
+    tokenizer_free(t);
+    u32s_release(&ids);
+    t = opened(in(*state, "tokenizer.json"));
+    assert_int_equal(tokenizer_specials(t, &s), 3); /* its folder speaks, too */
+    tokenizer_free(t);
+}
+
 static const struct {
     const char *name, *json, *words;
 } hostile[] = {
@@ -167,6 +192,8 @@ static const struct {
     {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"0\":7}}", "no id"},
     {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"0\":{\"content\":\"<pad>\"}}}",
      "has id 1 in the vocabulary, not 0"},
+    {"tokenizer_config.json",
+     "{\"added_tokens_decoder\":{\"1\":{\"content\":\"<pad>\",\"lstrip\":1}}}", "lstrip"},
     {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"9\":{\"content\":\"<no>\"}}}",
      "no token \"<no>\""},
     {"special_tokens_map.json", "{\"pad_token\":[]}", "pad_token"},
@@ -194,6 +221,7 @@ int main(void) {
         FOLDER_TEST(a_map_alone_keeps_its_roles),
         FOLDER_TEST(truncation_is_kept),
         FOLDER_TEST(plain_files_take_their_specials_from_the_config),
+        FOLDER_TEST(the_configuration_decides_over_flags),
         FOLDER_TEST(hostile_configs_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
