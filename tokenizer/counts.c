@@ -57,7 +57,8 @@ static int read_line(struct words *w, char *s, size_t n, const char *path, uint6
         return bad_line(path, line, i + 1 + (size_t)-len,
                         "a backslash begins \\xHH; a backslash itself is \\x5c", err);
     if (len == 0) return bad_line(path, line, i + 2, "the word is empty", err);
-    return words_add_count(w, 0, word, (size_t)len, count, err);
+    int rc = words_add_count(w, 0, word, (size_t)len, count, err);
+    return rc == ERR_DATA ? err_prefix(err, "%s:%llu", path, (unsigned long long)line) : rc;
 }
 
 int words_read_counts(struct words *w, const char *path, struct err *err) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/bytemap.h"
+#include "tokenizer/read.h"
 
 /* Appends a token; `len` as the merges count it. */
 static int add_token(struct merges_vocab *v, const void *bytes, size_t n, uint32_t len,
@@ -40,6 +41,8 @@ static int check_reuse(const struct merges_vocab *v, uint32_t id, struct err *er
 int merges_vocab_add_special(struct merges_vocab *v, const char *text, struct err *err) {
     for (size_t i = 0; i < v->special.n; i++)
         if (strcmp(v->special.v[i], text) == 0) return 0;
+    if (!read_is_text((const uint8_t *)text, strlen(text)))
+        return err_set(err, ERR_USAGE, "the special token %s is not UTF-8", text);
     size_t was = v->unmapped.n;
     int rc = strs_push(&v->special, text, err);
     if (rc == 0) rc = bytemap_read(&v->unmapped, text, strlen(text), err);

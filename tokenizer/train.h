@@ -38,7 +38,8 @@ int words_add(struct words *w, int thread, const char *text, size_t n, struct er
 bool words_cut(const struct words *w);
 /* The same of parts that begin behind a newline, as tokenizer_cuts_lines() says. */
 bool words_cut_lines(const struct words *w);
-/* Adds `count` to one piece (a line of --from-counts). */
+/* Adds `count` to one piece (a line of --from-counts). ERR_DATA: all that a thread added would be
+ * 2^62 bytes of text or more, and pairs could not be counted. */
 int words_add_count(struct words *w, int thread, const char *piece, size_t n, uint64_t count,
                     struct err *err);
 /* Adds the words of a file ("-": stdin) with lines COUNT<TAB>WORD, where \xHH in WORD is a byte.

@@ -62,6 +62,7 @@ struct counter { /* one thread's */
     const char *dir;                  /* for what is more              */
     struct spill *spill;              /* NULL: nothing yet             */
     uint64_t spilled;                 /* pieces in all runs            */
+    uint64_t bytes;                   /* of pieces, times counts given */
     _Atomic uint64_t distinct, total; /* readable by other threads */
 };
 
@@ -330,7 +331,12 @@ int words_add(struct words *w, int thread, const char *text, size_t n, struct er
 int words_add_count(struct words *w, int thread, const char *piece, size_t n, uint64_t count,
                     struct err *err) {
     struct counter *c = w->counter[thread];
+    uint64_t bytes;
     if (n == 0 || count == 0) return 0;
+    if (__builtin_mul_overflow(count, n, &bytes) ||
+        __builtin_add_overflow(c->bytes, bytes, &bytes) || bytes >> 62)
+        return err_set(err, ERR_DATA, "the counts add up to more than 2^62 bytes of text");
+    c->bytes = bytes;
     int rc = counter_room(c, 1, err);
     if (rc < 0) return rc;
     if (n > SHORT_MAX)

@@ -19,7 +19,7 @@ def run(*args, given=None, rc=0):
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if r.returncode != rc:
         raise AssertionError(f"{args}: exit {r.returncode}: {r.stderr.decode()}")
-    return r.stdout if rc == 0 else r.stderr.decode()
+    return r.stdout if rc == 0 else r.stderr.decode(errors="replace")
 
 
 class Tokenize(unittest.TestCase):
@@ -284,6 +284,23 @@ class Tokenize(unittest.TestCase):
         err = run("bpe-train", "c.txt", "-q", "--special", "é", "--initial-alphabet", "none", "-o", "never", rc=2)
         self.assertIn("é is also how vocab.json spells 1 byte of", err)
         self.assertFalse(os.path.exists("never"))
+
+    def test_a_special_that_is_no_text(self):
+        """A byte that is no UTF-8 became U+FFFD in silence."""
+        err = run("bpe-train", "d.jsonl", "-q", "--special", b"\xff", "-o", "never", rc=2)
+        self.assertIn("is not UTF-8", err)
+        self.assertFalse(os.path.exists("never"))
+
+    def test_counts_beyond_all_bounds(self):
+        """Of these the pair's count became negative, and nothing was merged."""
+        with open("c.tsv", "w") as f:
+            f.write(f"{2**62 - 1}\tab\n{2**62 - 1}\tab\n")
+        err = run("bpe-train", "-q", "--from-counts", "c.tsv", "--vocab", "258", "-o", "never", rc=3)
+        self.assertIn("c.tsv:1: the counts add up to more than 2^62 bytes", err)
+        with open("c.tsv", "w") as f:
+            f.write(f"{2**60}\tab\n{2**60 - 1}\tab\n")
+        out = json.loads(run("bpe-train", "--json", "--from-counts", "c.tsv", "--vocab", "258", "-o", "tok"))
+        self.assertEqual((out["merges"], out["vocab"]), (1, 258))
 
     def test_converting_keeps_the_vocabulary(self):
         digests = {json.loads(run("tokenize", "info", "-t", TOK, "--json", "-n", "0"))["digest"]}
