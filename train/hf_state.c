@@ -97,11 +97,9 @@ static bool add_best(cJSON *o, const struct hf_run *h) {
 
 static bool fill_state(cJSON *o, const struct hf_run *h) {
     uint64_t every = (h->steps + HISTORY_ROWS - 1) / HISTORY_ROWS;
-    double per_epoch = (double)h->samples_per_epoch;
-    double epochs = h->state->step && per_epoch > 0
-                        ? ceil((double)h->state->samples / (double)h->state->step *
-                               (double)h->steps / per_epoch)
-                        : 1;
+    double per_step = (double)h->state->samples / (double)h->state->step, epochs = 1;
+    if (h->state->step && h->samples_per_epoch) /* Trainer's epochs are of whole steps */
+        epochs = ceil((double)h->steps / ceil((double)h->samples_per_epoch / per_step));
     if (!every) every = 1;
     if (!add_best(o, h)) return false;
     bool ok = number(o, "epoch", epoch_of(h, h->state->samples)) &&

@@ -232,6 +232,9 @@ class Lmtrain(unittest.TestCase):
         """374 windows of 8: a pass of 31 steps of 12 saw 372 of them."""
         for epochs, batch, want in (("1", "12", 32), ("1", "11", 34), ("2", "12", 63), (".001", "12", 1), (".5", "11", 17)):
             self.assertEqual(self.plan("--seq-len", "8", "--epochs", epochs, "--batch", batch)["steps"], want, (epochs, batch))
+        self.ok("lmtrain", "--train", "llmc.bin", "--seq-len", "8", "--epochs", "1", "-o", "pass", *SMALL, "--batch", "100")
+        state = json.loads(read("pass/trainer_state.json"))
+        self.assertEqual((state["global_step"], state["max_steps"], state["num_train_epochs"]), (4, 4, 1))
 
     def test_warmup_as_a_share(self):
         """As transformers' warmup_steps: below 1 it is a share of the run, rounded up."""
