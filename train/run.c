@@ -35,7 +35,8 @@ static int check_ours(const char *dir, const char *log_path, struct err *err) {
     int rc = file_list(dir, &names, err);
     if (rc == 0) rc = checkpoint_list(dir, &steps, err);
     for (size_t i = 0; rc == 0 && i < names.n; i++)
-        if (names.v[i][0] != '.' && strcmp(names.v[i], LOG_NAME)) stranger = names.v[i];
+        if (names.v[i][0] != '.' && strcmp(names.v[i], LOG_NAME) && strcmp(names.v[i], "log"))
+            stranger = names.v[i];
     bool ours = steps.n > 0 || (our_log(log_path, &bytes) && (bytes > 0 || !stranger));
     if (rc == 0 && !ours && stranger) {
         err_set(err, ERR_USAGE, "%s: holds other things (%s) and no run of lmtrain", dir, stranger);
@@ -57,7 +58,7 @@ static void to_both(void *ctx, enum log_level level, const char *text) {
     n += (size_t)snprintf(line + n, sizeof line - n, "%s: %s\n", names[level], text);
     if (n >= sizeof line) n = sizeof line - 1;
     /* the logs are a convenience: their loss is not an error */
-    if (level != LOG_DEBUG) append_write(&r->text, line, n, NULL);
+    if (level != LOG_DEBUG && r->text.path) append_write(&r->text, line, n, NULL);
     if (r->debug.path) append_write(&r->debug, line, n, NULL);
     if (r->outer && r->outer->line) r->outer->line(r->outer->ctx, level, text);
 }
@@ -97,10 +98,10 @@ int run_open(struct run *ret, const char *dir, int rank, const struct log *outer
     char *path = path_join(dir, LOG_NAME);
     int rc = ret->dir && path ? 0 : err_nomem(err, strlen(dir));
     if (rc == 0) rc = file_mkdirs(dir, err);
-    if (rc == 0) rc = check_ours(dir, path, err);
-    if (rc == 0) rc = take_log(ret, path, err);
+    if (rc == 0 && rank == 0) rc = check_ours(dir, path, err);
+    if (rc == 0 && rank == 0) rc = take_log(ret, path, err);
     if (rc == 0) rc = open_debug(ret, rank, err);
-    if (rc == 0) rc = file_sweep(dir, err);
+    if (rc == 0 && rank == 0) rc = file_sweep(dir, err);
     ret->log = (struct log){.line = to_both, .progress = pass_progress, .ctx = ret};
     free(path);
     if (rc < 0) run_close(ret);

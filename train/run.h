@@ -21,8 +21,8 @@ struct run {
 };
 
 /* Takes the folder, made if missing, for this process, and sweeps what dead ones left. ERR_USAGE
- * when it holds something else than a run, or when another process is writing it. *ret must stay in
- * place. */
+ * when it holds something else than a run, or when another process is writing it. Another rank than
+ * 0 has only its debug log there. *ret must stay in place. */
 int run_open(struct run *ret, const char *dir, int rank, const struct log *outer, struct err *err);
 void run_close(struct run *r); /* fine on a zeroed one */
 

@@ -115,7 +115,21 @@ static int work_step(struct trainer *t, const struct order *o, struct err *err) 
     if (rc != 0) return rc;
     optimizer_start(&t->optimizer, &s);
     trainer_fetch_ahead(t);
-    return optimizer_finish(&t->optimizer, &s, err);
+    rc = optimizer_finish(&t->optimizer, &s, err);
+    log_debug(t->log,
+              "step %" PRIu64 ": loss %.6f, norm %.6g, %" PRIu64 " samples from %" PRIu64 " on%s",
+              o->step + 1, s.loss_sum / s.targets, s.grad_norm, t->mine, o->at + t->first,
+              s.skipped ? "; skipped" : "");
+    return rc;
+}
+
+/* This rank's own log, once rank 0 has the folder; without one it works just as well. */
+static void open_log(struct trainer *t) {
+    struct err lost = {0};
+    if (run_open(&t->run, t->opts->run, t->opts->comm->rank, NULL, &lost) < 0) return;
+    t->log = &t->run.log;
+    log_info(t->log, "rank %d of %d, on %s, from step %" PRIu64, t->opts->comm->rank,
+             t->opts->comm->size, t->backend->describe(t->device), t->state.step);
 }
 
 int trainer_work(struct model *model, const struct backend *backend, struct device *device,
@@ -132,9 +146,15 @@ int trainer_work(struct model *model, const struct backend *backend, struct devi
     if (rc == 0) rc = trainer_plan(&t, err);
     while (rc == 0 && o.kind != ORDER_QUIT) {
         rc = tell(&t, &o, err); /* rank 0 speaks */
-        if (rc == 0 && o.kind == ORDER_START) rc = start(&t, &o, err);
+        if (rc == 0 && o.kind == ORDER_START) {
+            t.state.step = o.step;
+            open_log(&t);
+            rc = start(&t, &o, err);
+        }
         if (rc == 0 && o.kind == ORDER_STEP) rc = work_step(&t, &o, err);
     }
+    log_printf(t.log, rc < 0 ? LOG_ERROR : LOG_INFO, "%s", rc < 0 ? err->msg : "done");
+    run_close(&t.run);
     free(t.tokens);
     free(t.labels);
     if (t.optimizer.backend) optimizer_free(&t.optimizer);

@@ -510,6 +510,21 @@ static int end_of(pid_t pid) {
 /* Five samples a step, in micro-batches of two: three ranks see two, two and one of them, with
  * dropout and a checkpoint gone on from, and train what one process trains; only the order of
  * sums differs. */
+/* debug_RANK.log was promised of every rank, and was there of rank 0 alone. */
+static void ranks_wrote_no_log(const char *run, int rank) {
+    char name[64];
+    struct buf text = {0};
+    snprintf(name, sizeof name, "log/debug_%d.log", rank);
+    char *path = path_join(run, name);
+    assert_ok(file_read(path, 1 << 20, &text, &w.err), w.err);
+    for (int step = 1; step <= STEPS; step++) {
+        snprintf(name, sizeof name, "debug: step %d: loss ", step);
+        if (!strstr(buf_cstr(&text), name)) fail_msg("rank %d: no line of step %d", rank, step);
+    }
+    buf_release(&text);
+    free(path);
+}
+
 static void ranks_train_one_model(void **state) {
     struct metrics_steps s[2] = {{0}, {0}};
     struct metrics_evals e[2] = {{0}, {0}};
@@ -528,6 +543,7 @@ static void ranks_train_one_model(void **state) {
         assert_int_equal(end_of(others[1]), 0);
     }
     const char *dirs[2] = {ref, mine};
+    for (int rank = 0; rank < 3; rank++) ranks_wrote_no_log(mine, rank);
     for (int i = 0; i < 2; i++) {
         char *path = path_join(dirs[i], "metrics.jsonl");
         assert_ok(metrics_read(path, &s[i], &e[i], &w.err), w.err);
