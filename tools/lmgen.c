@@ -164,10 +164,15 @@ static int make_stops(struct session *s, struct err *err) {
     return rc;
 }
 
+/* Also at a temperature at which fp32's logits, divided by it, would be too large for it. */
+static bool is_greedy(const struct options *o) {
+    return o->greedy || o->temperature < 1e-6;
+}
+
 static int prepare(struct session *s, int64_t *ret_eos, struct err *err) {
     const struct options *o = s->o;
     int rc;
-    s->sampling = (struct sampling){.greedy = o->greedy || o->temperature == 0,
+    s->sampling = (struct sampling){.greedy = is_greedy(o),
                                     .temperature = (float)o->temperature,
                                     .top_k = (int)o->top_k,
                                     .top_p = (float)o->top_p,
@@ -223,7 +228,7 @@ static void warn_of_greedy(const struct options *o, const struct opt *table,
             for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
                 if (p->type != OPT_GROUP && p->given && strcmp(p->name, idle[i]) == 0)
                     log_warn(log, "--greedy draws nothing: --%s has no effect", idle[i]);
-    if (o->n > 1 && (o->greedy || o->temperature == 0))
+    if (o->n > 1 && is_greedy(o))
         log_warn(log, "--greedy: the %" PRIu64 " completions of a prompt are the same", o->n);
 }
 

@@ -96,6 +96,13 @@ def greedy_draws_nothing():
     assert run("--top-k", 5, "--n", 2, "--max-new", 2, "abc").stderr == b""
 
 
+def a_temperature_that_overflows():
+    """Logits divided by 1e-40 are infinite, and the id was always the last."""
+    greedy = completions("--greedy", "--max-new", 9, "abc")[0]["ids"]
+    for t in "0", "1e-40", "1e-50", "1e-7", "1e-6":
+        assert completions("--temperature", t, "--max-new", 9, "abc")[0]["ids"] == greedy, t
+
+
 def a_long_prompt_is_cut_aloud():
     """The context is 48 tokens."""
     said = run("--max-new", 1, "--prompt-ids", " ".join(["7"] * 50)).stderr.decode()
@@ -201,6 +208,7 @@ stops()
 code()
 terminal()
 greedy_draws_nothing()
+a_temperature_that_overflows()
 a_long_prompt_is_cut_aloud()
 prompts_are_placed()
 print("completions end where they should")
