@@ -143,10 +143,13 @@ static int open_tokenizer(struct session *s, struct err *err) {
         err_hint(err, "name its tokenizer with -t, or use --prompt-ids with --ids json");
         return rc;
     }
-    if (rc == 0 && tokenizer_size(s->tokenizer) > (uint32_t)s->m.config.V)
+    if (rc < 0 || tokenizer_size(s->tokenizer) <= (uint32_t)s->m.config.V) return rc;
+    if (o->tokenizer)
         return err_set(err, ERR_USAGE, "%s has %" PRIu32 " tokens, the model only %d", dir,
                        tokenizer_size(s->tokenizer), s->m.config.V);
-    return rc;
+    log_warn(&s->t->log, "the tokenizer has %" PRIu32 " tokens, the model only the first %d",
+             tokenizer_size(s->tokenizer), s->m.config.V); /* a [PAD] that was added to it alone */
+    return 0;
 }
 
 /* What --stop, --stop-regex and --first-block say. The latter is CodeParrot's rule: where a

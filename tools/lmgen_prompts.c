@@ -109,12 +109,13 @@ int prompts_collect(struct session *s, struct err *err) {
  * main", whose blank belongs to the name. So the last token is taken back, and the first new one
  * must begin with its bytes (token healing). */
 static int heal(struct session *s, struct prompt *p, int64_t eos, struct err *err) {
-    uint32_t V = tokenizer_size(s->tokenizer), last = p->text.n ? p->ids.v[p->ids.n - 1] : 0;
+    uint32_t V = (uint32_t)s->m.config.V, last = p->text.n ? p->ids.v[p->ids.n - 1] : 0;
     size_t n = 0, m;
     const uint8_t *tail = tokenizer_bytes(s->tokenizer, last, &n);
     if (!p->text.n || n == 0 || (p->ids.n == 1 && eos < 0)) return 0;
     p->first = mem_array((size_t)s->m.config.V, sizeof *p->first);
     if (!p->first) return err_nomem(err, (uint64_t)s->m.config.V);
+    if (V > tokenizer_size(s->tokenizer)) V = tokenizer_size(s->tokenizer);
     for (uint32_t id = 0; id < V; id++) {
         const uint8_t *v = tokenizer_bytes(s->tokenizer, id, &m);
         p->first[id] = m >= n && memcmp(v, tail, n) == 0;
@@ -124,19 +125,32 @@ static int heal(struct session *s, struct prompt *p, int64_t eos, struct err *er
     return 0;
 }
 
+/* A tokenizer may have got tokens that the model has no row for. */
+static int check_rows(const struct session *s, size_t i, struct err *err) {
+    const struct u32s *ids = &s->prompts[i].ids;
+    for (size_t k = 0; k < ids->n; k++)
+        if (ids->v[k] >= (uint32_t)s->m.config.V)
+            return err_set(err, ERR_USAGE,
+                           "prompt %zu: token %zu is id %" PRIu32 "; the model has %d", i + 1,
+                           k + 1, ids->v[k], s->m.config.V);
+    return 0;
+}
+
 int prompts_encode(struct session *s, int64_t eos, struct err *err) {
     struct encoder *e = NULL;
     int rc = s->tokenizer ? encoder_new(&e, s->tokenizer, err) : 0;
     for (size_t i = 0; rc == 0 && i < s->n_prompts; i++) {
         struct prompt *p = &s->prompts[i];
-        if (p->ids.n && s->tokenizer)
+        bool given = p->ids.n > 0;
+        if (given && s->tokenizer)
             rc = decode(s->tokenizer, p->ids.v, p->ids.n, false, &p->text, err);
-        if (p->ids.n) continue;
-        rc = p->text.n ? encode(e, p->text.v, p->text.n, TOKENIZER_SPECIAL_ALL, &p->ids, err) : 0;
+        else if (p->text.n)
+            rc = encode(e, p->text.v, p->text.n, TOKENIZER_SPECIAL_ALL, &p->ids, err);
         if (rc == 0 && p->ids.n == 0)
             rc = eos >= 0 ? u32s_push(&p->ids, (uint32_t)eos, err)
                           : err_set(err, ERR_USAGE, "no prompt was given");
-        if (rc == 0 && s->o->heal && s->tokenizer) rc = heal(s, p, eos, err);
+        if (rc == 0) rc = check_rows(s, i, err);
+        if (rc == 0 && s->o->heal && !given && s->tokenizer) rc = heal(s, p, eos, err);
     }
     encoder_free(e);
     return rc;

@@ -174,6 +174,30 @@ def what_was_done_before_ctrl_c_was_lost():
     assert c["finish_reason"] == "interrupted" and c["ids"], c
 
 
+def a_token_that_only_the_tokenizer_got():
+    """Of a model whose tokenizer had got a [PAD] for itself nothing could be had; generate() reads it."""
+    with tempfile.TemporaryDirectory() as d:
+        for name in ("config.json", "model.safetensors"):
+            os.symlink(os.path.join(model, name), os.path.join(d, name))
+        with open(os.path.join(tok, "tokenizer.json"), encoding="utf-8") as f:
+            t = json.load(f)
+        with open(os.path.join(model, "config.json")) as f:
+            V = json.load(f)["vocab_size"]
+        ids = set(t["model"]["vocab"].values()) | {x["id"] for x in t["added_tokens"]}
+        for i in range(max(ids) + 1, V + 1):
+            t["added_tokens"].append({"id": i, "content": f"[PAD{i}]", "single_word": False, "lstrip": False, "rstrip": False,
+                                      "normalized": False, "special": True})
+        with open(os.path.join(d, "tokenizer.json"), "w", encoding="utf-8") as f:
+            json.dump(t, f)
+        lmgen_ = lambda *args: subprocess.run([lmgen, "-m", d, "--max-new", "3", "--device", "cpu", *args], capture_output=True, text=True)
+        p = lmgen_("--heal", "abc")
+        assert p.returncode == 0 and f"the tokenizer has {V + 1} tokens, the model only the first {V}" in p.stderr, p
+        p = lmgen_(f"abc[PAD{V}]")
+        assert p.returncode == 2 and f"is id {V}; the model has {V}" in p.stderr, p
+        p = lmgen_("-t", d, "abc")
+        assert p.returncode == 2 and "the model only" in p.stderr, p
+
+
 def weights_that_cannot_be_used_said_little():
     """A Git LFS pointer was a header of 2336927755350992246 bytes, PyTorch's file not there, and NaN said id 0."""
     global model
@@ -203,6 +227,7 @@ demo_reads_what_is_there()
 weights_that_cannot_be_used_said_little()
 of_several_ends_only_the_first_counted()
 a_whole_length_ended_at_the_default_of_another()
+a_token_that_only_the_tokenizer_got()
 what_was_done_before_ctrl_c_was_lost()
 stops()
 code()
