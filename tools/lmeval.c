@@ -2,12 +2,14 @@
  * equally; `bigram`: the loss of the simplest model worth beating, over the same targets. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <time.h>
 #include "base/signals.h"
 #include "stream/shard.h"
 #include "tools/backend.h"
 #include "tools/common.h"
 #include "tools/open_model.h"
+#include "tools/same_tokens.h"
 #include "train/bigram.h"
 #include "train/evaluate.h"
 
@@ -80,6 +82,17 @@ static int evaluate(struct tool *t, const struct options *o, struct open_model *
     return rc;
 }
 
+/* Ids in range may still be those of another tokenizer: then the loss says nothing. */
+static int warn_of_tokens(struct tool *t, const struct options *o, const struct open_model *m,
+                          struct err *err) {
+    struct err other = {0};
+    char *beside = shards_tokenizer(o->valid.v[0]);
+    int rc = beside ? same_tokens(m->dir, beside, &other) : err_nomem(err, 0);
+    if (rc == ERR_USAGE) log_warn(&t->log, "%s", other.msg);
+    free(beside);
+    return beside ? 0 : rc;
+}
+
 static int loss(struct tool *t, struct options *o) {
     struct open_model m = {0};
     struct shard_set set = {0};
@@ -94,6 +107,7 @@ static int loss(struct tool *t, struct options *o) {
     }
     rc = shard_set_open(&set, (const char *const *)o->valid.v, o->valid.n, "valid", err);
     if (rc == 0) rc = open_model(&m, o->model, o->device, o->dtype, tool_threads(t), &t->log, err);
+    if (rc == 0) rc = warn_of_tokens(t, o, &m, err);
     if (rc == 0) rc = evaluate(t, o, &m, &set, err);
     open_model_close(&m);
     shard_set_close(&set);

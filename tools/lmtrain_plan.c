@@ -9,6 +9,7 @@
 #include "base/signals.h"
 #include "tools/lmtrain_parts.h"
 #include "tools/ranks.h"
+#include "tools/same_tokens.h"
 
 /* ------------------------------------------------------------------ shards */
 
@@ -42,8 +43,7 @@ static int open_shards(struct plan *p, struct err *err) {
 /* The tokenizer to put beside the model: -t, or what lies with the shards, or with the model. */
 static int find_tokenizer(struct plan *p, struct err *err) {
     const char *first = p->o->train.v[0];
-    char *dir = file_kind(first) == FILE_FOLDER ? strdup(first) : path_dir(first);
-    char *beside = dir ? path_join(dir, "tokenizer") : NULL, *json = NULL;
+    char *beside = shards_tokenizer(first), *json = NULL;
     if (!beside) return err_nomem(err, strlen(first));
     const char *found = p->o->tokenizer;
     if (!found && file_kind(beside) == FILE_FOLDER) found = beside;
@@ -53,7 +53,6 @@ static int find_tokenizer(struct plan *p, struct err *err) {
         err_set(err, ERR_USAGE, "--tokenizer %s: holds no tokenizer.json", found);
     else if (json && file_kind(json) == FILE_REGULAR)
         p->tokenizer_dir = strdup(found);
-    free(dir);
     free(beside);
     free(json);
     return p->o->tokenizer && !p->tokenizer_dir ? ERR_USAGE : 0;

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "tools/fetch_model.h"
 #include "tools/lmtrain_parts.h"
+#include "tools/same_tokens.h"
 #include "tools/special_ids.h"
 #include "train/checkpoint.h"
 #include "train/state.h"
@@ -115,7 +116,13 @@ static int choose_vocab(struct plan *p, struct err *err) {
 int plan_ids(struct plan *p, struct err *err) {
     struct model_config *c = &p->config;
     uint32_t eot = p->train_set.eot_id;
-    if (p->init_dir) return 0;
+    if (p->init_dir) { /* its ids; -t: whoever names a tokenizer knows what the shards are */
+        int rc = p->o->tokenizer || !p->tokenizer_dir
+                     ? 0
+                     : same_tokens(p->init_dir, p->tokenizer_dir, err);
+        return rc == ERR_USAGE ? err_hint(err, "or, if it is meant, give -t %s", p->tokenizer_dir)
+                               : rc;
+    }
     bool own = c->V == model_config_gpt2.V && eot == UINT32_MAX;
     c->bos = c->eos = own ? model_config_gpt2.eos : eot == UINT32_MAX ? -1 : (int64_t)eot;
     c->pad = -1;

@@ -247,6 +247,26 @@ class Lmtrain(unittest.TestCase):
                            (["constant", "--recipe", "llmc"], 0), (["cosine"], 10)):
             self.assertEqual(self.plan("--steps", "100", "--seq-len", "64", "--schedule", *more)["warmup"], want, more)
 
+    def test_shards_of_another_tokenizer_were_learnt(self):
+        """Its ids are in range; the weights were taught another language in silence."""
+        self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "ours", *SMALL)
+        self.ok("bpe-train", "--vocab", "299", "-o", "tok4", "-q")
+        self.ok("shard", "--seq-len", "16", "-t", "tok4", "-o", "shards4", "-q")
+        args = ("--model", "ours", "--train", "shards4", "--steps", "1", "-q")
+        self.refused(2, 'token 1 is "<pad>" for ours, but "!" for shards4/tokenizer; encode the texts with shard -t ours; '
+                        "or, if it is meant, give -t shards4/tokenizer", *args, "-o", "no")
+        self.ok("lmtrain", *args, "-t", "shards4/tokenizer", "-o", "meant")
+        told = run("lmeval", "loss", "-m", "ours", "--valid", "shards4").stderr
+        self.assertIn('warning: token 1 is "<pad>" for ours', told)
+        self.assertNotIn("warning", run("lmeval", "loss", "-m", "ours", "--valid", "shards").stderr)
+        shutil.copytree(path("shards/tokenizer"), path("more"))  # a token more does no harm
+        t = json.loads(read("more/tokenizer.json"))
+        t["added_tokens"].append({**t["added_tokens"][0], "id": 300, "content": "<more>"})
+        write_json("more/tokenizer.json", t)
+        shutil.copytree(os.path.realpath(path("ours/last")), path("more-model"))
+        shutil.copy(path("more/tokenizer.json"), path("more-model/tokenizer.json"))
+        self.ok("lmtrain", "--model", "more-model", "--train", "shards", "--steps", "1", "-q", "-o", "more-run")
+
     def test_what_has_no_effect_is_said(self):
         self.refused(2, "--patience 2 counts evaluations", "--train", "llmc.bin", "--patience", "2", "--dry-run")
         said = lambda *more: run("lmtrain", "--train", "llmc.bin", "--dry-run", "--seq-len", "8", "--steps", "9", *more).stderr
