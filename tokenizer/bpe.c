@@ -141,12 +141,13 @@ static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n
         s.sym[i] = t->byte_id[piece[i]];
         if (s.sym[i] == TOKENIZER_NO_ID) return no_token(piece[i], i, err);
     }
+    size_t whole = n <= 16 ? (n + 7) / 8 * 8 : n <= 32 ? 32 : SHORT;
+    memset(s.key, 0xFF, 8 * sizeof *s.key);
+    if (n > 8) memset(s.key + 8, 0xFF, (whole - 8) * sizeof *s.key);
     for (size_t i = 0; i + 1 < n; i++) {
         uint32_t rank = t->byte_ranks[piece[i] << 8 | piece[i + 1]];
         s.key[i] = rank == PAIRS_NONE ? NONE : rank << AT_BITS | (uint32_t)i;
     }
-    size_t whole = n <= 16 ? (n + 7) / 8 * 8 : n <= 32 ? 32 : SHORT;
-    for (size_t i = n - 1; i < whole; i++) s.key[i] = NONE;
     s.alive = ~0ull >> (64 - n);
 #ifdef __x86_64__
     /* processors with BMI1 have LZCNT, whose name clang does not know here */

@@ -24,8 +24,9 @@ int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const ui
                       size_t n, struct u32s *out, struct err *err);
 /* The beginning of a piece of n bytes, a block at most, in rounds (bpe_rounds.c): appends the ids
  * of its first *ret_n bytes, after which a token certainly begins; 0: no such place was found. Only
- * where bpe_rounds_can(), with a trie of t's that has slots. */
-enum { BPE_ROUNDS_BLOCK = 512 };
+ * where bpe_rounds_can(), with a trie of t's that has slots. What is behind the bytes SEEN has no
+ * influence, nor whether there is anything. */
+enum { BPE_ROUNDS_BLOCK = 512, BPE_ROUNDS_SEEN = BPE_ROUNDS_BLOCK + TRIE_DEPTH + 2 };
 bool bpe_rounds_can(const struct tokenizer *t);
 int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
                      const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,

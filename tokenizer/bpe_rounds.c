@@ -33,8 +33,8 @@
 
 enum {
     BLOCK = BPE_ROUNDS_BLOCK,
-    AHEAD = TRIE_DEPTH + 2, /* bytes behind a block that its tokens may reach into, and are read */
-    EIGHT = 8,              /* numbers in a register */
+    AHEAD = BPE_ROUNDS_SEEN - BLOCK, /* bytes behind a block that its tokens may reach into */
+    EIGHT = 8,                       /* numbers in a register */
     ROUNDS = 8,
     WORDS = BLOCK / 64 + 2,
     NONE = TRIE_NONE,
@@ -225,9 +225,10 @@ AVX2 static void find_sure(struct block *b) {
         size_t at = place(t), len = length(t);
         uint32_t inner = bounds(b, at + 1) & ((1u << (len - 1)) - 1);
         size_t half = 1 + (size_t)__builtin_ctz(inner);
-        b->sure[b->n_sure] = token_of(at, half, order(t));
-        b->n_sure += ((inner & (inner - 1)) == 0) & (order(t) < b->least[at]) &
-                     (order(t) <= b->least[at + len]);
+        uint32_t own = order(t);
+        b->sure[b->n_sure] = token_of(at, half, own);
+        b->n_sure +=
+            ((inner & (inner - 1)) == 0) & (own < b->least[at]) & (own <= b->least[at + len]);
     }
 }
 

@@ -91,17 +91,39 @@ static int windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8
     return bpe_merge_whole(t, s, piece, n, out, err);
 }
 
+/* In rounds, block by block, as far as that goes: *ret_n bytes. A block that repeats the one before
+ * repeats its ids. */
+static int rounds(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
+                  size_t *ret_n, struct u32s *out, struct err *err) {
+    const struct trie *trie;
+    size_t at = 0, done = BPE_ROUNDS_BLOCK, before, first = out->n;
+    int rc = vocab_trie(&trie, t, err);
+    if (rc < 0 || !trie->slot) return rc;
+    do {
+        const uint8_t *p = piece + at;
+        before = done;
+        if (at && n - at >= BPE_ROUNDS_SEEN && !memcmp(p - before, p, BPE_ROUNDS_SEEN)) {
+            size_t ids = out->n - first;
+            rc = u32s_reserve(out, ids, err);
+            if (rc < 0) return rc;
+            memcpy(out->v + out->n, out->v + first, ids * sizeof *out->v);
+            first = out->n;
+            out->n += ids;
+        } else {
+            first = out->n;
+            rc = bpe_merge_rounds(t, trie, s, p, n - at, &done, out, err);
+            if (rc < 0) return rc;
+        }
+        at += done;
+    } while (at < n && before + done >= BPE_ROUNDS_BLOCK / 2);
+    *ret_n = at;
+    return 0;
+}
+
 int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                       size_t n, struct u32s *out, struct err *err) {
-    const struct trie *trie = NULL;
     size_t done = 0;
     int rc = 0;
-    if (n >= ROUNDS_FROM && bpe_rounds_can(t)) rc = vocab_trie(&trie, t, err);
-    if (trie && trie->slot) done = n;
-    while (rc >= 0 && n && done) {
-        rc = bpe_merge_rounds(t, trie, s, piece, n, &done, out, err);
-        piece += done;
-        n -= done;
-    }
-    return rc < 0 || !n ? rc : windows(t, s, piece, n, out, err);
+    if (n >= ROUNDS_FROM && bpe_rounds_can(t)) rc = rounds(t, s, piece, n, &done, out, err);
+    return rc < 0 || done == n ? rc : windows(t, s, piece + done, n - done, out, err);
 }
