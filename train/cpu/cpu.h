@@ -69,5 +69,7 @@ void cpu_copy_rows(struct device *d, void *to, size_t to_stride, const void *fro
                    size_t from_stride, size_t bytes, size_t rows);
 void cpu_zero(struct device *d, void *p, size_t bytes);
 int cpu_sync(struct device *d, struct err *err);
+void cpu_sample(struct device *d, int32_t *ids, float *logits, const double *unit,
+                const struct sampling *how, int rows, int V);
 
 #endif

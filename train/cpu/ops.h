@@ -42,7 +42,5 @@ void cpu_attention_decode(struct device *d, void *y, void *k_cache, void *v_cach
                           float scale);
 void cpu_logits(struct device *d, float *logits, const void *x, const void *w, int rows, int C,
                 int V);
-void cpu_sample(struct device *d, int32_t *ids, float *logits, const double *unit,
-                const struct sampling *how, int rows, int V);
 
 #endif

@@ -1,10 +1,12 @@
 /* The next id of each row: train/sampling.c, a row a thread. */
-#include "train/cpu/ops.h"
+#include <omp.h>
+#include "train/cpu/cpu.h"
 #include "train/generate.h"
 
 void cpu_sample(struct device *d, int32_t *ids, float *logits, const double *unit,
                 const struct sampling *how, int rows, int V_) {
-    size_t V = (size_t)V_, each = round_up(2 * V * sizeof(double) + V * sizeof(float), 64);
+    size_t V = (size_t)V_, bytes = 2 * V * sizeof(double) + V * sizeof(float);
+    size_t each = (bytes + 63) / 64 * 64;
     char *work = cpu_work(d, WORK_THREAD, (size_t)d->threads * each);
     if (!work) return;
 #pragma omp parallel for num_threads(d->threads) schedule(static)
