@@ -239,9 +239,7 @@ static void narrow_pairs(float *to, const float *from, const struct block *b) {
         for (size_t j = 0; j < tiles_seen(b, 2 * u); j += VL) {
             vf lo = ldf(from + 2 * u * BLOCK + j), hi = {0};
             if (2 * u + 1 < b->m) hi = ldf(from + (2 * u + 1) * BLOCK + j);
-            vu pair = __builtin_convertvector(vf_narrow(lo), vu) |
-                      __builtin_convertvector(vf_narrow(hi), vu) << 16;
-            stf(to + u * BLOCK + j, (vf)pair);
+            stf(to + u * BLOCK + j, vf_bits(vu_of(vf_narrow(lo)) | vu_of(vf_narrow(hi)) << 16));
         }
 }
 

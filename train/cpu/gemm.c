@@ -62,36 +62,39 @@ INLINE void pack_along(float *out, int width, const struct matrix *x, size_t k0,
     }
 }
 
-/* The same where K is contiguous: a transposition, in squares of VL; pairs one by one. */
+/* Units u … of a row whose elements along K are neighbours: pairs lie in memory as they are
+ * wanted. */
+INLINE vf units_at(const struct matrix *x, size_t row, size_t u, bool pairs) {
+    if (pairs) return ldf(at(x->p, row + 2 * u, true));
+    return ld(x->p, row + u, VL, x->bf16);
+}
+INLINE float unit_at(const struct matrix *x, size_t row, size_t u, size_t k, bool pairs) {
+    if (!pairs) return unit_one(x, row + u);
+    const uint16_t *r = (const uint16_t *)x->p + row + 2 * u;
+    return unit_pair(r[0], 2 * u + 1 < k ? r[1] : 0);
+}
+
+/* The same where K is contiguous: a transposition, in squares of VL units. */
 INLINE void pack_across(float *out, size_t width, const struct matrix *x, size_t k0, size_t k,
                         size_t i0, size_t n) {
     bool pairs = x->bf16 && ISA_LEVEL == 3;
-    size_t units = pairs ? (k + 1) / 2 : k, whole = pairs ? 0 : k / VL * VL;
+    size_t units = pairs ? (k + 1) / 2 : k, whole = (pairs ? k / 2 : k) / VL * VL;
     for (size_t g = 0; g < width; g += VL) {
         size_t most = width - g < VL ? width - g : VL;
         for (size_t u = 0; u < whole; u += VL) {
             vf r[VL];
             _Pragma("GCC unroll 16") for (size_t i = 0; i < VL; i++) r[i] =
-                i < most && g + i < n ? ld(x->p, (i0 + g + i) * x->ld + k0 + u, VL, x->bf16)
-                                      : (vf){0};
+                i < most && g + i < n ? units_at(x, (i0 + g + i) * x->ld + k0, u, pairs) : (vf){0};
             vf_transpose(r);
             float *to = out + u * width + g;
             for (size_t j = 0; j < VL; j++, to += width) memcpy(to, &r[j], most * sizeof *to);
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        size_t row = (i0 + i) * x->ld + k0;
-        if (pairs) {
-            const uint16_t *r = (const uint16_t *)x->p + row;
-            for (size_t u = 0; u < k / 2; u++)
-                out[u * width + i] = unit_pair(r[2 * u], r[2 * u + 1]);
-            if (k & 1) out[(units - 1) * width + i] = unit_pair(r[k - 1], 0);
-        } else {
-            for (size_t u = whole; u < units; u++) out[u * width + i] = unit_one(x, row + u);
-        }
-    }
-    for (size_t u = whole; n < width && u < units; u++)
+    for (size_t u = whole; u < units; u++) {
+        for (size_t i = 0; i < n; i++)
+            out[u * width + i] = unit_at(x, (i0 + i) * x->ld + k0, u, k, pairs);
         for (size_t i = n; i < width; i++) out[u * width + i] = 0;
+    }
 }
 
 void gemm_pack_right(float *out, const struct matrix *b, size_t k0, size_t k, size_t n0, size_t n) {

@@ -104,28 +104,18 @@ INLINE vf vf_min(vf a, vf b) {
 #endif
 }
 
-INLINE float vf_sum(vf x) { /* halves, so that the order is the same tree everywhere */
-    float t[VL];
-    memcpy(t, &x, sizeof t);
-    for (int n = VL / 2; n > 0; n /= 2)
-        for (int i = 0; i < n; i++) t[i] += t[i + n];
-    return t[0];
-}
-INLINE float vf_top(vf x) {
-    float t[VL];
-    memcpy(t, &x, sizeof t);
-    for (int n = VL / 2; n > 0; n /= 2)
-        for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
-    return t[0];
-}
-
 /* bf16 is the upper half of a float; narrowing rounds to nearest even and keeps NaN a NaN. */
-INLINE vf vf_widen(vh h) {
-#if ISA_LEVEL == 1 /* gcc 12 makes two halves of it, and four instructions */
-    return vf_bits((vu)_mm256_cvtepu16_epi32((__m128i)h) << 16);
+INLINE vu vu_of(vh h) { /* gcc 12 makes two halves of the conversion, and five instructions */
+#if ISA_LEVEL >= 2
+    return (vu)_mm512_cvtepu16_epi32((__m256i)h);
+#elif ISA_LEVEL == 1
+    return (vu)_mm256_cvtepu16_epi32((__m128i)h);
 #else
-    return vf_bits(__builtin_convertvector(h, vu) << 16);
+    return __builtin_convertvector(h, vu);
 #endif
+}
+INLINE vf vf_widen(vh h) {
+    return vf_bits(vu_of(h) << 16);
 }
 INLINE vh vf_narrow(vf x) {
 #if ISA_LEVEL == 3
@@ -221,6 +211,30 @@ INLINE void *at_out(void *p, size_t i, bool bf16) {
 #ifndef SHUFFLE
 #define SHUFFLE(low, high, ...) __builtin_shuffle(low, high, (vi){__VA_ARGS__})
 #endif
+/* The sum of all lanes and the largest, by halves: the same tree everywhere. */
+#define PARTNER(l, S)  ((l) ^ (S))
+#define PARTNERS(x, S) SHUFFLE(x, x, LANES(PARTNER, S))
+INLINE float vf_sum(vf x) {
+#if VL == 16
+    x += PARTNERS(x, 8);
+#endif
+#if VL >= 8
+    x += PARTNERS(x, 4);
+#endif
+    x += PARTNERS(x, 2);
+    x += PARTNERS(x, 1);
+    return x[0];
+}
+INLINE float vf_top(vf x) {
+#if VL == 16
+    x = vf_max(x, PARTNERS(x, 8));
+#endif
+#if VL >= 8
+    x = vf_max(x, PARTNERS(x, 4));
+#endif
+    x = vf_max(x, PARTNERS(x, 2));
+    return vf_max(x, PARTNERS(x, 1))[0];
+}
 #define SWAP_STAGE(S)                                                                              \
     _Pragma("GCC unroll 16") for (int i = 0; i < VL; i++) if (!(i & (S))) {                        \
         vf low = r[i], high = r[i + (S)];                                                          \
