@@ -1,4 +1,4 @@
-"""However a run is stopped, and with however many threads: the same bytes. Usage: train_resume.py LMTRAIN"""
+"""However a run is stopped, and with however many threads: the same bytes. Usage: train_resume.py LMTRAIN [OPTION…]"""
 import os, shutil, signal, subprocess, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fault"))
 from train_world import World, check
@@ -14,8 +14,9 @@ def stop(w, run, sig, after):
     return p.wait()
 
 
-def main(lmtrain):
-    w = World(lmtrain, steps=300, extra=("--device", "cpu", "--save-every", "100", "--width", "32", "--keep", "9"))
+def main(lmtrain, *more):
+    extra = ("--device", "cpu", "--save-every", "100", "--width", "32", "--keep", "9")
+    w = World(lmtrain, steps=300, extra=extra + more)
     try:
         check(w.run("ref").returncode == 0, "the undisturbed run")
         want, curve = w.digest("ref"), w.curve("ref")
@@ -50,4 +51,4 @@ def main(lmtrain):
         w.close()
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])
