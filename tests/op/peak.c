@@ -1,6 +1,8 @@
 /* See peak.h: twelve independent sums in registers hide the latency of each multiply-add. */
 #include "peak.h"
 #include <omp.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #if defined(__x86_64__)
@@ -71,4 +73,24 @@ double peak_flops(int threads, bool bf16, double seconds) {
         total += flops * SUMS * ROUNDS * n / spent;
     }
     return sink == -1 ? 0 : total / threads;
+}
+
+double read_bandwidth(int threads) {
+    enum { N = 1 << 27, TIMES = 5 };
+    uint64_t *v = malloc((size_t)N * sizeof *v), sink = 0;
+    double best = 0;
+    if (!v) return 0;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t i = 0; i < N; i++) v[i] = i;
+    for (int k = 0; k < TIMES; k++) {
+        uint64_t sum = 0;
+        double begin = omp_get_wtime();
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : sum)
+        for (size_t i = 0; i < N; i++) sum += v[i];
+        double rate = (double)N * sizeof *v / (omp_get_wtime() - begin);
+        if (rate > best) best = rate;
+        sink += sum;
+    }
+    free(v);
+    return sink == 1 ? 0 : best;
 }

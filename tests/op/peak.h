@@ -11,4 +11,8 @@
  * mean. */
 double peak_flops(int threads, bool bf16, double seconds);
 
+/* Bytes per second of wall time that `threads` threads together read from 1 GiB; the most of five
+ * times. 0: no memory. */
+double read_bandwidth(int threads);
+
 #endif
