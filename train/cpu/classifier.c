@@ -30,9 +30,12 @@ INLINE float loss_row(const struct logits_chunk *k, size_t r, int32_t label, flo
     float *z = k->z + r * k->ld;
     size_t V = k->V;
     for (size_t v = V; v < k->ld; v++) z[v] = -INFINITY;
-    vf top = vf_all(-INFINITY), sum[2] = {{0}};
-    for (size_t v = 0; v < k->ld; v += VL) top = vf_max(top, ldf(z + v));
-    float max = vf_top(top), of_label = z[label];
+    vf top[2] = {vf_all(-INFINITY), vf_all(-INFINITY)}, sum[2] = {{0}};
+    for (size_t v = 0; v < k->ld; v += 2 * VL) { /* two, as each waits for the one before */
+        top[0] = vf_max(top[0], ldf(z + v));
+        top[1] = vf_max(top[1], ldf(z + v + VL));
+    }
+    float max = vf_top(vf_max(top[0], top[1])), of_label = z[label];
     for (size_t v = 0; v < k->ld; v += 2 * VL) {
         vf a = vf_exp(ldf(z + v) - max), b = vf_exp(ldf(z + v + VL) - max);
         stf(z + v, a);
