@@ -377,13 +377,23 @@ static bool name_fits(const char *name, const char *split) {
     return !valid && strstr(name, split);
 }
 
-/* A .bin with an .idx and no index.json is ours, and was left by a run that did not come to its
- * end. */
+static bool is_megatrons(const char *dir, const char *name) {
+    char *path = path_join(dir, name);
+    struct mapping m = {0};
+    bool is = path && mapping_open(&m, path, NULL) == 0 && shard_is_megatron(&m);
+    mapping_close(&m);
+    free(path);
+    return is;
+}
+
+/* A .bin with an .idx and no index.json is Megatron's, or ours and was left by a run that did not
+ * come to its end. */
 static int refuse_half(const char *dir, const struct strs *names, struct err *err) {
     for (size_t i = 0; i < names->n; i++) {
         const char *name = names->v[i];
         bool side = path_ends(name, ".idx") || path_ends(name, ".mask");
         if (strcmp(name, SHARD_PROGRESS_NAME) && (*name == '.' || !side)) continue;
+        if (path_ends(name, ".idx") && is_megatrons(dir, name)) continue;
         return err_set(err, ERR_CORRUPT,
                        "%s: there is %s but no %s: its writing was interrupted; run shard again",
                        dir, name, SHARD_INDEX_NAME);

@@ -134,6 +134,9 @@ class Shard(unittest.TestCase):
         run("shard", "export", "megatron", "m/train.bin", "-o", "again", "-q")
         self.assertEqual(slurp("again/train.bin"), slurp("m/train.bin"))
         self.assertEqual(slurp("again/train.idx"), slurp("m/train.idx"))
+        # a folder of them was said to be one of ours, half written
+        run("shard", "export", "megatron", "m", "-o", "again", "-q")
+        self.assertEqual(slurp("again/valid.idx"), slurp("m/valid.idx"))
 
     def test_megatron_damage(self):
         self.made()
