@@ -177,9 +177,14 @@ struct part *part_new(struct docs *d) {
  * A part that one long record blew up is given back. */
 void docs_recycle(struct docs *d, struct part *p) {
     size_t keep = 4 * d->opts.batch_bytes;
-    bool small = p->data.cap <= keep && p->text.cap <= keep;
+    bool small = p->data.cap <= keep && p->text.cap <= keep, streamed = p->follows || p->followed;
+    uint32_t lane = p->batch.lane;
     if (small) part_clear(p);
     pthread_mutex_lock(&d->lock);
+    if (streamed) {
+        d->lanes[lane].streaming = false;
+        pthread_cond_broadcast(&d->more);
+    }
     bool kept = small && d->n_free < (size_t)d->opts.threads + READERS_MAX;
     if (kept) {
         p->next = d->free;
@@ -211,8 +216,10 @@ static int end_code(const struct docs *d, struct err *err) {
 }
 
 /* The next one that the caller gets. */
-static void hand_out(struct docs *d, struct part *p) {
+static void hand_out(struct docs *d, struct lane *lane, struct part *p) {
     p->field = d->field;
+    p->batch.lane = (uint32_t)(lane - d->lanes);
+    if (p->follows || p->followed) lane->streaming = true;
     p->seq = p->batch.seq = d->next_seq++;
     p->next = d->extracting;
     d->extracting = p;
@@ -230,7 +237,7 @@ static void unqueue(struct docs *d, struct lane *lane) {
     d->queued -= cost;
     if (f->done && !f->head) lane->head++;
     pthread_cond_broadcast(&d->room);
-    hand_out(d, p);
+    hand_out(d, lane, p);
 }
 
 /* Validates a long record; others wait for that, without the lock. */
@@ -252,12 +259,12 @@ static struct part *take_slice(struct docs *d, struct lane *lane, struct part *p
     struct long_record *l = p->record;
     struct part *s = p;
     size_t n = 0;
-    bool again = l->open;
-    if (l->opening) return NULL;
+    bool again = l->open, followed = false;
+    if (l->opening || lane->streaming) return NULL;
     if (!l->open) open_record(d, p);
     uint64_t at = l->at;
-    bool text = l->has_text &&
-                long_slice(l, at, d->opts.batch_bytes, d->opts.cut_lines, &n, &p->failed) == 0;
+    bool text = l->has_text && long_slice(l, at, d->opts.batch_bytes, d->opts.cut_anywhere, &n,
+                                          &followed, &p->failed) == 0;
     l->at += n;
     bool last = !text || l->at == l->end;
     if (!last && !(s = part_again(d))) {
@@ -278,10 +285,12 @@ static struct part *take_slice(struct docs *d, struct lane *lane, struct part *p
     s->raw_n = n;
     s->continues = again;
     s->goes_on = !last;
+    s->follows = l->followed;
+    s->followed = l->followed = followed && !last;
     if (last)
         unqueue(d, lane);
     else
-        hand_out(d, s);
+        hand_out(d, lane, s);
     return s;
 }
 
@@ -301,6 +310,7 @@ static struct part *take_waiting(struct docs *d, struct lane *lane) {
     if (d->any_order && !d->field && !p->is_text && !is_first(d, lane)) return NULL;
     if (!d->field) docs_choose_field(d, p);
     if (p->record) return take_slice(d, lane, p);
+    if (lane->streaming && (p->follows || p->followed)) return NULL;
     unqueue(d, lane);
     return p;
 }

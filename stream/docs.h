@@ -40,6 +40,8 @@ struct doc {
     uint64_t line_no; /* in its file, from 1; of a table, the row                                */
     bool continues; /* the rest of the text before it (docs_opts.cut_texts, cut_records) …     */
     bool goes_on;   /* … and the text goes on in the next document                             */
+    bool follows;   /* it begins anywhere in its text, not at one of the places where texts …  */
+    bool followed;  /* … are cut; so does the next document (docs_opts.cut_anywhere)           */
 };
 
 struct batch {
@@ -49,7 +51,9 @@ struct batch {
     struct doc *v;
     size_t n; /* may be 0 (a file without records still has a last batch)               */
     uint64_t text_bytes;
-    void *made; /* the caller's, NULL at first; of docs_run_ahead() */
+    uint32_t lane; /* below docs_opts.threads: with any_order, which of the files that are read at
+                      once; else 0                                                           */
+    void *made;    /* the caller's, NULL at first; of docs_run_ahead() */
 };
 
 enum docs_format { DOCS_AUTO, DOCS_JSONL, DOCS_TEXT, DOCS_CSV, DOCS_TSV, DOCS_PARQUET };
@@ -79,16 +83,19 @@ struct docs_opts {
     bool any_bytes;          /* text files need not be UTF-8                                    */
     bool cut_texts;          /* a text file may come in documents of about batch_bytes, one after
                                 the other; see `goes_on`. Each but the first begins with a blank
-                                (U+0020) behind a letter of ASCII. Not where something asks for
-                                texts as a whole: order, contains, sample, on_error            */
+                                (U+0020) behind a letter of ASCII; or with any character but
+                                white space and '/', behind a newline before which there is no
+                                white space. Not where something asks for texts as a whole: order,
+                                contains, sample, on_error                                     */
     bool cut_records;        /* so may the text of a JSON record of four times batch_bytes or
                                 more, without doc.line. Not with order, contains, sample, where,
                                 prompt, rejected records in a file. Such a record lies in a scratch
                                 file in `spill` meanwhile, and is known to be good before its first
                                 part comes                                                      */
-    bool cut_lines;          /* with either of these: one may also begin with any character but
-                                white space and '/', behind a newline before which there is no
-                                white space. Texts of Asia have few other places               */
+    bool cut_anywhere;       /* with either of these: where about batch_bytes have no such place,
+                                between any two characters. Of documents in a lane that follow or
+                                are followed in this way, one at a time is handed out: the next
+                                one comes when its batch is released                           */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
     bool any_order;          /* what is made of the batches does not depend on their order: local

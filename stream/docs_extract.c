@@ -50,7 +50,9 @@ static int text_doc(const struct docs *d, struct part *p, const struct piece *r,
                             .n = r->n,
                             .line_no = r->line_no,
                             .continues = p->continues,
-                            .goes_on = p->goes_on};
+                            .goes_on = p->goes_on,
+                            .follows = p->follows,
+                            .followed = p->followed};
     return add_doc(p, &doc, err);
 }
 
@@ -272,7 +274,11 @@ void docs_open_record(struct docs *d, struct part *p) {
 }
 
 static void extract_slice(struct part *p) {
-    struct doc doc = {.line_no = p->first_line, .continues = p->continues, .goes_on = p->goes_on};
+    struct doc doc = {.line_no = p->first_line,
+                      .continues = p->continues,
+                      .goes_on = p->goes_on,
+                      .follows = p->follows,
+                      .followed = p->followed};
     if (long_text(p->record, p->raw_at, p->raw_n, &p->data, &p->text, &p->failed) < 0) return;
     doc.text = p->text.v;
     doc.n = p->text.n;

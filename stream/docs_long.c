@@ -8,7 +8,7 @@
  * the text leave, in slices that are parts of their own, each unescaped by the thread that took it.
  * So nothing of a record that is broken at its end was ever handed out.
  *
- * A slice ends where a text may be cut (docs_cut.c). */
+ * A slice ends where a text may be cut (docs_cut.c), or anywhere (docs_opts.cut_anywhere). */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -63,15 +63,15 @@ void long_unmap(const struct long_record *l, const char *v) {
 
 /* The last place in (from, to] of the record; `from` if there is none. Looked for backwards, in
  * windows that overlap by what is looked at before a place. */
-static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, bool lines,
-                    uint64_t *ret, struct err *err) {
+static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, uint64_t *ret,
+                    struct err *err) {
     char v[4096];
     *ret = from;
     while (to > from + CUT_BYTES) {
         size_t n = to - from < sizeof v ? (size_t)(to - from) : sizeof v;
         int rc = scratch_read(l->fd, to - n, v, n, err);
         if (rc < 0) return rc;
-        size_t cut = docs_cut_json(v, n, lines);
+        size_t cut = docs_cut_json(v, n);
         if (cut) *ret = to - n + cut;
         if (cut || n < sizeof v) return 0;
         to -= n - 2 * CUT_BYTES;
@@ -79,16 +79,36 @@ static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, boo
     return 0;
 }
 
-int long_slice(const struct long_record *l, uint64_t at, size_t want, bool lines, size_t *ret_n,
-               struct err *err) {
-    uint64_t cut = at;
-    for (uint64_t n = want; n < l->end - at; n *= 2) {
-        int rc = find_cut(l, at, at + n, lines, &cut, err);
+/* Steps forwards from `from` to the last place in (from, to]; `from` if there is none. */
+static int find_step(const struct long_record *l, uint64_t from, uint64_t to, uint64_t *ret,
+                     struct err *err) {
+    char v[1 << 14];
+    size_t step = 1;
+    *ret = from;
+    while (*ret < to && step) {
+        size_t n = to - *ret < sizeof v ? (size_t)(to - *ret) : sizeof v;
+        int rc = scratch_read(l->fd, *ret, v, n, err);
         if (rc < 0) return rc;
-        if (cut > at) break;
+        step = docs_step_json(v, n);
+        *ret += step;
+    }
+    return 0;
+}
+
+int long_slice(const struct long_record *l, uint64_t at, size_t want, bool anywhere, size_t *ret_n,
+               bool *ret_followed, struct err *err) {
+    uint64_t cut = at;
+    int rc = 0;
+    *ret_followed = false;
+    for (uint64_t n = want; rc == 0 && cut == at && n < l->end - at; n *= 2) {
+        rc = find_cut(l, at, at + n, &cut, err);
+        if (rc == 0 && cut == at && anywhere) {
+            rc = find_step(l, at, at + n, &cut, err);
+            *ret_followed = cut > at;
+        }
     }
     *ret_n = (size_t)((cut > at ? cut : l->end) - at);
-    return 0;
+    return rc;
 }
 
 /* Does raw[0..n), which became text[0..text_n), end in an escape that may be half of a pair of
@@ -130,9 +150,10 @@ int docs_whole_text(const struct batch *b, void (*see)(void *ctx, const char *v,
     const struct long_record *l = p->record;
     struct buf raw = {0}, text = {0};
     size_t n = 0;
+    bool followed;
     int rc = 0;
     for (uint64_t at = p->raw_at; rc == 0 && at < l->end; at += n) {
-        rc = long_slice(l, at, 1 << 20, true, &n, err);
+        rc = long_slice(l, at, 1 << 20, true, &n, &followed, err);
         if (rc == 0) rc = long_text(l, at, n, &raw, &text, err);
         if (rc == 0) see(ctx, text.v, text.n);
     }

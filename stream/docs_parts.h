@@ -62,6 +62,7 @@ struct long_record {
     atomic_uint users; /* the part that stands for it, and its slices */
     /* Under the docs' lock: */
     bool opening, open; /* somebody validates it; that is done */
+    bool followed;      /* what left of it ends anywhere */
     bool has_text;      /* all is well, and the text is … */
     uint64_t at, end;   /* … what stands here, as far as it did not leave yet */
 };
@@ -79,7 +80,8 @@ struct part {
     uint64_t end, end_line; /* where the next part begins, unless it is the last of its file */
     struct seek *before, *behind; /* for any place in it, and for its end; or NULL */
     bool is_text;
-    bool continues, goes_on;    /* of a text in several parts, see docs_opts.cut_texts */
+    bool continues, goes_on;    /* of a text in several parts, see docs_opts.cut_texts … */
+    bool follows, followed;     /* … and cut_anywhere                                    */
     uint64_t first_column;      /* of such a part: bytes before it in its line         */
     bool is_table;              /* lines made of rows: rows.h */
     const char *field;          /* as it was when the part was taken; NULL: none found yet */
@@ -116,6 +118,7 @@ struct lane {
     size_t n_open; /* files being read */
     pthread_t by;  /* in any order: the thread that read it last, if `read` */
     bool read;
+    bool streaming;     /* a part that follows or is followed is out */
     struct place start; /* of a stream that goes on: where its first file is entered */
 };
 
@@ -226,10 +229,13 @@ bool docs_is_blank(const char *v, size_t n);
 void docs_open_record(struct docs *d, struct part *p);
 
 /* docs_cut.c: the last place to cut v[0..n), of a text or inside a JSON string; 0: there is none.
- * What decides lies within CUT_BYTES of the place. `lines`: docs_opts.cut_lines. */
+ * What decides lies within CUT_BYTES of the place. */
 enum { CUT_BYTES = 16, ESCAPE_BYTES = 6 /* backslash, u, four digits */ };
-size_t docs_cut_text(const char *v, size_t n, bool lines);
-size_t docs_cut_json(const char *v, size_t n, bool lines);
+size_t docs_cut_text(const char *v, size_t n);
+size_t docs_cut_json(const char *v, size_t n);
+/* The last place in v[0..n), which begins no later than an escape or a character does and is inside
+ * a JSON string, where what comes before can be unescaped by itself; 0: only its beginning. */
+size_t docs_step_json(const char *v, size_t n);
 
 /* docs_long.c */
 int long_new(struct long_record **ret, const char *dir, struct err *err);
@@ -238,9 +244,10 @@ void long_drop(struct long_record *l); /* NULL is fine */
 int long_add(struct long_record *l, const char *v, size_t n, struct err *err);
 int long_map(const struct long_record *l, const char **ret, struct err *err);
 void long_unmap(const struct long_record *l, const char *v);
-/* Bytes of the slice at `at` of the text: about `want`, or more where it cannot be cut. */
-int long_slice(const struct long_record *l, uint64_t at, size_t want, bool lines, size_t *ret_n,
-               struct err *err);
+/* Bytes of the slice at `at` of the text: about `want`, or more where it cannot be cut; or where it
+ * could not, with `anywhere`, about so many, and *ret_followed. */
+int long_slice(const struct long_record *l, uint64_t at, size_t want, bool anywhere, size_t *ret_n,
+               bool *ret_followed, struct err *err);
 /* A slice as text; `raw` is scratch. Any thread. */
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
               struct err *err);

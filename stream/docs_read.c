@@ -21,6 +21,7 @@
 #include "stream/feed.h"
 #include "stream/remote.h"
 #include "stream/rows.h"
+#include "tokenizer/tokenizer.h"
 
 /* Small parts are not free either: many small files must not be all in memory. */
 uint64_t part_cost(const struct docs *d, const struct part *p) {
@@ -44,7 +45,8 @@ struct reading {
     bool in_memory;    /* there is no scratch file for long records */
     bool flows;        /* comes over HTTP and is open: no longer the readers' */
     bool is_text, is_table;
-    bool continues;  /* what comes is the rest of a text */
+    bool continues;  /* what comes is the rest of a text … */
+    bool follows;    /* … and begins anywhere in it */
     uint64_t column; /* … and begins behind so many bytes of its line */
     struct codec *codec;
     struct part *p;            /* being filled */
@@ -247,11 +249,21 @@ static size_t line_cut(const char *v, size_t n) {
     return last ? (size_t)(last - v) + 1 : 0;
 }
 
+/* Where to cut v[0..n), text of r->p. 0: nowhere. */
+static size_t text_cut(struct reading *r, const char *v, size_t n) {
+    size_t end = docs_cut_text(v, n);
+    if (end || !r->d->opts.cut_anywhere) return end;
+    end = decode_whole(v, n);
+    r->p->followed = end > 0;
+    return end;
+}
+
 /* The text goes on in the next part, behind byte `end - 1` of this one. */
 static void text_goes_on(struct reading *r, size_t end) {
     const char *v = r->p->data.v, *line = memrchr(v, '\n', end);
     r->column = line ? (size_t)(v + end - line) - 1 : r->column + end;
     r->continues = r->p->goes_on = true;
+    r->follows = r->p->followed;
 }
 
 enum { LONG_PARTS = 4 }; /* a record of so many batch_bytes or more is a long one */
@@ -267,7 +279,7 @@ static int read_cut(struct reading *r, struct err *err) {
         if (rc < 0) return rc;
         if (rc == 0 && b->n <= want && b->n <= max) return end_file(r), 0;
         size_t n = b->n < want ? b->n : want;
-        size_t end = r->is_text ? docs_cut_text(b->v, n, r->d->opts.cut_lines) : line_cut(b->v, n);
+        size_t end = r->is_text ? text_cut(r, b->v, n) : line_cut(b->v, n);
         if (end && r->is_text) text_goes_on(r, end);
         if (end) return cut(r, end, err);
         if (n > max) return r->is_text ? drop_text(r) : pass_record(r, err);
@@ -354,6 +366,7 @@ static int next_part(struct reading *r, const struct place *start, struct err *e
     r->live = -1; /* no records to hand on before the end, however long that takes */
     if (!may_cut_texts(r->d)) return read_text(r, err);
     r->p->continues = r->continues;
+    r->p->follows = r->follows;
     r->p->first_column = r->column;
     return read_cut(r, err);
 }

@@ -68,6 +68,7 @@ struct pass {
     struct piece held;
     bool holding;
     struct spool spool;
+    struct encode_stream *stream; /* of the document that comes in parts */
 };
 
 static bool below(uint64_t hash, double share) {
@@ -148,7 +149,10 @@ static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err)
         size_t from = m->ids.n;
         if (fate < 0) return fate;
         if (fate != LEFT_OUT)
-            rc = encode(encoder, d->text, d->n, TOKENIZER_SPECIAL_NONE, &m->ids, err);
+            rc = encode_part(
+                encoder, p->stream,
+                &(struct text_part){d->text, d->n, !d->continues, d->follows, d->followed},
+                TOKENIZER_SPECIAL_NONE, &m->ids, err);
         if (rc == 0) rc = encode_prompt(encoder, m, d, from, err);
         if (rc == 0) rc = u64s_push(&m->ends, m->ids.n, err);
         if (rc == 0) rc = u8s_push(&m->fate, (uint8_t)fate, err);
@@ -325,11 +329,15 @@ int shard_encode(struct shard_encode *e, const struct source_list *list, struct 
     if (!left.n || e->full) return 0;
     int rc = make_encoders(e, threads, err);
     /* A record's text can be hashed before its first part; a file's cannot. */
-    opts.cut_records = tokenizer_cuts(e->tokenizer);
-    opts.cut_lines = tokenizer_cuts_lines(e->tokenizer);
+    opts.cut_records = tokenizer_cuts(e->tokenizer, TOKENIZER_SPECIAL_NONE);
+    opts.cut_anywhere = tokenizer_streams(e->tokenizer, TOKENIZER_SPECIAL_NONE);
+    if (rc == 0) rc = encode_stream_new(&p.stream, e->tokenizer, err);
     opts.cut_texts = opts.cut_records && e->valid_fraction <= 0 && !e->shares;
     if (rc == 0) rc = docs_open(&p.docs, &left, &opts, err);
-    if (rc < 0) return rc;
+    if (rc < 0) {
+        encode_stream_free(p.stream);
+        return rc;
+    }
     const struct docs_made made = {sizeof(struct made), made_release};
     rc = docs_run_ahead(p.docs, threads, encode_batch, write_batch, &made, &p, err);
     if (rc == ERR_STOPPED && e->full && !signals_stop()) rc = 0;
@@ -337,6 +345,7 @@ int shard_encode(struct shard_encode *e, const struct source_list *list, struct 
     if (rc == 0) count_files(&p, left.n);
     int closed = docs_close(p.docs, rc < 0 ? NULL : err);
     u32s_release(&p.held_ids);
+    encode_stream_free(p.stream);
     if (p.spool.fd >= 0) close(p.spool.fd);
     return rc < 0 ? rc : closed;
 }

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include "tokenizer/bpe.h"
+#include "tokenizer/encode_inside.h"
 #include "tokenizer/places.h"
 #include "tokenizer/scan.h"
 
@@ -81,6 +82,7 @@ struct encoder {
     struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
     bool refuse;                    /* special tokens that are not recognised */
+    bool inside;                    /* the text at hand goes on from another  */
     struct buf prefixed, formed;    /* with a blank before it; in form C */
     struct u32s formed_places;      /* (2 x formed.n) see nfc.h */
     struct bpe_scratch scratch;
@@ -436,15 +438,14 @@ int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, s
     return batch_take(e, false, &b, out, err);
 }
 
-/* Pieces of text[0..n) that end at e->ends. */
-static int pieces(struct encoder *e, const uint8_t *text, size_t n, struct u32s *out,
-                  struct err *err) {
+int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const uint32_t *end,
+                  size_t n_ends, struct u32s *out, struct err *err) {
+    const uint8_t *text = (const uint8_t *)v;
     struct batch b;
     b.size = 0;
-    const uint32_t *end = e->ends.v;
     int rc = 0;
-    for (size_t i = 0, from = 0; i < e->ends.n && rc >= 0;) {
-        for (size_t to = i + BATCH < e->ends.n ? i + BATCH : e->ends.n; i < to; from = end[i++])
+    for (size_t i = 0; i < n_ends && rc >= 0;) {
+        for (size_t to = i + BATCH < n_ends ? i + BATCH : n_ends; i < to; from = end[i++])
             if (end[i] > from) batch_add(&e->whole, &b, text + from, end[i] - from, text + n);
         rc = batch_take(e, false, &b, out, err);
     }
@@ -464,34 +465,12 @@ static size_t window_end(const struct encoder *e, const char *text, size_t from,
     return n;
 }
 
-/* Only the pattern and the specials look at more than a piece. NFC composes nothing with a blank;
- * and a blank is put before no text that begins with one. */
-bool tokenizer_cuts(const struct tokenizer *t) {
-    if (!pattern_known(t->pattern)) return false;
-    for (uint32_t i = 0; i < t->n_specials; i++) {
-        const char *text = t->specials[i].text;
-        unsigned char last = (unsigned char)text[strlen(text) - 1] | 0x20;
-        if (strchr(text, ' ') || (t->specials[i].rstrip && last >= 'a' && last <= 'z'))
-            return false;
-    }
-    return true;
-}
-
-/* The newline may be no special token's, neither by its text nor swallowed by the one behind it,
- * and no blank may be put before the text. */
-bool tokenizer_cuts_lines(const struct tokenizer *t) {
-    if (!tokenizer_cuts(t) || t->prefix_space) return false;
-    for (uint32_t i = 0; i < t->n_specials; i++)
-        if (strchr(t->specials[i].text, '\n') || t->specials[i].lstrip) return false;
-    return true;
-}
-
 /* Text without specials. */
 static int span(struct encoder *e, const struct stretch *s, struct u32s *out, struct u32s *places,
                 struct err *err) {
     const char *text = s->v;
     size_t n = s->n, first = out->n;
-    bool prefixed = e->t->prefix_space && n && text[0] != ' ';
+    bool prefixed = e->t->prefix_space && !e->inside && n && text[0] != ' ';
     int rc = 0;
     if (prefixed) {
         e->prefixed.n = 0;
@@ -504,7 +483,8 @@ static int span(struct encoder *e, const struct stretch *s, struct u32s *out, st
     for (size_t from = 0, to; from < n && rc >= 0; from = to) {
         to = window_end(e, text, from, n);
         rc = scanner_cut(e->scanner, text + from, to - from, &e->ends, err);
-        if (rc >= 0) rc = pieces(e, (const uint8_t *)text + from, to - from, out, err);
+        if (rc >= 0)
+            rc = encode_pieces(e, text + from, to - from, 0, e->ends.v, e->ends.n, out, err);
     }
     if (rc < 0 || !places) return rc;
     return places_of_ids(e->t, s, prefixed, out->v + first, out->n - first, places, err);
@@ -571,4 +551,12 @@ int encode_places(struct encoder *e, const char *text, size_t n, enum tokenizer_
 int encode(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
            struct u32s *out, struct err *err) {
     return encode_places(e, text, n, allow, out, NULL, err);
+}
+
+int encode_rest(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
+                struct u32s *out, struct err *err) {
+    e->inside = true;
+    int rc = encode(e, text, n, allow, out, err);
+    e->inside = false;
+    return rc;
 }

@@ -38,11 +38,16 @@ static bool next_word(const char *text, size_t n, size_t *at, size_t *ret_start,
     return true;
 }
 
-static int count_words(struct fertility *f, const char *text, size_t n, struct err *err) {
+/* Bytes that the ids have before the text: a prefixed space. */
+static size_t prefixed(const struct fertility *f, const char *text, size_t n, bool begins) {
+    return f->t->prefix_space && begins && n && text[0] != ' ';
+}
+
+static int count_words(struct fertility *f, const char *text, size_t n, bool begins,
+                       struct err *err) {
     size_t at = 0, start, end, i = 0, len;
     int rc = 0;
-    /* Where token i starts; a prefixed space is a byte that the text does not have. */
-    int64_t pos = f->t->prefix_space && n && text[0] != ' ' ? -1 : 0;
+    int64_t pos = -(int64_t)prefixed(f, text, n, begins); /* where token i starts */
     while (rc >= 0 && next_word(text, n, &at, &start, &end)) {
         uint64_t own = 0;
         for (; i < f->ids.n && pos < (int64_t)end; i++) {
@@ -60,22 +65,24 @@ static int count_words(struct fertility *f, const char *text, size_t n, struct e
 }
 
 /* Whether the ids give the text back; a prefixed space is no loss. */
-static int is_lossless(struct fertility *f, const char *text, size_t n, bool *ret,
+static int is_lossless(struct fertility *f, const char *text, size_t n, bool begins, bool *ret,
                        struct err *err) {
-    size_t skip = f->t->prefix_space && n && text[0] != ' ';
+    size_t skip = prefixed(f, text, n, begins);
     f->text.n = 0;
     int rc = decode(f->t, f->ids.v, f->ids.n, false, &f->text, err);
     *ret = f->text.n == n + skip && (!n || memcmp(f->text.v + skip, text, n) == 0);
     return rc;
 }
 
-int fertility_count_part(struct fertility *f, struct encoder *e, const char *text, size_t n,
+int fertility_count_part(struct fertility *f, struct encoder *e, const struct text_part *part,
                          bool is_last, struct fertility_document *d, struct err *err) {
+    const char *text = part->text;
+    size_t n = part->n;
     const uint64_t words = f->words, word_tokens = f->word_tokens;
     bool lossless = false;
     f->ids.n = 0;
-    int rc = encode(e, text, n, TOKENIZER_SPECIAL_NONE, &f->ids, err);
-    if (rc >= 0) rc = is_lossless(f, text, n, &lossless, err);
+    int rc = encode_part(e, NULL, part, TOKENIZER_SPECIAL_NONE, &f->ids, err);
+    if (rc >= 0) rc = is_lossless(f, text, n, part->begins, &lossless, err);
     if (rc < 0) return rc;
     d->lossy |= !lossless;
     f->bytes += n;
@@ -98,7 +105,7 @@ int fertility_count_part(struct fertility *f, struct encoder *e, const char *tex
         text = f->text.v;
         n = f->text.n;
     }
-    rc = count_words(f, text, n, err);
+    rc = count_words(f, text, n, part->begins, err);
     d->words += f->words - words;
     d->word_tokens += f->word_tokens - word_tokens;
     return rc;
@@ -114,7 +121,8 @@ void fertility_end(struct fertility *f, const struct fertility_document *d) {
 int fertility_count(struct fertility *f, struct encoder *e, const char *text, size_t n,
                     struct err *err) {
     struct fertility_document d = {0};
-    int rc = fertility_count_part(f, e, text, n, true, &d, err);
+    const struct text_part whole = {.text = text, .n = n, .begins = true};
+    int rc = fertility_count_part(f, e, &whole, true, &d, err);
     if (rc >= 0) fertility_end(f, &d);
     return rc;
 }

@@ -46,15 +46,14 @@ int fertility_keep_words(struct fertility *f, struct err *err);
  * encoder of the same tokenizer. */
 int fertility_count(struct fertility *f, struct encoder *e, const char *text, size_t n,
                     struct err *err);
-/* The same in parts, of a tokenizer that cuts where they begin (tokenizer_cuts(),
- * tokenizer_cuts_lines()): what the parts have in sum is counted with each, by any thread; what
- * there is once a document is gathered in order, and counted by fertility_end(). Zero is a document
- * of which nothing was seen. */
+/* The same in parts, none of which follows or is followed (struct text_part): what the parts have
+ * in sum is counted with each, by any thread; what there is once a document is gathered in order,
+ * and counted by fertility_end(). Zero is a document of which nothing was seen. */
 struct fertility_document {
     uint64_t words, word_tokens;
     bool lossy;
 };
-int fertility_count_part(struct fertility *f, struct encoder *e, const char *text, size_t n,
+int fertility_count_part(struct fertility *f, struct encoder *e, const struct text_part *part,
                          bool is_last, struct fertility_document *d, struct err *err);
 void fertility_end(struct fertility *f, const struct fertility_document *d);
 int fertility_add(struct fertility *to, const struct fertility *from, struct err *err);

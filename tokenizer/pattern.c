@@ -205,6 +205,10 @@ void scanner_free(struct scanner *s) {
     free(s);
 }
 
+const struct scan_form *scanner_form(const struct scanner *s) {
+    return &s->pattern->step[0].form;
+}
+
 /* Appends the ends of the pieces that one step makes of text[0..n). */
 static int cut_step(struct scanner *s, size_t step, const uint8_t *text, size_t n, struct u32s *out,
                     struct err *err) {

@@ -24,6 +24,9 @@ struct scan_form {
     bool end_run;    /* `\s++$` comes before `\s*[\r\n]`: white space up to the end is one piece */
 };
 
+struct scanner;
+const struct scan_form *scanner_form(const struct scanner *s); /* of its first step */
+
 /* Appends the ends of the pieces of text[0..n) to `out`. Only memory can fail. */
 typedef int (*scan_fn)(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
                        struct err *err);

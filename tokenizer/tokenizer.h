@@ -20,6 +20,7 @@
 
 struct tokenizer;
 struct encoder;
+struct encode_stream;
 
 #define TOKENIZER_NO_ID UINT32_MAX
 #define TOKENIZER_EOT   "<|endoftext|>"
@@ -124,13 +125,6 @@ enum tokenizer_invalid {
     TOKENIZER_INVALID_REPLACE,
     TOKENIZER_INVALID_REFUSE
 };
-/* Whether a text may be encoded in parts, each but the first beginning with a blank (U+0020) behind
- * a letter of ASCII: the ids of the parts, one after the other, are those of the whole. Not with a
- * pattern of the user's own, nor where a special token may lie across such a place. */
-bool tokenizer_cuts(const struct tokenizer *t);
-/* Whether, besides, parts may begin with any character but white space and '/', behind a newline
- * before which there is no white space. */
-bool tokenizer_cuts_lines(const struct tokenizer *t);
 /* *ret is text itself or, where something was replaced (a U+FFFD for each maximal part of a
  * character), lies in `scratch`, whose contents are lost. ERR_DATA with the byte: refused. */
 int tokenizer_valid(const char *text, size_t n, enum tokenizer_invalid how, struct buf *scratch,
@@ -165,6 +159,39 @@ void places_trim(const struct tokenizer *t, const char *text, const uint32_t *id
 void places_in_chars(const char *text, size_t n, uint32_t *places, size_t n_places);
 /* As encode, without specials and without the pattern: one piece (a word of a fertility count). */
 int encode_piece(struct encoder *e, const char *piece, size_t n, struct u32s *out, struct err *err);
+
+/* Encoding a text that comes in parts; their ids, one after the other, are those of the whole.
+ *
+ *     struct encode_stream *s;              of one text at a time; any thread
+ *     encode_stream_new(&s, t, err);
+ *     encode_part(e, s, &part, …);          the parts in their order, e any encoder of t
+ *
+ * A part that begins at a place where tokenizer_cuts() says so, and ends at such a place, needs no
+ * stream and may come in any order. Where tokenizer_streams(), parts may also begin and end
+ * anywhere, inside characters, too. */
+struct text_part {
+    const char *text;
+    size_t n;
+    bool begins;   /* is the first one                                                   */
+    bool follows;  /* begins anywhere in what the part before it began, and goes on with … */
+    bool followed; /* ends anywhere; else the text ends, or what stands by itself          */
+};
+/* Whether a text may be cut before a blank (U+0020) behind a letter of ASCII, and behind a newline
+ * before which there is no white space, nor behind it white space or '/'. Not with a pattern of the
+ * user's own, nor where a special token might have to do with such a place. */
+bool tokenizer_cuts(const struct tokenizer *t, enum tokenizer_special allow);
+/* Whether it may be cut anywhere: not with special tokens, nor where texts are normalized, nor with
+ * a pattern of several steps. */
+bool tokenizer_streams(const struct tokenizer *t, enum tokenizer_special allow);
+int encode_stream_new(struct encode_stream **ret, const struct tokenizer *t, struct err *err);
+void encode_stream_free(struct encode_stream *s); /* NULL is fine */
+/* Appends the ids that are certain; with a part that is not followed, all. What is held until then
+ * is some hundred KiB at most, but for a run of characters that only its end decides on
+ * (cut_stream.c). `s` may be NULL for a part that needs none. ERR_DATA: in a long run of one kind
+ * of characters tokens depend on what is more than ten thousand bytes away; no vocabulary that was
+ * learnt from text has such. */
+int encode_part(struct encoder *e, struct encode_stream *s, const struct text_part *part,
+                enum tokenizer_special allow, struct u32s *out, struct err *err);
 
 /* Appends the bytes of ids[0..n). ERR_DATA names an id that has no token. `skip_special`: leaves
  * out special tokens. Bytes may end inside a character. */

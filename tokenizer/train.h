@@ -32,12 +32,15 @@ int words_new(struct words **ret, const struct words_opts *opts, struct err *err
 /* Counts the pieces of one text. Different `thread` numbers may call at the same time. Copies what
  * it keeps. Invalid UTF-8 is counted as it stands, byte for byte. */
 int words_add(struct words *w, int thread, const char *text, size_t n, struct err *err);
-/* Whether a text may be added in parts, in any order, with the same counts: each but the first
- * begins with a blank (U+0020) behind a letter of ASCII. Not by lines, nor with a pattern of the
- * user's own. */
+/* The same of a part of a text (struct text_part). Those that follow or are followed come in order,
+ * those of one text at a time to each lane, which are numbered below `threads`. A piece is held
+ * until it ends, however long, and then kept: it is a word. */
+int words_add_part(struct words *w, int thread, uint32_t lane, const struct text_part *part,
+                   struct err *err);
+/* Whether texts may be added in parts: as tokenizer_cuts(), and as tokenizer_streams(). Not by
+ * lines. */
 bool words_cut(const struct words *w);
-/* The same of parts that begin behind a newline, as tokenizer_cuts_lines() says. */
-bool words_cut_lines(const struct words *w);
+bool words_stream(const struct words *w);
 /* Adds `count` to one piece (a line of --from-counts). ERR_DATA: all that a thread added would be
  * 2^62 bytes of text or more, and pairs could not be counted. */
 int words_add_count(struct words *w, int thread, const char *piece, size_t n, uint64_t count,

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include "base/arena.h"
 #include "base/hash.h"
+#include "tokenizer/cut_stream.h"
 #include "tokenizer/pages.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/spill.h"
@@ -78,6 +79,7 @@ struct words {
     struct nfc *nfc; /* or NULL */
     int threads;
     struct counter **counter;   /* (threads) */
+    struct cut_stream *stream;  /* (threads) */
     struct slot *all;           /* after words_finish() */
     struct mapped slots, longs; /* where `all` lies when it was spilled: a long one's pointer is
                                  * then its place in `longs` */
@@ -276,31 +278,28 @@ static int count_batch(struct counter *c, const char *text, size_t from, const u
     return 0;
 }
 
-static int count_text(struct counter *c, const char *text, size_t n, struct err *err) {
-    int rc = scanner_cut(c->scanner, text, n, &c->ends, err);
-    const uint32_t *ends = c->ends.v;
-    for (size_t i = 0, from = 0; i < c->ends.n && rc == 0; i += BATCH) {
-        size_t batch = c->ends.n - i < BATCH ? c->ends.n - i : BATCH;
-        rc = count_batch(c, text, from, ends + i, batch, text + n, err);
-        from = ends[i + batch - 1];
+/* Counts the pieces of text[0..n) that end at `ends`. */
+static int count_pieces(struct counter *c, const char *text, size_t n, const struct u32s *ends,
+                        struct err *err) {
+    int rc = 0;
+    for (size_t i = 0, from = 0; i < ends->n && rc == 0; i += BATCH) {
+        size_t batch = ends->n - i < BATCH ? ends->n - i : BATCH;
+        rc = count_batch(c, text, from, ends->v + i, batch, text + n, err);
+        from = ends->v[i + batch - 1];
     }
     uint64_t total = atomic_load_explicit(&c->total, memory_order_relaxed);
-    atomic_store_explicit(&c->total, total + c->ends.n, memory_order_relaxed);
+    atomic_store_explicit(&c->total, total + ends->n, memory_order_relaxed);
     return rc;
 }
 
-/* As tokenizer_cuts(): form C composes nothing with a blank, none is put before one. */
-bool words_cut(const struct words *w) {
-    return !w->lines && pattern_known(w->pattern);
-}
-
-bool words_cut_lines(const struct words *w) {
-    return words_cut(w) && !w->prefix_space;
+static int count_text(struct counter *c, const char *text, size_t n, struct err *err) {
+    int rc = scanner_cut(c->scanner, text, n, &c->ends, err);
+    return rc < 0 ? rc : count_pieces(c, text, n, &c->ends, err);
 }
 
 /* HF's normalizer and add_prefix_space: form C, and a blank before a text that begins with none. */
 static int count_prefixed(const struct words *w, struct counter *c, const char *text, size_t n,
-                          struct err *err) {
+                          bool begins, struct err *err) {
     if (w->nfc && !nfc_is(w->nfc, text, n)) {
         c->formed.n = 0;
         int formed = nfc_write(w->nfc, text, n, &c->formed, NULL, err);
@@ -308,7 +307,8 @@ static int count_prefixed(const struct words *w, struct counter *c, const char *
         text = c->formed.v;
         n = c->formed.n;
     }
-    if (!w->prefix_space || n == 0 || text[0] == ' ') return n ? count_text(c, text, n, err) : 0;
+    if (!w->prefix_space || !begins || n == 0 || text[0] == ' ')
+        return n ? count_text(c, text, n, err) : 0;
     c->prefixed.n = 0;
     int rc = buf_char(&c->prefixed, ' ', err);
     if (rc == 0) rc = buf_append(&c->prefixed, text, n, err);
@@ -317,13 +317,45 @@ static int count_prefixed(const struct words *w, struct counter *c, const char *
 
 int words_add(struct words *w, int thread, const char *text, size_t n, struct err *err) {
     struct counter *c = w->counter[thread];
-    int rc = w->lines ? 0 : count_prefixed(w, c, text, n, err);
+    int rc = w->lines ? 0 : count_prefixed(w, c, text, n, true, err);
     for (size_t from = 0; w->lines && from < n && rc == 0;) {
         const char *lf = memchr(text + from, '\n', n - from);
         size_t to = lf ? (size_t)(lf - text) + 1 : n;
-        rc = count_prefixed(w, c, text + from, to - from, err);
+        rc = count_prefixed(w, c, text + from, to - from, true, err);
         from = to;
     }
+    atomic_store_explicit(&c->distinct, c->spilled + c->table.used, memory_order_relaxed);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ texts in parts */
+
+bool words_cut(const struct words *w) {
+    return !w->lines && pattern_known(w->pattern) && !(w->nfc && w->prefix_space);
+}
+
+bool words_stream(const struct words *w) {
+    return words_cut(w) && pattern_covers(w->pattern) && !w->nfc;
+}
+
+static int count_stream(const struct words *w, struct counter *c, struct cut_stream *s,
+                        const struct text_part *p, struct err *err) {
+    int rc = s->scanner ? 0 : cut_stream_init(s, w->pattern, err);
+    s->whole = true;
+    if (rc == 0 && p->begins && w->prefix_space && p->n && *p->text != ' ')
+        rc = cut_stream_add(s, " ", 1, false, err);
+    if (rc == 0) rc = cut_stream_add(s, p->text, p->n, !p->followed, err);
+    if (rc == 0) rc = count_pieces(c, s->text.v, s->text.n, &s->ends, err);
+    if (rc == 0) cut_stream_take(s);
+    return rc;
+}
+
+int words_add_part(struct words *w, int thread, uint32_t lane, const struct text_part *p,
+                   struct err *err) {
+    struct counter *c = w->counter[thread];
+    if (p->begins && !p->followed) return words_add(w, thread, p->text, p->n, err);
+    int rc = p->follows || p->followed ? count_stream(w, c, &w->stream[lane], p, err)
+                                       : count_prefixed(w, c, p->text, p->n, p->begins, err);
     atomic_store_explicit(&c->distinct, c->spilled + c->table.used, memory_order_relaxed);
     return rc;
 }
@@ -528,6 +560,8 @@ int words_new(struct words **ret, const struct words_opts *opts, struct err *err
     if (rc == 0 && !w->dir) rc = err_nomem(err, 1);
     if (rc == 0 && !(w->counter = mem_array((size_t)threads, sizeof *w->counter)))
         rc = err_nomem(err, sizeof *w->counter);
+    if (rc == 0 && !(w->stream = mem_array((size_t)threads, sizeof *w->stream)))
+        rc = err_nomem(err, sizeof *w->stream);
     for (; rc == 0 && w->threads < threads; w->threads++) {
         w->counter[w->threads] = counter_new(w, threads, &why);
         if (!w->counter[w->threads]) rc = err_set(err, why.code, "%s", why.msg);
@@ -605,8 +639,12 @@ void words_drop(struct words *w) {
 void words_free(struct words *w) {
     if (!w) return;
     words_drop(w);
-    for (int i = 0; i < w->threads; i++) free(w->counter[i]);
+    for (int i = 0; i < w->threads; i++) {
+        free(w->counter[i]);
+        cut_stream_release(&w->stream[i]);
+    }
     free(w->counter);
+    free(w->stream);
     pattern_free(w->pattern);
     nfc_free(w->nfc);
     free(w->dir);

@@ -82,8 +82,11 @@ static int count_batches(void *ctx, size_t item, int thread, struct err *err) {
     (void)item;
     int rc;
     while ((rc = docs_next(r->docs, &b, err)) > 0) {
-        for (size_t i = 0; i < b->n && rc >= 0; i++)
-            rc = words_add(r->words, thread, b->v[i].text, b->v[i].n, err);
+        for (size_t i = 0; i < b->n && rc >= 0; i++) {
+            const struct doc *d = &b->v[i];
+            const struct text_part p = {d->text, d->n, !d->continues, d->follows, d->followed};
+            rc = words_add_part(r->words, thread, b->lane, &p, err);
+        }
         docs_release(r->docs, b);
         if (rc < 0) {
             docs_stop(r->docs);
@@ -111,7 +114,7 @@ static int count_documents(struct run *r, struct err *err) {
     opts.threads = pool_threads(r->pool);
     opts.any_order = true;
     opts.cut_texts = opts.cut_records = words_cut(r->words);
-    opts.cut_lines = words_cut_lines(r->words);
+    opts.cut_anywhere = words_stream(r->words);
     opts.log = &r->t->log;
     opts.hub = &r->hub;
     opts.seed = r->t->seed;

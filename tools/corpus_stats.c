@@ -84,7 +84,7 @@ int corpus_stats(int argc, char **argv) {
     size_t n = 1 + docs_option_rows(opts + 1, INPUT_ROWS, &in.opts);
     opts[n] = (struct opt){0};
     in.opts.text_only = in.opts.any_order = true;
-    in.opts.cut_texts = in.opts.cut_records = in.opts.cut_lines = true;
+    in.opts.cut_texts = in.opts.cut_records = in.opts.cut_anywhere = true;
     struct program p = {.name = "corpus stats",
                         .summary = "count documents, bytes of text and bad records, per file",
                         .usage = "[SOURCE…] [--json]",

@@ -38,7 +38,8 @@ static int count_batch(void *ctx, struct batch *b, int thread, struct err *err) 
         struct part was = {f->documents, f->bytes, f->tokens, f->words, f->word_tokens};
         const struct doc *d = &b->v[i];
         w->doc = (struct fertility_document){0};
-        int rc = fertility_count_part(f, w->encoder, d->text, d->n, !d->goes_on, &w->doc, err);
+        const struct text_part part = {.text = d->text, .n = d->n, .begins = !d->continues};
+        int rc = fertility_count_part(f, w->encoder, &part, !d->goes_on, &w->doc, err);
         if (rc >= 0 && !d->continues && !d->goes_on) fertility_end(f, &w->doc);
         if (rc < 0)
             return err_prefix(err, "%s:%llu", c->list->v[b->file].name,
@@ -93,8 +94,7 @@ static int batch_done(void *ctx, struct batch *b, int thread, struct err *err) {
 
 static int read_docs(struct counting *c, const struct input *in, int threads, struct err *err) {
     struct docs_opts opts = in->opts;
-    opts.cut_texts = opts.cut_records = tokenizer_cuts(c->t);
-    opts.cut_lines = tokenizer_cuts_lines(c->t);
+    opts.cut_texts = opts.cut_records = tokenizer_cuts(c->t, TOKENIZER_SPECIAL_NONE);
     int rc = docs_open(&c->docs, &in->list, &opts, err);
     if (rc < 0) return rc;
     rc = docs_run(c->docs, threads, count_batch, batch_done, c, err);

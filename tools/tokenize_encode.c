@@ -28,6 +28,7 @@ struct encoding {
     struct docs *docs;
     const struct source_list *list;
     struct worker *workers;
+    struct encode_stream *stream; /* of the text that comes in parts */
     struct outfile *file;
     const struct log *log;
 };
@@ -137,8 +138,11 @@ static int encode_document(struct encoding *e, struct worker *w, const struct do
     w->ids.n = w->places.n = 0;
     int rc = tokenizer_valid(doc->text, doc->n, e->invalid, &w->valid, &text, &n, err);
     if (rc >= 0)
-        rc = encode_places(w->encoder, text, n, e->allow, &w->ids, e->places ? &w->places : NULL,
-                           err);
+        rc = e->places ? encode_places(w->encoder, text, n, e->allow, &w->ids, &w->places, err)
+                       : encode_part(w->encoder, e->stream,
+                                     &(struct text_part){text, n, !doc->continues, doc->follows,
+                                                         doc->followed},
+                                     e->allow, &w->ids, err);
     return rc < 0 ? rc : put_document(e, w, doc, text, n, err);
 }
 
@@ -223,9 +227,10 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc >= 0) rc = allow(e, special, threads, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "-");
     /* Offsets count from the text's beginning, as does what --refuse-special tells. */
-    in->opts.cut_texts = rc >= 0 && !offsets && !e->refuse && tokenizer_cuts(e->t);
+    in->opts.cut_texts = rc >= 0 && !offsets && !e->refuse && tokenizer_cuts(e->t, e->allow);
     in->opts.cut_records = in->opts.cut_texts;
-    in->opts.cut_lines = in->opts.cut_texts && tokenizer_cuts_lines(e->t);
+    in->opts.cut_anywhere = in->opts.cut_texts && !e->places && tokenizer_streams(e->t, e->allow);
+    if (rc >= 0) rc = encode_stream_new(&e->stream, e->t, &t->err);
     if (rc >= 0) rc = docs_open(&e->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     e->list = &in->list;
@@ -289,6 +294,7 @@ int encode_main(int argc, char **argv) {
     if (!in.opts.any_bytes) e.invalid = TOKENIZER_INVALID_KEEP; /* the reader has refused them */
     if (rc == 0) rc = encode_all(&e, &in, tok, special, output, &t);
     free_workers(&e, tool_threads(&t));
+    encode_stream_free(e.stream);
     tokenizer_free(e.t);
     input_release(&in);
     return tool_end(&t, rc);

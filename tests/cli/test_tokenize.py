@@ -2,6 +2,7 @@
 import gzip
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -12,6 +13,12 @@ import xml.etree.ElementTree
 TOK = os.path.abspath(sys.argv.pop(1))
 TOOLS = os.path.abspath(sys.argv.pop(1))
 TEXTS = ["self.x = 1\n", "", "été <|endoftext|> данные\x00", "  \t\r\n", "😀" * 40]
+RANDOM = random.Random(5)
+# Texts that go on and on without a place where any pattern is known to cut.
+ENDLESS = {"letters": "".join(RANDOM.choices("abcdefghijklm", k=7001)), "x": "x" * 5000, "blanks": " " * 5000,
+           "newlines": "\n" * 5000, "lines": "};\r\n" * 1000, "digits": "".join(RANDOM.choices("0123456789", k=7001)),
+           "chinese": "".join(chr(RANDOM.randrange(0x4E00, 0x9000)) for _ in range(3001)) + "，",
+           "punctuation": "!?(]/ \r\n\r\n", "capitals": "ABC中é" * 500}
 
 
 def run(*args, given=None, rc=0):
@@ -76,6 +83,20 @@ class Tokenize(unittest.TestCase):
             self.assertEqual(b, c)
         self.assertFalse([name for name in os.listdir() if "scratch" in name])
 
+    def test_text_with_no_place_to_cut_is_cut_and_nobody_sees_it(self):
+        for name, text in ENDLESS.items():
+            text *= 1500000 // len(text.encode())
+            with open("t.txt", "w", newline="") as f:
+                f.write(text)
+            with open("r.jsonl", "w", newline="") as f:
+                for t in ("before", 3 * text, "behind"):
+                    f.write(json.dumps({"text": t}, ensure_ascii=name != "chinese") + "\n")
+            for source in ("t.txt", "r.jsonl") if name in ("letters", "newlines", "chinese") else ("t.txt",):
+                a, b, c = (run("tokenize", "encode", "-q", "-t", TOK, source, "--ids", "u16", *more) for more in
+                           (["--threads", "1"], ["--threads", "2"], ["--on-error", "bad.jsonl"]))
+                self.assertEqual(a, c, name)
+                self.assertEqual(b, c, name)
+
     def test_a_long_text_is_counted_in_parts_and_nobody_sees_it(self):
         words = "".join("self.x%d = \"été\"\\n the end  of\t%d " % (i % 999, i) for i in range(170000))
         with gzip.open("r.jsonl.gz", "wt", compresslevel=1) as f:
@@ -83,7 +104,9 @@ class Tokenize(unittest.TestCase):
                 f.write(json.dumps({"n": [1], "text": text}) + "\n")
         with open("t.txt", "w") as f:
             f.write(words)
-        for name in ("r.jsonl.gz", "t.txt"):
+        with open("c.txt", "w", newline="") as f:
+            f.write(ENDLESS["chinese"] * 500 + ENDLESS["punctuation"] * 20000 + ENDLESS["letters"] * 100)
+        for name in ("r.jsonl.gz", "t.txt", "c.txt"):
             made = []
             for i, more in enumerate((["--threads", "1"], ["--threads", "3"], ["--on-error", "bad.jsonl"])):
                 run("bpe-train", "-q", name, "--vocab", "600", "-o", "tok%d" % i, *more)
@@ -211,6 +234,18 @@ class Tokenize(unittest.TestCase):
                 f.write('"}\n')
         for kind in (".txt", ".jsonl"):
             self.assertLess(peak("large" + kind), peak("small" + kind) + 8, kind)
+        for kind in ("letters", "newlines", "chinese"):  # no blanks behind letters, no newlines between others
+            text = ENDLESS[kind]
+            for source in ("t.txt", "r.jsonl"):
+                peaks = []
+                for size in (4000000, 16000000):
+                    times, escaped = size // len(text.encode()), json.dumps(text)[1:-1]
+                    with open(source, "w", newline="") as f:
+                        f.write('{"text": "' * source.endswith("l"))
+                        f.writelines(escaped if source.endswith("l") else text for _ in range(times))
+                        f.write('"}\n' * source.endswith("l"))
+                    peaks.append(peak(source))
+                self.assertLess(peaks[1], peaks[0] + 8, kind + " " + source)
 
     def test_specials(self):
         for allow, want in (("none", None), ("all", [0, 1]), ("<pad>", None), ("<|endoftext|>", None),

@@ -114,16 +114,15 @@ static void no_piece_crosses_a_cut(void **state) {
     }
     for (int round = 0; round < 40000; round++) {
         random_bits(&r, &text, &json);
-        bool lines = round % 4;
         for (size_t n = 1; n <= text.n; n++) {
-            size_t at = docs_cut_text(text.v, n, lines);
+            size_t at = docs_cut_text(text.v, n);
             texts += at && text.v[at - 1] == '\n';
-            assert_true(at < n && (lines || !at || text.v[at] == ' '));
+            assert_true(at < n);
             for (int i = 0; at && i < PATTERNS; i++) same_pieces(s[i], &text, at);
         }
         for (size_t n = 1; n <= json.n; n++) {
             char v[400];
-            size_t at = docs_cut_json(json.v, n, lines);
+            size_t at = docs_cut_json(json.v, n);
             if (!at) continue;
             size_t left = unescaped(json.v, at, v);
             size_t right = unescaped(json.v + at, json.n - at, v + left);
@@ -138,6 +137,29 @@ static void no_piece_crosses_a_cut(void **state) {
         scanner_free(s[i]);
         pattern_free(p[i]);
     }
+    buf_release(&text);
+    buf_release(&json);
+}
+
+/* Stepping forwards finds a place near the end of whatever there is so far. */
+static void no_escape_crosses_a_step(void **state) {
+    (void)state;
+    struct rng r = {.key = 6};
+    struct buf text = {0}, json = {0};
+    size_t most = 0;
+    for (int round = 0; round < 20000; round++) {
+        random_bits(&r, &text, &json);
+        for (size_t n = 1; n <= json.n; n++) {
+            char v[400];
+            size_t at = docs_step_json(json.v, n);
+            size_t left = unescaped(json.v, at, v);
+            size_t right = unescaped(json.v + at, json.n - at, v + left);
+            assert_int_equal(left + right, text.n);
+            assert_memory_equal(v, text.v, text.n);
+            most = n - at > most ? n - at : most;
+        }
+    }
+    assert_int_equal(most, 2 * ESCAPE_BYTES - 1);
     buf_release(&text);
     buf_release(&json);
 }
@@ -172,14 +194,14 @@ static void places(void **state) {
                  {"sevenseven\\n\\/", 0, true}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *v = cases[i].text;
-        size_t at =
-            cases[i].json ? docs_cut_json(v, strlen(v), true) : docs_cut_text(v, strlen(v), true);
+        size_t at = cases[i].json ? docs_cut_json(v, strlen(v)) : docs_cut_text(v, strlen(v));
         if (at != cases[i].at) fail_msg("%s: %d, not %d", v, (int)at, (int)cases[i].at);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(no_piece_crosses_a_cut),
+                                       cmocka_unit_test(no_escape_crosses_a_step),
                                        cmocka_unit_test(places)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,14 @@
 /* JSON records longer than a part: their texts come in slices, and are the texts that they are in
  * one piece; a record that is broken is broken before anything of it came. */
 #include "docs_help.h"
+#include <stdatomic.h>
 #include "stream/source.h"
 
 struct seen {
     struct buf text;        /* "line:text\n" of every document */
     uint64_t slices, whole; /* documents that were parts; those that were not */
-    bool within;
+    bool within, followed;
+    uint64_t followed_ones;
 };
 
 static int see_slices(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -15,11 +17,14 @@ static int see_slices(void *ctx, struct batch *b, int thread, struct err *err) {
     for (size_t i = 0; i < b->n; i++) {
         const struct doc *d = &b->v[i];
         assert_int_equal(d->continues, s->within);
-        if (d->continues) {
+        assert_int_equal(d->follows, s->followed);
+        s->followed = d->followed;
+        s->followed_ones += d->followed;
+        if (d->continues && !d->follows) {
             char last = s->text.v[s->text.n - 1], letter = last | 0x20;
             assert_true(last == '\n' || (d->text[0] == ' ' && letter >= 'a' && letter <= 'z'));
-        } else
-            buf_printf(&s->text, NULL, "%d:", (int)d->line_no);
+        }
+        if (!d->continues) buf_printf(&s->text, NULL, "%d:", (int)d->line_no);
         buf_append(&s->text, d->text, d->n, NULL);
         if (!d->goes_on) buf_char(&s->text, '\n', NULL);
         s->slices += d->continues || d->goes_on;
@@ -34,8 +39,8 @@ static int read_source(const char *source, const struct docs_opts *o, struct see
     struct source_list list = {0};
     struct docs *d;
     s->text.n = 0;
-    s->slices = s->whole = 0;
-    s->within = false;
+    s->slices = s->whole = s->followed_ones = 0;
+    s->within = s->followed = false;
     err->msg[0] = 0;
     assert_ok(source_resolve(&list, source, NULL, NULL, err), *err);
     assert_ok(docs_open(&d, &list, o, err), *err);
@@ -60,13 +65,14 @@ static int same_in_slices(const char *source, struct docs_opts o, struct err *er
     o.cut_records = true;
     for (int i = 0; i < 12; i++) {
         o.batch_bytes = batches[i % 4];
-        o.cut_lines = i % 2;
+        o.cut_anywhere = i % 2;
         o.threads = 1 + i / 4;
         int now = read_source(source, &o, &got, &totals, &again);
         if (now != rc || strcmp(again.msg, err->msg))
             fail_msg("batches of %d: %d '%s', not %d '%s'", (int)o.batch_bytes, now, again.msg, rc,
                      err->msg);
         assert_false(got.within);
+        if (!o.cut_anywhere) assert_int_equal(got.followed_ones, 0);
         assert_int_equal(got.text.n, want.text.n);
         if (want.text.n) assert_memory_equal(got.text.v, want.text.v, want.text.n);
         assert_int_equal(totals.documents, wanted.documents);
@@ -162,6 +168,62 @@ static void texts_without_a_place_to_cut(void **state) {
     buf_str(&b, "\n\n{\"text\": \"a\"}", NULL);
     put(*state, "f.jsonl", b.v, b.n);
     assert_ok(same_in_slices(*state, o, &err, NULL), err);
+    buf_release(&b);
+}
+
+/* What is between docs_next() and docs_release(). */
+struct alone {
+    atomic_int streams;
+    atomic_int seen;
+};
+
+static int work_alone(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct alone *a = ctx;
+    (void)thread, (void)err;
+    if (!b->n || !(b->v->follows || b->v->followed)) return 0;
+    assert_int_equal(atomic_fetch_add(&a->streams, 1), 0);
+    atomic_fetch_add(&a->seen, 1);
+    return 0;
+}
+
+static int write_alone(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct alone *a = ctx;
+    (void)thread, (void)err;
+    if (b->n && (b->v->follows || b->v->followed)) atomic_fetch_sub(&a->streams, 1);
+    return 0;
+}
+
+/* Who encodes parts that begin and end anywhere goes on from the one before. */
+static void parts_that_follow_come_one_at_a_time(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct err err = {0};
+    struct buf b = {0};
+    o.cut_texts = o.cut_records = o.cut_anywhere = true;
+    o.spill = "/tmp";
+    o.batch_bytes = 300;
+    for (int i = 0; i < 40; i++) {
+        buf_str(&b, "{\"text\": \"", NULL);
+        for (int k = 0; k < 3000; k++) buf_str(&b, k % 1000 ? "\\u4eac" : "one two", NULL);
+        buf_str(&b, "\"}\n", NULL);
+        if (i % 2) put(*state, i % 4 == 1 ? "a.jsonl" : "b.txt", b.v, b.n);
+        if (i % 2) b.n = 0;
+    }
+    for (int i = 0; i < 12; i++) {
+        struct source_list list = {0};
+        struct alone a = {0};
+        struct docs *d;
+        const struct docs_made made = {.bytes = 8};
+        o.threads = 1 + i % 4;
+        o.any_order = i >= 8;
+        assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+        assert_ok(docs_open(&d, &list, &o, &err), err);
+        int rc = i < 4 ? docs_run(d, o.threads, work_alone, write_alone, &a, &err)
+                       : docs_run_ahead(d, o.threads, work_alone, write_alone, &made, &a, &err);
+        assert_ok(rc, err);
+        assert_true(a.seen > 100);
+        docs_close(d, NULL);
+        source_list_release(&list);
+    }
     buf_release(&b);
 }
 
@@ -296,6 +358,7 @@ int main(void) {
         in_folder(texts_are_the_same),
         in_folder(the_field_of_a_long_record),
         in_folder(texts_without_a_place_to_cut),
+        in_folder(parts_that_follow_come_one_at_a_time),
         in_folder(escapes_across_what_is_read_at_once),
         in_folder(broken_at_the_end),
         in_folder(a_truncated_file),

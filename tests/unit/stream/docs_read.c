@@ -9,7 +9,7 @@ struct seen {
     struct buf text;       /* "file:line:text\n" of every document in the order of writing */
     uint64_t next, n_last; /* next batch number; batches that ended a file */
     uint64_t documents;
-    bool keep_place;
+    bool keep_place, followed;
 };
 
 static int see(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -416,7 +416,9 @@ static int see_parts(void *ctx, struct batch *b, int thread, struct err *err) {
     for (size_t i = 0; i < b->n; i++) {
         const struct doc *d = &b->v[i];
         assert_int_equal(d->continues, s->documents > 0);
-        if (d->continues) {
+        assert_int_equal(d->follows, s->followed);
+        s->followed = d->followed;
+        if (d->continues && !d->follows) {
             char last = s->text.v[s->text.n - 1];
             assert_true(last == '\n' || (d->text[0] == ' ' && last >= 'a' && last <= 'z'));
         }
@@ -445,7 +447,7 @@ static void texts_may_be_cut(void **state) {
             o.batch_bytes = bytes;
             o.threads = n;
             o.cut_texts = true;
-            o.cut_lines = bytes % 2;
+            o.cut_anywhere = bytes % 2;
             assert_int_equal(source_resolve(&list, in(*state, "t.txt"), NULL, NULL, &e), 0);
             assert_int_equal(docs_open(&d, &list, &o, &e), 0);
             assert_int_equal(docs_run(d, n, NULL, see_parts, &s, &e), 0);
@@ -474,7 +476,7 @@ static void a_bad_byte_of_a_later_part_has_its_place(void **state) {
             struct err e = {0};
             o.batch_bytes = bytes;
             o.cut_texts = cuts > 0;
-            o.cut_lines = cuts > 1;
+            o.cut_anywhere = cuts > 1;
             assert_int_equal(run(in(*state, "t.txt"), &o, 1, &s, &sum, &e), ERR_DATA);
             assert_non_null(strstr(e.msg, "t.txt:2:17: not UTF-8"));
             buf_release(&s.text);

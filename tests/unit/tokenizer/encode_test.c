@@ -99,16 +99,17 @@ static void lists_merge_in_their_order(void **state) {
 static void specials_across_a_cut_forbid_it(void **state) {
     static const struct {
         const char *special;
-        bool lstrip, rstrip, cuts, lines;
-    } cases[] = {{"<|endoftext|>", false, true, true, true}, {"<a>b", false, false, true, true},
-                 {"<a>b", true, false, true, false},         {"<a>b", false, true, false, false},
-                 {"<a b>", false, false, false, false},      {"a\nb", false, false, true, false}};
+        bool lstrip, rstrip, cuts;
+    } cases[] = {{"<|endoftext|>", false, false, true}, {"<a>b", false, false, true},
+                 {"<a>b", true, false, false},          {"<a>b", false, true, false},
+                 {"<a b>", false, false, false},        {"a\nb", false, false, false}};
     (void)state;
     struct rng r = {.key = 13};
     struct random_vocab v;
     random_vocab(&v, &r, 10, 2);
     struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
-    assert_false(tokenizer_cuts(t));
+    assert_false(tokenizer_cuts(t, TOKENIZER_SPECIAL_NONE));
+    assert_false(tokenizer_streams(t, TOKENIZER_SPECIAL_NONE));
     tokenizer_free(t);
     random_release(&v);
     random_vocab(&v, &r, 10, 2);
@@ -119,12 +120,15 @@ static void specials_across_a_cut_forbid_it(void **state) {
         s->text = cases[i].special;
         s->lstrip = cases[i].lstrip;
         s->rstrip = cases[i].rstrip;
-        assert_int_equal(tokenizer_cuts(t), cases[i].cuts);
-        assert_int_equal(tokenizer_cuts_lines(t), cases[i].lines);
+        assert_int_equal(tokenizer_cuts(t, TOKENIZER_SPECIAL_ALL), cases[i].cuts);
+        assert_false(tokenizer_streams(t, TOKENIZER_SPECIAL_ALL));
+        assert_true(tokenizer_streams(t, TOKENIZER_SPECIAL_NONE)); /* their text is text */
     }
     s->text = "<>";
+    s->lstrip = s->rstrip = false;
     t->prefix_space = true;
-    assert_true(tokenizer_cuts(t) && !tokenizer_cuts_lines(t));
+    assert_true(tokenizer_cuts(t, TOKENIZER_SPECIAL_NONE));
+    assert_false(tokenizer_cuts(t, TOKENIZER_SPECIAL_ALL));
     s->text = own;
     tokenizer_free(t);
     random_release(&v);

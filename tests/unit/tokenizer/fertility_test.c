@@ -76,9 +76,11 @@ static void a_text_in_parts_counts_as_one(void **state) {
         if (text[at] != ' ' || before < 'a' || before > 'z') continue;
         struct counted c = begin();
         struct fertility_document d = {0};
-        check_ok(fertility_count_part(&c.f, c.e, text, at, false, &d, &err), &err);
+        const struct text_part first = {.text = text, .n = at, .begins = true};
+        const struct text_part rest = {.text = text + at, .n = n - at};
+        check_ok(fertility_count_part(&c.f, c.e, &first, false, &d, &err), &err);
         assert_int_equal(c.f.documents, 0);
-        check_ok(fertility_count_part(&c.f, c.e, text + at, n - at, true, &d, &err), &err);
+        check_ok(fertility_count_part(&c.f, c.e, &rest, true, &d, &err), &err);
         fertility_end(&c.f, &d);
         assert_memory_equal(&c.f, &whole.f, offsetof(struct fertility, used));
         assert_memory_equal(c.f.used, whole.f.used, c.f.n_used * sizeof *c.f.used);

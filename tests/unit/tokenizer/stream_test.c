@@ -1,0 +1,205 @@
+/* Texts that come in parts: the ids of the parts are those of the whole, wherever it is cut. What
+ * counts as a long piece is made short here, so that all of its ways are met. */
+#include "tests/unit/tokenizer/encode_help.h"
+#include "tokenizer/encode_inside.h"
+
+static const char *const patterns[] = {"gpt2", "cl100k", "llama3", "qwen2", "o200k"};
+
+/* The whole, and its parts that end at cut[0..n_cuts). */
+struct trial {
+    const struct tokenizer *t;
+    struct encoder *e;
+    struct encode_stream *s;
+    struct u32s want, got;
+};
+
+static void trial_begin(struct trial *x, const struct tokenizer *t, size_t least) {
+    struct err err = {0};
+    memset(x, 0, sizeof *x);
+    x->t = t;
+    check_ok(encoder_new(&x->e, t, &err), &err);
+    check_ok(encode_stream_new(&x->s, t, &err), &err);
+    encode_stream_least(x->s, least, 160);
+}
+
+static void trial_end(struct trial *x) {
+    encoder_free(x->e);
+    encode_stream_free(x->s);
+    u32s_release(&x->want);
+    u32s_release(&x->got);
+}
+
+static void parts_equal_the_whole(struct trial *x, const char *v, size_t n, const size_t *cut,
+                                  size_t n_cuts) {
+    struct err err = {0};
+    x->want.n = x->got.n = 0;
+    check_ok(encode(x->e, v, n, TOKENIZER_SPECIAL_NONE, &x->want, &err), &err);
+    for (size_t i = 0, from = 0; i <= n_cuts; from = cut[i++]) {
+        size_t to = i < n_cuts ? cut[i] : n;
+        struct text_part p = {v + from, to - from, i == 0, i > 0, i < n_cuts};
+        check_ok(encode_part(x->e, x->s, &p, TOKENIZER_SPECIAL_NONE, &x->got, &err), &err);
+        if (i == n_cuts) break;
+    }
+    size_t i = 0;
+    while (i < x->want.n && i < x->got.n && x->want.v[i] == x->got.v[i]) i++;
+    if (i < x->want.n || i < x->got.n)
+        print_error("%s, %zu bytes, first cut %zu: %.*s\n", tokenizer_pattern(x->t), n,
+                    n_cuts ? cut[0] : 0, (int)(n < 400 ? n : 400), v);
+    same_ids(&x->want, &x->got, "in parts");
+}
+
+/* Characters of every class that the patterns know, and some that are hostile. */
+static const char *const hostile[] = {"a",
+                                      "s",
+                                      "l",
+                                      "S",
+                                      "A",
+                                      "Z",
+                                      "é",
+                                      "É",
+                                      "中",
+                                      "ª",
+                                      "ǅ",
+                                      "ſ",
+                                      "\xCC\x81",
+                                      "1",
+                                      "²",
+                                      "'",
+                                      "'s",
+                                      "'LL",
+                                      "!",
+                                      "/",
+                                      " ",
+                                      " ",
+                                      "  ",
+                                      "\t",
+                                      "\n",
+                                      "\n",
+                                      "\r",
+                                      "\r\n",
+                                      "\xC2\xA0",
+                                      "　",
+                                      "\xE2\x80\xA8",
+                                      "😀",
+                                      "\xFF",
+                                      "\xE4\xB8",
+                                      "x",
+                                      "\v"};
+
+static void hostile_text(struct buf *out, struct rng *r, size_t n) {
+    size_t few = 1 + rng_below(r, 4), pick[4];
+    const size_t all = sizeof hostile / sizeof *hostile;
+    for (size_t i = 0; i < few; i++) pick[i] = rng_below(r, all);
+    out->n = 0;
+    while (out->n < n) {
+        size_t at = rng_below(r, 3) ? pick[rng_below(r, few)] : rng_below(r, all);
+        size_t run = rng_below(r, 6) ? 1 : 1 + rng_below(r, 30);
+        while (run--) buf_str(out, hostile[at], NULL);
+    }
+}
+
+static struct tokenizer *golden(const char *pattern, bool prefix_space) {
+    struct tokenizer *t = NULL;
+    struct err err = {0};
+    check_ok(tokenizer_open(&t, GOLDEN "/tok-py/merges.txt",
+                            &(struct tokenizer_open_opts){.pattern = pattern}, &err),
+             &err);
+    t->prefix_space = prefix_space;
+    return t;
+}
+
+static void texts_cut_at_every_byte(void **state) {
+    (void)state;
+    struct rng r = {.key = 31};
+    struct buf text = {0};
+    for (int i = 0; i < 10; i++) {
+        struct tokenizer *t = golden(patterns[i / 2], i % 2);
+        struct trial x;
+        trial_begin(&x, t, 16);
+        for (int round = 0; round < 150; round++) {
+            hostile_text(&text, &r, 1 + rng_below(&r, 60));
+            for (size_t at = 0; at <= text.n; at++)
+                parts_equal_the_whole(&x, text.v, text.n, &at, 1);
+        }
+        trial_end(&x);
+        tokenizer_free(t);
+    }
+    buf_release(&text);
+}
+
+static void texts_cut_at_random_places(void **state) {
+    (void)state;
+    struct rng r = {.key = 32};
+    struct buf text = {0};
+    for (int i = 0; i < 10; i++) {
+        struct tokenizer *t = golden(patterns[i / 2], i % 2);
+        struct trial x;
+        trial_begin(&x, t, 16 << i % 4);
+        for (int round = 0; round < 3000; round++) {
+            size_t cut[64], n = 0, most = 1 + rng_below(&r, 40);
+            hostile_text(&text, &r, 1 + rng_below(&r, 600));
+            for (size_t at = 0; n < 64 && (at += rng_below(&r, most)) <= text.n;) cut[n++] = at;
+            parts_equal_the_whole(&x, text.v, text.n, cut, n);
+        }
+        trial_end(&x);
+        tokenizer_free(t);
+    }
+    buf_release(&text);
+}
+
+/* One run of one kind: the texts that are nothing but a long piece. */
+static void long_runs_leave_in_parts(void **state) {
+    (void)state;
+    static const char *const kinds[] = {"x",  "ab", "Abc", "A",  " ",   "\n",  "\r\n", "\t ", "!",
+                                        "!'", "中", "1",   "　", "\n ", "中A", "Aª",   "é"};
+    static const char *const ends[] = {"", "x", "'s", " x", "\n", "!", "\n\n  y", "Ab"};
+    struct buf text = {0};
+    for (size_t i = 0; i < 5 * sizeof kinds / sizeof *kinds; i++) {
+        struct tokenizer *t = golden(patterns[i % 5], false);
+        struct trial x;
+        trial_begin(&x, t, 512);
+        for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
+            size_t cut[40];
+            text.n = 0;
+            while (text.n < 9000) buf_str(&text, kinds[i / 5], NULL);
+            buf_str(&text, ends[k], NULL);
+            for (size_t c = 0; c < 40; c++) cut[c] = 223 * (c + 1);
+            parts_equal_the_whole(&x, text.v, text.n, cut, 40);
+        }
+        trial_end(&x);
+        tokenizer_free(t);
+    }
+    buf_release(&text);
+}
+
+/* Vocabularies in which what is far away matters, and windows that are too small for it: they are
+ * merged anew with the next one. */
+static void windows_that_were_too_small(void **state) {
+    (void)state;
+    struct rng r = {.key = 33};
+    for (int round = 0; round < 40; round++) {
+        struct random_vocab v;
+        struct trial x;
+        random_vocab(&v, &r, 10 + rng_below(&r, 500), 2);
+        struct tokenizer *t = random_tokenizer(&v, patterns[round % 5]);
+        trial_begin(&x, t, 16);
+        encode_stream_least(x.s, 16, 16 << round % 3);
+        for (int i = 0; i < 20; i++) {
+            char text[900];
+            size_t n = 1 + rng_below(&r, sizeof text), cut[15], n_cuts = 0;
+            for (size_t k = 0; k < n; k++) text[k] = (char)('a' + (int)rng_below(&r, 2));
+            while (60 * (n_cuts + 1) < n) cut[n_cuts] = 60 * (n_cuts + 1), n_cuts++;
+            parts_equal_the_whole(&x, text, n, cut, n_cuts);
+        }
+        trial_end(&x);
+        tokenizer_free(t);
+        random_release(&v);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_cut_at_every_byte), cmocka_unit_test(texts_cut_at_random_places),
+        cmocka_unit_test(long_runs_leave_in_parts), cmocka_unit_test(windows_that_were_too_small)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
