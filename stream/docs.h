@@ -96,6 +96,8 @@ struct docs_opts {
                                 between any two characters. Of documents in a lane that follow or
                                 are followed in this way, one at a time is handed out: the next
                                 one comes when its batch is released                           */
+    bool see_whole;          /* docs_whole_text() will be asked for: with cut_texts, a text of four
+                                times batch_bytes or more lies in a scratch file, too          */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
     bool any_order;          /* what is made of the batches does not depend on their order: local
@@ -149,8 +151,8 @@ void docs_totals_of(const struct docs *d, uint32_t file, struct docs_totals *ret
  * shuffled stream there is a state every state_every bytes, or four times what the buffer holds);
  * or a negative code. */
 int docs_save(struct docs *d, const struct batch *b, struct buf *to, struct err *err);
-/* All of the text of a cut record whose first part is the document of batch b: `see` gets it piece
- * by piece. Any thread. */
+/* All of the text whose first part is the document of batch b, a cut record or, with see_whole, a
+ * text: `see` gets it piece by piece. Any thread. */
 int docs_whole_text(const struct batch *b, void (*see)(void *ctx, const char *v, size_t n),
                     void *ctx, struct err *err);
 /* The field in use; NULL before the first record. Borrowed. */

@@ -244,6 +244,17 @@ static int find_text(const struct docs *d, const struct part *p, const struct pi
     return rc;
 }
 
+/* A bad byte of a text that lies in a scratch file. */
+static int text_slice(const struct docs *d, struct part *p, const struct doc *doc,
+                      struct err *err) {
+    if (d->opts.any_bytes || scan_best()->utf8(doc->text, doc->n)) return 0;
+    uint64_t line, column, at = p->raw_at + utf8_error(doc->text, doc->n);
+    int rc = long_place(p->record, at, &line, &column, err);
+    if (rc < 0) return rc;
+    return err_set(err, ERR_DATA, "%s:%llu:%llu: not UTF-8", d->list->v[p->batch.file].name,
+                   (unsigned long long)line, (unsigned long long)column);
+}
+
 static bool begins_with_bom(const struct part *p, const char *v, size_t n) {
     return p->first_line == 1 && n >= 3 && !memcmp(v, "\xef\xbb\xbf", 3);
 }
@@ -254,6 +265,11 @@ void docs_open_record(struct docs *d, struct part *p) {
     struct err err = {0};
     const char *map, *text = NULL;
     size_t n;
+    if (l->is_text) {
+        l->has_text = true;
+        l->end = l->bytes;
+        return;
+    }
     if (long_map(l, &map, &p->failed) < 0) return;
     size_t skip = begins_with_bom(p, map, l->bytes) ? 3 : 0;
     r.v = map + skip;
@@ -273,7 +289,7 @@ void docs_open_record(struct docs *d, struct part *p) {
     long_unmap(l, map);
 }
 
-static void extract_slice(struct part *p) {
+static void extract_slice(const struct docs *d, struct part *p) {
     struct doc doc = {.line_no = p->first_line,
                       .continues = p->continues,
                       .goes_on = p->goes_on,
@@ -282,12 +298,13 @@ static void extract_slice(struct part *p) {
     if (long_text(p->record, p->raw_at, p->raw_n, &p->data, &p->text, &p->failed) < 0) return;
     doc.text = p->text.v;
     doc.n = p->text.n;
-    add_doc(p, &doc, &p->failed);
+    if (!p->record->is_text || text_slice(d, p, &doc, &p->failed) == 0)
+        add_doc(p, &doc, &p->failed);
 }
 
 void docs_extract(struct docs *d, struct part *p) {
     if (p->is_slice)
-        extract_slice(p);
+        extract_slice(d, p);
     else if (!p->record)
         extract(d, p);
     p->broken = p->failed.code || (p->is_slice && p->goes_on); /* nowhere to go on from */

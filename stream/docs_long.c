@@ -1,5 +1,6 @@
 /* JSON records longer than a part should be: they go through a scratch file, so that no length of
- * one is held in memory.
+ * one is held in memory. So do texts of which something is to be known before their first part
+ * (docs_opts.see_whole).
  *
  *   reader ─▶ scratch file [{"id": 7, "text": "…\n… … … …", "n": 1}]   the record as it stands
  *                                            └── slice ──┴─ slice ─┴ … ┘
@@ -16,6 +17,7 @@
 #include "stream/docs_parts.h"
 #include "stream/scan.h"
 #include "stream/scratch.h"
+#include "tokenizer/tokenizer.h"
 
 int long_new(struct long_record **ret, const char *dir, struct err *err) {
     struct long_record *l = calloc(1, sizeof *l);
@@ -71,7 +73,7 @@ static int find_cut(const struct long_record *l, uint64_t from, uint64_t to, uin
         size_t n = to - from < sizeof v ? (size_t)(to - from) : sizeof v;
         int rc = scratch_read(l->fd, to - n, v, n, err);
         if (rc < 0) return rc;
-        size_t cut = docs_cut_json(v, n);
+        size_t cut = l->is_text ? docs_cut_text(v, n) : docs_cut_json(v, n);
         if (cut) *ret = to - n + cut;
         if (cut || n < sizeof v) return 0;
         to -= n - 2 * CUT_BYTES;
@@ -89,7 +91,7 @@ static int find_step(const struct long_record *l, uint64_t from, uint64_t to, ui
         size_t n = to - *ret < sizeof v ? (size_t)(to - *ret) : sizeof v;
         int rc = scratch_read(l->fd, *ret, v, n, err);
         if (rc < 0) return rc;
-        step = docs_step_json(v, n);
+        step = l->is_text ? decode_whole(v, n) : docs_step_json(v, n);
         *ret += step;
     }
     return 0;
@@ -118,6 +120,23 @@ static bool ends_in_half(const char *raw, size_t n, const char *text, size_t tex
            !memcmp(text + text_n - 3, "\xEF\xBF\xBD", 3);
 }
 
+int long_place(const struct long_record *l, uint64_t at, uint64_t *ret_line, uint64_t *ret_column,
+               struct err *err) {
+    char v[1 << 14];
+    *ret_line = *ret_column = 1;
+    for (uint64_t from = 0; from < at;) {
+        size_t n = at - from < sizeof v ? (size_t)(at - from) : sizeof v;
+        int rc = scratch_read(l->fd, from, v, n, err);
+        if (rc < 0) return rc;
+        for (size_t i = 0; i < n; i++) {
+            *ret_column = v[i] == '\n' ? 1 : *ret_column + 1;
+            *ret_line += v[i] == '\n';
+        }
+        from += n;
+    }
+    return 0;
+}
+
 /* Bit by bit: a slice that cannot be cut is in memory once, not twice. */
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
               struct err *err) {
@@ -126,6 +145,10 @@ int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *ra
     raw->n = text->n = 0;
     int rc = buf_reserve(raw, n < BIT ? n : BIT, err);
     if (rc == 0) rc = buf_reserve(text, n + SCAN_SLACK, err);
+    if (rc == 0 && l->is_text) {
+        text->n = n;
+        return scratch_read(l->fd, at, text->v, n, err);
+    }
     while (n && rc == 0) {
         size_t bit = n < BIT ? n : BIT, looked, made;
         rc = scratch_read(l->fd, at, raw->v, bit, err);

@@ -58,6 +58,7 @@ struct place {
 struct long_record {
     int fd; /* of the scratch file */
     uint64_t bytes;
+    bool is_text;      /* no record: a text, as it stands */
     bool blank;        /* so far, or all of it */
     atomic_uint users; /* the part that stands for it, and its slices */
     /* Under the docs' lock: */
@@ -248,6 +249,9 @@ void long_unmap(const struct long_record *l, const char *v);
  * could not, with `anywhere`, about so many, and *ret_followed. */
 int long_slice(const struct long_record *l, uint64_t at, size_t want, bool anywhere, size_t *ret_n,
                bool *ret_followed, struct err *err);
+/* Line and column, from 1, of a byte of a text. */
+int long_place(const struct long_record *l, uint64_t at, uint64_t *ret_line, uint64_t *ret_column,
+               struct err *err);
 /* A slice as text; `raw` is scratch. Any thread. */
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
               struct err *err);

@@ -291,12 +291,36 @@ static int read_cut(struct reading *r, struct err *err) {
     }
 }
 
+/* The text in r->p, and all that follows, goes to its scratch file. */
+static int spool_text(struct reading *r, struct err *err) {
+    struct part *p = r->p;
+    uint64_t max = r->d->bounded ? r->d->opts.max_record : UINT64_MAX;
+    int rc = 1;
+    p->record->is_text = true;
+    while (rc > 0 || p->data.n) {
+        if (p->record->bytes + p->data.n > max) {
+            long_drop(p->record);
+            p->record = NULL;
+            return drop_text(r);
+        }
+        int added = long_add(p->record, p->data.v, p->data.n, err);
+        if (added < 0) return added;
+        p->data.n = 0;
+        if (rc > 0 && (rc = fill(r, r->d->opts.batch_bytes, err)) < 0) return rc;
+    }
+    end_file(r);
+    return 0;
+}
+
 /* The whole file is one document. */
 static int read_text(struct reading *r, struct err *err) {
     uint64_t max = r->d->opts.max_record;
     size_t want = r->p->data.n > (64 << 10) ? 2 * r->p->data.n : 64 << 10;
+    bool may_spool = r->d->opts.see_whole && may_cut_texts(r->d);
     int rc;
+    if (may_spool) want = LONG_PARTS * r->d->opts.batch_bytes;
     while ((rc = fill(r, want, err)) > 0) {
+        if (may_spool && !r->in_memory && begin_record(r)) return spool_text(r, err);
         if (r->p->data.n > max) return drop_text(r);
         want = 2 * want > max ? max + 1 : 2 * want;
     }
@@ -364,7 +388,7 @@ static int next_part(struct reading *r, const struct place *start, struct err *e
     if (rc < 0) return rc;
     if (!r->is_text) return read_cut(r, err);
     r->live = -1; /* no records to hand on before the end, however long that takes */
-    if (!may_cut_texts(r->d)) return read_text(r, err);
+    if (r->d->opts.see_whole || !may_cut_texts(r->d)) return read_text(r, err);
     r->p->continues = r->continues;
     r->p->follows = r->follows;
     r->p->first_column = r->column;

@@ -328,11 +328,11 @@ int shard_encode(struct shard_encode *e, const struct source_list *list, struct 
     int threads = e->docs.threads > 0 ? e->docs.threads : 1;
     if (!left.n || e->full) return 0;
     int rc = make_encoders(e, threads, err);
-    /* A record's text can be hashed before its first part; a file's cannot. */
     opts.cut_records = tokenizer_cuts(e->tokenizer, TOKENIZER_SPECIAL_NONE);
     opts.cut_anywhere = tokenizer_streams(e->tokenizer, TOKENIZER_SPECIAL_NONE);
     if (rc == 0) rc = encode_stream_new(&p.stream, e->tokenizer, err);
-    opts.cut_texts = opts.cut_records && e->valid_fraction <= 0 && !e->shares;
+    opts.cut_texts = opts.cut_records;
+    opts.see_whole = e->valid_fraction > 0 || e->shares; /* hash_of() */
     if (rc == 0) rc = docs_open(&p.docs, &left, &opts, err);
     if (rc < 0) {
         encode_stream_free(p.stream);

@@ -119,6 +119,32 @@ class Shard(unittest.TestCase):
         self.assertIn(b"one number for each of 2", self.shard("a.jsonl.gz", "b.jsonl.gz", "--weights", "1",
                                                                     rc=2).stderr)
 
+    def test_a_long_text_goes_where_its_hash_says(self):
+        # A file in parts (stop), the same whole (skip), from a pipe, and as records.
+        for i, unit in enumerate(("one two\n", "京都", "{}\r\n")):
+            for k in range(3):
+                with open(f"{i}{k}.txt", "w", newline="") as f:
+                    f.write(f"{k} " + unit * (4400000 // len(unit.encode())))
+        args = ["--valid-fraction", "0.5", "--eot", "none", "--shard-tokens", "100000000"]
+        files = [f"{i}{k}.txt" for i in range(3) for k in range(3)]
+        with open("r.jsonl", "w") as out:
+            for name in files:
+                with open(name, newline="") as f:
+                    out.write(json.dumps({"text": f.read()}) + "\n")
+        self.shard(*files, *args, "-o", "parts", "--threads", "2")
+        self.shard(*files, *args, "-o", "whole", "--on-error", "skip")
+        self.shard("r.jsonl", *args, "-o", "records")
+        for split in ("train", "valid"):
+            got = documents("parts", split)
+            self.assertTrue(got)
+            self.assertEqual(got, documents("whole", split))
+            self.assertEqual(got, documents("records", split))
+        args[1] = "1e-9"
+        with open("00.txt") as f:
+            self.shard("-", "--format", "text", *args, "-o", "pipe", stdin=f)
+        self.shard("00.txt", "--on-error", "skip", *args, "-o", "file")
+        self.assertEqual(documents("pipe", "train"), documents("file", "train"))
+
     def made(self, *more):
         self.shard("a.jsonl.gz", "b.jsonl.gz", "-o", "s", "--eot", "none", *more)
         return documents("s", "train"), documents("s", "valid")

@@ -9,7 +9,8 @@ struct seen {
     struct buf text;       /* "file:line:text\n" of every document in the order of writing */
     uint64_t next, n_last; /* next batch number; batches that ended a file */
     uint64_t documents;
-    bool keep_place, followed;
+    bool keep_place, followed, see_whole;
+    struct buf whole; /* what docs_whole_text() tells with the first part */
 };
 
 static int see(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -409,13 +410,19 @@ static void text_files_are_one_document_each(void **state) {
     buf_release(&s.text);
 }
 
+static void keep(void *ctx, const char *v, size_t n) {
+    buf_append(ctx, v, n, NULL);
+}
+
 /* The parts of a text: where they are cut, and that nothing is lost. */
 static int see_parts(void *ctx, struct batch *b, int thread, struct err *err) {
     struct seen *s = ctx;
-    (void)thread, (void)err;
+    (void)thread;
     for (size_t i = 0; i < b->n; i++) {
         const struct doc *d = &b->v[i];
         assert_int_equal(d->continues, s->documents > 0);
+        if (s->see_whole && d->goes_on && !d->continues)
+            assert_int_equal(docs_whole_text(b, keep, &s->whole, err), 0);
         assert_int_equal(d->follows, s->followed);
         s->followed = d->followed;
         if (d->continues && !d->follows) {
@@ -438,8 +445,8 @@ static void texts_may_be_cut(void **state) {
     for (int i = 0; i < 3000; i++) buf_char(&want, '.', NULL); /* longer than a part */
     put(*state, "t.txt", want.v, want.n);
     for (size_t bytes = 1; bytes < 20000; bytes = 3 * bytes + 1)
-        for (int n = 1; n <= 2; n++) {
-            struct seen s = {0};
+        for (int n = 1; n <= 4; n++) {
+            struct seen s = {.see_whole = n > 2};
             struct source_list list = {0};
             struct docs_totals sum;
             struct docs *d;
@@ -447,6 +454,8 @@ static void texts_may_be_cut(void **state) {
             o.batch_bytes = bytes;
             o.threads = n;
             o.cut_texts = true;
+            o.see_whole = s.see_whole;
+            o.spill = "/tmp";
             o.cut_anywhere = bytes % 2;
             assert_int_equal(source_resolve(&list, in(*state, "t.txt"), NULL, NULL, &e), 0);
             assert_int_equal(docs_open(&d, &list, &o, &e), 0);
@@ -460,6 +469,9 @@ static void texts_may_be_cut(void **state) {
             assert_int_equal(sum.documents, 1);
             assert_int_equal(sum.text_bytes, want.n);
             assert_true(s.n_last > (bytes < 1000 ? 10 : 0));
+            assert_int_equal(s.whole.n, s.see_whole && s.n_last > 1 ? want.n : 0);
+            if (s.whole.n) assert_memory_equal(s.whole.v, want.v, want.n);
+            buf_release(&s.whole);
             buf_release(&s.text);
         }
     buf_release(&want);
@@ -469,14 +481,16 @@ static void a_bad_byte_of_a_later_part_has_its_place(void **state) {
     struct docs_opts o = docs_defaults;
     const char text[] = "one two\nthree four five \xFF six\n";
     put(*state, "t.txt", text, sizeof text - 1);
-    for (int cuts = 0; cuts < 3; cuts++)
+    for (int cuts = 0; cuts < 4; cuts++)
         for (size_t bytes = 1; bytes < 40; bytes += 3) {
             struct seen s = {0};
             struct docs_totals sum;
             struct err e = {0};
             o.batch_bytes = bytes;
             o.cut_texts = cuts > 0;
-            o.cut_anywhere = cuts > 1;
+            o.cut_anywhere = cuts == 2;
+            o.see_whole = cuts == 3;
+            o.spill = "/tmp";
             assert_int_equal(run(in(*state, "t.txt"), &o, 1, &s, &sum, &e), ERR_DATA);
             assert_non_null(strstr(e.msg, "t.txt:2:17: not UTF-8"));
             buf_release(&s.text);
