@@ -22,7 +22,12 @@
  * As far as rounds (bpe_rounds.c) can tell where tokens begin, they do it. */
 #include "tokenizer/bpe.h"
 
-enum { WINDOW = 64, TAIL_SHARE = 6, MORE = 4, ROUNDS_FROM = 512 };
+enum {
+    WINDOW = 64,
+    TAIL_SHARE = 6,
+    MORE = 4,
+    ROUNDS_FROM = 2048, /* making the trie takes as long as a megabyte: not for rare pieces */
+};
 
 struct window {
     size_t from, size; /* bytes of the piece; may reach beyond its end  */

@@ -44,7 +44,7 @@ static void windows_equal_the_slow_twin(void **state) {
             random_text(&text, &r, 1 + rng_below(&r, i ? 400 : 1500), letters);
             if (text.n) same_as_the_twin(t, &text);
             random_text(&bit, &r, 1 + rng_below(&r, 20), letters);
-            repeat(&text, &r, &bit, bit.n ? 1 + rng_below(&r, i % 4 ? 600 : 2500) : 0);
+            repeat(&text, &r, &bit, bit.n ? 1 + rng_below(&r, i % 4 ? 600 : 5000) : 0);
             if (text.n) same_as_the_twin(t, &text);
         }
         tokenizer_free(t);
