@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "base/opt.h"
 #include "tokenizer/scan.h"
 
 enum { STEPS = 16 };
@@ -91,6 +92,40 @@ static const char *chain_of(const char *name, int from, int to) {
     for (size_t i = 0; i < sizeof chains / sizeof chains[0]; i++)
         if (strcmp(chains[i][from], name) == 0) return chains[i][to];
     return name;
+}
+
+/* Letters, digits, '-', '_' and '.', of which the first is a letter. */
+static bool looks_like_name(const char *s, size_t n) {
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    return n >= 3 && strspn(s, letters) >= n && strcspn(s, "0123456789-_.") > 0;
+}
+
+static int check_step_name(const char *step, size_t n, struct err *err) {
+    const char *names[sizeof known / sizeof *known + sizeof chains / sizeof *chains];
+    size_t n_names = 0;
+    char name[64];
+    if (!looks_like_name(step, n) || n >= sizeof name) return 0;
+    memcpy(name, step, n);
+    name[n] = 0;
+    if (find_known(name)) return 0;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].name[0] != '\\') names[n_names++] = known[i].name;
+    for (size_t i = 0; i < sizeof chains / sizeof *chains; i++) names[n_names++] = chains[i][0];
+    const char *near = nearest_name(name, names, n_names);
+    return err_set(err, ERR_USAGE,
+                   "no pattern is called %s; did you mean %s? As an expression it would be (?:%s)",
+                   name, near ? near : "gpt2, cl100k, o200k, llama3, qwen2 or starcoder", name);
+}
+
+int pattern_check_names(const char *given, struct err *err) {
+    int rc = 0;
+    given = chain_of(given, 0, 1);
+    for (const char *at = given, *end; at && rc == 0; at = end ? end + 1 : NULL) {
+        end = strchr(at, '\n');
+        rc = check_step_name(at, end ? (size_t)(end - at) : strlen(at), err);
+    }
+    return rc;
 }
 
 /* One step; *ret_name is what it is called, valid as long as the step. */

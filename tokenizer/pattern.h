@@ -26,6 +26,9 @@ struct scanner;
  * or can match nothing at all. */
 int pattern_open(struct pattern **ret, const char *name, struct err *err);
 void pattern_free(struct pattern *p);
+/* ERR_USAGE, with the nearest name, where what somebody typed looks like the name of a pattern and
+ * is none ("gpt-2"): as an expression it would find that text alone, and cut nothing else. */
+int pattern_check_names(const char *given, struct err *err);
 /* Whether an expression means the same to HF tokenizers, to tiktoken and here; else ERR_USAGE names
  * the first thing that does not, with its position (pattern_dialect.c). \w is HF's. */
 int pattern_portable(const char *regex, struct err *err);

@@ -408,6 +408,8 @@ static int open_like(struct run *r, struct err *err) {
 static int plan(struct run *r, bool vocab_given, struct err *err) {
     const struct options *o = r->o;
     int rc = o->extend ? check_extend(o, err) : 0;
+    if (rc == 0 && o->pattern && (rc = pattern_check_names(o->pattern, err)) < 0)
+        err_prefix(err, "--pattern");
     if (rc < 0) return rc;
     if (o->nested && vocab_given)
         return err_set(err, ERR_USAGE, "--nested and --vocab exclude each other");

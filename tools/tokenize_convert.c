@@ -44,6 +44,8 @@ int convert_main(int argc, char **argv) {
         rc = err_set(&t.err, ERR_USAGE, "\"%s\" is not expected; name the vocabulary with -t",
                      t.operands->v[0]);
     if (rc == 0 && !output) rc = err_set(&t.err, ERR_USAGE, "name the folder to write with -o");
+    if (rc == 0 && pattern && (rc = pattern_check_names(pattern, &t.err)) < 0)
+        err_prefix(&t.err, "--pattern");
     if (rc == 0)
         rc = tokenizer_open(&tokenizer, tok,
                             &(struct tokenizer_open_opts){.pattern = pattern, .log = &t.log},

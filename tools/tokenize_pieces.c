@@ -84,7 +84,8 @@ static int choose_pattern(struct cutting *c, const char *pattern, const char *to
                           struct err *err) {
     struct tokenizer *t = NULL;
     if (pattern) {
-        int rc = pattern_open(&c->pattern, pattern, err);
+        int rc = pattern_check_names(pattern, err);
+        if (rc >= 0) rc = pattern_open(&c->pattern, pattern, err);
         return rc < 0 ? err_prefix(err, "--pattern") : rc;
     }
     int rc = tokenizer_open(&t, tok, NULL, err);

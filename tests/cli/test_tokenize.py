@@ -320,6 +320,17 @@ class Tokenize(unittest.TestCase):
         self.assertIn("é is also how vocab.json spells 1 byte of", err)
         self.assertFalse(os.path.exists("never"))
 
+    def test_misspelt_names_of_patterns_were_expressions(self):
+        """--pattern gpt-2 trained a vocabulary that cuts nothing but the text "gpt-2"."""
+        for given, want in (("gpt-2", "gpt2"), ("cl100", "cl100k"), ("o200k_base", "o200k"), ("GPT2", "gpt2"),
+                            ("\\p{N}\nqwen-2", "qwen2"), ("phi", "cl100k, o200k")):
+            for command in (["bpe-train", "d.jsonl", "-o", "never"], ["tokenize", "pieces", "d.jsonl"],
+                            ["tokenize", "convert", "-t", TOK, "-o", "never"]):
+                err = run(*command, "--pattern", given, rc=2)
+                self.assertRegex(err, f"no pattern is called .*; did you mean .*{want}")
+        self.assertFalse(os.path.exists("never"))
+        run("tokenize", "pieces", "d.jsonl", "--pattern", "(?:gpt-2)")
+
     def test_a_special_that_is_no_text(self):
         """A byte that is no UTF-8 became U+FFFD in silence."""
         err = run("bpe-train", "d.jsonl", "-q", "--special", b"\xff", "-o", "never", rc=2)
