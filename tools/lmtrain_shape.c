@@ -60,6 +60,8 @@ static int base_config(struct plan *p, struct err *err) {
     if (rc == 0 && o->model)
         rc = p->model_dir ? model_config_load(&p->config, p->model_dir, err)
                           : model_config_preset(&p->config, o->model, err);
+    if (rc == ERR_USAGE && !p->model_dir && file_kind(o->model) == FILE_NONE)
+        err_hint(err, "nor is there a folder of that name");
     if (rc < 0 || !o->model || o->from_scratch || (shaped(p) && !p->model_dir)) return rc;
     const char *own = p->model_dir ? conflict(p) : NULL;
     if (own) {

@@ -99,6 +99,16 @@ static const char *changed(const char *key) {
     return strcmp(key, "valid") == 0 ? "the shards of --valid have changed" : NULL;
 }
 
+/* base, base/ and ./base are one model. */
+static bool same_model(const cJSON *was, const cJSON *now) {
+    if (!cJSON_IsString(was) || !cJSON_IsString(now) || strcmp(now->string, "model")) return false;
+    char *a = realpath(was->valuestring, NULL), *b = realpath(now->valuestring, NULL);
+    bool same = a && b && !strcmp(a, b);
+    free(a);
+    free(b);
+    return same;
+}
+
 /* Appends "KEY was A, now B" for every member that differs; the members of both sides. */
 static int differences(const cJSON *was, const cJSON *now, struct buf *out, struct err *err) {
     const cJSON *sides[2] = {now, was};
@@ -110,7 +120,9 @@ static int differences(const cJSON *was, const cJSON *now, struct buf *out, stru
             rc = text_of(json_get(was, item->string), &a, err);
             if (rc == 0) rc = text_of(json_get(now, item->string), &b, err);
             const char *said = changed(item->string), *between = out->n ? "; " : "";
-            if (rc == 0 && (a.n != b.n || memcmp(a.v, b.v, a.n)))
+            bool same = rc == 0 && a.n == b.n && !memcmp(a.v, b.v, a.n);
+            if (rc == 0 && !same &&
+                !same_model(json_get(was, item->string), json_get(now, item->string)))
                 rc = said ? buf_printf(out, err, "%s%s", between, said)
                           : buf_printf(out, err, "%s%s was %s, now %s", between, item->string,
                                        buf_cstr(&a), buf_cstr(&b));

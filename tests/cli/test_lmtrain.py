@@ -267,6 +267,15 @@ class Lmtrain(unittest.TestCase):
         shutil.copy(path("more/tokenizer.json"), path("more-model/tokenizer.json"))
         self.ok("lmtrain", "--model", "more-model", "--train", "shards", "--steps", "1", "-q", "-o", "more-run")
 
+    def test_a_slash_made_another_model(self):
+        """The shell completes base to base/, and the run was refused: it had been made with another model."""
+        self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "base", *SMALL)
+        for steps, name in (("1", "base"), ("2", "base/"), ("3", "./base"), ("4", path("base"))):
+            self.ok("lmtrain", "--model", name, "--train", "shards", "--steps", steps, "-o", "on-base", "-q")
+        shutil.copytree(path("base"), path("base2"))
+        self.refused(2, 'model was ', "--model", "base2", "--train", "shards", "--steps", "5", "-o", "on-base", "-q")
+        self.refused(2, "nor is there a folder of that name", "--model", "base3", "--train", "shards", "-o", "no")
+
     def test_what_has_no_effect_is_said(self):
         self.refused(2, "--patience 2 counts evaluations", "--train", "llmc.bin", "--patience", "2", "--dry-run")
         said = lambda *more: run("lmtrain", "--train", "llmc.bin", "--dry-run", "--seq-len", "8", "--steps", "9", *more).stderr
