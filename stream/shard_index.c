@@ -116,6 +116,22 @@ static int load_head(struct shard_index *x, const cJSON *o, const char *what, st
     return 0;
 }
 
+/* Not with weights: documents are read then that become none of the shards', or several. */
+static int load_sources(struct shard_index *x, const cJSON *o, const char *what, struct err *err) {
+    const cJSON *s;
+    int rc = 0;
+    if (json_get(json_get(o, "options"), "weights")) return 0;
+    cJSON_ArrayForEach(s, json_get(o, "sources")) {
+        uint64_t documents = 0, text_bytes = 0;
+        if (rc == 0) rc = need_u64(s, "documents", UINT64_MAX >> 1, &documents, what, err);
+        if (rc == 0) rc = need_u64(s, "text_bytes", UINT64_MAX >> 1, &text_bytes, what, err);
+        x->sources.named = true;
+        x->sources.documents += documents;
+        x->sources.text_bytes += text_bytes;
+    }
+    return rc;
+}
+
 static int load_tree(struct shard_index *x, const cJSON *o, const char *what, struct err *err) {
     int rc = load_head(x, o, what, err);
     if (rc < 0) return rc;
@@ -129,7 +145,7 @@ static int load_tree(struct shard_index *x, const cJSON *o, const char *what, st
         if (rc < 0) return rc;
         for (size_t i = 0; i < to->n; i++) x->masked = x->masked || to->v[i].masked;
     }
-    return 0;
+    return load_sources(x, o, what, err);
 }
 
 int shard_index_load(struct shard_index *ret, const char *dir, struct err *err) {

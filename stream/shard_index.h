@@ -75,6 +75,10 @@ struct shard_index {
     char tokenizer_digest[SHA256_HEX];
     struct shard_index_split *v;
     size_t n;
+    struct {
+        bool named; /* else nothing is known of them */
+        uint64_t documents, text_bytes;
+    } sources; /* all of them together */
 };
 
 /* Reads and validates dir/index.json. Returns 1 if there is one of ours, 0 if there is none (or one

@@ -125,6 +125,22 @@ static int check_file(struct verify *v, const struct shard_index_file *f, struct
     return rc;
 }
 
+/* What came from the sources is what the splits have. */
+static void check_sources(struct verify *v) {
+    uint64_t documents = 0, text_bytes = 0;
+    for (size_t i = 0; i < v->x->n; i++) {
+        documents += v->x->v[i].documents;
+        text_bytes += v->x->v[i].text_bytes;
+    }
+    if (!v->x->sources.named ||
+        (v->x->sources.documents == documents && v->x->sources.text_bytes == text_bytes))
+        return;
+    fault(v, "%s/%s: its sources are %llu documents of %llu bytes in all, its splits %llu of %llu",
+          v->dir, SHARD_INDEX_NAME, (unsigned long long)v->x->sources.documents,
+          (unsigned long long)v->x->sources.text_bytes, (unsigned long long)documents,
+          (unsigned long long)text_bytes);
+}
+
 /* A file that no index names would be read by tools that go by names (llm.c's pattern). */
 static int check_strays(struct verify *v, struct err *err) {
     struct strs names = {0};
@@ -156,6 +172,7 @@ int shard_verify(const char *dir, void (*found)(void *ctx, const char *text), vo
         for (size_t j = 0; j < x.v[i].n; j++) v.total += x.v[i].v[j].bytes;
     for (size_t i = 0; rc == 0 && i < x.n; i++)
         for (size_t j = 0; rc == 0 && j < x.v[i].n; j++) rc = check_file(&v, &x.v[i].v[j], err);
+    check_sources(&v);
     if (rc == 0) rc = check_strays(&v, err);
     shard_index_release(&x);
     if (rc == 0 && v.faults)

@@ -345,6 +345,19 @@ class Shard(unittest.TestCase):
             f.write(data[:-40])
         self.assertIn(b"is not the tokenizer", run("shard", "verify", "s", rc=6).stdout)
 
+    def test_verify_holds_sources_and_splits_together(self):
+        """A number of a source that had changed in index.json went unseen."""
+        self.shard("a.jsonl.gz", "b.jsonl.gz", "-o", "w", "--weights", "2.5,0.5", "--valid-fraction", "0.2")
+        run("shard", "verify", "w")
+        self.made()
+        index = json.loads(slurp("s/index.json"))
+        for key in ("documents", "text_bytes"):
+            index["sources"][0][key] += 4
+            with open("s/index.json", "w") as f:
+                json.dump(index, f)
+            self.assertIn(b"its sources are", run("shard", "verify", "s", rc=6).stdout)
+            index["sources"][0][key] -= 4
+
     def test_mistakes(self):
         self.made()
         run("shard", "export", "megatronn", "s", "-o", "m", rc=2)
