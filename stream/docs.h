@@ -97,7 +97,8 @@ struct docs_opts {
                                 are followed in this way, one at a time is handed out: the next
                                 one comes when its batch is released                           */
     bool see_whole;          /* docs_whole_text() will be asked for: with cut_texts, a text of four
-                                times batch_bytes or more lies in a scratch file, too          */
+                                times batch_bytes or more lies in a scratch file, too, as it does
+                                where max_record is given                                      */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
     bool any_order;          /* what is made of the batches does not depend on their order: local

@@ -312,11 +312,17 @@ static int spool_text(struct reading *r, struct err *err) {
     return 0;
 }
 
+/* Is something to be known of a whole text before its first part: what docs_whole_text() tells, or
+ * that it is not too long? */
+static bool whole_first(const struct docs *d) {
+    return d->opts.see_whole || d->bounded;
+}
+
 /* The whole file is one document. */
 static int read_text(struct reading *r, struct err *err) {
     uint64_t max = r->d->opts.max_record;
     size_t want = r->p->data.n > (64 << 10) ? 2 * r->p->data.n : 64 << 10;
-    bool may_spool = r->d->opts.see_whole && may_cut_texts(r->d);
+    bool may_spool = whole_first(r->d) && may_cut_texts(r->d);
     int rc;
     if (may_spool) want = LONG_PARTS * r->d->opts.batch_bytes;
     while ((rc = fill(r, want, err)) > 0) {
@@ -388,7 +394,7 @@ static int next_part(struct reading *r, const struct place *start, struct err *e
     if (rc < 0) return rc;
     if (!r->is_text) return read_cut(r, err);
     r->live = -1; /* no records to hand on before the end, however long that takes */
-    if (r->d->opts.see_whole || !may_cut_texts(r->d)) return read_text(r, err);
+    if (whole_first(r->d) || !may_cut_texts(r->d)) return read_text(r, err);
     r->p->continues = r->continues;
     r->p->follows = r->follows;
     r->p->first_column = r->column;
