@@ -148,7 +148,8 @@ static int take(struct encoder *e, struct encode_stream *s, struct u32s *out, st
         from = c->ends.v[i++];
         rc = tail_add(e, s, v + c->stands_in, from - c->stands_in, true, out, err);
     }
-    if (rc >= 0) rc = encode_pieces(e, v, c->text.n, from, c->ends.v + i, c->ends.n - i, out, err);
+    if (rc >= 0 && i < c->ends.n)
+        rc = encode_pieces(e, v, c->text.n, from, c->ends.v + i, c->ends.n - i, out, err);
     if (rc < 0 || !c->open) return rc;
     size_t end = c->ends.n ? c->ends.v[c->ends.n - 1] : 0, gone = end ? 0 : c->stands_in;
     return tail_add(e, s, v + end + gone, c->open - gone, false, out, err);
