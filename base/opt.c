@@ -15,8 +15,8 @@ size_t opt_count(const struct program *p) {
     return n;
 }
 
-struct opt *opt_find(const struct program *p, const char *name, size_t n) {
-    for (struct opt *o = p->opts; o->type != OPT_END; o++)
+struct opt *opt_find(struct opt *opts, const char *name, size_t n) {
+    for (struct opt *o = opts; o->type != OPT_END; o++)
         if (o->type != OPT_GROUP && strlen(o->name) == n && !memcmp(o->name, name, n)) return o;
     return NULL;
 }
@@ -189,7 +189,7 @@ static int unknown_long(const struct program *p, const char *flag, struct err *e
 static int next_value(struct args *a, struct arg *ret, struct err *err) {
     const char *next = a->at < a->argc ? a->argv[a->at] : NULL;
     bool option = next && !strncmp(next, "--", 2) && next[2] &&
-                  opt_find(a->p, next + 2, strcspn(next + 2, "="));
+                  opt_find(a->p->opts, next + 2, strcspn(next + 2, "="));
     if (!next || option) {
         const char *arg = ret->opt->arg ? ret->opt->arg : ret->opt->choices;
         err_set(err, ERR_USAGE, "%s needs a value%s%s", ret->flag, arg ? ": " : "", arg ? arg : "");
@@ -205,9 +205,9 @@ static int next_long(struct args *a, const char *text, struct arg *ret, struct e
     const char *name = text + 2, *equals = strchr(name, '=');
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
     snprintf(ret->flag, sizeof ret->flag, "--%.*s", (int)(n < 80 ? n : 80), name);
-    ret->opt = opt_find(a->p, name, n);
+    ret->opt = opt_find(a->p->opts, name, n);
     if (!ret->opt && n > 3 && !strncmp(name, "no-", 3)) {
-        ret->opt = opt_find(a->p, name + 3, n - 3);
+        ret->opt = opt_find(a->p->opts, name + 3, n - 3);
         if (ret->opt && (ret->opt->type != OPT_FLAG || ret->opt->ends)) ret->opt = NULL;
         if (ret->opt && equals) return err_set(err, ERR_USAGE, "%s takes no value", ret->flag);
         ret->value = "false";

@@ -93,6 +93,9 @@ void opt_completion_words(const struct program *p, FILE *to);
  * name. */
 int opt_yaml(const struct program *p, struct buf *out, struct err *err);
 
+/* The option of a table with the long name name[0..n), or NULL. */
+struct opt *opt_find(struct opt *opts, const char *name, size_t n);
+
 /* Numbers as the options read them. ERR_USAGE says what is wrong with `text`, without naming a
  * flag. */
 int parse_u64(const char *text, uint64_t *ret, struct err *err); /* "32768", "100M", "64Ki" */

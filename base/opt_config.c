@@ -89,7 +89,7 @@ static struct opt *option_of(const struct config *c, const char *key, struct err
     snprintf(name, sizeof name, "%s", key);
     for (char *p = name; *p; p++)
         if (*p == '_') *p = '-';
-    struct opt *o = opt_find(c->p, name, strlen(name));
+    struct opt *o = opt_find(c->p->opts, name, strlen(name));
     if (o && !o->ends && strcmp(name, "config")) {
         if (!o->sensitive || !c->found) return o;
         err_set(err, ERR_USAGE, "%s cannot be set by a file that lies in the folder", name);

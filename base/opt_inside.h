@@ -5,8 +5,6 @@
 #include "base/opt.h"
 
 size_t opt_count(const struct program *p);
-/* The option with the long name name[0..n), or NULL. */
-struct opt *opt_find(const struct program *p, const char *name, size_t n);
 /* Sets the variable from `text`; NULL is a flag without a value. `again`: the same source has set
  * it before, so a list grows instead of starting anew. ERR_USAGE without the option's name. */
 int opt_set(struct opt *o, const char *text, bool again, struct opt_values *values,

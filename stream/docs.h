@@ -44,6 +44,10 @@ struct doc {
     bool followed;  /* … are cut; so does the next document (docs_opts.cut_anywhere)           */
 };
 
+/* The document for an encoder: tokenizer/tokenizer.h. */
+struct text_part;
+struct text_part doc_part(const struct doc *d);
+
 struct batch {
     uint64_t seq;  /* 0, 1, 2 … over the whole input                                         */
     uint32_t file; /* index in the source list; of the first record, when shuffled           */

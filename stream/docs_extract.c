@@ -7,6 +7,7 @@
 #include "stream/jsonl.h"
 #include "stream/rows.h"
 #include "stream/scan.h"
+#include "tokenizer/tokenizer.h"
 
 enum { COMPLAINTS_MAX = 5 };
 
@@ -242,6 +243,14 @@ static int find_text(const struct docs *d, const struct part *p, const struct pi
     advise(d, r, err);
     say_place(d, r, err);
     return rc;
+}
+
+struct text_part doc_part(const struct doc *d) {
+    return (struct text_part){.text = d->text,
+                              .n = d->n,
+                              .begins = !d->continues,
+                              .follows = d->follows,
+                              .followed = d->followed};
 }
 
 /* A bad byte of a text that lies in a scratch file. */

@@ -145,14 +145,12 @@ static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err)
     m->odd_prompts = 0;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
         const struct doc *d = &b->v[i];
+        const struct text_part part = doc_part(d);
         int fate = fate_of(e, b, i, err);
         size_t from = m->ids.n;
         if (fate < 0) return fate;
         if (fate != LEFT_OUT)
-            rc = encode_part(
-                encoder, p->stream,
-                &(struct text_part){d->text, d->n, !d->continues, d->follows, d->followed},
-                TOKENIZER_SPECIAL_NONE, &m->ids, err);
+            rc = encode_part(encoder, p->stream, &part, TOKENIZER_SPECIAL_NONE, &m->ids, err);
         if (rc == 0) rc = encode_prompt(encoder, m, d, from, err);
         if (rc == 0) rc = u64s_push(&m->ends, m->ids.n, err);
         if (rc == 0) rc = u8s_push(&m->fate, (uint8_t)fate, err);

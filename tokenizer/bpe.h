@@ -22,6 +22,11 @@ int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint
  * tokens do not depend on what is far away. */
 int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                       size_t n, struct u32s *out, struct err *err);
+/* The last boundary before the tail of a window of `size` bytes whose tokens are ids[0..n): how
+ * many of them stand before it, and where it is (0: there is none). Of the last `tail` bytes
+ * nothing is certain (bpe_windows.c). */
+size_t bpe_boundary(const struct tokenizer *t, const uint32_t *ids, size_t n, size_t size,
+                    size_t tail, size_t *ret_end);
 /* The beginning of a piece of n bytes, a block at most, in rounds (bpe_rounds.c): appends the ids
  * of its first *ret_n bytes, after which a token certainly begins; 0: no such place was found. Only
  * where bpe_rounds_can(), with a trie of t's that has slots. What is behind the bytes SEEN has no

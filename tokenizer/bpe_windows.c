@@ -36,15 +36,15 @@ struct window {
     size_t ids;        /* how many it has in all                        */
 };
 
-/* The last boundary in window w, whose ids are out->v[w->first..out->n), before its tail. Takes the
- * ids behind it off. 0: there is none. */
-static size_t boundary(const struct tokenizer *t, const struct window *w, struct u32s *out) {
-    size_t end = w->size, len, tail = w->size / TAIL_SHARE;
-    while (out->n > w->first && end > w->size - tail) {
-        vocab_token(t, out->v[--out->n], &len);
+size_t bpe_boundary(const struct tokenizer *t, const uint32_t *ids, size_t n, size_t size,
+                    size_t tail, size_t *ret_end) {
+    size_t end = size, len;
+    while (n && end > size - tail) {
+        vocab_token(t, ids[--n], &len);
         end -= len;
     }
-    return end;
+    *ret_end = end;
+    return n;
 }
 
 /* The ids of window w. Where the text repeats itself, those of the one before are its own. */
@@ -83,7 +83,9 @@ static int windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8
             continue;
         }
         if (w.size >= left) return 0;
-        size_t end = boundary(t, &w, out);
+        size_t end;
+        out->n = w.first + bpe_boundary(t, out->v + w.first, out->n - w.first, w.size,
+                                        w.size / TAIL_SHARE, &end);
         if (!end) { /* one token; there may be a longer one */
             w.size *= MORE;
             continue;
@@ -120,7 +122,7 @@ static int rounds(const struct tokenizer *t, struct bpe_scratch *s, const uint8_
             if (rc < 0) return rc;
         }
         at += done;
-    } while (at < n && before + done >= BPE_ROUNDS_BLOCK / 2);
+    } while (at < n && done && before + done >= BPE_ROUNDS_BLOCK / 2);
     *ret_n = at;
     return 0;
 }

@@ -66,18 +66,6 @@ void encode_stream_least(struct encode_stream *s, size_t piece, size_t window) {
 
 /* ------------------------------------------------------------------ long pieces */
 
-/* The last boundary of ids, which are those of the tail's bytes, before the last bytes, of which
- * nothing is certain: how many ids stand before it. */
-static size_t boundary(const struct encode_stream *s, const struct u32s *ids, size_t *ret_bytes) {
-    size_t end = s->tail.bytes.n, n = ids->n, len, tail = s->tail.least / TAIL_SHARE;
-    while (n && end + tail > s->tail.bytes.n) {
-        vocab_token(s->t, ids->v[--n], &len);
-        end -= len;
-    }
-    *ret_bytes = end;
-    return n;
-}
-
 /* Merges bytes[from..) into s->ids. False: they begin otherwise than `first` says. */
 static int merge_from(struct encoder *e, struct encode_stream *s, size_t from, uint32_t first,
                       bool *ret, struct err *err) {
@@ -128,7 +116,8 @@ static int tail_add(struct encoder *e, struct encode_stream *s, const char *v, s
         t->first = TOKENIZER_NO_ID;
         return u32s_append(out, s->ids.v, s->ids.n, err);
     }
-    size_t before = boundary(s, &s->ids, &t->boundary);
+    size_t before =
+        bpe_boundary(s->t, s->ids.v, s->ids.n, t->bytes.n, t->least / TAIL_SHARE, &t->boundary);
     t->wait = before ? t->boundary + t->least : 2 * t->bytes.n;
     t->ids.n = 0;
     if (!before) return 0; /* one token so far: more of it */

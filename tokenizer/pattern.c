@@ -118,13 +118,19 @@ static int check_step_name(const char *step, size_t n, struct err *err) {
                    name, near ? near : "gpt2, cl100k, o200k, llama3, qwen2 or starcoder", name);
 }
 
+const char *pattern_line(const char **at, size_t *ret_n) {
+    const char *line = *at, *end = line ? strchr(line, '\n') : NULL;
+    if (!line) return NULL;
+    *ret_n = end ? (size_t)(end - line) : strlen(line);
+    *at = end ? end + 1 : NULL;
+    return line;
+}
+
 int pattern_check_names(const char *given, struct err *err) {
+    const char *at = chain_of(given, 0, 1), *line;
+    size_t n;
     int rc = 0;
-    given = chain_of(given, 0, 1);
-    for (const char *at = given, *end; at && rc == 0; at = end ? end + 1 : NULL) {
-        end = strchr(at, '\n');
-        rc = check_step_name(at, end ? (size_t)(end - at) : strlen(at), err);
-    }
+    while (rc == 0 && (line = pattern_line(&at, &n))) rc = check_step_name(line, n, err);
     return rc;
 }
 
@@ -150,15 +156,15 @@ static int step_open(struct step *s, const char *given, size_t n, const char **r
 
 static int steps_open(struct pattern *p, const char *given, struct err *err) {
     struct buf name = {0};
+    const char *at = given, *line, *step;
+    size_t n;
     int rc = 0;
-    for (const char *at = given, *end; at && rc == 0; at = end ? end + 1 : NULL) {
-        const char *step = NULL;
-        end = strchr(at, '\n');
+    while (rc == 0 && (line = pattern_line(&at, &n))) {
         if (p->n == STEPS)
-            return err_set(err, ERR_USAGE, "a pattern of more than %d steps", (int)STEPS);
-        size_t n = end ? (size_t)(end - at) : strlen(at);
-        rc = step_open(&p->step[p->n++], at, n, &step, err);
-        if (rc == 0 && at > given) rc = buf_char(&name, '\n', err);
+            rc = err_set(err, ERR_USAGE, "a pattern of more than %d steps", (int)STEPS);
+        else
+            rc = step_open(&p->step[p->n++], line, n, &step, err);
+        if (rc == 0 && line > given) rc = buf_char(&name, '\n', err);
         if (rc == 0) rc = buf_str(&name, step, err);
     }
     if (rc == 0 && !buf_cstr(&name)) rc = err_nomem(err, name.n);

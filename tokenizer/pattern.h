@@ -32,6 +32,8 @@ int pattern_check_names(const char *given, struct err *err);
 /* Whether an expression means the same to HF tokenizers, to tiktoken and here; else ERR_USAGE names
  * the first thing that does not, with its position (pattern_dialect.c). \w is HF's. */
 int pattern_portable(const char *regex, struct err *err);
+/* The line that *at begins with, a step, its length, and *at at the next; NULL behind the last. */
+const char *pattern_line(const char **at, size_t *ret_n);
 /* Appends an expression of tokenizer.json as HF reads it in the terms that all share: ^ and $, of
  * lines there, become look-around, a newline \n. */
 int pattern_of_hf(struct buf *out, const char *regex, struct err *err);

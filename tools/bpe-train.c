@@ -83,8 +83,7 @@ static int count_batches(void *ctx, size_t item, int thread, struct err *err) {
     int rc;
     while ((rc = docs_next(r->docs, &b, err)) > 0) {
         for (size_t i = 0; i < b->n && rc >= 0; i++) {
-            const struct doc *d = &b->v[i];
-            const struct text_part p = {d->text, d->n, !d->continues, d->follows, d->followed};
+            const struct text_part p = doc_part(&b->v[i]);
             rc = words_add_part(r->words, thread, b->lane, &p, err);
         }
         docs_release(r->docs, b);

@@ -38,7 +38,7 @@ static int count_batch(void *ctx, struct batch *b, int thread, struct err *err) 
         struct part was = {f->documents, f->bytes, f->tokens, f->words, f->word_tokens};
         const struct doc *d = &b->v[i];
         w->doc = (struct fertility_document){0};
-        const struct text_part part = {.text = d->text, .n = d->n, .begins = !d->continues};
+        const struct text_part part = doc_part(d);
         int rc = fertility_count_part(f, w->encoder, &part, !d->goes_on, &w->doc, err);
         if (rc >= 0 && !d->continues && !d->goes_on) fertility_end(f, &w->doc);
         if (rc < 0)

@@ -59,12 +59,8 @@ static int evaluate(struct tool *t, const struct options *o, struct open_model *
     struct evaluate_opts opts = {.B = (int)o->batch, .stop = stopped, .log = &t->log};
     struct evaluate_result r = {0};
     double begin = now();
-    int rc;
-    if (T > (uint64_t)m->config.P) {
-        err_set(err, ERR_USAGE, "%s %" PRIu64 " is more than the %d positions of %s",
-                o->seq_len ? "--seq-len" : "the shards' sequence length", T, m->config.P, m->dir);
-        return err_hint(err, "--seq-len %d is the most", m->config.P);
-    }
+    int rc = fits_positions(T, o->seq_len > 0, m->config.P, m->dir, err);
+    if (rc < 0) return rc;
     if (set->vocab > (uint32_t)m->config.V)
         return err_set(err, ERR_USAGE,
                        "the shards have a vocabulary of %" PRIu32 ", the model one of %d",

@@ -198,39 +198,35 @@ static int prepare(struct session *s, int64_t *ret_eos, struct err *err) {
 }
 
 /* --preset code samples as CodeParrot's own demonstration does; what is given besides wins. */
-static void apply_preset(struct options *o, const struct opt *table) {
+static void apply_preset(struct options *o, struct opt *table) {
     static const struct {
         const char *name;
         double value;
     } code[] = {{"temperature", 0.4}, {"top-p", 0.95}, {"top-k", 0}, {"n", 4}, {"max-length", 64}};
     if (!o->preset) return;
     o->first_block = true;
-    for (const struct opt *p = table; p->type != OPT_END; p++)
-        for (size_t i = 0; i < sizeof code / sizeof *code; i++) {
-            if (p->type == OPT_GROUP || p->given || strcmp(p->name, code[i].name) != 0) continue;
-            if (p->type == OPT_F64)
-                *(double *)p->to = code[i].value;
-            else
-                *(uint64_t *)p->to = (uint64_t)code[i].value;
-        }
+    for (size_t i = 0; i < sizeof code / sizeof *code; i++) {
+        const struct opt *p = opt_find(table, code[i].name, strlen(code[i].name));
+        if (p->given) continue;
+        if (p->type == OPT_F64)
+            *(double *)p->to = code[i].value;
+        else
+            *(uint64_t *)p->to = (uint64_t)code[i].value;
+    }
 }
 
 /* --max-length alone is the whole limit: the default of --max-new does not count beside it. */
-static void free_length(struct options *o, const struct opt *table) {
-    for (const struct opt *p = table; p->type != OPT_END; p++)
-        if (p->type != OPT_GROUP && !strcmp(p->name, "max-new") && o->max_length && !p->given)
-            o->max_new = o->max_length;
+static void free_length(struct options *o, struct opt *table) {
+    if (o->max_length && !opt_find(table, "max-new", strlen("max-new"))->given)
+        o->max_new = o->max_length;
 }
 
 /* What was asked for and does nothing beside --greedy. */
-static void warn_of_greedy(const struct options *o, const struct opt *table,
-                           const struct log *log) {
+static void warn_of_greedy(const struct options *o, struct opt *table, const struct log *log) {
     static const char *const idle[] = {"temperature", "top-k", "top-p", "min-p"};
-    if (o->greedy)
-        for (const struct opt *p = table; p->type != OPT_END; p++)
-            for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
-                if (p->type != OPT_GROUP && p->given && strcmp(p->name, idle[i]) == 0)
-                    log_warn(log, "--greedy draws nothing: --%s has no effect", idle[i]);
+    for (size_t i = 0; o->greedy && i < sizeof idle / sizeof *idle; i++)
+        if (opt_find(table, idle[i], strlen(idle[i]))->given)
+            log_warn(log, "--greedy draws nothing: --%s has no effect", idle[i]);
     if (o->n > 1 && is_greedy(o))
         log_warn(log, "--greedy: the %" PRIu64 " completions of a prompt are the same", o->n);
 }

@@ -3,9 +3,7 @@
 #include "tools/lmtrain_parts.h"
 
 struct opt *plan_option(const struct plan *p, const char *name) {
-    for (struct opt *o = p->table; o->type != OPT_END; o++)
-        if (o->type != OPT_GROUP && !strcmp(o->name, name)) return o;
-    return NULL;
+    return opt_find(p->table, name, strlen(name));
 }
 
 bool given(const struct plan *p, const char *name) {

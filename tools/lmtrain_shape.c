@@ -147,11 +147,9 @@ int plan_ids(struct plan *p, struct err *err) {
 static int choose_length(struct plan *p, struct err *err) {
     uint64_t T = p->o->seq_len;
     if (!T) T = p->train_set.seq_len ? p->train_set.seq_len : (uint64_t)p->config.P;
-    if (p->init_dir && T > (uint64_t)p->config.P) {
-        err_set(err, ERR_USAGE, "%s %" PRIu64 " is more than the %d positions of %s",
-                p->o->seq_len ? "--seq-len" : "the shards' sequence length", T, p->config.P,
-                p->init_dir);
-        return err_hint(err, "--seq-len %d is the most", p->config.P);
+    if (p->init_dir) {
+        int rc = fits_positions(T, p->o->seq_len > 0, p->config.P, p->init_dir, err);
+        if (rc < 0) return rc;
     }
     /* Positions that are never trained would only be there to go wrong. */
     if (given(p, "positions")) {

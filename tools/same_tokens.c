@@ -64,3 +64,10 @@ int same_tokens(const char *model_dir, const char *tokenizer_dir, struct err *er
     tokenizer_free(b);
     return rc;
 }
+
+int fits_positions(uint64_t T, bool given, int positions, const char *model_dir, struct err *err) {
+    if (T <= (uint64_t)positions) return 0;
+    err_set(err, ERR_USAGE, "%s %" PRIu64 " is more than the %d positions of %s",
+            given ? "--seq-len" : "the shards' sequence length", T, positions, model_dir);
+    return err_hint(err, "--seq-len %d is the most", positions);
+}

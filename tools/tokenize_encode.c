@@ -137,12 +137,12 @@ static int encode_document(struct encoding *e, struct worker *w, const struct do
     size_t n;
     w->ids.n = w->places.n = 0;
     int rc = tokenizer_valid(doc->text, doc->n, e->invalid, &w->valid, &text, &n, err);
+    struct text_part part = doc_part(doc);
+    part.text = text;
+    part.n = n;
     if (rc >= 0)
         rc = e->places ? encode_places(w->encoder, text, n, e->allow, &w->ids, &w->places, err)
-                       : encode_part(w->encoder, e->stream,
-                                     &(struct text_part){text, n, !doc->continues, doc->follows,
-                                                         doc->followed},
-                                     e->allow, &w->ids, err);
+                       : encode_part(w->encoder, e->stream, &part, e->allow, &w->ids, err);
     return rc < 0 ? rc : put_document(e, w, doc, text, n, err);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "report/table.h"
 #include "tokenizer/bytemap.h"
+#include "tokenizer/pattern.h"
 #include "tools/tokenize.h"
 
 int show_bytes(const uint8_t *p, size_t n, struct buf *out, struct err *err) {
@@ -232,12 +233,9 @@ static int print_list(FILE *out, const struct tokenizer *t, const struct listed 
 
 /* A line a step. */
 static void print_pattern(FILE *out, const char *pattern) {
-    const char *what = "pattern";
-    for (const char *end; pattern; what = "  then", pattern = end ? end + 1 : NULL) {
-        end = strchr(pattern, '\n');
-        int n = (int)(end ? (size_t)(end - pattern) : strlen(pattern));
-        fprintf(out, "%-16s  %.*s\n", what, n, pattern);
-    }
+    const char *what = "pattern", *line;
+    for (size_t n; (line = pattern_line(&pattern, &n)); what = "  then")
+        fprintf(out, "%-16s  %.*s\n", what, (int)n, line);
 }
 
 static int info_text(struct tool *tool, const struct tokenizer *t, const struct listed lists[3],
