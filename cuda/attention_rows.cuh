@@ -19,13 +19,20 @@ __device__ inline int warp_latest(int key) {
     for (int s = 16; s > 0; s /= 2) key = max(key, __shfl_xor_sync(ALL_LANES, key, s));
     return key;
 }
+/* Not -warp_latest(-key): nvcc 13.0 makes that a minimum of three for sm_90, and loses the sign
+ * before it. */
+__device__ inline int warp_earliest(int key) {
+#pragma unroll
+    for (int s = 16; s > 0; s /= 2) key = min(key, __shfl_xor_sync(ALL_LANES, key, s));
+    return key;
+}
 
 /* The first key that one of ROWS queries from i0 on sees. All threads of the block call it, at
  * least ROWS of them; `lows` is shared memory. */
 template <int ROWS, int WARPS>
 __device__ int lowest_key(const attention_args<bf16> &a, int b, int i0, int (&lows)[WARPS]) {
     int key = (int)threadIdx.x < ROWS ? first_key(a, b, i0 + (int)threadIdx.x) : NOTHING;
-    key = -warp_latest(-key);
+    key = warp_earliest(key);
     if (lane() == 0) lows[warp()] = key;
     __syncthreads();
 #pragma unroll

@@ -1,9 +1,11 @@
 /* Products by cuBLASLt. See gemm.h.
  *
  * A row-major (m,n) matrix is a column-major (n,m) one, so out = a b is asked for as out' = b' a'.
- * A plan is made at the first product of a shape: up to 8 algorithms are proposed, each is timed on
- * the operands there are (into memory of its own if it adds to what is there), and the fastest
- * stays. Algorithms that split k by atomics are not asked for: the same plan gives the same bits.
+ * A plan is made at the first product of a shape: up to 8 algorithms are proposed, the likeliest
+ * first, which the same library proposes each time. Where choices can be kept (a file of the
+ * run), each is timed on the operands there are (into memory of its own if it adds to what is
+ * there), and the fastest stays: what is fastest differs from one process to the next, and with it
+ * the last bits. Algorithms that split k by atomics are not asked for: the same plan gives the same bits.
  * An extra that the library has no algorithm for, or none that runs, is refused by name. */
 #include <cublasLt.h>
 #include <stdio.h>
@@ -217,8 +219,8 @@ static size_t out_bytes(struct device *d, const struct gemm_key *k) {
     return (size_t)k->m * k->ldc * (k->out_f32 || !cuda_is_bf16(d) ? 4 : 2);
 }
 
-/* The fastest of those proposed; the first where there is no memory to try them in. False: none of
- * them runs. */
+/* The fastest of those proposed; the first where the choice could not be kept or there is no memory
+ * to try them in. False: none of them runs. */
 static bool choose(struct device *d, struct gemm_plans *all, struct plan *p,
                    const cublasLtMatmulHeuristicResult_t *found, int n, void *out, const void *a,
                    const void *b) {
@@ -226,6 +228,7 @@ static bool choose(struct device *d, struct gemm_plans *all, struct plan *p,
     void *aside = NULL;
     float best = -1;
     p->algo = found[0].algo;
+    if (!all->path) return true;
     if (p->key.add) {
         if (cudaMalloc(&aside, out_bytes(d, &p->key)) != cudaSuccess) {
             cudaGetLastError();

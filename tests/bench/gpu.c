@@ -2,11 +2,12 @@
  * this order, what is wanted most first.
  *
  *     bench_gpu [--quick] [--models LIST|none] [--ops LIST|none] [--generation LIST|none]
- *               [--batch B] [--seq T] [--json FILE]
+ *               [--batch B] [--seq T] [--json FILE] [--products FILE]
  *
  * LIST: of 124M, 350M, 774M, 1558M. --quick: steps of the first and the last, operations of the
  * first. FILE gets a line of JSON for each line of the tables, at once: a run that is ended early
- * leaves what it had.
+ * leaves what it had. --products: the products' algorithms are measured, as lmtrain does, and kept
+ * in FILE; without, they are the library's first proposals.
  *
  * Random data, never zeros; two rounds to warm up, then the median of seven. Peaks are the vendor's
  * for dense bf16, by the device's name; both ways of counting a model's work are given, with and
@@ -50,6 +51,7 @@ static struct {
     struct dev v;
     struct card card;
     FILE *json;
+    const char *products; /* where measured products are kept */
     int T;
 } G;
 
@@ -245,7 +247,7 @@ static void bench_ops(const struct preset *p, int B) {
     report(p->name, "embed forward", median(embed_forward, &s), 0, 4 * n);
     report(p->name, "embed backward", median(embed_backward, &s), 0, 2 * n);
     dev_close(&G.v);
-    dev_open_best(&G.v, DTYPE_BF16, 0);
+    dev_open_measuring(&G.v, DTYPE_BF16, 0, G.products);
 }
 
 /* ------------------------------------------------------------------ whole steps */
@@ -447,11 +449,13 @@ int main(int argc, char **argv) {
             G.T = (int)strtol(value, NULL, 10);
         else if (!strcmp(argv[i], "--json"))
             json = value;
+        else if (!strcmp(argv[i], "--products"))
+            G.products = value;
         else
             return fprintf(stderr, "bench_gpu: unknown option %s\n", argv[i]), 2;
     }
     if (json && !(G.json = fopen(json, "w"))) return perror(json), 4;
-    dev_open_best(&G.v, DTYPE_BF16, 0);
+    dev_open_measuring(&G.v, DTYPE_BF16, 0, G.products);
     find_card();
     section("whole steps", began);
     for (const struct preset *p = PRESETS; p < PRESETS + N_PRESETS; p++)

@@ -160,8 +160,9 @@ static void out_free(struct out *o) {
     o->n = 0;
 }
 
-static void dev_open(struct dev *v, const struct backend *be, enum dtype dtype, int threads) {
-    struct device_opts opts = {.dtype = dtype, .threads = threads};
+static void dev_open(struct dev *v, const struct backend *be, enum dtype dtype, int threads,
+                     const char *plan_file) {
+    struct device_opts opts = {.dtype = dtype, .threads = threads, .plan_file = plan_file};
     struct err err = {0};
     *v = (struct dev){.be = be, .dtype = dtype, .threads = threads};
     if (be->open(&v->d, &opts, &err) == 0) return;
@@ -170,18 +171,21 @@ static void dev_open(struct dev *v, const struct backend *be, enum dtype dtype, 
 }
 
 void dev_open_ref(struct dev *v) {
-    dev_open(v, backend_ref(), DTYPE_F32, 1);
+    dev_open(v, backend_ref(), DTYPE_F32, 1, NULL);
     snprintf(v->name, sizeof v->name, "ref");
 }
 
 #ifdef OP_DEVICE
 void dev_open_best(struct dev *v, enum dtype dtype, int threads) {
-    dev_open(v, op_device(), dtype, threads);
+    dev_open_measuring(v, dtype, threads, NULL);
+}
+void dev_open_measuring(struct dev *v, enum dtype dtype, int threads, const char *plan_file) {
+    dev_open(v, op_device(), dtype, threads, plan_file);
     snprintf(v->name, sizeof v->name, "%s", dtype == DTYPE_BF16 ? "bf16" : "fp32");
 }
 #else
 void dev_open_best(struct dev *v, enum dtype dtype, int threads) {
-    dev_open(v, backend_cpu(), dtype, threads);
+    dev_open(v, backend_cpu(), dtype, threads, NULL);
     const char *onednn = getenv("OP_ONEDNN"); /* for timing: 0 or 1 */
     if (onednn && !cpu_use_onednn(v->d, *onednn == '1')) puts("there is no oneDNN");
     snprintf(v->name, sizeof v->name, "%s %dT", dtype == DTYPE_BF16 ? "bf16" : "fp32", threads);
@@ -254,7 +258,7 @@ static void check_table(const char *op, op_run run, const void *one_case, size_t
     for (int threads = 1; threads <= 3; threads++) {
         struct dev v;
         struct out got = {0};
-        dev_open(&v, cpu_backend(isa), dtype, threads);
+        dev_open(&v, cpu_backend(isa), dtype, threads, NULL);
         if (!cpu_use_onednn(v.d, onednn)) {
             dev_close(&v);
             break;

@@ -91,6 +91,10 @@ void op_bench(struct dev *v, const char *what, void (*fn)(struct dev *v, void *c
               double flops, double bytes);
 /* The best table, for --bench; `threads` 0: all. */
 void dev_open_best(struct dev *v, enum dtype dtype, int threads);
+#ifdef OP_DEVICE
+/* The same with products measured, and kept in plan_file (op.h); NULL: neither. */
+void dev_open_measuring(struct dev *v, enum dtype dtype, int threads, const char *plan_file);
+#endif
 void dev_open_ref(struct dev *v);
 void dev_close(struct dev *v);
 
