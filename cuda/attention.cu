@@ -4,20 +4,25 @@
 
 namespace {
 
-enum { DELTA_WARPS = 8 };
+enum { DELTA_THREADS = 256, DELTA_LANES = 8 /* an entry's */ };
 
 /* delta[b,h,t] = sum over the head's channels of y dy: what the softmax's derivative takes off.
- * One warp an entry. */
-template <class A>
+ * Eight lanes an entry, N channels at a time each: at head size 64 one load of 16 bytes. */
+template <class A, int N>
 __global__ void delta_kernel(float *delta, const A *y, const A *dy, int B, int T, int NH, int HS) {
-    size_t e = (size_t)blockIdx.x * DELTA_WARPS + threadIdx.x / 32; /* (b, t, h) */
-    if (e >= (size_t)B * T * NH) return;
+    size_t e = (size_t)blockIdx.x * (DELTA_THREADS / DELTA_LANES) + threadIdx.x / DELTA_LANES;
+    bool inside = e < (size_t)B * T * NH; /* (b, t, h) */
     size_t row = e / NH, h = e % NH, at = row * NH * HS + h * HS;
     float sum = 0;
-    for (int c = threadIdx.x % 32; c < HS; c += 32)
-        sum += to_float(y[at + c]) * to_float(dy[at + c]);
-    sum = warp_sum(sum);
-    if (threadIdx.x % 32 == 0) delta[(row / T * NH + h) * T + row % T] = sum;
+    for (int c = threadIdx.x % DELTA_LANES * N; inside && c < HS; c += DELTA_LANES * N) {
+        piece<A, N> p, q;
+        p.load(y + at + c);
+        q.load(dy + at + c);
+#pragma unroll
+        for (int i = 0; i < N; i++) sum += p.v[i] * q.v[i];
+    }
+    for (int o = DELTA_LANES / 2; o > 0; o /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, o);
+    if (inside && threadIdx.x % DELTA_LANES == 0) delta[(row / T * NH + h) * T + row % T] = sum;
 }
 
 template <class A>
@@ -127,8 +132,10 @@ void whole_backward(struct device *d, attention_args<A> a, void *dqkv, const voi
 template <class A>
 void attention_delta(struct device *d, float *delta, const A *y, const A *dy, int B, int T, int NH,
                      int HS) {
-    launch(d, "attention delta", delta_kernel<A>, blocks_for((size_t)B * T * NH, DELTA_WARPS),
-           DELTA_WARPS * 32, 0, delta, y, dy, B, T, NH, HS);
+    constexpr int N = 16 / sizeof(A);
+    launch(d, "attention delta", HS % N == 0 ? delta_kernel<A, N> : delta_kernel<A, 1>,
+           blocks_for((size_t)B * T * NH, DELTA_THREADS / DELTA_LANES), DELTA_THREADS, 0, delta, y,
+           dy, B, T, NH, HS);
 }
 
 template void attention_delta<float>(struct device *, float *, const float *, const float *, int,

@@ -1,8 +1,13 @@
 /* Generation: attention of one new position per row against the cache, and plain logits; the
  * mathematics is in train/ref/decode.c.
  *
- * A block has one head of one row: its threads take positions for the scores, then columns, in
- * groups that take positions in turn, for the sum over values. */
+ * A block has one head of one row. A group of lanes has a position at a time, each of them N
+ * channels (16 bytes' worth where the head size allows, else 1): first for the scores, then for the
+ * sum over values, of which each group has its own part.
+ *
+ *   sums in shared memory: channel i of the lanes' pieces, thread t at i * (THREADS + lanes) + t,
+ *   so that neither those who write a part nor those who add the parts up meet in a bank; q's
+ *   channels lie the same way: the first of all pieces, the second of all … */
 #include "cuda/gemm.h"
 #include "cuda/kernel.cuh"
 
@@ -10,67 +15,105 @@ namespace {
 
 enum { THREADS = 256 };
 
-template <class A> __device__ __forceinline__ float dot(const float *q, const A *k, int HS) {
-    float s = 0;
-    for (int c = 0; c < HS; c++) s += q[c] * to_float(k[c]);
-    return s;
+template <class A> struct decode_args {
+    A *y, *k_cache, *v_cache;
+    const A *qkv;
+    const int32_t *n_past, *start;
+    int P, C, HS, lanes /* of a group: a power of two */;
+    float scale;
+};
+
+/* q: shared, as above. Scores of keys first … n, their maximum to every thread. */
+template <class A, int N>
+__device__ float find_scores(float *score, const decode_args<A> &a, const float *q, const A *k,
+                             int first, int n, float *sums) {
+    int group = threadIdx.x / a.lanes, sub = threadIdx.x % a.lanes, groups = THREADS / a.lanes;
+    float most = -INFINITY;
+    for (int from = first; from <= n; from += groups) {
+        int j = from + group;
+        float s = 0;
+        for (int c = sub * N; j <= n && c < a.HS; c += a.lanes * N) {
+            piece<A, N> x;
+            x.load(k + (size_t)j * a.HS + c);
+#pragma unroll
+            for (int i = 0; i < N; i++) s += q[i * (a.HS / N) + c / N] * x.v[i];
+        }
+        for (int o = a.lanes / 2; o > 0; o /= 2) s += __shfl_xor_sync(ALL_LANES, s, o);
+        if (j > n) continue;
+        if (sub == 0) score[j] = s;
+        most = fmaxf(most, s);
+    }
+    return block_max(most, sums);
 }
 
-/* Shared: q (HS), two rows of sums for reductions (64), scores (P), partial outputs (groups,HS). */
-template <class A>
-__global__ void attention_decode_kernel(A *y, A *k_cache, A *v_cache, const A *qkv,
-                                        const int32_t *n_past, const int32_t *start, int P, int C,
-                                        int HS, float scale) {
-    float *q = shared_memory<float>(), *sums = q + HS, *score = sums + 64, *out = score + P;
+/* y = values weighted by scores, over their sum: a chunk of lanes * N channels at a time. */
+template <class A, int N>
+__device__ void add_values(A *y, const decode_args<A> &a, const float *score, float sum, const A *v,
+                           int first, int n, float *out) {
+    int group = threadIdx.x / a.lanes, sub = threadIdx.x % a.lanes, groups = THREADS / a.lanes;
+    int chunk = a.lanes * N, apart = THREADS + a.lanes;
+    for (int from = 0; from < a.HS; from += chunk) {
+        int c = from + sub * N;
+        float s[N] = {};
+#pragma unroll 4
+        for (int j = first + group; c < a.HS && j <= n; j += groups) {
+            piece<A, N> x;
+            x.load(v + (size_t)j * a.HS + c);
+#pragma unroll
+            for (int i = 0; i < N; i++) s[i] += score[j] * x.v[i];
+        }
+#pragma unroll
+        for (int i = 0; i < N; i++) out[i * apart + threadIdx.x] = s[i];
+        __syncthreads();
+        for (int t = threadIdx.x; t < chunk; t += THREADS) { /* channel i of lane `of` */
+            int i = t / a.lanes, of = t % a.lanes, at = from + of * N + i;
+            float all = 0;
+            for (int g = 0; g < groups; g++) all += out[i * apart + g * a.lanes + of];
+            if (at < a.HS) y[at] = from_float<A>(first <= n ? all / sum : 0.0f);
+        }
+        __syncthreads();
+    }
+}
+
+/* Shared: two rows of sums for reductions (64), partial outputs, q (HS), scores (P). */
+template <class A, int N> __global__ void attention_decode_kernel(const decode_args<A> a) {
+    float *sums = shared_memory<float>(), *out = sums + 64;
+    float *q = out + N * (THREADS + a.lanes), *score = q + a.HS;
     int h = blockIdx.x, b = blockIdx.y, NH = gridDim.x;
-    int n = n_past[b], first = start ? start[b] : 0;
-    const A *row = qkv + (size_t)b * 3 * C + (size_t)h * HS;
-    A *k = k_cache + ((size_t)b * NH + h) * P * HS, *v = v_cache + ((size_t)b * NH + h) * P * HS;
-    for (int c = threadIdx.x; c < HS; c += THREADS) {
-        q[c] = to_float(row[c]) * scale;
-        k[(size_t)n * HS + c] = row[C + c];
-        v[(size_t)n * HS + c] = row[2 * C + c];
+    int n = a.n_past[b], first = a.start ? a.start[b] : 0;
+    const A *row = a.qkv + (size_t)b * 3 * a.C + (size_t)h * a.HS;
+    size_t cache = ((size_t)b * NH + h) * a.P * a.HS;
+    A *k = a.k_cache + cache, *v = a.v_cache + cache;
+    for (int c = threadIdx.x; c < a.HS; c += THREADS) {
+        q[c % N * (a.HS / N) + c / N] = to_float(row[c]) * a.scale;
+        k[(size_t)n * a.HS + c] = row[a.C + c];
+        v[(size_t)n * a.HS + c] = row[2 * a.C + c];
     }
     __syncthreads();
-    float most = -INFINITY, sum = 0;
-    for (int j = first + threadIdx.x; j <= n; j += THREADS) {
-        score[j] = dot(q, k + (size_t)j * HS, HS);
-        most = fmaxf(most, score[j]);
-    }
-    most = block_max(most, sums);
+    float sum = 0, most = find_scores<A, N>(score, a, q, k, first, n, sums);
     for (int j = first + threadIdx.x; j <= n; j += THREADS) {
         score[j] = exp_fast(score[j] - most);
         sum += score[j];
     }
     sum = block_sum(sum, sums + 32); /* its barrier also closes the scores */
-    int groups = THREADS / HS > 0 ? THREADS / HS : 1, group = threadIdx.x / HS;
-    for (int c = threadIdx.x % HS; group < groups && c < HS; c += THREADS) {
-        float s = 0;
-        for (int j = first + group; j <= n; j += groups)
-            s += score[j] * to_float(v[(size_t)j * HS + c]);
-        out[group * HS + c] = s;
-    }
-    __syncthreads();
-    for (int c = threadIdx.x; c < HS; c += THREADS) {
-        float s = 0;
-        for (int g = 0; g < groups; g++) s += out[g * HS + c];
-        y[(size_t)b * C + (size_t)h * HS + c] = from_float<A>(first <= n ? s / sum : 0.0f);
-    }
+    add_values<A, N>(a.y + (size_t)b * a.C + (size_t)h * a.HS, a, score, sum, v, first, n, out);
 }
 
-template <class A>
+template <class A, int N>
 void decode(struct device *d, void *y, void *k_cache, void *v_cache, const void *qkv,
             const int32_t *n_past, const int32_t *start, int B, int P, int C, int NH, float scale) {
-    int HS = C / NH, groups = THREADS / HS > 0 ? THREADS / HS : 1;
-    size_t shared = ((size_t)HS + 64 + P + (size_t)groups * HS) * sizeof(float);
+    int HS = C / NH, lanes = 1;
+    while (lanes < 32 && lanes * N < HS) lanes *= 2;
+    size_t shared = ((size_t)HS + 64 + P + (size_t)N * (THREADS + lanes)) * sizeof(float);
     if (shared > cuda_shared_limit(d)) {
         cuda_fail(d, ERR_USAGE, "a context of %d positions does not fit this GPU's shared memory",
                   P);
         return;
     }
-    launch(d, "attention_decode", attention_decode_kernel<A>, dim3((unsigned)NH, (unsigned)B),
-           THREADS, shared, (A *)y, (A *)k_cache, (A *)v_cache, (const A *)qkv, n_past, start, P, C,
-           HS, scale);
+    decode_args<A> a = {(A *)y, (A *)k_cache, (A *)v_cache, (const A *)qkv, n_past, start, P,
+                        C,      HS,           lanes,        scale};
+    launch(d, "attention_decode", attention_decode_kernel<A, N>, dim3((unsigned)NH, (unsigned)B),
+           THREADS, shared, a);
 }
 
 } // namespace
@@ -78,8 +121,7 @@ void decode(struct device *d, void *y, void *k_cache, void *v_cache, const void 
 void cuda_attention_decode(struct device *d, void *y, void *k_cache, void *v_cache, const void *qkv,
                            const int32_t *n_past, const int32_t *start, int B, int P, int C, int NH,
                            float scale) {
-    (cuda_is_bf16(d) ? decode<bf16> : decode<float>)(d, y, k_cache, v_cache, qkv, n_past, start, B,
-                                                     P, C, NH, scale);
+    PIECES(d, C / NH, decode)(d, y, k_cache, v_cache, qkv, n_past, start, B, P, C, NH, scale);
 }
 
 void cuda_logits(struct device *d, float *logits, const void *x, const void *w, int rows, int C,

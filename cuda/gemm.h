@@ -12,9 +12,8 @@
 
 enum gemm_extra {
     GEMM_PLAIN,
-    GEMM_BIAS,     /* out += bias of each column                                        */
-    GEMM_DGELU,    /* out *= the slope of gelu_new at aux, before it is rounded         */
-    GEMM_BIAS_GRAD /* also bias_grad (n) = column sums of b, for ta and not tb          */
+    GEMM_BIAS, /* out += bias of each column                                        */
+    GEMM_DGELU /* out *= the slope of gelu_new at aux, before it is rounded         */
 };
 
 struct gemm {
@@ -26,7 +25,6 @@ struct gemm {
     enum gemm_extra extra;
     const void *bias; /* (n) act                                      */
     const void *aux;  /* (m,n) act, as far between rows as out        */
-    float *bias_grad; /* (n)                                          */
 };
 
 /* Whether the extra can be had in one go for this shape (else the caller does it by itself). */

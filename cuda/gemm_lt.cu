@@ -126,26 +126,24 @@ static cublasStatus_t set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttribute
 
 static cublasStatus_t set_extra(struct device *d, cublasLtMatmulDesc_t desc, const struct gemm *g) {
     static const cublasLtEpilogue_t kinds[] = {CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS,
-                                               CUBLASLT_EPILOGUE_DGELU, CUBLASLT_EPILOGUE_BGRADA};
+                                               CUBLASLT_EPILOGUE_DGELU};
     cublasLtEpilogue_t kind = kinds[g->extra];
     cublasStatus_t s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &kind, sizeof kind);
-    cudaDataType_t bias_type = g->extra == GEMM_BIAS_GRAD ? CUDA_R_32F : act_type(d);
     int64_t ld = g->ldc;
-    cudaDataType_t aux_type = act_type(d);
-    if (s == CUBLAS_STATUS_SUCCESS && (g->extra == GEMM_BIAS || g->extra == GEMM_BIAS_GRAD))
-        s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias_type, sizeof bias_type);
+    cudaDataType_t type = act_type(d); /* of the bias, of what DGELU takes */
+    if (s == CUBLAS_STATUS_SUCCESS && g->extra == GEMM_BIAS)
+        s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
     if (s == CUBLAS_STATUS_SUCCESS && g->extra == GEMM_DGELU)
         s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &ld, sizeof ld);
     if (s == CUBLAS_STATUS_SUCCESS && g->extra == GEMM_DGELU)
-        s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, &aux_type, sizeof aux_type);
+        s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, &type, sizeof type);
     return s;
 }
 
 /* The pointers of this call. */
 static cublasStatus_t set_pointers(cublasLtMatmulDesc_t desc, const struct gemm *g) {
-    const void *bias = g->extra == GEMM_BIAS ? g->bias : g->bias_grad;
-    if (g->extra == GEMM_BIAS || g->extra == GEMM_BIAS_GRAD)
-        return set(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    if (g->extra == GEMM_BIAS)
+        return set(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias, sizeof g->bias);
     if (g->extra == GEMM_DGELU)
         return set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &g->aux, sizeof g->aux);
     return CUBLAS_STATUS_SUCCESS;
@@ -339,7 +337,7 @@ static bool make_possible(struct device *d, struct plan *p, const struct gemm *g
 }
 
 static void refuse(struct device *d, struct plan *p) {
-    static const char *const names[] = {"product", "bias", "dgelu", "bias gradient"};
+    static const char *const names[] = {"product", "bias", "dgelu"};
     p->refused = true;
     cuda_note(d, "no fused %s for %d x %d x %d", names[p->key.extra], p->key.m, p->key.n, p->key.k);
 }

@@ -113,14 +113,17 @@ template <class A> struct pack16 { /* the values of 16 bytes as floats */
     enum { N = 16 / sizeof(A) };
     float v[N];
 };
-__device__ __forceinline__ pack16<bf16> load_pack(const bf16 *p) {
-    uint4 u = load16(p);
+template <class A> __device__ __forceinline__ pack16<A> unpack16(uint4 u);
+template <> __device__ __forceinline__ pack16<bf16> unpack16<bf16>(uint4 u) {
     float2 a = unpack_bf16(u.x), b = unpack_bf16(u.y), c = unpack_bf16(u.z), d = unpack_bf16(u.w);
     return {{a.x, a.y, b.x, b.y, c.x, c.y, d.x, d.y}};
 }
-__device__ __forceinline__ pack16<float> load_pack(const float *p) {
-    float4 f = load_vector<float4>(p);
-    return {{f.x, f.y, f.z, f.w}};
+template <> __device__ __forceinline__ pack16<float> unpack16<float>(uint4 u) {
+    return {
+        {__uint_as_float(u.x), __uint_as_float(u.y), __uint_as_float(u.z), __uint_as_float(u.w)}};
+}
+template <class A> __device__ __forceinline__ pack16<A> load_pack(const A *p) {
+    return unpack16<A>(load16(p));
 }
 __device__ __forceinline__ void store_pack(bf16 *p, const pack16<bf16> &v) {
     store16(p, make_uint4(pack_bf16(v.v[0], v.v[1]), pack_bf16(v.v[2], v.v[3]),

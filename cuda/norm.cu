@@ -1,81 +1,108 @@
 /* Residual addition and LayerNorm; the mathematics is in train/ref/norm.c.
  *
- * A warp takes a row. Forward keeps the row in shared memory as fp32 between its passes; backward
- * reads it twice (the second time from the cache) and sums dg and db into accumulators of the
- * warp's own, which are added up in fixed order: warps of a block, then blocks by a second kernel.
+ * A warp takes a row. It is copied to shared memory first, all of it at once, as it is the memory
+ * that is waited for; from there each lane reads what it has copied itself, N elements at a time
+ * (16 bytes' worth where C allows, else 1), once for each pass, so that nothing has to stay in
+ * registers and no barrier is needed. Backward copies the next row while it works on one.
  *
- * N is the number of elements a lane takes at a time: 16 bytes' worth where C allows, else 1. In
- * shared memory they lie apart, each where the lanes' first, second, … elements are side by side,
- * so that no two lanes meet in a bank:
+ * dg and db are summed into accumulators of the warp's own in shared memory, which are added up in
+ * a fixed order: warps of a block, then blocks by a second kernel. They lie there by fours, each
+ * where the lanes' first, second, … fours are side by side, so that lanes read and write 16 bytes
+ * at a time and meet in no bank:
  *
- *   columns, N = 4     0 1 2 3 | 4 5 6 7 | … | 124 … 127 | 128 …
- *   as they lie        0 4 8 … 124 | 1 5 9 … 125 | 2 … | 3 … 127 | 128 132 …
+ *   columns, N = 8     0 … 3 | 4 … 7 | 8 … 11 | 12 … 15 | … | 252 … 255 | 256 …
+ *   as they lie        0 … 3 | 8 … 11 | 16 … 19 | … | 4 … 7 | 12 … 15 | … | 256 …
  */
 #include "cuda/kernel.cuh"
 
 namespace {
 
-enum { FORWARD_WARPS = 4, BACKWARD_WARPS = 8 };
+enum { FORWARD_WARPS = 4, BACKWARD_WARPS = 12, REDUCE_WARPS = 8 };
 
-/* Floats in which C columns lie. */
+/* Elements that C columns take in shared memory. */
 template <int N> int padded(int C) {
     return (C + 32 * N - 1) / (32 * N) * (32 * N);
 }
-/* Where column c lies, and the column that lies there. */
-template <int N> __device__ __forceinline__ int place(int c) {
-    if constexpr (N == 1) return c;
-    int p = c / N, i = c % N; /* piece and element in it */
-    return (p / 32 * N + i) * 32 + p % 32;
-}
+/* The column of a row that lies at `at`. */
 template <int N> __device__ __forceinline__ int column(int at) {
     if constexpr (N == 1) return at;
-    int round = at / 32 / N, i = at / 32 % N;
-    return (round * 32 + at % 32) * N + i;
+    int four = at / 4, round = four / 32 / (N / 4), i = four / 32 % (N / 4);
+    return (round * 32 + four % 32) * N + i * 4 + at % 4;
 }
 
+/* sums += x, of the columns from c on. */
+template <int N>
+__device__ __forceinline__ void add_columns(float *sums, int c, const float (&x)[N]) {
+    if constexpr (N == 1) {
+        sums[c] += x[0];
+    } else {
+        int p = c / N; /* piece */
+#pragma unroll
+        for (int i = 0; i < N; i += 4) {
+            float *at = sums + ((p / 32 * (N / 4) + i / 4) * 32 + p % 32) * 4;
+            float4 s = load_vector<float4>(at);
+            store_vector(at,
+                         make_float4(s.x + x[i], s.y + x[i + 1], s.z + x[i + 2], s.w + x[i + 3]));
+        }
+    }
+}
+
+/* Starts the copy of this lane's part of a row; cp_async_commit() and _wait() as for others. */
+template <class A, int N> __device__ __forceinline__ void copy_row(A *to, const A *row, int C) {
+    for (int c = threadIdx.x % 32 * N; c < C; c += 32 * N) {
+        if constexpr (N == 1)
+            to[c] = row[c];
+        else
+            cp_async16(to + c, row + c);
+    }
+}
+
+/* Shared: x and add of each warp's row, (warps, 2, room). */
 template <class A, int N>
 __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, const A *x,
                                     const A *add, const A *g, const A *b, size_t rows, int T, int C,
                                     int room, float eps, drop_rule rule) {
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     size_t r = (size_t)blockIdx.x * (blockDim.x / 32) + warp;
-    float *row = shared_memory<float>() + (size_t)warp * room; /* of this warp */
+    A *row = shared_memory<A>() + (size_t)warp * 2 * room, *added = row + room;
     if (r >= rows) return;
-    const A *xr = x + r * C;
+    copy_row<A, N>(row, x + r * C, C);
+    if (add) copy_row<A, N>(added, add + r * C, C);
+    cp_async_commit();
+    cp_async_wait<0>();
     float m = 0, var = 0;
     for (int c = lane * N; c < C; c += 32 * N) {
         piece<A, N> s;
-        s.load(xr + c);
+        s.load(row + c);
         if (add) {
             piece<A, N> a;
-            a.load(add + r * C + c);
+            a.load(added + c);
             a.drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
 #pragma unroll
             for (int i = 0; i < N; i++) s.v[i] = to_float(from_float<A>(s.v[i] + a.v[i]));
+            s.store(row + c);
             s.store(sum + r * C + c);
         }
 #pragma unroll
-        for (int i = 0; i < N; i++) {
-            m += s.v[i];
-            row[place<N>(c + i)] = s.v[i];
-        }
+        for (int i = 0; i < N; i++) m += s.v[i];
     }
     m = warp_sum(m) / (float)C;
-    for (int c = lane * N; c < C; c += 32 * N)
-#pragma unroll
-        for (int i = 0; i < N; i++) {
-            float x = row[place<N>(c + i)] - m;
-            var += x * x;
-        }
-    float rs = rsqrtf(warp_sum(var) / (float)C + eps);
     for (int c = lane * N; c < C; c += 32 * N) {
-        piece<A, N> gs, bs, out;
+        piece<A, N> s;
+        s.load(row + c);
+#pragma unroll
+        for (int i = 0; i < N; i++) var += (s.v[i] - m) * (s.v[i] - m);
+    }
+    float rs = rsqrtf(warp_sum(var) / (float)C + eps);
+#pragma unroll 4
+    for (int c = lane * N; c < C; c += 32 * N) {
+        piece<A, N> s, gs, bs;
         gs.load(g + c);
         bs.load(b + c);
+        s.load(row + c);
 #pragma unroll
-        for (int i = 0; i < N; i++)
-            out.v[i] = gs.v[i] * ((row[place<N>(c + i)] - m) * rs) + bs.v[i];
-        out.store(y + r * C + c);
+        for (int i = 0; i < N; i++) s.v[i] = gs.v[i] * ((s.v[i] - m) * rs) + bs.v[i];
+        s.store(y + r * C + c);
     }
     if (lane == 0) {
         mean[r] = m;
@@ -83,52 +110,82 @@ __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, cons
     }
 }
 
-/* partial: (gridDim.x, 2, room), as columns lie. */
+/* What backward reads of a row. */
+template <class A> struct norm_rows {
+    const A *dy, *sum;
+    A *dsum;
+    const float *mean, *rstd;
+    size_t n;
+};
+
+/* Shared: g (room), a warp's three rows of this and of the next step, and its accumulators:
+ *
+ *   g | warp 0: dy sum dsum, dy sum dsum | warp 1: … | warp 0: dg db (fp32) | warp 1: …
+ *
+ * partial: (gridDim.x, 2, room), as columns lie. */
 template <class A, int N>
-__global__ void norm_backward_kernel(A *dsum, A *dadd, float *partial, const A *dy, const A *sum,
-                                     const float *mean, const float *rstd, const A *g, size_t rows,
-                                     int T, int C, int room, drop_rule rule) {
+__global__ void norm_backward_kernel(norm_rows<A> rows, A *dadd, float *partial, const A *g, int T,
+                                     int C, int room, drop_rule rule) {
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
-    float *all = shared_memory<float>(); /* (warps, 2, room) */
+    A *gain = shared_memory<A>(), *mine = gain + room + (size_t)warp * 6 * room;
+    float *all = reinterpret_cast<float *>(gain + room + (size_t)warps * 6 * room);
     float *dg = all + (size_t)warp * 2 * room, *db = dg + room;
+    const size_t step = (size_t)gridDim.x * warps;
+    auto copy = [&](size_t r, int at) { /* rows past the end, too, so that copies can be counted */
+                                        A *to = mine + at * 3 * room;
+                                        if (r < rows.n) {
+                                            copy_row<A, N>(to, rows.dy + r * C, C);
+                                            copy_row<A, N>(to + room, rows.sum + r * C, C);
+                                            copy_row<A, N>(to + 2 * room, rows.dsum + r * C, C);
+                                        }
+                                        cp_async_commit();
+    };
+    size_t r = (size_t)blockIdx.x * warps + warp;
+    copy(r, 0);
+    for (int c = threadIdx.x; c < C; c += blockDim.x) gain[c] = g[c];
     for (int c = lane; c < 2 * room; c += 32) dg[c] = 0;
-    __syncwarp();
-    for (size_t r = (size_t)blockIdx.x * warps + warp; r < rows; r += (size_t)gridDim.x * warps) {
-        float m = mean[r], rs = rstd[r], avg = 0, avg_n = 0;
+    __syncthreads();
+    for (int at = 0; r < rows.n; r += step, at ^= 1) {
+        const A *dy = mine + at * 3 * room, *sum = dy + room, *dsum = sum + room;
+        float m = rows.mean[r], rs = rows.rstd[r], avg = 0, avg_n = 0;
+        copy(r + step, at ^ 1);
+        cp_async_wait<1>();
         for (int c = lane * N; c < C; c += 32 * N) {
             piece<A, N> d, s, w;
-            d.load(dy + r * C + c);
-            s.load(sum + r * C + c);
-            w.load(g + c);
+            d.load(dy + c);
+            s.load(sum + c);
+            w.load(gain + c);
 #pragma unroll
             for (int i = 0; i < N; i++) {
                 float n = (s.v[i] - m) * rs, dn = d.v[i] * w.v[i];
                 avg += dn;
                 avg_n += dn * n;
-                dg[place<N>(c + i)] += d.v[i] * n;
-                db[place<N>(c + i)] += d.v[i];
+                s.v[i] = d.v[i] * n;
             }
+            add_columns<N>(dg, c, s.v);
+            add_columns<N>(db, c, d.v);
         }
         avg = warp_sum(avg) / (float)C;
         avg_n = warp_sum(avg_n) / (float)C;
         for (int c = lane * N; c < C; c += 32 * N) {
             piece<A, N> d, s, w, out;
-            d.load(dy + r * C + c);
-            s.load(sum + r * C + c);
-            w.load(g + c);
-            out.load(dsum + r * C + c);
+            d.load(dy + c);
+            s.load(sum + c);
+            w.load(gain + c);
+            out.load(dsum + c);
 #pragma unroll
             for (int i = 0; i < N; i++) {
                 float n = (s.v[i] - m) * rs, dn = d.v[i] * w.v[i];
                 out.v[i] = to_float(from_float<A>(out.v[i] + rs * (dn - avg - n * avg_n)));
             }
-            out.store(dsum + r * C + c);
+            out.store(rows.dsum + r * C + c);
             if (dadd) {
                 out.drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
                 out.store(dadd + r * C + c);
             }
         }
     }
+    cp_async_wait<0>();
     __syncthreads();
     for (int at = threadIdx.x; at < 2 * room; at += blockDim.x) {
         float s = 0;
@@ -141,43 +198,53 @@ __global__ void norm_backward_kernel(A *dsum, A *dadd, float *partial, const A *
 template <int N>
 __global__ void norm_reduce_kernel(float *dg, float *db, const float *partial, int n, int C,
                                    int room) {
-    float(*part)[32] = shared_memory<float[32]>(); /* (8,32) */
+    float(*part)[32] = shared_memory<float[32]>(); /* (REDUCE_WARPS, 32) */
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, at = blockIdx.x * 32 + lane;
     float s = 0;
-    for (int i = warp; i < n; i += 8) s += partial[(size_t)i * 2 * room + at];
+    for (int i = warp; i < n; i += REDUCE_WARPS) s += partial[(size_t)i * 2 * room + at];
     part[warp][lane] = s;
     __syncthreads();
     int c = column<N>(at % room);
     if (warp != 0 || c >= C) return;
-    for (int w = 1; w < 8; w++) s += part[w][lane];
+    for (int w = 1; w < REDUCE_WARPS; w++) s += part[w][lane];
     (at < room ? dg : db)[c] += s;
+}
+
+/* As many warps, at most `most`, as have `each` bytes of shared memory beside `common`. */
+int warps_for(struct device *d, int most, size_t common, size_t each) {
+    size_t fit = (cuda_shared_limit(d) - common) / each;
+    return fit < 1 ? 1 : fit < (size_t)most ? (int)fit : most;
 }
 
 template <class A, int N>
 void forward(struct device *d, void *y, void *sum, float *mean, float *rstd, const void *x,
              const void *add, const void *g, const void *b, size_t rows, int T, int C, float eps,
              struct dropout drop) {
-    int warps = FORWARD_WARPS, room = padded<N>(C);
-    while (warps > 1 && (size_t)warps * room * sizeof(float) > 96 * 1024) warps /= 2;
+    int room = padded<N>(C);
+    size_t each = 2 * (size_t)room * sizeof(A);
+    int warps = warps_for(d, FORWARD_WARPS, 0, each);
     launch(d, "norm_forward", norm_forward_kernel<A, N>, blocks_for(rows, warps), 32 * warps,
-           (size_t)warps * room * sizeof(float), (A *)y, (A *)sum, mean, rstd, (const A *)x,
-           (const A *)add, (const A *)g, (const A *)b, rows, T, C, room, eps, drop_rule_of(drop));
+           warps * each, (A *)y, (A *)sum, mean, rstd, (const A *)x, (const A *)add, (const A *)g,
+           (const A *)b, rows, T, C, room, eps, drop_rule_of(drop));
 }
 
 template <class A, int N>
 void backward(struct device *d, void *dsum, void *dadd, float *dg, float *db, const void *dy,
               const void *sum, const float *mean, const float *rstd, const void *g, size_t rows,
               int T, int C, struct dropout drop) {
-    int warps = BACKWARD_WARPS, room = padded<N>(C);
-    while (warps > 1 && (size_t)warps * 2 * room * sizeof(float) > 110 * 1024) warps /= 2;
-    unsigned blocks = blocks_for(rows, warps), most = (unsigned)cuda_multiprocessors(d) * 2;
+    int room = padded<N>(C);
+    size_t common = (size_t)room * sizeof(A),
+           each = (size_t)room * (6 * sizeof(A) + 2 * sizeof(float));
+    int warps = warps_for(d, BACKWARD_WARPS, common, each);
+    unsigned blocks = blocks_for(rows, warps), most = (unsigned)cuda_multiprocessors(d);
     if (blocks > most) blocks = most;
     float *partial = (float *)cuda_work(d, (size_t)blocks * 2 * room * sizeof(float));
+    norm_rows<A> in = {(const A *)dy, (const A *)sum, (A *)dsum, mean, rstd, rows};
     launch(d, "norm_backward", norm_backward_kernel<A, N>, blocks, 32 * warps,
-           (size_t)warps * 2 * room * sizeof(float), (A *)dsum, (A *)dadd, partial, (const A *)dy,
-           (const A *)sum, mean, rstd, (const A *)g, rows, T, C, room, drop_rule_of(drop));
-    launch(d, "norm_reduce", norm_reduce_kernel<N>, 2 * (unsigned)room / 32, 256,
-           8 * 32 * sizeof(float), dg, db, (const float *)partial, (int)blocks, C, room);
+           common + warps * each, in, (A *)dadd, partial, (const A *)g, T, C, room,
+           drop_rule_of(drop));
+    launch(d, "norm_reduce", norm_reduce_kernel<N>, 2 * (unsigned)room / 32, 32 * REDUCE_WARPS,
+           REDUCE_WARPS * 32 * sizeof(float), dg, db, (const float *)partial, (int)blocks, C, room);
 }
 
 } // namespace

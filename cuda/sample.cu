@@ -11,15 +11,22 @@
 
 namespace {
 
-enum { THREADS = 512, WARPS = THREADS / 32, DIGITS = 256 };
+enum {
+    THREADS = 1024,
+    WARPS = THREADS / 32,
+    AHEAD = 8 /* logits that a thread asks for at once */
+};
+/* Digits of a key; those of a lane when a warp looks through all; and how many histograms there are
+ * of them, which the lanes share out, as nearly all logits have the same first digit. */
+enum { DIGITS = 256, LANE_DIGITS = DIGITS / 32, COPIES = 8 };
 typedef unsigned long long mass_t; /* a weight as a whole number */
 
 struct room {
     double sums[WARPS];
     float most[32];
     int index[WARPS];
-    unsigned count[DIGITS];
-    mass_t mass[DIGITS];
+    mass_t masses[DIGITS * COPIES], mass[DIGITS];
+    unsigned counts[DIGITS * COPIES], count[DIGITS];
     /* what has been found: the upper bits of the key, how many there are of it … */
     uint32_t key;
     unsigned rank, equal;
@@ -40,10 +47,65 @@ __device__ __forceinline__ bool found(uint32_t key, uint32_t so_far, int shift) 
     return shift == 24 || (key ^ so_far) >> (shift + 8) == 0;
 }
 
+/* f(id, logit) of this thread's logits. */
+template <class F> __device__ __forceinline__ void each_logit(const float *z, int V, F f) {
+    for (int from = threadIdx.x; from < V; from += THREADS * AHEAD) {
+        float x[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++)
+            if (from + i * THREADS < V) x[i] = z[from + i * THREADS];
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++)
+            if (from + i * THREADS < V) f(from + i * THREADS, x[i]);
+    }
+}
+
 __device__ void clear_histogram(room &s) {
     __syncthreads();
-    if (threadIdx.x < DIGITS) s.count[threadIdx.x] = 0, s.mass[threadIdx.x] = 0;
+    for (int i = threadIdx.x; i < DIGITS * COPIES; i += THREADS) s.counts[i] = 0, s.masses[i] = 0;
     __syncthreads();
+}
+
+__device__ __forceinline__ void count_digit(room &s, unsigned digit, mass_t mass) {
+    unsigned at = digit * COPIES + threadIdx.x % COPIES;
+    atomicAdd(&s.counts[at], 1u);
+    if (mass) atomicAdd(&s.masses[at], mass);
+}
+
+/* The copies become one. */
+__device__ void close_histogram(room &s) {
+    __syncthreads();
+    if (threadIdx.x < DIGITS) {
+        unsigned count = 0;
+        mass_t mass = 0;
+        for (int i = 0; i < COPIES;
+             i++) { /* lanes begin at different ones: no two meet in a bank */
+            int at = threadIdx.x * COPIES + (threadIdx.x / 4 + i) % COPIES;
+            count += s.counts[at];
+            mass += s.masses[at];
+        }
+        s.count[threadIdx.x] = count;
+        s.mass[threadIdx.x] = mass;
+    }
+    __syncthreads();
+}
+
+/* The first warp: the digit in which the rank lies, counted from the largest down. */
+__device__ void choose_digit(room &s, int shift) {
+    int lane = threadIdx.x % 32, top = DIGITS - 1 - lane * LANE_DIGITS; /* lane 0 has the largest */
+    unsigned own = 0, rank = s.rank;
+    for (int i = 0; i < LANE_DIGITS; i++) own += s.count[top - i];
+    unsigned up = own; /* of this lane and those before it */
+    for (int o = 1; o < 32; o *= 2) {
+        unsigned x = __shfl_up_sync(ALL_LANES, up, (unsigned)o);
+        if (lane >= o) up += x;
+    }
+    __syncwarp(); /* all have read what one now writes */
+    if (up - own >= rank || up < rank) return;
+    rank -= up - own;
+    for (; s.count[top] < rank; top--) rank -= s.count[top];
+    s.rank = rank;
+    s.key |= (uint32_t)top << shift;
 }
 
 /* The k-th largest of z, 1 <= k <= V. */
@@ -53,32 +115,45 @@ __device__ float kth_largest(room &s, const float *z, int V, int k) {
     for (int shift = 24; shift >= 0; shift -= 8) {
         clear_histogram(s);
         uint32_t so_far = s.key;
-        for (int v = threadIdx.x; v < V; v += THREADS) {
-            uint32_t key = key_of(z[v]);
-            if (found(key, so_far, shift)) atomicAdd(&s.count[key >> shift & 255], 1u);
-        }
-        __syncthreads();
-        if (threadIdx.x != 0) continue;
-        int digit = DIGITS - 1;
-        for (; digit > 0 && s.count[digit] < s.rank; digit--) s.rank -= s.count[digit];
-        s.key |= (uint32_t)digit << shift;
+        each_logit(z, V, [&](int, float x) {
+            uint32_t key = key_of(x);
+            if (found(key, so_far, shift)) count_digit(s, key >> shift & 255, 0);
+        });
+        close_histogram(s);
+        if (threadIdx.x < 32) choose_digit(s, shift);
     }
     __syncthreads();
     return of_key(s.key);
 }
 
-/* Thread 0: the part in which the limit is passed, the last one with anything in it if none. */
-__device__ void choose_part(room &s, int shift) {
-    mass_t below = s.below;
-    int digit = 0, last = 0;
-    for (; digit < DIGITS; digit++) {
-        if (!s.count[digit]) continue;
-        last = digit;
-        if (below + s.mass[digit] > s.limit) break;
-        below += s.mass[digit];
+/* The first warp: the part in which the limit is passed, the last one with anything in it if none;
+ * the limit itself, if it is not known yet, is `share` of all. */
+__device__ void choose_part(room &s, int shift, double share) {
+    int lane = threadIdx.x % 32, digit = lane * LANE_DIGITS, last = -1;
+    mass_t own = 0, below = s.below;
+    for (int i = 0; i < LANE_DIGITS; i++) {
+        own += s.mass[digit + i];
+        if (s.count[digit + i]) last = digit + i;
     }
-    if (digit == DIGITS) below -= s.mass[last];
+    mass_t up = own;
+    for (int o = 1; o < 32; o *= 2) {
+        mass_t x = __shfl_up_sync(ALL_LANES, up, (unsigned)o);
+        if (lane >= o) up += x;
+    }
+    mass_t all = __shfl_sync(ALL_LANES, up, 31);
+    mass_t limit = shift == 24 ? (mass_t)(share * (double)all) : s.limit;
+    unsigned passed = __ballot_sync(ALL_LANES, below + up > limit);
+    unsigned some = __ballot_sync(ALL_LANES, last >= 0);
+    int mine = passed ? __ffs((int)passed) - 1 : 31 - __clz((int)some);
+    __syncwarp(); /* as above */
+    if (lane != mine) return;
+    below += up - own;
+    if (passed)
+        for (last = digit; below + s.mass[last] <= limit; last++) below += s.mass[last];
+    else
+        below += all - up + own - s.mass[last];
     s.below = below;
+    s.limit = limit;
     s.key |= (uint32_t)last << shift;
     s.equal = s.count[last];
     s.each = s.mass[last] / s.equal;
@@ -93,20 +168,13 @@ __device__ float where_passed(room &s, const float *z, const double *e, int V, d
     for (int shift = 24; shift >= 0; shift -= 8) {
         clear_histogram(s);
         uint32_t so_far = s.key;
-        for (int v = threadIdx.x; v < V; v += THREADS) {
-            uint32_t key = key_of(z[v]);
-            if (!found(key, so_far, shift)) continue;
-            atomicAdd(&s.count[key >> shift & 255], 1u);
-            atomicAdd(&s.mass[key >> shift & 255], (mass_t)(e[v] * scale + 0.5));
-        }
-        __syncthreads();
-        if (threadIdx.x != 0) continue;
-        if (shift == 24) {
-            mass_t all = 0;
-            for (int i = 0; i < DIGITS; i++) all += s.mass[i];
-            s.limit = (mass_t)(limit * (double)all);
-        }
-        choose_part(s, shift);
+        each_logit(z, V, [&](int v, float x) {
+            uint32_t key = key_of(x); /* what has been removed weighs nothing */
+            if (x > -INFINITY && found(key, so_far, shift))
+                count_digit(s, key >> shift & 255, (mass_t)(e[v] * scale + 0.5));
+        });
+        close_histogram(s);
+        if (threadIdx.x < 32) choose_part(s, shift, limit);
     }
     __syncthreads();
     return of_key(s.key);
@@ -132,8 +200,9 @@ __device__ void keep_top_p(room &s, float *z, double *e, int V, float p, double 
     float floor = where_passed(s, z, e, V, 1 - (double)p, scale);
     mass_t most = s.equal - 1, gone = s.each ? (s.limit - s.below) / s.each : most;
     if (gone > most) gone = most;
-    for (int v = threadIdx.x; v < V; v += THREADS)
-        if (z[v] < floor) z[v] = -INFINITY, e[v] = 0;
+    each_logit(z, V, [&](int v, float x) {
+        if (x < floor) z[v] = -INFINITY, e[v] = 0;
+    });
     if (gone > 0) remove_equals(z, e, V, floor, (unsigned)gone);
 }
 
@@ -157,7 +226,7 @@ __device__ int draw(room &s, const double *e, double sum, int V, double unit) {
     int first = warp * each, end = min(first + each, V), last = -1;
     double mine = 0, all = 0, before = 0;
     for (int v = first + lane; v < end; v += 32) {
-        float p = (float)(e[v] / sum);
+        float p = e[v] > 0 ? (float)(e[v] / sum) : 0;
         mine += p;
         if (p > 0) last = v;
     }
@@ -206,8 +275,9 @@ __device__ int argmax(room &s, const float *z, int V) {
 }
 
 /* weights (gridDim.x, V): room for e. scale: how much a weight of 1 is as a whole number. */
-__global__ void sample_kernel(int32_t *ids, float *logits, double *weights, const double *unit,
-                              struct sampling how, int V, double scale) {
+__global__ void __launch_bounds__(THREADS)
+    sample_kernel(int32_t *ids, float *logits, double *weights, const double *unit,
+                  struct sampling how, int V, double scale) {
     room &s = *shared_memory<room>();
     float *z = logits + (size_t)blockIdx.x * V, most = -INFINITY;
     double *e = weights + (size_t)blockIdx.x * V;
@@ -216,15 +286,17 @@ __global__ void sample_kernel(int32_t *ids, float *logits, double *weights, cons
         if (threadIdx.x == 0) ids[blockIdx.x] = id;
         return;
     }
-    if (how.temperature != 1)
-        for (int v = threadIdx.x; v < V; v += THREADS) z[v] /= how.temperature;
-    for (int v = threadIdx.x; v < V; v += THREADS) most = fmaxf(most, z[v]);
+    each_logit(z, V, [&](int v, float x) {
+        if (how.temperature != 1) z[v] = x /= how.temperature;
+        most = fmaxf(most, x);
+    });
     most = block_max(most, s.most);
     float floor = how.top_k > 0 && how.top_k < V ? kth_largest(s, z, V, how.top_k) : -INFINITY;
-    for (int v = threadIdx.x; v < V; v += THREADS) {
-        if (z[v] < floor) z[v] = -INFINITY; /* what equals the k-th stays */
-        e[v] = exp((double)z[v] - most);
-    }
+    each_logit(z, V, [&](int v, float x) {
+        bool stays = !(x < floor); /* what equals the k-th does */
+        if (!stays) z[v] = -INFINITY;
+        e[v] = stays ? exp((double)x - most) : 0;
+    });
     if (how.top_p < 1) keep_top_p(s, z, e, V, how.top_p, scale);
     for (int v = threadIdx.x; how.min_p > 0 && v < V; v += THREADS)
         if (e[v] < how.min_p) e[v] = 0;
