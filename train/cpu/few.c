@@ -37,13 +37,17 @@ INLINE void add_group(const struct few *f, float *sum, size_t k, size_t n0, size
         w[g] = at(f->w, (k + g) * f->N + n0, bf16);
         for (size_t r = 0; r < rows; r++) x[r][g] = vf_all(ld(f->x, r * f->K + k + g, 1, bf16)[0]);
     }
+    const size_t bytes = bf16 ? 2 : 4, next = group * f->N * bytes;
     size_t whole = n / VL * VL;
-    for (size_t j = 0; j < whole; j += VL)
+    for (size_t j = 0; j < whole; j += VL) {
+        for (size_t g = 0; j * bytes % 64 == 0 && g < group; g++)
+            __builtin_prefetch((const char *)w[g] + j * bytes + next);
         for (size_t r = 0; r < rows; r++) {
             vf s = ldf(sum + r * f->ld + j);
             for (size_t g = 0; g < group; g++) s += x[r][g] * ld(w[g], j, VL, bf16);
             stf(sum + r * f->ld + j, s);
         }
+    }
     for (size_t r = 0; whole < n && r < rows; r++) {
         vf s = ldf(sum + r * f->ld + whole);
         for (size_t g = 0; g < group; g++) s += x[r][g] * ld(w[g], whole, (int)(n - whole), bf16);
