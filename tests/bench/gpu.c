@@ -33,11 +33,11 @@ enum { WARM = 2, ROUNDS = 7 };
 
 static const struct preset {
     const char *name;
-    int L, C, NH, V, B; /* B: of 80 GB; less is taken where it does not fit */
+    int L, C, NH, V, B; /* B: less is taken where it does not fit */
 } PRESETS[] = {{"124M", 12, 768, 12, 50257, 64},
-               {"350M", 24, 1024, 16, 50257, 32},
-               {"774M", 36, 1280, 20, 50257, 16},
-               {"1558M", 48, 1600, 25, 50257, 8},
+               {"350M", 24, 1024, 16, 50257, 64},
+               {"774M", 36, 1280, 20, 50257, 32},
+               {"1558M", 48, 1600, 25, 50257, 32},
                {"tiny", 1, 64, 1, 130, 2}}; /* for trying this program under the emulator */
 enum { N_PRESETS = sizeof PRESETS / sizeof *PRESETS };
 
