@@ -78,8 +78,8 @@ __device__ void close_histogram(room &s) {
     if (threadIdx.x < DIGITS) {
         unsigned count = 0;
         mass_t mass = 0;
-        for (int i = 0; i < COPIES;
-             i++) { /* lanes begin at different ones: no two meet in a bank */
+        for (int i = 0; i < COPIES; i++) {
+            /* Lanes begin at different ones, so that few meet in a bank. */
             int at = threadIdx.x * COPIES + (threadIdx.x / 4 + i) % COPIES;
             count += s.counts[at];
             mass += s.masses[at];
@@ -281,6 +281,12 @@ __global__ void __launch_bounds__(THREADS)
     room &s = *shared_memory<room>();
     float *z = logits + (size_t)blockIdx.x * V, most = -INFINITY;
     double *e = weights + (size_t)blockIdx.x * V;
+    bool bad = false;
+    each_logit(z, V, [&](int, float x) { bad |= !(x < INFINITY); });
+    if (__syncthreads_or(bad)) { /* sampling_possible() says no */
+        if (threadIdx.x == 0) ids[blockIdx.x] = -1;
+        return;
+    }
     if (how.greedy) {
         int id = argmax(s, z, V);
         if (threadIdx.x == 0) ids[blockIdx.x] = id;

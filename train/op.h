@@ -253,9 +253,8 @@ struct backend {
                    const void *x /* (rows,C) act */, const void *w /* (V,C) act */, int rows, int C,
                    int V);
     /* The next id of each row, as sampling_warp() and sampling_draw() of train/generate.h give it,
-     * but for repetition_penalty, which is not looked at; -1 where sampling_possible() says no (the
-     * GPU's does not ask). unit[r], in [0, 1), is what row r draws with. NULL where that is done as
-     * well on the host. */
+     * but for repetition_penalty, which is not looked at; -1 where sampling_possible() says no.
+     * unit[r], in [0, 1), is what row r draws with. NULL where that is done as well on the host. */
     void (*sample)(struct device *d, int32_t *ids /* = (rows) */,
                    float *logits /* (rows,V): used up */, const double *unit /* (rows) */,
                    const struct sampling *how /* host */, int rows, int V);

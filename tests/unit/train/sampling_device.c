@@ -88,7 +88,47 @@ static void the_same_ids(void **state) {
     op_device()->close(d);
 }
 
+/* A row with NaN or an infinite logit has no id; its neighbours have theirs. */
+static void no_id_where_a_logit_is_not_finite(void **state) {
+    enum { V = 700 };
+    const struct backend *ops = op_device();
+    struct device_opts opts = {.dtype = DTYPE_F32, .threads = 2};
+    struct device *d;
+    struct err err = {0};
+    void *z_there = NULL, *ids_there = NULL, *unit_there = NULL;
+    static float z[ROWS * V];
+    const double unit[ROWS] = {0.5, 0.5, 0.5};
+    (void)state;
+    assert_ok(op_device()->open(&d, &opts, &err), err);
+    assert_ok(ops->alloc(d, &z_there, sizeof z, &err), err);
+    assert_ok(ops->alloc(d, &ids_there, ROWS * sizeof(int32_t), &err), err);
+    assert_ok(ops->alloc(d, &unit_there, sizeof unit, &err), err);
+    for (int greedy = 0; greedy < 2; greedy++) {
+        struct sampling how = {.greedy = greedy,
+                               .temperature = 0.7f,
+                               .top_p = 0.9f,
+                               .top_k = 9,
+                               .repetition_penalty = 1};
+        int32_t got[ROWS];
+        for (int i = 0; i < ROWS * V; i++) z[i] = (float)(i % 31);
+        z[V - 1] = NAN, z[2 * V] = INFINITY;
+        ops->upload(d, z_there, z, sizeof z);
+        ops->upload(d, unit_there, unit, sizeof unit);
+        ops->sample(d, ids_there, z_there, unit_there, &how, ROWS, V);
+        ops->download(d, got, ids_there, sizeof got);
+        assert_ok(ops->sync(d, &err), err);
+        assert_int_equal(got[0], -1);
+        assert_true(got[1] >= 0 && got[1] < V);
+        assert_int_equal(got[2], -1);
+    }
+    ops->free(d, z_there);
+    ops->free(d, ids_there);
+    ops->free(d, unit_there);
+    op_device()->close(d);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_ids)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_ids),
+                                       cmocka_unit_test(no_id_where_a_logit_is_not_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
