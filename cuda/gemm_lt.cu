@@ -2,11 +2,12 @@
  *
  * A row-major (m,n) matrix is a column-major (n,m) one, so out = a b is asked for as out' = b' a'.
  * A plan is made at the first product of a shape: up to 8 algorithms are proposed, the likeliest
- * first, which the same library proposes each time. Where choices can be kept (a file of the
- * run), each is timed on the operands there are (into memory of its own if it adds to what is
- * there), and the fastest stays: what is fastest differs from one process to the next, and with it
- * the last bits. Algorithms that split k by atomics are not asked for: the same plan gives the same bits.
- * An extra that the library has no algorithm for, or none that runs, is refused by name. */
+ * first, which the same library proposes each time. Where choices can be kept (a file of the run),
+ * each is timed on the operands there are (into memory of its own if it adds to what is there), and
+ * the fastest stays: which that is differs from one process to the next, and with it the last
+ * bits. Algorithms that split k by atomics are not asked for: the same plan gives the same bits.
+ * An extra that the library has no algorithm for, or none that runs, is refused by name.
+ */
 #include <cublasLt.h>
 #include <stdio.h>
 #include <stdlib.h>

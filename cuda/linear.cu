@@ -1,7 +1,8 @@
 /* Affine maps and their activation; the mathematics is in train/ref/linear.c and gelu.c.
  *
  * The products are gemm.h's. The activation is a pass of its own, of `pre` as it is stored, so that
- * computing it again gives the same bits; its slope rides on the product where that can carry it. */
+ * computing it again gives the same bits; its slope rides on the product where that can carry it.
+ */
 #include "cuda/gemm.h"
 #include "cuda/kernel.cuh"
 
@@ -91,7 +92,8 @@ template <class A> void add_bias(struct device *d, void *y, const void *b, size_
            (const A *)b, rows * n, n);
 }
 
-/* db += the sums of `parts` rows of partial: a block takes 32 columns, a warp every WARPS-th row. */
+/* db += the sums of `parts` rows of partial: a block takes 32 columns, a warp every WARPS-th of
+ * them. */
 __global__ void bias_add_kernel(float *db, const float *partial, int parts, int n) {
     float(*part)[32] = shared_memory<float[32]>();
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, c = blockIdx.x * 32 + lane;
