@@ -286,7 +286,7 @@ static struct part *take_slice(struct docs *d, struct lane *lane, struct part *p
     s->continues = again;
     s->goes_on = !last;
     s->follows = l->followed;
-    s->followed = l->followed = followed && !last;
+    s->followed = l->followed = (followed || d->opts.cut_loose) && !last;
     if (last)
         unqueue(d, lane);
     else

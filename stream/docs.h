@@ -100,6 +100,8 @@ struct docs_opts {
                                 between any two characters. Of documents in a lane that follow or
                                 are followed in this way, one at a time is handed out: the next
                                 one comes when its batch is released                           */
+    bool cut_loose;          /* with cut_anywhere: there are no places of the first kind, all count
+                                as any                                                          */
     bool see_whole;          /* docs_whole_text() will be asked for: with cut_texts, a text of four
                                 times batch_bytes or more lies in a scratch file, too, as it does
                                 where max_record is given                                      */

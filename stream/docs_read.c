@@ -252,6 +252,7 @@ static size_t line_cut(const char *v, size_t n) {
 /* Where to cut v[0..n), text of r->p. 0: nowhere. */
 static size_t text_cut(struct reading *r, const char *v, size_t n) {
     size_t end = docs_cut_text(v, n);
+    r->p->followed = end && r->d->opts.cut_loose;
     if (end || !r->d->opts.cut_anywhere) return end;
     end = decode_whole(v, n);
     r->p->followed = end > 0;

@@ -326,8 +326,10 @@ int shard_encode(struct shard_encode *e, const struct source_list *list, struct 
     int threads = e->docs.threads > 0 ? e->docs.threads : 1;
     if (!left.n || e->full) return 0;
     int rc = make_encoders(e, threads, err);
-    opts.cut_records = tokenizer_cuts(e->tokenizer, TOKENIZER_SPECIAL_NONE);
-    opts.cut_anywhere = tokenizer_streams(e->tokenizer, TOKENIZER_SPECIAL_NONE);
+    bool cuts = tokenizer_cuts(e->tokenizer, TOKENIZER_SPECIAL_NONE);
+    opts.cut_anywhere = tokenizer_streams(e->tokenizer);
+    opts.cut_loose = !cuts;
+    opts.cut_records = cuts || opts.cut_anywhere;
     if (rc == 0) rc = encode_stream_new(&p.stream, e->tokenizer, err);
     opts.cut_texts = opts.cut_records;
     opts.see_whole = e->valid_fraction > 0 || e->shares; /* hash_of() */

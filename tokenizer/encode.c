@@ -526,6 +526,11 @@ static int pass(struct encoder *e, const struct special_tree *tree, int number,
     return rc;
 }
 
+const struct special_tree *encoder_specials(const struct encoder *e, enum tokenizer_special allow) {
+    if (allow == TOKENIZER_SPECIAL_NONE || !e->t->n_specials) return NULL;
+    return allow == TOKENIZER_SPECIAL_LIST ? e->allowed : e->t->tree;
+}
+
 int encode_places(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
                   struct u32s *out, struct u32s *places, struct err *err) {
     size_t first = out->n, first_place = places ? places->n : 0;
@@ -538,11 +543,9 @@ int encode_places(struct encoder *e, const char *text, size_t n, enum tokenizer_
                              err);
         if (rc < 0) return rc;
     }
-    if (allow == TOKENIZER_SPECIAL_NONE || !e->t->n_specials)
-        rc = between(e, NULL, whole, out, places, err);
-    else
-        rc = pass(e, allow == TOKENIZER_SPECIAL_LIST ? e->allowed : e->t->tree, 0, &whole, out,
-                  places, err);
+    const struct special_tree *tree = encoder_specials(e, allow);
+    rc = tree ? pass(e, tree, 0, &whole, out, places, err)
+              : between(e, NULL, whole, out, places, err);
     if (rc < 0) out->n = first;
     if (rc < 0 && places) places->n = first_place;
     return rc;
@@ -554,9 +557,9 @@ int encode(struct encoder *e, const char *text, size_t n, enum tokenizer_special
 }
 
 int encode_rest(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
-                struct u32s *out, struct err *err) {
+                struct u32s *out, struct u32s *places, struct err *err) {
     e->inside = true;
-    int rc = encode(e, text, n, allow, out, err);
+    int rc = encode_places(e, text, n, allow, out, places, err);
     e->inside = false;
     return rc;
 }

@@ -1,5 +1,11 @@
-/* Encoding a text that comes in parts: cut_stream.h cuts it; here a piece that leaves in parts is
- * merged in parts.
+/* Encoding a text that comes in parts. What encode.c does to a whole text one after the other is
+ * done here to what is certain of it, each step holding what is not:
+ *
+ *   given ─▶ specials ─▶ form C ─▶ specials ─▶ pieces (cut_stream.h) ─▶ ids
+ *              └──────────────────────┴──▶ ids, in their place among the others; what is between
+ *                                          two of them is a span, a text of its own to the steps
+ *
+ * A piece that leaves in parts is merged in parts.
  *
  *   piece   s o m e t h i n g l o n g w i t h o u t b l a n k s …
  *   window  some|thing|long|wi|tho          ids up to the boundary wait until the next window …
@@ -14,6 +20,7 @@
 #include "tokenizer/bpe.h"
 #include "tokenizer/cut_stream.h"
 #include "tokenizer/encode_inside.h"
+#include "tokenizer/unicode.h"
 
 enum { TAIL_SHARE = 4 };
 
@@ -27,13 +34,77 @@ struct tail {
     size_t least, wait; /* bytes of a window; bytes that are worth merging             */
 };
 
+/* Text that waits, and where in the text given each byte's character stands, as start and end (2 x
+ * text.n), if anybody wants to know. */
+struct held {
+    struct buf text;
+    struct u32s places;
+};
+
 struct encode_stream {
     const struct tokenizer *t;
+    struct held given;                /* a character that is not whole */
+    uint64_t at;                      /* where in the text it stands   */
+    struct special_stream special[2]; /* of the two passes …           */
+    struct u32s special_places[2];
+    struct held raw, formed; /* what is to be in form C, and is it */
+    size_t raw_wait;         /* bytes that are worth looking at again */
     struct cut_stream cut;
     struct tail tail;
-    struct u32s ids; /* scratch */
-    bool begun;      /* a byte of the text was seen */
+    struct u32s span_places; /* of what is held of the span, a blank before it included */
+    struct u32s ids;         /* scratch */
+    bool begun;              /* a byte of the span was seen */
 };
+
+/* What one call of encode_part_places() works with. */
+struct call {
+    struct encoder *e;
+    struct encode_stream *s;
+    const struct special_tree *tree; /* (2), or NULL */
+    struct u32s *out, *places;       /* places may be NULL */
+    struct err *err;
+};
+
+/* A bit of text on its way. */
+struct bit {
+    const char *v;
+    size_t n;
+    const uint32_t *places; /* (2 x n), or NULL */
+};
+
+enum { BIT = 1 << 18 };
+
+static void held_release(struct held *h) {
+    buf_release(&h->text);
+    u32s_release(&h->places);
+}
+
+static int places_add(struct u32s *to, const uint32_t *places, size_t n, struct err *err) {
+    return places ? u32s_append(to, places, 2 * n, err) : 0;
+}
+
+/* Those of the first n bytes. */
+static void places_drop(struct u32s *p, size_t n) {
+    if (!n || !p->n) return;
+    p->n -= 2 * n;
+    memmove(p->v, p->v + 2 * n, p->n * sizeof *p->v);
+}
+
+static int held_add(struct held *h, const struct bit *b, struct err *err) {
+    int rc = buf_append(&h->text, b->v, b->n, err);
+    return rc < 0 ? rc : places_add(&h->places, b->places, b->n, err);
+}
+
+static void held_drop(struct held *h, size_t n) {
+    places_drop(&h->places, n);
+    h->text.n -= n;
+    if (n) memmove(h->text.v, h->text.v + n, h->text.n);
+}
+
+/* h.text[0..n) */
+static struct bit held_bit(const struct held *h, size_t n) {
+    return (struct bit){h->text.v, n, h->places.n ? h->places.v : NULL};
+}
 
 int encode_stream_new(struct encode_stream **ret, const struct tokenizer *t, struct err *err) {
     struct encode_stream *s = calloc(1, sizeof *s);
@@ -41,6 +112,8 @@ int encode_stream_new(struct encode_stream **ret, const struct tokenizer *t, str
     s->t = t;
     s->tail.first = TOKENIZER_NO_ID;
     s->tail.least = CUT_LONG;
+    for (uint32_t i = 0; i < t->n_specials; i++)
+        for (int k = 0; k < 2; k++) s->special[k].lstrip |= t->specials[i].lstrip;
     int rc = cut_stream_init(&s->cut, t->pattern, err);
     if (rc < 0) {
         encode_stream_free(s);
@@ -52,9 +125,15 @@ int encode_stream_new(struct encode_stream **ret, const struct tokenizer *t, str
 
 void encode_stream_free(struct encode_stream *s) {
     if (!s) return;
+    held_release(&s->given);
+    held_release(&s->raw);
+    held_release(&s->formed);
+    for (int k = 0; k < 2; k++) special_stream_release(&s->special[k]);
+    for (int k = 0; k < 2; k++) u32s_release(&s->special_places[k]);
     cut_stream_release(&s->cut);
     buf_release(&s->tail.bytes);
     u32s_release(&s->tail.ids);
+    u32s_release(&s->span_places);
     u32s_release(&s->ids);
     free(s);
 }
@@ -125,7 +204,7 @@ static int tail_add(struct encoder *e, struct encode_stream *s, const char *v, s
     return u32s_append(&t->ids, s->ids.v, before, err);
 }
 
-/* ------------------------------------------------------------------ text */
+/* ------------------------------------------------------------------ spans */
 
 /* What was found certain. */
 static int take(struct encoder *e, struct encode_stream *s, struct u32s *out, struct err *err) {
@@ -144,43 +223,200 @@ static int take(struct encoder *e, struct encode_stream *s, struct u32s *out, st
     return tail_add(e, s, v + end + gone, c->open - gone, false, out, err);
 }
 
-/* Forgets the text before. */
-static void begin(struct encode_stream *s, bool first) {
+/* Forgets the span before. */
+static void span_begin(struct encode_stream *s, bool first) {
     s->begun = !first;
     s->cut.text.n = s->cut.stands_in = s->cut.wait = 0;
     s->tail.bytes.n = s->tail.boundary = s->tail.wait = 0;
     s->tail.first = TOKENIZER_NO_ID;
+    s->span_places.n = 0;
 }
 
-static int add(struct encoder *e, struct encode_stream *s, const char *text, size_t n, bool last,
-               struct u32s *out, struct err *err) {
-    enum { BIT = 1 << 18 };
+static int cut_more(const struct call *c, const char *text, size_t n, bool last) {
+    struct cut_stream *cut = &c->s->cut;
     size_t bit, at = 0;
     int rc;
     do {
         bit = n - at < BIT ? n - at : BIT;
-        rc = cut_stream_add(&s->cut, text + at, bit, last && at + bit == n, err);
-        if (rc >= 0) rc = take(e, s, out, err);
-        cut_stream_take(&s->cut);
+        rc = cut_stream_add(cut, text + at, bit, last && at + bit == n, c->err);
+        if (rc >= 0) rc = take(c->e, c->s, c->out, c->err);
+        cut_stream_take(cut);
         at += bit;
     } while (rc >= 0 && at < n);
     return rc;
 }
 
+/* The places of the ids from out[first] on, whose bytes are the first of the span that are held. */
+static int span_places(const struct call *c, size_t first) {
+    struct u32s *held = &c->s->span_places;
+    size_t at = 0;
+    int rc = 0;
+    for (size_t i = first; i < c->out->n && rc >= 0; i++) {
+        size_t n;
+        vocab_token(c->s->t, c->out->v[i], &n);
+        uint32_t both[2] = {held->v[2 * at], held->v[2 * (at + n - 1) + 1]};
+        rc = u32s_append(c->places, both, 2, c->err);
+        at += n;
+    }
+    places_drop(held, at);
+    return rc;
+}
+
+/* More of the span, and its end if it is `last`. */
+static int span(const struct call *c, const struct bit *b, bool last) {
+    struct encode_stream *s = c->s;
+    size_t first = c->out->n;
+    int rc = 0;
+    if (!s->begun && b->n && s->t->prefix_space && *b->v != ' ') {
+        rc = cut_stream_add(&s->cut, " ", 1, false, c->err);
+        if (rc >= 0) rc = places_add(&s->span_places, b->places, 1, c->err);
+    }
+    s->begun |= b->n > 0;
+    if (rc >= 0) rc = places_add(&s->span_places, b->places, b->n, c->err);
+    if (rc >= 0) rc = cut_more(c, b->v, b->n, last);
+    if (rc >= 0 && c->places) rc = span_places(c, first);
+    if (last) span_begin(s, true);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ specials, and form C */
+
+/* More of what lies between two specials of the first pass. */
+static int form(const struct call *c, const struct bit *b, bool last);
+
+static int between(const struct call *c, int number, const struct bit *b, bool last) {
+    return number == 0 ? form(c, b, last) : span(c, b, last);
+}
+
+/* More of the text that a pass over specials looks at. */
+static int pass(const struct call *c, int number, const struct bit *b, bool last) {
+    static const struct bit none = {0};
+    const struct special_tree *tree = c->tree ? &c->tree[number] : NULL;
+    struct special_stream *s = &c->s->special[number];
+    struct u32s *places = &c->s->special_places[number];
+    if (!tree || !tree->n) return between(c, number, b, last);
+    s->whole = c->places != NULL;
+    int rc = special_stream_add(s, c->s->t, tree, b->v, b->n, last, c->err);
+    if (rc >= 0) rc = places_add(places, b->places, b->n, c->err);
+    for (size_t i = 0; i < s->found.n && rc >= 0; i++) {
+        const struct segment *f = &s->found.v[i];
+        const struct bit part = {s->text.v + f->start, f->end - f->start,
+                                 places->n ? places->v + 2 * f->start : NULL};
+        if (f->id == TOKENIZER_NO_ID) {
+            rc = between(c, number, &part, false);
+            continue;
+        }
+        rc = between(c, number, &none, true);
+        if (rc >= 0) rc = u32s_push(c->out, f->id, c->err);
+        if (rc < 0 || !c->places) continue;
+        uint32_t both[2] = {part.places[0], part.places[2 * part.n - 1]};
+        rc = u32s_append(c->places, both, 2, c->err);
+    }
+    places_drop(places, special_stream_take(s));
+    if (rc < 0 || !last) return rc;
+    special_stream_begin(s);
+    places->n = 0;
+    return between(c, number, &none, true);
+}
+
+/* The first n bytes that wait to be in form C, in that form. */
+static int write_formed(const struct call *c, size_t n) {
+    const struct held *raw = &c->s->raw;
+    struct held *to = &c->s->formed;
+    to->text.n = to->places.n = 0;
+    int rc =
+        nfc_write(c->s->t->nfc, raw->text.v, n, &to->text, c->places ? &to->places : NULL, c->err);
+    for (size_t i = 0; i < to->places.n; i += 2) {
+        uint32_t *place = to->places.v + i;
+        place[0] = raw->places.v[2 * place[0]];
+        place[1] = raw->places.v[2 * place[1] - 1];
+    }
+    return rc;
+}
+
+static int form(const struct call *c, const struct bit *b, bool last) {
+    struct encode_stream *s = c->s;
+    struct held *raw = &s->raw;
+    if (!s->t->nfc) return pass(c, 1, b, last);
+    int rc = held_add(raw, b, c->err);
+    if (rc < 0 || (!last && raw->text.n < s->raw_wait)) return rc;
+    size_t n = raw->text.n;
+    if (!last) n = nfc_sure(s->t->nfc, raw->text.v, decode_whole(raw->text.v, n));
+    struct bit formed = held_bit(raw, n);
+    if (n && !nfc_is(s->t->nfc, raw->text.v, n)) {
+        rc = write_formed(c, n);
+        formed = held_bit(&s->formed, s->formed.text.n);
+    }
+    if (rc >= 0) rc = pass(c, 1, &formed, last);
+    held_drop(raw, n);
+    s->raw_wait = raw->text.n > CUT_LONG ? 2 * raw->text.n : 0;
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the text given */
+
+/* More of the text, whole characters of which go on with their places. */
+static int given(const struct call *c, const struct bit *b, bool last) {
+    struct encode_stream *s = c->s;
+    struct held *g = &s->given;
+    if (!c->places) return pass(c, 0, b, last);
+    int rc = held_add(g, b, c->err);
+    size_t n = rc < 0 ? 0 : last ? g->text.n : decode_whole(g->text.v, g->text.n);
+    if (s->at + n >= UINT32_MAX)
+        return err_set(c->err, ERR_DATA, "a text of more than %llu bytes; 4 GiB is the most",
+                       (unsigned long long)s->at);
+    if (rc >= 0) rc = u32s_reserve(&g->places, 2 * n, c->err);
+    if (rc < 0) return rc;
+    const uint8_t *v = (const uint8_t *)g->text.v;
+    for (size_t at = 0, len; at < n; at += len) {
+        uint32_t cp, from = (uint32_t)(s->at + at);
+        len = unicode_decode(v + at, v + n, &cp);
+        for (size_t i = 0; i < len; i++) {
+            g->places.v[g->places.n++] = from;
+            g->places.v[g->places.n++] = from + (uint32_t)len;
+        }
+    }
+    const struct bit whole = held_bit(g, n);
+    rc = pass(c, 0, &whole, last);
+    held_drop(g, n);
+    s->at += n;
+    return rc;
+}
+
+/* Forgets the text before. */
+static void begin(struct encode_stream *s, bool first) {
+    s->given.text.n = s->given.places.n = s->raw.text.n = s->raw.places.n = 0;
+    s->at = s->raw_wait = 0;
+    for (int k = 0; k < 2; k++) {
+        special_stream_begin(&s->special[k]);
+        s->special_places[k].n = 0;
+    }
+    span_begin(s, first);
+}
+
+int encode_part_places(struct encoder *e, struct encode_stream *s, const struct text_part *p,
+                       enum tokenizer_special allow, struct u32s *out, struct u32s *places,
+                       struct err *err) {
+    const struct call c = {e, s, encoder_specials(e, allow), out, places, err};
+    size_t first = out->n, first_place = places ? places->n : 0, at = 0;
+    int rc;
+    if (!p->follows && !p->followed)
+        return p->begins ? encode_places(e, p->text, p->n, allow, out, places, err)
+                         : encode_rest(e, p->text, p->n, allow, out, places, err);
+    if (!p->follows) begin(s, p->begins);
+    do {
+        const struct bit b = {p->text + at, p->n - at < BIT ? p->n - at : BIT, NULL};
+        at += b.n;
+        rc = given(&c, &b, !p->followed && at == p->n);
+    } while (rc >= 0 && at < p->n);
+    if (rc < 0) out->n = first;
+    if (rc < 0 && places) places->n = first_place;
+    return rc;
+}
+
 int encode_part(struct encoder *e, struct encode_stream *s, const struct text_part *p,
                 enum tokenizer_special allow, struct u32s *out, struct err *err) {
-    size_t first = out->n;
-    int rc = 0;
-    if (!p->follows && !p->followed)
-        return p->begins ? encode(e, p->text, p->n, allow, out, err)
-                         : encode_rest(e, p->text, p->n, allow, out, err);
-    if (!p->follows) begin(s, p->begins);
-    if (!s->begun && p->n && s->t->prefix_space && *p->text != ' ')
-        rc = cut_stream_add(&s->cut, " ", 1, false, err);
-    s->begun |= p->n > 0;
-    if (rc >= 0) rc = add(e, s, p->text, p->n, !p->followed, out, err);
-    if (rc < 0) out->n = first;
-    return rc;
+    return encode_part_places(e, s, p, allow, out, NULL, err);
 }
 
 /* ------------------------------------------------------------------ what may be cut */
@@ -199,9 +435,8 @@ bool tokenizer_cuts(const struct tokenizer *t, enum tokenizer_special allow) {
     return !t->prefix_space;
 }
 
-bool tokenizer_streams(const struct tokenizer *t, enum tokenizer_special allow) {
-    bool specials = allow != TOKENIZER_SPECIAL_NONE && t->n_specials;
-    if (specials || t->nfc || !pattern_covers(t->pattern)) return false;
+bool tokenizer_streams(const struct tokenizer *t) {
+    if (!pattern_covers(t->pattern)) return false;
     for (uint32_t id = 0; id < t->n; id++)
         if (t->start[id + 1] - t->start[id] > CUT_LONG / TAIL_SHARE) return false;
     return true;

@@ -16,6 +16,7 @@ enum {
 struct nfc {
     uint8_t unsteady[TABLE / 8]; /* a bit each: is no starter, may join the character before it, or
                                   * is written otherwise in form C */
+    uint8_t joins[TABLE / 8];    /* may join the character before it */
 };
 
 /* Characters that Unicode 9 does not know, of those that later versions order or compose; of
@@ -49,7 +50,10 @@ int nfc_new(struct nfc **ret, struct err *err) {
         int n = uc_canonical_decomposition(c, part);
         if (uc_combining_class(c) || n == 1 || (n == 2 && uc_composition(part[0], part[1]) != c))
             f->unsteady[c / 8] |= (uint8_t)(1 << c % 8);
-        if (n == 2 && part[1] < TABLE) f->unsteady[part[1] / 8] |= (uint8_t)(1 << part[1] % 8);
+        if (n == 2 && part[1] < TABLE) {
+            f->unsteady[part[1] / 8] |= (uint8_t)(1 << part[1] % 8);
+            f->joins[part[1] / 8] |= (uint8_t)(1 << part[1] % 8);
+        }
     }
     *ret = f;
     return 0;
@@ -82,6 +86,29 @@ static const uint8_t *unsteady(const struct nfc *f, const uint8_t *p, const uint
 bool nfc_is(const struct nfc *f, const char *text, size_t n) {
     const uint8_t *p = (const uint8_t *)text, *before;
     return unsteady(f, p, p + n, &before) == p + n;
+}
+
+/* ------------------------------------------------------------------ places to cut */
+
+/* Does nothing before c join it, or what it becomes, or change places with that? */
+static bool begins(const struct nfc *f, uint32_t c) {
+    ucs4_t part[UC_DECOMPOSITION_MAX_LENGTH];
+    if (c == UNICODE_BAD || steady(f, c)) return true;
+    while (!is_newer(c) && uc_canonical_decomposition(c, part) > 0) c = part[0];
+    return is_newer(c) || (!uc_combining_class(c) && !(c < TABLE && f->joins[c / 8] >> c % 8 & 1));
+}
+
+size_t nfc_sure(const struct nfc *f, const char *text, size_t n) {
+    const uint8_t *base = (const uint8_t *)text, *end = base + n;
+    while (end > base) {
+        const uint8_t *p = end - 1;
+        uint32_t c;
+        while (p > base && end - p < 4 && (*p & 0xC0) == 0x80) p--;
+        if (p + unicode_decode(p, end, &c) != end) return (size_t)(end - 1 - base); /* a bad byte */
+        if (begins(f, c)) return (size_t)(p - base);
+        end = p;
+    }
+    return 0;
 }
 
 /* ------------------------------------------------------------------ one stretch */

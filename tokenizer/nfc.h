@@ -30,4 +30,10 @@ bool nfc_is(const struct nfc *f, const char *text, size_t n);
 int nfc_write(const struct nfc *f, const char *text, size_t n, struct buf *out, struct u32s *places,
               struct err *err);
 
+/* The last place in text[0..n) before which and from which on a text has its form C by itself: the
+ * form of the whole is that of text[0..ret) and that of the rest. 0: none but the beginning. What
+ * is behind it is a character and those that may join it or change places with it: marks, vowels
+ * and finals of Hangul. n does not end inside a character. */
+size_t nfc_sure(const struct nfc *f, const char *text, size_t n);
+
 #endif

@@ -71,20 +71,28 @@ void special_tree_release(struct special_tree *tree) {
     memset(tree, 0, sizeof *tree);
 }
 
-uint32_t special_tree_match(const struct special_tree *tree, const char *text, size_t at, size_t n,
-                            size_t *ret_n) {
-    uint32_t found = TOKENIZER_NO_ID;
+/* special_tree_match(), and whether text behind n might make it another, longer one. */
+static uint32_t match(const struct special_tree *tree, const char *text, size_t at, size_t n,
+                      size_t *ret_n, bool *ret_open) {
+    uint32_t found = TOKENIZER_NO_ID, node = 0;
     *ret_n = 0;
+    *ret_open = false;
     if (!tree->n) return found;
-    uint32_t node = 0;
     for (size_t i = at; i < n; i++) {
         node = child(tree, node, (uint8_t)text[i]);
-        if (!node) break;
+        if (!node) return found;
         if (tree->node[node].special == TOKENIZER_NO_ID) continue;
         found = tree->node[node].special;
         *ret_n = i + 1 - at;
     }
+    *ret_open = tree->node[node].child != 0;
     return found;
+}
+
+uint32_t special_tree_match(const struct special_tree *tree, const char *text, size_t at, size_t n,
+                            size_t *ret_n) {
+    bool open;
+    return match(tree, text, at, n, ret_n, &open);
 }
 
 /* ------------------------------------------------------------------ characters beside a match */
@@ -165,34 +173,135 @@ static size_t next_place(const struct special_tree *tree, const char *text, size
     return at;
 }
 
-int specials_cut(const struct tokenizer *t, const struct special_tree *tree, const char *text,
-                 size_t n, struct segments *out, struct err *err) {
-    size_t done = 0, at = 0;
+/* A text, or what is there of it, on its way through one tree. */
+struct cutting {
+    const struct tokenizer *t;
+    const struct special_tree *tree;
+    const char *text;
+    size_t n;
+    bool last;       /* the text ends there                                       */
+    bool whole;      /* a match waits for all of the white space that it swallows */
+    size_t done, at; /* text[0..done) is cut; the search goes on from `at`        */
+    bool swallows;   /* the last match swallows what white space follows `done`   */
+};
+
+/* The special that begins at c->at and, in `len`, its bytes, as far as that can be said; `wait`: it
+ * depends on what follows. */
+static uint32_t find(const struct cutting *c, size_t *len, bool *wait) {
+    bool open;
+    uint32_t found = match(c->tree, c->text, c->at, c->n, len, &open);
+    bool ends = c->at + *len == c->n;
+    *wait = open && !c->last;
+    if (found == TOKENIZER_NO_ID || *wait) return found;
+    const struct special *s = &c->t->specials[found];
+    size_t behind = c->at + *len;
+    if (s->rstrip && c->whole) ends = spaces_after(c->text, behind, c->n) == c->n;
+    *wait = ends && !c->last && (s->single_word || (s->rstrip && c->whole));
+    return found;
+}
+
+/* A match at text[from..to): what it takes of it, and what stands before it, go out. */
+static int take(struct cutting *c, const struct special *s, size_t from, size_t to,
+                struct segments *out, struct err *err) {
+    int rc = 0;
+    if (s->single_word && word_around(c->text, 0, from, to, c->n)) return 0;
+    if (s->lstrip) {
+        from = spaces_before(c->text, 0, from);
+        if (from < c->done) from = c->done;
+    }
+    if (s->rstrip) to = spaces_after(c->text, to, c->n);
+    if (from >= to) return 0; /* one of blanks, all of which the match before swallowed */
+    if (c->done < from) rc = push(out, c->done, from, TOKENIZER_NO_ID, err);
+    if (rc >= 0) rc = push(out, from, to, s->id, err);
+    c->done = to;
+    c->swallows = s->rstrip && to == c->n && !c->last;
+    return rc;
+}
+
+/* Cuts as far as is certain. */
+static int cut(struct cutting *c, struct segments *out, struct err *err) {
     int rc = 0;
     out->n = 0;
-    while (tree->n && at < n && rc >= 0) {
+    if (c->swallows) {
+        c->done = spaces_after(c->text, c->done, c->n);
+        c->swallows = c->done == c->n && !c->last;
+    }
+    while (c->tree->n && c->at < c->n && rc >= 0) {
         size_t len;
-        at = next_place(tree, text, at, n);
-        uint32_t found = at < n ? special_tree_match(tree, text, at, n, &len) : TOKENIZER_NO_ID;
+        bool wait = false;
+        c->at = next_place(c->tree, c->text, c->at, c->n);
+        uint32_t found = c->at < c->n ? find(c, &len, &wait) : TOKENIZER_NO_ID;
+        if (wait || c->at == c->n) break;
         if (found == TOKENIZER_NO_ID) {
-            at++;
+            c->at++;
             continue;
         }
-        const struct special *s = &t->specials[found];
-        size_t from = at, to = at + len;
-        at = to;
-        if (s->single_word && word_around(text, 0, from, to, n)) continue;
-        if (s->lstrip) {
-            from = spaces_before(text, 0, from);
-            if (from < done) from = done;
-        }
-        if (s->rstrip) to = spaces_after(text, to, n);
-        if (from >= to) continue; /* one of blanks, all of which the match before swallowed */
-        if (done < from) rc = push(out, done, from, TOKENIZER_NO_ID, err);
-        if (rc >= 0) rc = push(out, from, to, s->id, err);
-        done = to;
+        size_t from = c->at;
+        c->at += len;
+        rc = take(c, &c->t->specials[found], from, c->at, out, err);
     }
-    return rc < 0 || done >= n ? rc : push(out, done, n, TOKENIZER_NO_ID, err);
+    return rc;
+}
+
+int specials_cut(const struct tokenizer *t, const struct special_tree *tree, const char *text,
+                 size_t n, struct segments *out, struct err *err) {
+    struct cutting c = {.t = t, .tree = tree, .text = text, .n = n, .last = true};
+    int rc = cut(&c, out, err);
+    return rc < 0 || c.done >= n ? rc : push(out, c.done, n, TOKENIZER_NO_ID, err);
+}
+
+/* ------------------------------------------------------------------ cutting what comes in parts */
+
+enum { BEHIND = 4 }; /* bytes of the character before a place */
+
+int special_stream_add(struct special_stream *s, const struct tokenizer *t,
+                       const struct special_tree *tree, const char *v, size_t n, bool last,
+                       struct err *err) {
+    int rc = buf_append(&s->text, v, n, err);
+    if (rc < 0) return rc;
+    struct cutting c = {.t = t,
+                        .tree = tree,
+                        .text = s->text.v,
+                        .n = last ? s->text.n : decode_whole(s->text.v, s->text.n),
+                        .last = last,
+                        .whole = s->whole,
+                        .done = s->done,
+                        .at = s->at,
+                        .swallows = s->swallows};
+    rc = cut(&c, &s->found, err);
+    if (c.at > s->at) { /* white space before a match may be the match's */
+        size_t spaces = spaces_before(c.text, s->at, c.at);
+        if (spaces > s->at) s->spaces = spaces;
+    }
+    s->at = c.at;
+    s->done = c.done;
+    s->swallows = c.swallows;
+    size_t to = last ? c.n : s->lstrip ? s->spaces : c.at;
+    if (rc < 0 || c.done >= to) return rc;
+    s->done = to;
+    return push(&s->found, c.done, to, TOKENIZER_NO_ID, err);
+}
+
+size_t special_stream_take(struct special_stream *s) {
+    size_t gone = s->done < s->at ? s->done : s->at;
+    gone -= gone < BEHIND ? gone : BEHIND;
+    s->found.n = 0;
+    s->text.n -= gone;
+    if (gone) memmove(s->text.v, s->text.v + gone, s->text.n);
+    s->done -= gone;
+    s->at -= gone;
+    s->spaces -= s->spaces < gone ? s->spaces : gone;
+    return gone;
+}
+
+void special_stream_begin(struct special_stream *s) {
+    s->text.n = s->done = s->at = s->spaces = s->found.n = 0;
+    s->swallows = false;
+}
+
+void special_stream_release(struct special_stream *s) {
+    buf_release(&s->text);
+    free(s->found.v);
 }
 
 int specials_refuse(const struct tokenizer *t, const struct special_tree *allowed, const char *text,

@@ -180,18 +180,27 @@ struct text_part {
  * before which there is no white space, nor behind it white space or '/'. Not with a pattern of the
  * user's own, nor where a special token might have to do with such a place. */
 bool tokenizer_cuts(const struct tokenizer *t, enum tokenizer_special allow);
-/* Whether it may be cut anywhere: not with special tokens, nor where texts are normalized, nor with
- * a pattern of several steps. */
-bool tokenizer_streams(const struct tokenizer *t, enum tokenizer_special allow);
+/* Whether it may be cut anywhere, of all places: not with a pattern of several steps or of the
+ * user's own. Where a text may not be cut at the places above, all of its parts but the last have
+ * to be `followed`. */
+bool tokenizer_streams(const struct tokenizer *t);
 int encode_stream_new(struct encode_stream **ret, const struct tokenizer *t, struct err *err);
 void encode_stream_free(struct encode_stream *s); /* NULL is fine */
 /* Appends the ids that are certain; with a part that is not followed, all. What is held until then
  * is some hundred KiB at most, but for a run of characters that only its end decides on
- * (cut_stream.c). `s` may be NULL for a part that needs none. ERR_DATA: in a long run of one kind
- * of characters tokens depend on what is more than ten thousand bytes away; no vocabulary that was
- * learnt from text has such. */
+ * (cut_stream.c); marks in a row, for NFC; white space beside which there may be a special token
+ * that takes it (lstrip, rstrip). `s` may be NULL for a part that needs none. ERR_DATA: in a long
+ * run of one kind of characters tokens depend on what is more than ten thousand bytes away; no
+ * vocabulary that was learnt from text has such. */
 int encode_part(struct encoder *e, struct encode_stream *s, const struct text_part *part,
                 enum tokenizer_special allow, struct u32s *out, struct err *err);
+
+/* The same, and where the tokens stand, as encode_places() has it: in the text that the last part
+ * began that does not follow, which has to have less than 4 GiB. White space that a special token
+ * swallows is held. */
+int encode_part_places(struct encoder *e, struct encode_stream *s, const struct text_part *part,
+                       enum tokenizer_special allow, struct u32s *out, struct u32s *places,
+                       struct err *err);
 
 /* Appends the bytes of ids[0..n). ERR_DATA names an id that has no token. `skip_special`: leaves
  * out special tokens. Bytes may end inside a character. */

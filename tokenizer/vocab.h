@@ -169,6 +169,26 @@ struct segments {
 int specials_cut(const struct tokenizer *t, const struct special_tree *tree, const char *text,
                  size_t n, struct segments *out, struct err *err);
 
+/* The same of a text that comes in parts. What is held is no longer than the longest special, but
+ * for white space: before a place where one with lstrip may begin, all of it; with `whole`, all
+ * that one with rstrip swallows. */
+struct special_stream {
+    struct buf text;       /* a little of what has left, then what has not                      */
+    struct segments found; /* in `text`, certain; the last may go on with the next part's first */
+    size_t done, at;       /* text[0..done) has left or is swallowed; the search is at `at` …   */
+    size_t spaces;         /* … before which there is white space from here on                  */
+    bool swallows;         /* so is what white space follows `done`                             */
+    bool lstrip, whole;    /* is there one with lstrip; does a match wait for its blanks        */
+};
+/* Takes v[0..n) and cuts as far as is certain; with `last`, which ends the text, all. */
+int special_stream_add(struct special_stream *s, const struct tokenizer *t,
+                       const struct special_tree *tree, const char *v, size_t n, bool last,
+                       struct err *err);
+/* Lets go of what add() found, and of the text before; returns how many bytes of that. */
+size_t special_stream_take(struct special_stream *s);
+void special_stream_begin(struct special_stream *s); /* forgets the text before */
+void special_stream_release(struct special_stream *s);
+
 /* ERR_DATA if text[0..n) holds a special token that is not in the two trees `allowed` (NULL: none
  * is), with its byte. */
 int specials_refuse(const struct tokenizer *t, const struct special_tree *allowed, const char *text,

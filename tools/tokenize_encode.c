@@ -227,9 +227,10 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc >= 0) rc = allow(e, special, threads, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "-");
     /* Offsets count from the text's beginning, as does what --refuse-special tells. */
-    in->opts.cut_texts = rc >= 0 && !offsets && !e->refuse && tokenizer_cuts(e->t, e->allow);
-    in->opts.cut_records = in->opts.cut_texts;
-    in->opts.cut_anywhere = in->opts.cut_texts && !e->places && tokenizer_streams(e->t, e->allow);
+    bool may = rc >= 0 && !offsets && !e->refuse, cuts = may && tokenizer_cuts(e->t, e->allow);
+    in->opts.cut_anywhere = may && !e->places && tokenizer_streams(e->t);
+    in->opts.cut_texts = in->opts.cut_records = cuts || in->opts.cut_anywhere;
+    in->opts.cut_loose = !cuts;
     if (rc >= 0) rc = encode_stream_new(&e->stream, e->t, &t->err);
     if (rc >= 0) rc = docs_open(&e->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;

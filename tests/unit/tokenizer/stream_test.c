@@ -11,6 +11,9 @@ struct trial {
     struct encoder *e;
     struct encode_stream *s;
     struct u32s want, got;
+    enum tokenizer_special allow;
+    bool places; /* are compared, too */
+    struct u32s want_places, got_places;
 };
 
 static void trial_begin(struct trial *x, const struct tokenizer *t, size_t least) {
@@ -27,25 +30,34 @@ static void trial_end(struct trial *x) {
     encode_stream_free(x->s);
     u32s_release(&x->want);
     u32s_release(&x->got);
+    u32s_release(&x->want_places);
+    u32s_release(&x->got_places);
 }
 
 static void parts_equal_the_whole(struct trial *x, const char *v, size_t n, const size_t *cut,
                                   size_t n_cuts) {
     struct err err = {0};
-    x->want.n = x->got.n = 0;
-    check_ok(encode(x->e, v, n, TOKENIZER_SPECIAL_NONE, &x->want, &err), &err);
+    struct u32s *want_places = x->places ? &x->want_places : NULL;
+    struct u32s *got_places = x->places ? &x->got_places : NULL;
+    x->want.n = x->got.n = x->want_places.n = x->got_places.n = 0;
+    check_ok(encode_places(x->e, v, n, x->allow, &x->want, want_places, &err), &err);
     for (size_t i = 0, from = 0; i <= n_cuts; from = cut[i++]) {
         size_t to = i < n_cuts ? cut[i] : n;
         struct text_part p = {v + from, to - from, i == 0, i > 0, i < n_cuts};
-        check_ok(encode_part(x->e, x->s, &p, TOKENIZER_SPECIAL_NONE, &x->got, &err), &err);
+        check_ok(encode_part_places(x->e, x->s, &p, x->allow, &x->got, got_places, &err), &err);
         if (i == n_cuts) break;
     }
     size_t i = 0;
     while (i < x->want.n && i < x->got.n && x->want.v[i] == x->got.v[i]) i++;
-    if (i < x->want.n || i < x->got.n)
+    bool same = i == x->want.n && i == x->got.n;
+    bool same_places = x->want_places.n == x->got_places.n &&
+                       (!x->got_places.n || !memcmp(x->want_places.v, x->got_places.v,
+                                                    x->got_places.n * sizeof *x->got_places.v));
+    if (!same || !same_places)
         print_error("%s, %zu bytes, first cut %zu: %.*s\n", tokenizer_pattern(x->t), n,
                     n_cuts ? cut[0] : 0, (int)(n < 400 ? n : 400), v);
     same_ids(&x->want, &x->got, "in parts");
+    same_ids(&x->want_places, &x->got_places, "places in parts");
 }
 
 /* Characters of every class that the patterns know, and some that are hostile. */
@@ -197,9 +209,114 @@ static void windows_that_were_too_small(void **state) {
     }
 }
 
+/* ------------------------------------------------------------------ specials, and form C */
+
+/* Each begins as another does, or lies in another, or is white space, or is not in form C. */
+static const char *const special_texts[] = {"<a>",  "<ab>",      "<ab>c", "b>",  " ",
+                                            "\n\n", " <x",       "<y ",   "éx",  "e\xCC\x81y",
+                                            "<>",   "\xCC\x81z", "  ",    "<中>"};
+enum { N_SPECIALS = sizeof special_texts / sizeof *special_texts };
+
+/* 256 bytes, a few merges, and some of the specials with flags at random. */
+static struct tokenizer *special_tokenizer(struct random_vocab *v, struct rng *r,
+                                           const char *pattern) {
+    struct special s[N_SPECIALS];
+    uint32_t n = 0;
+    struct tokenizer *t = NULL;
+    struct err e = {0};
+    random_vocab(v, r, 30, 3);
+    for (size_t i = 0; i < N_SPECIALS; i++) {
+        if (rng_below(r, 3)) continue;
+        s[n] = (struct special){.id = (uint32_t)v->start.n - 1,
+                                .text = special_texts[i],
+                                .special = rng_below(r, 2),
+                                .lstrip = !rng_below(r, 4),
+                                .rstrip = !rng_below(r, 4),
+                                .single_word = !rng_below(r, 4),
+                                .normalized = rng_below(r, 2)};
+        buf_append(&v->bytes, s[n].text, strlen(s[n].text), NULL);
+        u64s_push(&v->start, v->bytes.n, NULL);
+        n++;
+    }
+    struct tokenizer_parts p = {.pattern = pattern,
+                                .n_tokens = (uint32_t)v->start.n - 1,
+                                .bytes = (uint8_t *)v->bytes.v,
+                                .start = v->start.v,
+                                .n_merges = v->n_merges,
+                                .merges = v->merges,
+                                .n_specials = n,
+                                .specials = s};
+    check_ok(tokenizer_build(&t, &p, &e), &e);
+    if (rng_below(r, 2)) check_ok(vocab_set_nfc(t, &e), &e);
+    t->prefix_space = rng_below(r, 2);
+    return t;
+}
+
+/* With letters that compose, in all ways, and what has them as its parts. */
+static const char *const forms[] = {"e",
+                                    "é",
+                                    "\xCC\x81",
+                                    "\xCC\xA3",
+                                    "\xCC\x88\xCC\x81",
+                                    "각",
+                                    "가",
+                                    "\xE1\x84\x80",
+                                    "\xE1\x85\xA1",
+                                    "\xE1\x86\xA8",
+                                    "Å",
+                                    "Ω",
+                                    "क़",
+                                    "שּׁ",
+                                    "豈",
+                                    "ḍ̇",
+                                    "\xF0\x91\x84\xAE",
+                                    "\xF0\x9D\x85\x9E"};
+
+static void special_text(struct buf *out, struct rng *r, size_t n) {
+    const size_t n_forms = sizeof forms / sizeof *forms;
+    const size_t n_hostile = sizeof hostile / sizeof *hostile;
+    out->n = 0;
+    while (out->n < n) {
+        size_t run = rng_below(r, 8) ? 1 : 1 + rng_below(r, 12);
+        size_t kind = rng_below(r, 4);
+        const char *bit = kind == 0   ? special_texts[rng_below(r, N_SPECIALS)]
+                          : kind == 1 ? forms[rng_below(r, n_forms)]
+                          : kind == 2
+                              ? hostile[rng_below(r, n_hostile)]
+                              : (const char *const[]){" ", "\n", "<", "ab"}[rng_below(r, 4)];
+        while (run--) buf_str(out, bit, NULL);
+    }
+}
+
+/* The ids, and where they stand. */
+static void specials_and_forms_in_parts(void **state) {
+    (void)state;
+    struct rng r = {.key = 34};
+    struct buf text = {0};
+    for (int round = 0; round < 300; round++) {
+        struct random_vocab v;
+        struct trial x;
+        struct tokenizer *t = special_tokenizer(&v, &r, patterns[round % 5]);
+        trial_begin(&x, t, 16);
+        x.allow = round % 4 ? TOKENIZER_SPECIAL_ALL : TOKENIZER_SPECIAL_NONE;
+        for (int i = 0; i < 60; i++) {
+            size_t cut[64], n = 0, most = 1 + rng_below(&r, 20);
+            special_text(&text, &r, 1 + rng_below(&r, 120));
+            for (size_t at = 0; n < 64 && (at += rng_below(&r, most)) <= text.n;) cut[n++] = at;
+            x.places = i % 2;
+            parts_equal_the_whole(&x, text.v, text.n, cut, n);
+        }
+        trial_end(&x);
+        tokenizer_free(t);
+        random_release(&v);
+    }
+    buf_release(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_cut_at_every_byte), cmocka_unit_test(texts_cut_at_random_places),
-        cmocka_unit_test(long_runs_leave_in_parts), cmocka_unit_test(windows_that_were_too_small)};
+        cmocka_unit_test(long_runs_leave_in_parts), cmocka_unit_test(windows_that_were_too_small),
+        cmocka_unit_test(specials_and_forms_in_parts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
