@@ -60,6 +60,11 @@ int scratch_read(int fd, uint64_t at, void *v, size_t n, struct err *err) {
     return 0;
 }
 
+int scratch_empty(int fd, struct err *err) {
+    if (ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0) return 0;
+    return err_errno(err, "a scratch file");
+}
+
 static int map_file(struct scratch *s, struct scratch_map *m, struct err *err) {
     int fd, rc = scratch_file(s->dir, &fd, err);
     if (rc < 0) return rc;

@@ -30,6 +30,8 @@ int scratch_file(const char *dir, int *ret_fd, struct err *err);
 /* All of the bytes, at the file's position, or at `at`. */
 int scratch_write(int fd, const void *v, size_t n, struct err *err);
 int scratch_read(int fd, uint64_t at, void *v, size_t n, struct err *err);
+/* Makes the file empty again. */
+int scratch_empty(int fd, struct err *err);
 void scratch_release(struct scratch *s);
 
 #endif

@@ -164,10 +164,7 @@ static int spool_begin(struct pass *p, struct err *err) {
     struct spool *s = &p->spool;
     const char *dir = p->e->docs.spill ? p->e->docs.spill : ".";
     s->n = s->text_bytes = 0;
-    if (s->fd < 0) return scratch_file(dir, &s->fd, err);
-    if (ftruncate(s->fd, 0) < 0 || lseek(s->fd, 0, SEEK_SET) < 0)
-        return err_errno(err, "%s: a scratch file", dir);
-    return 0;
+    return s->fd < 0 ? scratch_file(dir, &s->fd, err) : scratch_empty(s->fd, err);
 }
 
 static int spool_add(struct pass *p, const struct piece *d, struct err *err) {

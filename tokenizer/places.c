@@ -79,14 +79,14 @@ static void count_blanks(const struct tokenizer *t, uint32_t id, const uint8_t *
     }
 }
 
-void places_trim(const struct tokenizer *t, const char *text, const uint32_t *ids, size_t n,
-                 uint32_t *places) {
+void places_trim(const struct tokenizer *t, const char *text, uint64_t at, const uint32_t *ids,
+                 size_t n, uint32_t *places) {
     const uint8_t *base = (const uint8_t *)text;
     for (size_t i = 0; i < n && t->trim_offsets; i++) {
         uint32_t *start = &places[2 * i], *end = &places[2 * i + 1], c;
         size_t before, behind, a, b;
         count_blanks(t, ids[i], base + *start, *end - *start, &before, &behind);
-        if ((i == 0 || *start == 0) && t->trim_prefix && before == 1)
+        if (at + *start == 0 && t->trim_prefix && before == 1)
             before = 0; /* the blank that was added; of several HF takes none for that */
         while (before-- && *start < *end)
             *start += (uint32_t)unicode_decode(base + *start, base + *end, &c);

@@ -151,9 +151,10 @@ int encode(struct encoder *e, const char *text, size_t n, enum tokenizer_special
 int encode_places(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,
                   struct u32s *out, struct u32s *places, struct err *err);
 /* What HF's post-processor makes of the (2 x n) places of ids[0..n): where it says trim_offsets,
- * the blanks at both sides of a token are left out. */
-void places_trim(const struct tokenizer *t, const char *text, const uint32_t *ids, size_t n,
-                 uint32_t *places);
+ * the blanks at both sides of a token are left out. They count from `text`, which begins at byte
+ * `at` of the text given. */
+void places_trim(const struct tokenizer *t, const char *text, uint64_t at, const uint32_t *ids,
+                 size_t n, uint32_t *places);
 /* Turns bytes into characters, as HF counts for Python. A byte that is no part of a character
  * counts as one. */
 void places_in_chars(const char *text, size_t n, uint32_t *places, size_t n_places);

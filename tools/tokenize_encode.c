@@ -2,21 +2,40 @@
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/json.h"
 #include "base/signals.h"
+#include "stream/scratch.h"
 #include "tools/input.h"
 #include "tools/tokenize.h"
 
 struct worker { /* one per thread */
     struct encoder *encoder;
     struct u32s ids, places;
-    struct buf *out; /* of the batch at hand: its `made` */
     struct buf spelt, valid;
 };
 
-static void release_out(void *made) {
-    buf_release(made);
+/* What a batch becomes. Of a document that comes in parts with its offsets, the ids alone are in
+ * `out`: the other arrays stand behind all of them. */
+struct made {
+    struct buf out, tokens, offsets;
+};
+
+static void release_made(void *made) {
+    struct made *m = made;
+    buf_release(&m->out);
+    buf_release(&m->tokens);
+    buf_release(&m->offsets);
 }
+
+/* The text that comes in parts, as far as tokens of it may come yet. */
+struct window {
+    struct buf text;
+    uint64_t at, at_char; /* where it begins in the document, in bytes and in characters */
+    bool more;            /* ids have come of it */
+};
+
+enum { TOKENS, OFFSETS };
 
 struct encoding {
     struct tokenizer *t;
@@ -29,6 +48,10 @@ struct encoding {
     const struct source_list *list;
     struct worker *workers;
     struct encode_stream *stream; /* of the text that comes in parts */
+    struct window window;
+    int later[2];        /* scratch files of its tokens and offsets, or 0 */
+    uint64_t n_later[2]; /* and their bytes                               */
+    const char *spill;   /* a folder for them, or NULL                    */
     struct outfile *file;
     const struct log *log;
 };
@@ -71,7 +94,7 @@ static int put_raw(struct buf *out, const struct u32s *ids, size_t bytes, struct
 
 /* HF's token strings. Places are still those of whole tokens, blanks included. */
 static int put_tokens(struct encoding *e, struct worker *w, const char *text, bool more,
-                      struct err *err) {
+                      struct buf *out, struct err *err) {
     bool specials = e->allow != TOKENIZER_SPECIAL_NONE;
     int rc = 0;
     for (size_t i = 0; i < w->ids.n && rc >= 0; i++) {
@@ -80,59 +103,149 @@ static int put_tokens(struct encoding *e, struct worker *w, const char *text, bo
         rc = specials ? tokenizer_spell_found(e->t, id, text + place[0], place[1] - place[0],
                                               &w->spelt, err)
                       : tokenizer_spell(e->t, id, &w->spelt, err);
-        if (rc >= 0 && (i || more)) rc = buf_char(w->out, ',', err);
-        if (rc >= 0) rc = json_quote(w->out, w->spelt.v, w->spelt.n, err);
+        if (rc >= 0 && (i || more)) rc = buf_char(out, ',', err);
+        if (rc >= 0) rc = json_quote(out, w->spelt.v, w->spelt.n, err);
     }
     return rc;
 }
 
-static int put_places(struct worker *w, struct err *err) {
-    int rc = buf_char(w->out, '[', err);
-    for (size_t i = 0; i < w->places.n && rc >= 0; i++) {
-        rc = buf_str(w->out, i % 2 ? "," : i ? ",[" : "[", err);
-        if (rc >= 0) rc = put_number(w->out, w->places.v[i], err);
-        if (rc >= 0 && i % 2) rc = buf_char(w->out, ']', err);
+static int put_places(struct buf *out, const struct u32s *places, bool more, struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < places->n && rc >= 0; i++) {
+        rc = buf_str(out, i % 2 ? "," : i || more ? ",[" : "[", err);
+        if (rc >= 0) rc = put_number(out, places->v[i], err);
+        if (rc >= 0 && i % 2) rc = buf_char(out, ']', err);
     }
-    return rc < 0 ? rc : buf_char(w->out, ']', err);
+    return rc;
 }
+
+/* Places in text[0..n), which begins at these of the document, become those that are asked for. */
+static void finish_places(const struct encoding *e, struct worker *w, const char *text, size_t n,
+                          uint64_t at, uint64_t at_char) {
+    bool chars = !strcmp(e->offsets, "chars");
+    places_trim(e->t, text, at, w->ids.v, w->ids.n, w->places.v);
+    if (chars) places_in_chars(text, n, w->places.v, w->places.n);
+    for (size_t i = 0; i < w->places.n; i++) w->places.v[i] += (uint32_t)(chars ? at_char : at);
+}
+
+static const char ids_key[] = "{\"ids\":[", tokens_key[] = "],\"tokens\":[",
+                  offsets_key[] = "],\"offsets\":[", end_key[] = "]}\n";
 
 /* {"ids": …, "tokens": …, "offsets": …} */
 static int put_all(struct encoding *e, struct worker *w, const char *text, size_t n,
-                   struct err *err) {
-    int rc = buf_str(w->out, "{\"ids\":[", err);
-    if (rc >= 0) rc = put_numbers(w->out, &w->ids, ',', false, err);
-    if (rc >= 0) rc = buf_str(w->out, "],\"tokens\":[", err);
-    if (rc >= 0) rc = put_tokens(e, w, text, false, err);
-    places_trim(e->t, text, w->ids.v, w->ids.n, w->places.v);
-    if (!strcmp(e->offsets, "chars")) places_in_chars(text, n, w->places.v, w->places.n);
-    if (rc >= 0) rc = buf_str(w->out, "],\"offsets\":", err);
-    if (rc >= 0) rc = put_places(w, err);
-    return rc < 0 ? rc : buf_char(w->out, '}', err);
+                   struct buf *out, struct err *err) {
+    int rc = buf_str(out, ids_key, err);
+    if (rc >= 0) rc = put_numbers(out, &w->ids, ',', false, err);
+    if (rc >= 0) rc = buf_str(out, tokens_key, err);
+    if (rc >= 0) rc = put_tokens(e, w, text, false, out, err);
+    finish_places(e, w, text, n, 0, 0);
+    if (rc >= 0) rc = buf_str(out, offsets_key, err);
+    if (rc >= 0) rc = put_places(out, &w->places, false, err);
+    return rc < 0 ? rc : buf_str(out, end_key, err);
 }
 
-/* A line of ids or tokens, or the part of it that is at hand. */
+/* A line of ids or tokens, or the part of it that is at hand; `more` stand there already. */
 static int put_line(struct encoding *e, struct worker *w, const struct doc *doc, const char *text,
-                    struct err *err) {
-    bool plain = !strcmp(e->ids, "text"), more = doc->continues;
-    int rc = plain || more ? 0 : buf_char(w->out, '[', err);
+                    bool more, struct buf *out, struct err *err) {
+    bool plain = !strcmp(e->ids, "text");
+    int rc = plain || doc->continues ? 0 : buf_char(out, '[', err);
     if (rc >= 0)
-        rc = !strcmp(e->ids, "tokens") ? put_tokens(e, w, text, more, err)
-                                       : put_numbers(w->out, &w->ids, plain ? ' ' : ',', more, err);
-    return rc < 0 || doc->goes_on ? rc : buf_str(w->out, plain ? "\n" : "]\n", err);
+        rc = !strcmp(e->ids, "tokens") ? put_tokens(e, w, text, more, out, err)
+                                       : put_numbers(out, &w->ids, plain ? ' ' : ',', more, err);
+    return rc < 0 || doc->goes_on ? rc : buf_str(out, plain ? "\n" : "]\n", err);
 }
 
-/* One document as --ids says. */
+/* One document, or a part of one that needs no stream, as --ids says. */
 static int put_document(struct encoding *e, struct worker *w, const struct doc *doc,
-                        const char *text, size_t n, struct err *err) {
-    if (!strcmp(e->ids, "u16")) return put_raw(w->out, &w->ids, 2, err);
-    if (!strcmp(e->ids, "u32")) return put_raw(w->out, &w->ids, 4, err);
-    if (!strcmp(e->offsets, "none")) return put_line(e, w, doc, text, err);
-    int rc = put_all(e, w, text, n, err);
-    return rc < 0 ? rc : buf_char(w->out, '\n', err);
+                        const char *text, size_t n, struct buf *out, struct err *err) {
+    if (!strcmp(e->ids, "u16")) return put_raw(out, &w->ids, 2, err);
+    if (!strcmp(e->ids, "u32")) return put_raw(out, &w->ids, 4, err);
+    if (!strcmp(e->offsets, "none")) return put_line(e, w, doc, text, doc->continues, out, err);
+    return put_all(e, w, text, n, out, err);
 }
+
+/* ------------------------------------------------------------------ a text in parts */
+
+static int window_add(struct window *w, const struct text_part *p, struct err *err) {
+    if (!p->follows) {
+        w->text.n = 0;
+        w->at = w->at_char = 0;
+        w->more = !p->begins;
+    }
+    return buf_append(&w->text, p->text, p->n, err);
+}
+
+/* Forgets what stands before byte `n`, where a token begins; what comes later does not begin
+ * before. */
+static void window_drop(struct window *w, uint32_t n) {
+    uint32_t chars = n;
+    places_in_chars(w->text.v, w->text.n, &chars, 1);
+    w->at += n;
+    w->at_char += chars;
+    w->text.n -= n;
+    if (n) memmove(w->text.v, w->text.v + n, w->text.n);
+}
+
+/* The ids at hand, with tokens and offsets apart. */
+static int put_apart(struct encoding *e, struct worker *w, const struct doc *doc, struct made *m,
+                     struct err *err) {
+    const struct window *win = &e->window;
+    int rc = doc->continues ? 0 : buf_str(&m->out, ids_key, err);
+    if (rc >= 0) rc = put_numbers(&m->out, &w->ids, ',', win->more, err);
+    if (rc >= 0) rc = put_tokens(e, w, win->text.v, win->more, &m->tokens, err);
+    finish_places(e, w, win->text.v, win->text.n, win->at, win->at_char);
+    return rc < 0 ? rc : put_places(&m->offsets, &w->places, win->more, err);
+}
+
+/* A part of a text that comes in parts of any kind, one at a time. */
+static int encode_streamed(struct encoding *e, struct worker *w, const struct doc *doc,
+                           const struct text_part *part, struct made *m, struct err *err) {
+    struct window *win = &e->window;
+    bool apart = strcmp(e->offsets, "none") != 0;
+    int rc = e->places ? window_add(win, part, err) : 0;
+    if (!e->places && !part->follows) win->more = !part->begins;
+    if (rc >= 0)
+        rc = encode_part_places(w->encoder, e->stream, part, e->allow, &w->ids,
+                                e->places ? &w->places : NULL, err);
+    if (rc < 0) return rc;
+    for (size_t i = 0; i < w->places.n; i++) w->places.v[i] -= (uint32_t)win->at;
+    uint32_t last = w->places.n ? w->places.v[w->places.n - 2] : 0;
+    if (apart)
+        rc = put_apart(e, w, doc, m, err);
+    else if (*e->ids == 'u')
+        rc = put_document(e, w, doc, win->text.v, win->text.n, &m->out, err);
+    else
+        rc = put_line(e, w, doc, win->text.v, win->more, &m->out, err);
+    win->more |= w->ids.n > 0;
+    window_drop(win, last);
+    return rc;
+}
+
+/* Keeps what comes behind all ids of a document, or ends the document with it. */
+static int keep_later(struct encoding *e, int which, const struct buf *b, struct err *err) {
+    const char *dir = e->spill ? e->spill : ".";
+    int rc = e->later[which] ? 0 : scratch_file(dir, &e->later[which], err);
+    e->n_later[which] += b->n;
+    return rc < 0 ? rc : scratch_write(e->later[which], b->v, b->n, err);
+}
+
+static int write_later(struct encoding *e, int which, const char *key, struct err *err) {
+    char v[1 << 16];
+    int rc = outfile_write(e->file, key, strlen(key), err);
+    for (uint64_t at = 0, n; rc >= 0 && at < e->n_later[which]; at += n) {
+        n = e->n_later[which] - at < sizeof v ? e->n_later[which] - at : sizeof v;
+        rc = scratch_read(e->later[which], at, v, n, err);
+        if (rc >= 0) rc = outfile_write(e->file, v, n, err);
+    }
+    if (rc >= 0) rc = scratch_empty(e->later[which], err);
+    e->n_later[which] = 0;
+    return rc;
+}
+
+/* ------------------------------------------------------------------ batches */
 
 static int encode_document(struct encoding *e, struct worker *w, const struct doc *doc,
-                           struct err *err) {
+                           struct made *m, struct err *err) {
     const char *text;
     size_t n;
     w->ids.n = w->places.n = 0;
@@ -140,19 +253,19 @@ static int encode_document(struct encoding *e, struct worker *w, const struct do
     struct text_part part = doc_part(doc);
     part.text = text;
     part.n = n;
-    if (rc >= 0)
-        rc = e->places ? encode_places(w->encoder, text, n, e->allow, &w->ids, &w->places, err)
-                       : encode_part(w->encoder, e->stream, &part, e->allow, &w->ids, err);
-    return rc < 0 ? rc : put_document(e, w, doc, text, n, err);
+    if (rc < 0) return rc;
+    if (part.follows || part.followed) return encode_streamed(e, w, doc, &part, m, err);
+    rc = encode_part_places(w->encoder, e->stream, &part, e->allow, &w->ids,
+                            e->places ? &w->places : NULL, err);
+    return rc < 0 ? rc : put_document(e, w, doc, text, n, &m->out, err);
 }
 
 static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct encoding *e = ctx;
-    struct worker *w = &e->workers[thread];
-    w->out = b->made;
-    w->out->n = 0;
+    struct made *m = b->made;
+    m->out.n = m->tokens.n = m->offsets.n = 0;
     for (size_t i = 0; i < b->n; i++) {
-        int rc = encode_document(e, w, &b->v[i], err);
+        int rc = encode_document(e, &e->workers[thread], &b->v[i], m, err);
         if (rc < 0)
             return err_prefix(err, "%s:%llu", e->list->v[b->file].name,
                               (unsigned long long)b->v[i].line_no);
@@ -160,16 +273,29 @@ static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err)
     return 0;
 }
 
+/* A document that comes in parts has its batches for itself. */
+static int write_apart(struct encoding *e, const struct doc *doc, const struct made *m,
+                       struct err *err) {
+    int rc = keep_later(e, TOKENS, &m->tokens, err);
+    if (rc >= 0) rc = keep_later(e, OFFSETS, &m->offsets, err);
+    if (rc < 0 || doc->goes_on) return rc;
+    rc = write_later(e, TOKENS, tokens_key, err);
+    if (rc >= 0) rc = write_later(e, OFFSETS, offsets_key, err);
+    return rc < 0 ? rc : outfile_write(e->file, end_key, strlen(end_key), err);
+}
+
 static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct encoding *e = ctx;
-    const struct buf *out = b->made;
+    const struct made *m = b->made;
     struct docs_totals now;
     (void)thread;
     docs_totals(e->docs, &now);
     log_progress(e->log,
                  &(struct progress){"encoding", now.stored_bytes, now.stored_total, "B", NULL});
     if (signals_stop()) return err_set(err, ERR_STOPPED, "interrupted");
-    return outfile_write(e->file, out->v, out->n, err);
+    int rc = outfile_write(e->file, m->out.v, m->out.n, err);
+    bool apart = strcmp(e->offsets, "none") != 0 && b->n && (b->v->follows || b->v->followed);
+    return rc < 0 || !apart ? rc : write_apart(e, b->v, m, err);
 }
 
 /* --allow-special: all, none, or texts separated by commas. */
@@ -226,16 +352,18 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc >= 0) rc = make_workers(e, threads, &t->err);
     if (rc >= 0) rc = allow(e, special, threads, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "-");
-    /* Offsets count from the text's beginning, as does what --refuse-special tells. */
-    bool may = rc >= 0 && !offsets && !e->refuse, cuts = may && tokenizer_cuts(e->t, e->allow);
-    in->opts.cut_anywhere = may && !e->places && tokenizer_streams(e->t);
+    /* Offsets count from the text's beginning, so its parts come one at a time; what
+     * --refuse-special tells does so, too. */
+    bool may = rc >= 0 && !e->refuse, cuts = may && !offsets && tokenizer_cuts(e->t, e->allow);
+    in->opts.cut_anywhere = may && tokenizer_streams(e->t);
+    e->spill = in->opts.spill;
     in->opts.cut_texts = in->opts.cut_records = cuts || in->opts.cut_anywhere;
     in->opts.cut_loose = !cuts;
     if (rc >= 0) rc = encode_stream_new(&e->stream, e->t, &t->err);
     if (rc >= 0) rc = docs_open(&e->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     e->list = &in->list;
-    const struct docs_made out = {sizeof(struct buf), release_out};
+    const struct docs_made out = {sizeof(struct made), release_made};
     rc = outfile_open(&e->file, output, &t->err);
     bool opened = rc >= 0;
     if (rc >= 0) rc = docs_run_ahead(e->docs, threads, encode_batch, write_batch, &out, e, &t->err);
@@ -296,6 +424,9 @@ int encode_main(int argc, char **argv) {
     if (rc == 0) rc = encode_all(&e, &in, tok, special, output, &t);
     free_workers(&e, tool_threads(&t));
     encode_stream_free(e.stream);
+    buf_release(&e.window.text);
+    for (int i = 0; i < 2; i++)
+        if (e.later[i]) close(e.later[i]);
     tokenizer_free(e.t);
     input_release(&in);
     return tool_end(&t, rc);

@@ -97,6 +97,30 @@ class Tokenize(unittest.TestCase):
                 self.assertEqual(a, c, name)
                 self.assertEqual(b, c, name)
 
+    def test_offsets_and_tokens_of_a_text_in_parts(self):
+        """Beside those of the whole; with a part of which no ids come yet, as marks wait for their end in form C, and
+        a special token that swallows blanks."""
+        with open(os.path.join(TOK, "tokenizer.json")) as f:
+            tok = json.load(f)
+        tok["normalizer"] = {"type": "NFC"}
+        tok["added_tokens"][0].update(lstrip=True, rstrip=True)
+        os.mkdir("nfc")
+        with open("nfc/tokenizer.json", "w") as f:
+            json.dump(tok, f)
+        words = "e\u0301te\u0301  <|endoftext|> \nthe end of 中é\n" * 40000
+        with open("t.txt", "w", newline="") as f:
+            f.write("\u0301" * 600000 + words)
+        with open("r.jsonl", "w") as f:
+            for t in ("before", 3 * words, "behind"):
+                f.write(json.dumps({"text": t}) + "\n")
+        for args in (["json", "--offsets", "chars", "r.jsonl"], ["tokens", "--offsets", "bytes", "t.txt"],
+                     ["tokens", "t.txt"], ["json", "t.txt"]):
+            args = ["tokenize", "encode", "-q", "-t", "nfc", "--allow-special", "all", "--ids", *args]
+            a, b, c = (run(*args, *more) for more in
+                       (["--threads", "1"], ["--threads", "2"], ["--on-error", "bad.jsonl"]))
+            self.assertTrue(a == c and b == c, args)
+        self.assertFalse([name for name in os.listdir() if "scratch" in name])
+
     def test_a_long_text_is_counted_in_parts_and_nobody_sees_it(self):
         words = "".join("self.x%d = \"été\"\\n the end  of\t%d " % (i % 999, i) for i in range(170000))
         with gzip.open("r.jsonl.gz", "wt", compresslevel=1) as f:

@@ -293,13 +293,13 @@ static void specials_and_forms_in_parts(void **state) {
     (void)state;
     struct rng r = {.key = 34};
     struct buf text = {0};
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < 80; round++) {
         struct random_vocab v;
         struct trial x;
         struct tokenizer *t = special_tokenizer(&v, &r, patterns[round % 5]);
         trial_begin(&x, t, 16);
         x.allow = round % 4 ? TOKENIZER_SPECIAL_ALL : TOKENIZER_SPECIAL_NONE;
-        for (int i = 0; i < 60; i++) {
+        for (int i = 0; i < 200; i++) {
             size_t cut[64], n = 0, most = 1 + rng_below(&r, 20);
             special_text(&text, &r, 1 + rng_below(&r, 120));
             for (size_t at = 0; n < 64 && (at += rng_below(&r, most)) <= text.n;) cut[n++] = at;
