@@ -3,7 +3,8 @@
  *   tokenizer_config.json      model_max_length, sides, chat_template, bos_token …; transformers 4
  *                              also states every added token (added_tokens_decoder)
  *   special_tokens_map.json    bos_token … once more (transformers 4; 5 has no such file)
- *   chat_template.jinja        the template, where it is not in the first
+ *   chat_template.jinja        the template, where it is not in the first, and others of other
+ *                              names in additional_chat_templates/ (chats.c)
  *
  * All of it is kept as it was and written again; nothing of it changes ids. A token is a string, or
  * an object with the string as "content". */
@@ -14,7 +15,6 @@
 
 #define CONFIG "tokenizer_config.json"
 #define MAP    "special_tokens_map.json"
-#define CHAT   "chat_template.jinja"
 
 enum { CONFIG_MAX = 1 << 26 };
 
@@ -32,24 +32,6 @@ static int load(const char *folder, const char *name, cJSON **ret, struct err *e
     }
     free(path);
     buf_release(&text);
-    return rc;
-}
-
-static int load_chat(const char *folder, char **ret, struct err *err) {
-    struct buf text = {0};
-    char *path = path_join(folder, CHAT);
-    int rc = path ? 0 : err_nomem(err, strlen(folder));
-    if (rc >= 0 && file_kind(path) == FILE_REGULAR) {
-        rc = file_read(path, CONFIG_MAX, &text, err);
-        if (rc >= 0 && memchr(text.v ? text.v : "", 0, text.n))
-            rc = err_set(err, ERR_CORRUPT, "%s: holds a NUL byte", path);
-        if (rc >= 0 && !buf_cstr(&text)) rc = err_nomem(err, text.n);
-    }
-    if (rc >= 0)
-        *ret = text.v;
-    else
-        buf_release(&text);
-    free(path);
     return rc;
 }
 
@@ -126,14 +108,14 @@ static int settle(struct config *c, struct err *err) {
         if (rc >= 0) rc = chat_template(c->config, &s->chat_template, err);
         if (rc >= 0) rc = json_str(c->config, "tokenizer_class", &s->tokenizer_class, CONFIG, err);
     }
-    if (rc >= 0 && c->chat) s->chat_template = c->chat;
+    if (rc >= 0) chats_settle(c);
     return rc;
 }
 
 int config_read(struct config *c, const char *folder, struct err *err) {
     int rc = load(folder, CONFIG, &c->config, err);
     if (rc >= 0) rc = load(folder, MAP, &c->map, err);
-    if (rc >= 0) rc = load_chat(folder, &c->chat, err);
+    if (rc >= 0) rc = chats_read(c, folder, err);
     if (rc < 0) return rc;
     rc = settle(c, err);
     return rc < 0 ? err_prefix(err, "%s", folder) : 0;
@@ -142,7 +124,7 @@ int config_read(struct config *c, const char *folder, struct err *err) {
 void config_release(struct config *c) {
     cJSON_Delete(c->config);
     cJSON_Delete(c->map);
-    free(c->chat);
+    chats_release(c);
     memset(c, 0, sizeof *c);
 }
 
@@ -235,9 +217,9 @@ int config_like(struct tokenizer *t, const struct config *like, struct err *err)
     if (!like->config) return 0; /* the defaults are made for the new tokens */
     c->config = cJSON_Duplicate(like->config, true);
     if (like->map) c->map = cJSON_Duplicate(like->map, true);
-    if (like->chat) c->chat = strdup(like->chat);
-    if (!c->config || (like->map && !c->map) || (like->chat && !c->chat))
-        return err_nomem(err, 1024);
+    if (!c->config || (like->map && !c->map)) return err_nomem(err, 1024);
+    int rc = chats_like(c, like, err);
+    if (rc < 0) return rc;
     drop_strangers(t, c->config);
     if (c->map) drop_strangers(t, c->map);
     return settle(c, err);
@@ -308,9 +290,5 @@ int config_write(const struct tokenizer *t, const char *dir, struct err *err) {
     /* transformers 5 writes no map: where it was so, bos_token … stand in the configuration. */
     if (rc >= 0 && (c->map || !c->config))
         rc = write_tree(dir, MAP, c->map, c->map ? NULL : default_map(t), err);
-    if (rc < 0 || !c->chat) return rc;
-    char *path = path_join(dir, CHAT);
-    rc = path ? file_write(path, c->chat, strlen(c->chat), err) : err_nomem(err, strlen(dir));
-    free(path);
-    return rc;
+    return rc < 0 ? rc : chats_write(c, dir, err);
 }

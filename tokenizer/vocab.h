@@ -98,8 +98,9 @@ struct tokenizer {
     char *folder; /* opened from here, or NULL        */
     struct config {
         struct tokenizer_settings said; /* strings borrowed from the two trees          */
-        cJSON *config, *map; /* tokenizer_config.json, special_tokens_map.json, or NULL */
-        char *chat;          /* chat_template.jinja, or NULL                            */
+        cJSON *config, *map;           /* tokenizer_config.json, special_tokens_map.json, or NULL */
+        char *chat;                    /* chat_template.jinja, or NULL                            */
+        struct strs chat_names, chats; /* of additional_chat_templates/: NAME.jinja, text  */
     } config;
 };
 
@@ -196,17 +197,28 @@ int specials_refuse(const struct tokenizer *t, const struct special_tree *allowe
 
 /* ------------------------------------------------------------------ readers and writer */
 
-/* config.c: tokenizer_config.json, special_tokens_map.json and chat_template.jinja in `folder`, as
- * far as they are there. ERR_CORRUPT: path, key and what is wrong. */
+/* config.c: tokenizer_config.json, special_tokens_map.json and chat templates in `folder`, as far
+ * as they are there. ERR_CORRUPT: path, key and what is wrong. */
 int config_read(struct config *c, const char *folder, struct err *err);
 /* The configuration decides over the flags of added tokens, as for AutoTokenizer; their texts and
  * ids must be those of the vocabulary. */
 int config_added(struct tokenizer *t, const char *folder, struct err *err);
 /* For a tokenizer trained after another: what it says, without the tokens that are not in t. */
 int config_like(struct tokenizer *t, const struct config *like, struct err *err);
-/* Writes the three files, GPT-2's where nothing was read. */
+/* Writes the files, GPT-2's where nothing was read. */
 int config_write(const struct tokenizer *t, const char *dir, struct err *err);
 void config_release(struct config *c);
+
+/* chats.c: chat_template.jinja and additional_chat_templates/NAME.jinja in `folder`. ERR_CORRUPT: a
+ * path, and what is wrong. */
+int chats_read(struct config *c, const char *folder, struct err *err);
+/* Where there are such files, they alone say what the chat template is. */
+void chats_settle(struct config *c);
+int chats_like(struct config *c, const struct config *like, struct err *err);
+int chats_write(const struct config *c, const char *dir, struct err *err);
+/* Those of additional_chat_templates/ alone. */
+int chats_write_more(const struct config *c, const char *dir, struct err *err);
+void chats_release(struct config *c);
 
 /* Each opens one file, or a pair, into an empty tokenizer. Messages carry the path. */
 int read_tokenizer_json(struct tokenizer *t, const char *path, struct err *err);

@@ -381,5 +381,5 @@ int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, stru
         free(to);
         buf_release(&text);
     }
-    return rc;
+    return rc < 0 ? rc : chats_write_more(&t->config, dir, err);
 }

@@ -18,6 +18,9 @@ static bool wanted(const char *path) {
         "model.safetensors", "model.safetensors.index.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(path, names[i])) return true;
+    static const char chats[] = "additional_chat_templates/";
+    size_t n = sizeof chats - 1;
+    if (!strncmp(path, chats, n)) return path_ends(path, ".jinja") && !strchr(path + n, '/');
     return !strncmp(path, "model-", 6) && path_ends(path, ".safetensors") && !strchr(path, '/');
 }
 

@@ -173,6 +173,28 @@ static int stage(struct hub_changes *c, const char *from, const char *staged,
     return rc;
 }
 
+/* The chat templates in a folder of their own, if there are any. */
+static int stage_chats(struct hub_changes *c, const char *from, const char *staged,
+                       struct err *err) {
+    static const char folder[] = "additional_chat_templates";
+    struct strs names = {0};
+    char *dir = path_join(from, folder), *copies = path_join(staged, folder);
+    int rc = dir && copies ? 0 : err_nomem(err, strlen(from));
+    if (rc == 0 && file_kind(dir) == FILE_FOLDER) {
+        rc = file_list(dir, &names, err);
+        if (rc == 0) rc = file_mkdirs(copies, err);
+    }
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        char *name = path_join(folder, names.v[i]);
+        rc = name ? stage(c, from, staged, (const char *const *)&name, 1, err) : err_nomem(err, 0);
+        free(name);
+    }
+    strs_release(&names);
+    free(dir);
+    free(copies);
+    return rc;
+}
+
 /* What the whole run has: its curve, and the event files that the Hub draws. */
 static int add_run_files(struct hub_changes *c, const char *run, struct err *err) {
     struct strs names = {0};
@@ -246,6 +268,7 @@ static int push_model(struct job *j, const char *dir, uint64_t step, const char 
     char *journal = push_journal(j->r->dir);
     int rc = file_mkdirs(j->staged, err);
     if (rc == 0) rc = stage(&c, dir, j->staged, model_files, MODEL_FILES, err);
+    if (rc == 0) rc = stage_chats(&c, dir, j->staged, err);
     if (rc == 0 && !c.n) rc = err_set(err, ERR_IO, "%s: is not there any more", dir);
     if (rc == 0 && !step) rc = stage(&c, j->r->dir, j->staged, run_files, RUN_FILES, err);
     if (rc == 0) rc = add_run_files(&c, j->r->dir, err);

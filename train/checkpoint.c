@@ -80,6 +80,30 @@ static int vouch(cJSON *files, const char *dir, const char *name, struct err *er
     return 0;
 }
 
+/* Adds those of a folder within, as "FOLDER/NAME". */
+static int vouch_folder(cJSON *files, const char *dir, const char *folder, struct err *err) {
+    struct strs names = {0};
+    char *path = path_join(dir, folder);
+    int rc = path ? file_list(path, &names, err) : err_nomem(err, strlen(dir));
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        char *name = path_join(folder, names.v[i]);
+        rc = name ? vouch(files, dir, name, err) : err_nomem(err, strlen(folder));
+        free(name);
+    }
+    free(path);
+    strs_release(&names);
+    return rc;
+}
+
+static int vouch_entry(cJSON *files, const char *dir, const char *name, struct err *err) {
+    char *path = path_join(dir, name);
+    if (!path) return err_nomem(err, strlen(dir));
+    int rc = file_kind(path) == FILE_FOLDER ? vouch_folder(files, dir, name, err)
+                                            : vouch(files, dir, name, err);
+    free(path);
+    return rc;
+}
+
 static int write_manifest(const char *dir, struct err *err) {
     struct strs names = {0};
     cJSON *o = cJSON_CreateObject(), *files = NULL;
@@ -88,12 +112,20 @@ static int write_manifest(const char *dir, struct err *err) {
         files = cJSON_AddObjectToObject(o, "files");
     int rc = files && path ? file_list(dir, &names, err) : err_nomem(err, sizeof(cJSON));
     for (size_t i = 0; rc == 0 && i < names.n; i++)
-        if (strcmp(names.v[i], MANIFEST)) rc = vouch(files, dir, names.v[i], err);
+        if (strcmp(names.v[i], MANIFEST)) rc = vouch_entry(files, dir, names.v[i], err);
     if (rc == 0) rc = json_save(path, o, true, err);
     cJSON_Delete(o);
     free(path);
     strs_release(&names);
     return rc;
+}
+
+/* NAME or FOLDER/NAME, which leads nowhere else. */
+static bool stays_within(const char *name) {
+    const char *slash = strchr(name, '/'), *last = slash ? slash + 1 : name;
+    if (slash && (slash == name || !strncmp(name, "../", 3) || !strncmp(name, "./", 2)))
+        return false;
+    return *last && strcmp(last, ".") && strcmp(last, "..") && !strchr(last, '/');
 }
 
 /* Compares one file with its entry. */
@@ -103,7 +135,7 @@ static int check_file(const cJSON *entry, const char *dir, struct err *err) {
     uint64_t want = 0, have = 0;
     const char *digest = "";
     int rc = 0;
-    if (strchr(entry->string, '/') || !cJSON_IsObject(entry))
+    if (!stays_within(entry->string) || !cJSON_IsObject(entry))
         rc = err_set(err, ERR_CORRUPT, "%s/%s: has no entry for a plain file", dir, MANIFEST);
     if (rc == 0) rc = json_u64(entry, "bytes", UINT64_MAX, &want, MANIFEST, err);
     if (rc == 0) rc = json_str(entry, "xxh3_128", &digest, MANIFEST, err);

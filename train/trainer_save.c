@@ -15,6 +15,7 @@ static const char *const tokenizer_files[] = {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json",
     "merges.txt",     "tokenizer.tiktoken",    "added_tokens.json",       "chat_template.jinja",
 };
+static const char chats[] = "additional_chat_templates";
 enum { TOKENIZER_FILES = sizeof tokenizer_files / sizeof *tokenizer_files };
 static const char *const model_files[] = {"config.json", "generation_config.json",
                                           "model.safetensors"};
@@ -87,6 +88,23 @@ static int copy_file(const char *from_dir, const char *to_dir, const char *name,
     return rc;
 }
 
+/* additional_chat_templates/NAME.jinja, where the tokenizer has several. */
+static int copy_chats(const char *from_dir, const char *to_dir, struct err *err) {
+    struct strs names = {0};
+    char *from = path_join(from_dir, chats), *to = path_join(to_dir, chats);
+    int rc = from && to ? 0 : err_nomem(err, strlen(from_dir));
+    if (rc == 0 && file_kind(from) == FILE_FOLDER) rc = file_list(from, &names, err);
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        if (!path_ends(names.v[i], ".jinja")) continue;
+        rc = file_mkdirs(to, err);
+        if (rc == 0) rc = copy_file(from, to, names.v[i], err);
+    }
+    strs_release(&names);
+    free(from);
+    free(to);
+    return rc;
+}
+
 static int write_files(struct trainer *t, const char *dir, struct err *err) {
     struct model_config config = *model_get_config(t->model);
     config.dtype = DTYPE_F32;
@@ -99,6 +117,7 @@ static int write_files(struct trainer *t, const char *dir, struct err *err) {
     if (rc == 0) rc = optimizer_save(&t->optimizer, optimizer, err);
     for (int i = 0; rc == 0 && t->opts->tokenizer_dir && i < TOKENIZER_FILES; i++)
         rc = copy_file(t->opts->tokenizer_dir, dir, tokenizer_files[i], err);
+    if (rc == 0 && t->opts->tokenizer_dir) rc = copy_chats(t->opts->tokenizer_dir, dir, err);
     if (rc == 0) rc = hf_trainer_state_save(&hf, dir, err);
     if (rc == 0) rc = state_save(dir, &t->state, &t->id, err);
     free(optimizer);
@@ -187,13 +206,13 @@ int trainer_save(struct trainer *t, struct err *err) {
 
 /* ------------------------------------------------------------------ finishing */
 
-/* run/NAME -> FOLDER/NAME, where the checkpoint has such a file. */
+/* run/NAME -> FOLDER/NAME, where the checkpoint has it. */
 static int link_file(struct trainer *t, const char *folder, const char *name, struct err *err) {
     char target[256];
     snprintf(target, sizeof target, "%s/%s", folder, name);
     char *path = path_join(t->opts->run, target);
     if (!path) return err_nomem(err, strlen(target));
-    int rc = file_kind(path) == FILE_REGULAR ? run_link(t->opts->run, name, target, err) : 0;
+    int rc = file_kind(path) != FILE_NONE ? run_link(t->opts->run, name, target, err) : 0;
     free(path);
     return rc;
 }
@@ -205,6 +224,7 @@ int trainer_finish(struct trainer *t, struct err *err) {
     for (int i = 0; rc == 0 && i < MODEL_FILES; i++) rc = link_file(t, folder, model_files[i], err);
     for (int i = 0; rc == 0 && i < TOKENIZER_FILES; i++)
         rc = link_file(t, folder, tokenizer_files[i], err);
+    if (rc == 0) rc = link_file(t, folder, chats, err);
     if (rc == 0) rc = link_file(t, "last", "trainer_state.json", err);
     if (rc == 0 && !t->was_complete) rc = tfevents_end(t->events, trainer_wall_time(), err);
     if (rc == 0) rc = tfevents_sync(t->events, err);

@@ -228,6 +228,22 @@ class Lmtrain(unittest.TestCase):
             self.assertEqual(json.loads(read(run + "/generation_config.json")), how)
         self.assertEqual(json.loads(read("how3/config.json"))["eos_token_id"], 0)
 
+    def test_additional_chat_templates_were_lost(self):
+        """As transformers writes several: they go along to the shards, the checkpoints and the finished run."""
+        folder = "additional_chat_templates"
+        shutil.copytree(path("tok"), path("chatty"))
+        os.mkdir(path("chatty", folder))
+        for name in ("chat_template.jinja", folder + "/rag.jinja"):
+            with open(path("chatty", name), "w") as f:
+                f.write("{{ %s }}" % name)
+        self.ok("shard", "-t", "chatty", "-o", "chatty-shards", "--seq-len", "16", "-q")
+        self.ok("lmtrain", "--train", "chatty-shards", "--steps", "1", "--save-every", "1", "-o", "chatty-run", *SMALL)
+        self.ok("tokenize", "convert", "-t", "chatty-run/checkpoint-1", "-o", "chatty-again", "-q")
+        for where in ("chatty-shards/tokenizer", "chatty-run/checkpoint-1", "chatty-run", "chatty-again"):
+            for name in ("chat_template.jinja", folder + "/rag.jinja"):
+                self.assertEqual(read(f"{where}/{name}"), read(f"chatty/{name}"))
+        self.assertIn(folder + "/rag.jinja", json.loads(read("chatty-run/checkpoint-1/manifest.json"))["files"])
+
     def test_the_last_windows_of_an_epoch_were_left_out(self):
         """374 windows of 8: a pass of 31 steps of 12 saw 372 of them."""
         for epochs, batch, want in (("1", "12", 32), ("1", "11", 34), ("2", "12", 63), (".001", "12", 1), (".5", "11", 17)):

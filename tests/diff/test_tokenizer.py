@@ -350,6 +350,16 @@ class Tokenizers(unittest.TestCase):
             self.compare([again(d, add_special_tokens=False)["input_ids"] for d in docs],
                          encoded(folder, docs, "--allow-special", "all"), docs)
 
+        fast.chat_template = {"default": "{{ messages }}", "rag": "{{ documents }}", "tool_use": "{{ tools }}"}
+        for jinja in (True, False):  # in files, and in a list of the configuration
+            fast.save_pretrained(f"several-{jinja}", save_jinja_files=jinja)
+            run("tokenize", "convert", "-t", f"several-{jinja}", "-o", f"converted-{jinja}")
+            run("shard", "c.jsonl", "-t", f"several-{jinja}", "--seq-len", 8, "-o", f"shards-{jinja}", "-q")
+            for folder in (f"converted-{jinja}", f"shards-{jinja}/tokenizer"):
+                again = transformers.AutoTokenizer.from_pretrained(folder)
+                self.assertEqual(again.chat_template, fast.chat_template, folder)
+            self.assertEqual(json.loads(run("tokenize", "info", "--json", "-t", folder))["chat_template"], "{{ messages }}")
+
         with open("hf/tokenizer_config.json") as f:
             config = json.load(f)
         flags = {"lstrip": True, "rstrip": True, "single_word": False, "normalized": True, "special": True}

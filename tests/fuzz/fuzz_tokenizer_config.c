@@ -1,6 +1,6 @@
-/* What stands beside a tokenizer.json: tokenizer_config.json, special_tokens_map.json and
- * chat_template.jinja, with "%%" between them; an empty part is no file. What opens is the same
- * tokenizer with the same settings after saving. */
+/* What stands beside a tokenizer.json: tokenizer_config.json, special_tokens_map.json,
+ * chat_template.jinja and one of additional_chat_templates, with "%%" between them; an empty part
+ * is no file. What opens is the same tokenizer with the same settings after saving. */
 #include "tests/fuzz/fuzz.h"
 #include "tokenizer/vocab.h"
 
@@ -18,6 +18,12 @@ static void part(const uint8_t **data, size_t *n, const char *name) {
         fuzz_put(name, v, part_n);
     else
         unlink(path);
+}
+
+static void make_folder(const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", fuzz_folder(), name);
+    FUZZ_CHECK(file_mkdirs(path, NULL) == 0, "cannot make %s", path);
 }
 
 static bool same(const char *a, const char *b) {
@@ -49,9 +55,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     struct tokenizer *t = NULL;
     struct err err = {0};
     fuzz_put("tokenizer.json", tiny, sizeof tiny - 1);
+    make_folder("additional_chat_templates");
     part(&data, &n, "tokenizer_config.json");
     part(&data, &n, "special_tokens_map.json");
     part(&data, &n, "chat_template.jinja");
+    part(&data, &n, "additional_chat_templates/tool_use.jinja");
     int rc = tokenizer_open(&t, fuzz_folder(), NULL, &err);
     fuzz_told(rc, &err);
     if (rc == 0) saved_and_opened(t);

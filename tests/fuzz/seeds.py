@@ -77,6 +77,7 @@ def tokenizers():
             "chat_template": [{"name": "default", "template": "x"}], "eos_token": {"content": "<s>"},
             "model_max_length": 10 ** 30, "truncation_side": "right"}
     put("tokenizer_config", "four", json.dumps(four), json.dumps({"pad_token": "<s>"}), "")
+    put("tokenizer_config", "several", "{}", "", "{{ messages }}", "{{ tools }}")
     put("counts", "plain", "3\tab\n5\t\\x20the\n1\t\\x0a\n")
     put("counts", "large", "3000000000\tabab\n4611686018427387903\tc\n2\tab\n2\tab\n")
 

@@ -99,6 +99,24 @@ class Runs(Case):
         self.assertEqual(again.stdout, first.stdout, again.stderr)
         self.assertEqual(self.hub.log, [])
 
+    def test_additional_chat_templates_were_left_behind(self):
+        """They go up with each model that has them, and come back with it."""
+        name = "additional_chat_templates/rag.jinja"
+        for where in ("checkpoint-10", "."):
+            os.mkdir(f"{self.run_dir}/{where}/{os.path.dirname(name)}")
+            with open(f"{self.run_dir}/{where}/{name}", "w") as f:
+                f.write(where)
+        r, _ = self.push("--run-name", "b")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        pushed = {title: files.get(name) for title, files in self.history("b")}
+        self.assertEqual((pushed["step 10"], pushed["final model"]), (b"checkpoint-10", b"."))
+        self.assertFalse([n for n in os.listdir(self.run_dir) if ".tmp-" in n])
+        r = self.run_([os.path.join(os.path.dirname(LMTRAIN), "lmgen"), "-q", "-m", "hf://me/m@b", "--prompt-ids", "1",
+                       "--max-new", "1", "--greedy", "--no-stop", "--ids", "json", "--device", "cpu"])
+        self.assertEqual(r.returncode, 0, r.stderr)
+        got = [folder for folder, _, files in os.walk(self.dir) if "rag.jinja" in files and self.run_dir not in folder]
+        self.assertEqual(len(got), 1, got)
+
     def test_the_name_is_made_once(self):
         name = self.push()[1]["branch"]
         self.assertRegex(name, r"^[a-z]+-[a-z]+-\d+$")

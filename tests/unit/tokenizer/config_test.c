@@ -88,6 +88,49 @@ static void version_5_is_kept(void **state) {
     tokenizer_free(t);
 }
 
+#define MORE "additional_chat_templates"
+
+/* Version 5 with templates of several names: where one stands in a file, the configuration's does
+ * not count. */
+static void additional_chat_templates_are_kept(void **state) {
+    static const char *const names[] = {"rag.jinja", "tool_use.jinja"};
+    char *dir[3], name[100];
+    copy(*state, "tokenizer.json");
+    put(*state, "tokenizer_config.json", "{\"chat_template\": \"{{ old }}\"}");
+    struct err e = {0};
+    check_ok(file_mkdirs(in(*state, MORE), &e), &e);
+    for (int i = 0; i < 2; i++) put(in(*state, MORE), names[i], names[i]);
+    put(in(*state, MORE), "notes.txt", "no template");
+    struct tokenizer *t = opened(*state);
+    assert_string_equal(tokenizer_settings(t)->chat_template, names[0]); /* none is the default */
+    tokenizer_free(t);
+    put(*state, "chat_template.jinja", "{{ x }}");
+    t = opened(*state);
+    assert_string_equal(tokenizer_settings(t)->chat_template, "{{ x }}");
+    dir[0] = strdup(in(*state, "saved"));
+    dir[1] = strdup(in(*state, "model"));
+    dir[2] = strdup(in(*state, "of-saved"));
+    check_ok(tokenizer_save(t, dir[0], &e), &e);
+    check_ok(tokenizer_save_beside_model(t, dir[1], &e), &e);
+    tokenizer_free(t);
+    t = opened(dir[0]);
+    check_ok(tokenizer_save(t, dir[2], &e), &e);
+    tokenizer_free(t);
+    for (int k = 0; k < 3; k++) {
+        for (int i = 0; i < 2; i++) {
+            snprintf(name, sizeof name, MORE "/%s", names[i]);
+            same_file(in(*state, name), in(dir[k], name));
+        }
+        assert_int_equal(file_kind(in(dir[k], MORE "/notes.txt")), FILE_NONE);
+        same_file(in(*state, "chat_template.jinja"), in(dir[k], "chat_template.jinja"));
+        free(dir[k]);
+    }
+    put(in(*state, MORE), "default.jinja", "{{ y }}"); /* wins, as in transformers */
+    t = opened(*state);
+    assert_string_equal(tokenizer_settings(t)->chat_template, "{{ y }}");
+    tokenizer_free(t);
+}
+
 /* A map without a configuration: what is written beside it says nothing that was not said. */
 static void a_map_alone_keeps_its_roles(void **state) {
     copy(*state, "tokenizer.json");
@@ -218,6 +261,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(version_4_is_kept),
         FOLDER_TEST(version_5_is_kept),
+        FOLDER_TEST(additional_chat_templates_are_kept),
         FOLDER_TEST(a_map_alone_keeps_its_roles),
         FOLDER_TEST(truncation_is_kept),
         FOLDER_TEST(plain_files_take_their_specials_from_the_config),

@@ -71,6 +71,36 @@ static void a_damaged_one_is_named_and_passed_over(void **state) {
     }
 }
 
+/* Additional chat templates lie in a folder of their own. */
+static void a_folder_within_is_vouched_for(void **state) {
+    char *run = tmp_make(), *dir;
+    struct err err = {0};
+    (void)state;
+    make(run, 5, "five");
+    assert_ok(checkpoint_begin(&dir, run, 10, &err), err);
+    char *within = path_join(dir, "templates");
+    assert_ok(file_mkdirs(within, &err), err);
+    spill(within, "one", "1", 1);
+    assert_ok(checkpoint_commit(dir, run, 10, &err), err);
+    assert_int_equal(newest(run), 10);
+    dir = checkpoint_path(run, 10);
+    spill(dir, "templates/one", "2", 1);
+    assert_int_equal(newest(run), 5);
+    assert_non_null(strstr(buf_cstr(&warnings), "templates/one does not match its manifest"));
+    static const char *const out[] = {"../one", "/one", "a/b/c", "./one", "a/..", "a/", ".."};
+    for (size_t i = 0; i < sizeof out / sizeof *out; i++) {
+        char text[100];
+        int n =
+            snprintf(text, sizeof text, "{\"format\":1,\"files\":{\"%s\":{\"bytes\":1}}}", out[i]);
+        spill(dir, "manifest.json", text, (size_t)n);
+        assert_int_equal(checkpoint_verify(dir, &err), ERR_CORRUPT);
+        assert_non_null(strstr(err.msg, "no entry for a plain file"));
+    }
+    free(within);
+    free(dir);
+    tmp_remove(run);
+}
+
 /* Writes without syncing: what is damaged here need not survive anything. */
 static void put_raw(const char *path, const char *v, size_t n) {
     FILE *f = fopen(path, "wb");
@@ -209,6 +239,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_newest_whole_one_is_found),
         cmocka_unit_test(a_damaged_one_is_named_and_passed_over),
+        cmocka_unit_test(a_folder_within_is_vouched_for),
         cmocka_unit_test(rot_is_noticed_wherever_it_is),
         cmocka_unit_test(none_whole_is_an_error_not_a_new_beginning),
         cmocka_unit_test(a_second_of_the_same_step_replaces_the_first),

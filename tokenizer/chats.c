@@ -1,0 +1,104 @@
+/* Chat templates in files of their own, as transformers 5 writes them (and 4 from 4.43 on):
+ *
+ *   chat_template.jinja                      the one called "default"
+ *   additional_chat_templates/NAME.jinja     others: "tool_use", "rag"
+ *
+ * Where one of them is there, the "chat_template" of tokenizer_config.json does not count. They are
+ * kept as they were and written again. */
+#include <stdlib.h>
+#include "base/file.h"
+#include "tokenizer/vocab.h"
+
+#define CHAT "chat_template.jinja"
+#define MORE "additional_chat_templates"
+
+enum { CHAT_MAX = 1 << 26 };
+
+/* A text without NUL; *ret stays where there is no such file. */
+static int load(const char *folder, const char *name, char **ret, struct err *err) {
+    struct buf text = {0};
+    char *path = path_join(folder, name);
+    int rc = path ? 0 : err_nomem(err, strlen(folder));
+    if (rc >= 0 && file_kind(path) == FILE_REGULAR) {
+        rc = file_read(path, CHAT_MAX, &text, err);
+        if (rc >= 0 && memchr(text.v ? text.v : "", 0, text.n))
+            rc = err_set(err, ERR_CORRUPT, "%s: holds a NUL byte", path);
+        if (rc >= 0 && !buf_cstr(&text)) rc = err_nomem(err, text.n);
+    }
+    if (rc >= 0 && text.v)
+        *ret = text.v;
+    else
+        buf_release(&text);
+    free(path);
+    return rc;
+}
+
+static int load_more(struct config *c, const char *folder, struct err *err) {
+    struct strs names = {0};
+    int rc = file_list(folder, &names, err);
+    for (size_t i = 0; rc >= 0 && i < names.n; i++) {
+        char *text = NULL;
+        if (!path_ends(names.v[i], ".jinja")) continue;
+        rc = load(folder, names.v[i], &text, err);
+        if (rc >= 0 && text) rc = strs_push(&c->chat_names, names.v[i], err);
+        if (rc >= 0 && text) rc = strs_push(&c->chats, text, err);
+        free(text);
+    }
+    strs_release(&names);
+    return rc;
+}
+
+int chats_read(struct config *c, const char *folder, struct err *err) {
+    char *more = path_join(folder, MORE);
+    int rc = more ? load(folder, CHAT, &c->chat, err) : err_nomem(err, strlen(folder));
+    if (rc >= 0 && file_kind(more) == FILE_FOLDER) rc = load_more(c, more, err);
+    free(more);
+    return rc;
+}
+
+/* As transformers: a default.jinja among the others wins over the file on top. */
+void chats_settle(struct config *c) {
+    if (c->chat || c->chats.n) c->said.chat_template = c->chat ? c->chat : c->chats.v[0];
+    for (size_t i = 0; i < c->chats.n; i++)
+        if (!strcmp(c->chat_names.v[i], "default.jinja")) c->said.chat_template = c->chats.v[i];
+}
+
+int chats_like(struct config *c, const struct config *like, struct err *err) {
+    if (like->chat && !(c->chat = strdup(like->chat))) return err_nomem(err, strlen(like->chat));
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < like->chats.n; i++) {
+        rc = strs_push(&c->chat_names, like->chat_names.v[i], err);
+        if (rc >= 0) rc = strs_push(&c->chats, like->chats.v[i], err);
+    }
+    return rc;
+}
+
+static int put(const char *dir, const char *name, const char *text, struct err *err) {
+    char *path = path_join(dir, name);
+    int rc = path ? file_write(path, text, strlen(text), err) : err_nomem(err, strlen(dir));
+    free(path);
+    return rc;
+}
+
+int chats_write_more(const struct config *c, const char *dir, struct err *err) {
+    char *more = path_join(dir, MORE);
+    int rc = more ? 0 : err_nomem(err, strlen(dir));
+    if (rc >= 0 && file_kind(more) == FILE_FOLDER)
+        rc = file_sweep(more, err); /* of a run that was killed */
+    if (rc >= 0 && c->chats.n) rc = file_mkdirs(more, err);
+    for (size_t i = 0; rc >= 0 && i < c->chats.n; i++)
+        rc = put(more, c->chat_names.v[i], c->chats.v[i], err);
+    free(more);
+    return rc;
+}
+
+int chats_write(const struct config *c, const char *dir, struct err *err) {
+    int rc = c->chat ? put(dir, CHAT, c->chat, err) : 0;
+    return rc < 0 ? rc : chats_write_more(c, dir, err);
+}
+
+void chats_release(struct config *c) {
+    free(c->chat);
+    strs_release(&c->chat_names);
+    strs_release(&c->chats);
+}
