@@ -54,6 +54,8 @@ enum { CORPUS_STEP_ROWS = 4 };
 size_t corpus_step_rows(struct opt *rows, struct corpus_step *s);
 /* ERR_USAGE where records and --json would both go to stdout. */
 int corpus_step_check(const struct corpus_step *s, struct tool *t);
+/* Resolves the sources; ERR_USAGE where the output, or the report, would be written over one. */
+int corpus_step_resolve(struct corpus_step *s, struct tool *t);
 /* The table on stdout (on stderr if the records go to stdout), or one JSON object (--json); in
  * DIR.report.json beside an output folder, or in the file --report. */
 int corpus_report_show(struct corpus_report *r, const struct corpus_step *s, struct tool *t,

@@ -16,6 +16,11 @@ struct flags {
     const char *probabilities, *stopping;
 };
 
+static int check_outputs(const struct source_list *l, const struct flags *f, struct err *err) {
+    int rc = input_check_output(l, f->output, err);
+    return rc == 0 && f->state ? input_check_output(l, f->state, err) : rc;
+}
+
 static int tell(const struct docs *d, void *ctx, struct err *err) {
     const struct tool *t = ctx;
     return corpus_tell(d, &t->log, "reading", err);
@@ -84,6 +89,7 @@ static int interleave(struct input *in, const struct flags *f, struct tool *t) {
     }
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = input_resolve_operand(in, t, t->operands->v[i], &lists[i]);
+    for (size_t i = 0; rc == 0 && i < n; i++) rc = check_outputs(&lists[i], f, &t->err);
     if (rc == 0) rc = mix_to(in, f, lists, &o, t);
     for (size_t i = 0; lists && i < n; i++) source_list_release(&lists[i]);
     free(lists);
@@ -105,6 +111,7 @@ static int cat(struct input *in, const struct flags *f, struct tool *t) {
     if (f->probabilities)
         return err_set(&t->err, ERR_USAGE, "--probabilities: of what --interleave mixes");
     int rc = input_resolve(in, t, "corpus");
+    if (rc == 0) rc = check_outputs(&in->list, f, &t->err);
     if (rc == 0 && f->state) rc = source_pin(&in->list, in->opts.hub, &t->err);
     return rc < 0 ? rc : copy_documents(&in->list, &in->opts, &o, &t->err);
 }

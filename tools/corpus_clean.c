@@ -148,7 +148,7 @@ static int begin(struct cleaning *c, struct tool *t) {
     c->o.is_alnum = is_alnum;
     c->o.seed = t->seed;
     if (!c->tokenizer) c->o.off |= 1u << CLEAN_RATIO;
-    if (rc == 0) rc = input_resolve(&c->step.in, t, "corpus");
+    if (rc == 0) rc = corpus_step_resolve(&c->step, t);
     c->workers = mem_array((size_t)threads, sizeof *c->workers);
     if (rc == 0 && !c->workers) rc = err_nomem(&t->err, (size_t)threads * sizeof *c->workers);
     for (int i = 0; rc == 0 && i < threads; i++)

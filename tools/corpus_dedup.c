@@ -86,7 +86,9 @@ static int begin(struct deduping *d, struct tool *t) {
     int rc = corpus_step_check(&d->step, t);
     if (rc == 0 && d->clusters_path && !d->o.near)
         rc = err_set(&t->err, ERR_USAGE, "--clusters: exact copies make no clusters");
-    if (rc == 0) rc = input_resolve(&d->step.in, t, "corpus");
+    if (rc == 0) rc = corpus_step_resolve(&d->step, t);
+    if (rc == 0 && d->clusters_path)
+        rc = input_check_output(&d->step.in.list, d->clusters_path, &t->err);
     if (rc == 0) rc = check_sources(d, t);
     return rc < 0 ? rc : dedup_new(&d->dedup, &d->o, &t->err);
 }

@@ -27,6 +27,13 @@ int corpus_step_check(const struct corpus_step *s, struct tool *t) {
     return 0;
 }
 
+int corpus_step_resolve(struct corpus_step *s, struct tool *t) {
+    int rc = input_resolve(&s->in, t, "corpus");
+    if (rc == 0) rc = input_check_output(&s->in.list, s->output, &t->err);
+    if (rc == 0 && s->report) rc = input_check_output(&s->in.list, s->report, &t->err);
+    return rc;
+}
+
 void corpus_count_add(struct corpus_count *c, uint64_t text_bytes) {
     c->documents++;
     c->text_bytes += text_bytes;

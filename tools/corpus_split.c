@@ -182,16 +182,27 @@ static int read_parts(struct splitting *s, struct err *err) {
     return 0;
 }
 
+/* OUT/NAME/ */
+static int part_folder(const struct splitting *s, size_t i, struct buf *to, struct err *err) {
+    to->n = 0;
+    int rc = buf_printf(to, err, "%s/%s/", s->step.output, s->parts[i].name);
+    return rc < 0 ? rc : buf_cstr(to) ? 0 : err_nomem(err, to->n);
+}
+
+/* All are looked at before the first is made. */
 static int open_parts(struct splitting *s, struct tool *t) {
     struct records_opts ro = {.per_file = s->step.per_file, .threads = tool_threads(t)};
+    struct buf name = {0};
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < s->n; i++) {
-        struct buf name = {0};
-        rc = buf_printf(&name, &t->err, "%s/%s/", s->step.output, s->parts[i].name);
-        if (rc == 0 && !buf_cstr(&name)) rc = err_nomem(&t->err, name.n);
-        if (rc == 0) rc = records_open(&s->parts[i].out, name.v, &ro, &t->err);
-        buf_release(&name);
+        rc = part_folder(s, i, &name, &t->err);
+        if (rc == 0) rc = input_check_output(&s->step.in.list, name.v, &t->err);
     }
+    for (size_t i = 0; rc == 0 && i < s->n; i++) {
+        rc = part_folder(s, i, &name, &t->err);
+        if (rc == 0) rc = records_open(&s->parts[i].out, name.v, &ro, &t->err);
+    }
+    buf_release(&name);
     return rc;
 }
 
@@ -213,6 +224,8 @@ static int split(struct splitting *s, struct tool *t) {
     s->log = &t->log;
     int rc = check(s, &t->err);
     if (rc == 0) rc = input_resolve(&s->step.in, t, "corpus");
+    if (rc == 0 && s->step.report)
+        rc = input_check_output(&s->step.in.list, s->step.report, &t->err);
     if (rc == 0) rc = docs_open(&s->docs, &s->step.in.list, &s->step.in.opts, &t->err);
     if (rc == 0) rc = open_parts(s, t);
     if (rc == 0) rc = docs_run(s->docs, s->step.in.opts.threads, NULL, write_batch, s, &t->err);

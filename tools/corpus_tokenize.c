@@ -122,6 +122,16 @@ static int output_name(const struct tokenizing *z, uint32_t file, struct buf *to
     return rc;
 }
 
+/* Nothing is written into a folder that files are read from. */
+static int check_folder(const struct tokenizing *z, const char *name, struct err *err) {
+    char *dir = path_dir(name);
+    int rc = !dir                            ? err_nomem(err, strlen(name))
+             : file_kind(dir) == FILE_FOLDER ? input_check_output(&z->step.in.list, dir, err)
+                                             : 0;
+    free(dir);
+    return rc;
+}
+
 /* Two sources in one file would be the second alone. */
 static int check_names(const struct tokenizing *z, struct err *err) {
     struct strs names = {0};
@@ -130,6 +140,7 @@ static int check_names(const struct tokenizing *z, struct err *err) {
     for (size_t i = 0; rc == 0 && i < z->step.in.list.n; i++) {
         name.n = 0;
         rc = output_name(z, (uint32_t)i, &name, err);
+        if (rc == 0) rc = check_folder(z, name.v, err);
         if (rc == 0) rc = strs_push(&names, name.v, err);
     }
     if (rc == 0) strs_sort(names.v, names.n);
@@ -194,7 +205,11 @@ static int begin(struct tokenizing *z, struct tool *t) {
     if (rc == 0 && z->folder && z->step.in.opts.shuffle_buffer)
         rc = err_set(&t->err, ERR_USAGE, "shuffled records go to one file: -o FILE");
     z->common = common_prefix(&z->step.in.list);
-    if (rc == 0 && z->folder) rc = check_names(z, &t->err);
+    if (rc == 0)
+        rc = z->folder ? check_names(z, &t->err)
+                       : input_check_output(&z->step.in.list, z->step.output, &t->err);
+    if (rc == 0 && z->step.report)
+        rc = input_check_output(&z->step.in.list, z->step.report, &t->err);
     z->workers = mem_array((size_t)threads, sizeof *z->workers);
     if (rc == 0 && !z->workers) rc = err_nomem(&t->err, (size_t)threads * sizeof *z->workers);
     for (int i = 0; rc == 0 && i < threads; i++)

@@ -1,7 +1,12 @@
 /* Sources of a command line: see input.h. */
 #include "tools/input.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "stream/records.h"
 
 static bool is_remote(const char *source) {
     return !strncmp(source, "hf://", 5) || !strncmp(source, "http://", 7) ||
@@ -45,6 +50,43 @@ int input_resolve(struct input *in, struct tool *t, const char *otherwise) {
     rc = input_resolve_operand(in, t, otherwise, &in->list);
     if (rc == ERR_IO) err_hint(&t->err, "name a source, or - for standard input");
     return rc;
+}
+
+/* A file or folder by its name, or the file that stands behind "-". */
+static bool look(const char *path, int standard, struct stat *is) {
+    int rc = strcmp(path, "-") ? stat(path, is) : fstat(standard, is);
+    return rc == 0 && (S_ISREG(is->st_mode) || S_ISDIR(is->st_mode));
+}
+
+/* Whether the folder that holds `path` is this one. */
+static bool lies_in(const char *path, const struct stat *folder) {
+    struct stat is;
+    char *dir = path_dir(path);
+    bool does =
+        dir && stat(dir, &is) == 0 && is.st_dev == folder->st_dev && is.st_ino == folder->st_ino;
+    free(dir);
+    return does;
+}
+
+int input_check_output(const struct source_list *l, const char *path, struct err *err) {
+    struct stat out, in;
+    bool folder = records_is_folder(path);
+    if (!look(path, STDOUT_FILENO, &out)) return 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct source_file *f = &l->v[i];
+        if (is_remote(f->path) || !look(f->path, STDIN_FILENO, &in)) continue;
+        if (!folder && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+            return err_set(err, ERR_USAGE, "%s: is read and would be written; name another file",
+                           strcmp(path, "-") ? path : "stdout");
+        if (!folder || !strcmp(f->path, "-")) continue;
+        char *whole = realpath(f->path, NULL); /* what a link in another folder leads to */
+        bool inside = lies_in(f->path, &out) || (whole && lies_in(whole, &out));
+        free(whole);
+        if (inside)
+            return err_set(err, ERR_USAGE, "%s: holds what is read, %s; name another folder", path,
+                           f->name);
+    }
+    return 0;
 }
 
 void input_release(struct input *in) {

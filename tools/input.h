@@ -36,6 +36,10 @@ int input_resolve_operand(struct input *in, struct tool *t, const char *source,
                           struct source_list *to);
 /* One more source (--valid SOURCE) into another list; the Hub is shared. */
 int input_resolve_one(struct input *in, struct tool *t, const char *source, struct source_list *to);
+/* ERR_USAGE if writing `path` would change what is read: the file is one of `l`, by whatever name
+ * or link, or, where `path` means a folder (records.h), files of `l` lie in it. "-" is stdout.
+ * Addresses are no files. To be asked before anything is written. */
+int input_check_output(const struct source_list *l, const char *path, struct err *err);
 void input_release(struct input *in);
 
 #endif

@@ -101,6 +101,7 @@ static int cut_all(struct cutting *c, struct input *in, const char *output, stru
     for (int i = 0; i < threads && rc >= 0; i++)
         rc = scanner_new(&c->workers[i].scanner, c->pattern, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "-");
+    if (rc >= 0) rc = input_check_output(&in->list, output, &t->err);
     if (rc >= 0) rc = docs_open(&c->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     c->list = &in->list;

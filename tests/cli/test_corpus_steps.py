@@ -18,7 +18,8 @@ del sys.argv[1:4]
 
 
 def run(*args, rc=0, **kw):
-    r = subprocess.run([os.path.join(TOOLS, args[0]), *args[1:]], capture_output=True, timeout=120, **kw)
+    kw = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 120, **kw}
+    r = subprocess.run([os.path.join(TOOLS, args[0]), *args[1:]], **kw)
     if r.returncode != rc:
         raise AssertionError(f"{args} gave {r.returncode}: {r.stderr.decode()}")
     return r
@@ -314,6 +315,51 @@ class Steps(unittest.TestCase):
         got = run("corpus", "cat", "-q", "one.jsonl.zst", "--field", "input_ids").stdout.splitlines()
         self.assertEqual([json.loads(x) for x in got][:4],
                          [{"n": i, "input_ids": "old", "ids": w} for i, w in enumerate(want)])
+
+    def test_a_step_wrote_over_what_it_reads(self):
+        """The same file by any name, link or redirection, and a folder that files are read from: refused, nothing
+        changed, nothing left."""
+        os.makedirs("over/in")
+        os.makedirs("over/parts/train")
+        for name in ("in/a.json.gz", "in/file-000000000001.json.gz", "parts/train/file-000000000001.json.gz"):
+            with gzip.open("over/" + name, "wt") as f:
+                f.writelines(json.dumps({"text": f"{name} {i}"}) + "\n" for i in range(50))
+        os.symlink("in/a.json.gz", "over/soft.json.gz")
+        os.link("over/in/a.json.gz", "over/hard.json.gz")
+        os.symlink("in", "over/folder")
+        os.mkdir("over/links")
+        os.symlink("../in/a.json.gz", "over/links/a.json.gz")
+        was = {name: (slurp(os.path.join(d, name)), os.stat(os.path.join(d, name)).st_ino)
+               for d, _, files in os.walk("over") for name in files}
+        steps = (["cat"], ["clean"], ["dedup", "--mode", "exact"], ["tokenize", "-t", TOK])
+        a, all_of = "over/in/a.json.gz", "over/in"
+        for step in steps:
+            for source, out in ((a, a), (a, "over/./in/a.json.gz"), (a, "over/soft.json.gz"), (a, "over/hard.json.gz"),
+                                ("over/soft.json.gz", a), (all_of, a), (all_of, "over/hard.json.gz"),
+                                ("over/links", a)):
+                r = run("corpus", *step, source, "-o", out, "-q", rc=2)
+                self.assertIn(f"{out}: is read and would be written; name another file", r.stderr.decode())
+        for step in steps[1:]:
+            for source, out in ((all_of, "over/in"), (a, "over/in/"), (all_of, "over/folder"), ("over/links", "over/in"),
+                                ("over/links", "over/links/")):
+                r = run("corpus", *step, source, "-o", out, "-q", rc=2)
+                self.assertRegex(r.stderr.decode(), "holds what is read, over/.*; name another folder")
+        for args in (["split", "over/parts/train", "-o", "over/parts"], ["tokenize", "-t", TOK, "over/parts/train", a, "-o", "over"]):
+            self.assertIn("holds what is read", run("corpus", *args, "-q", rc=2).stderr.decode())
+        for args in (["clean", a, "-o", "over/new", "--report", a], ["dedup", a, "-o", "over/new", "--clusters", a],
+                     ["cat", a, "-o", "over/new", "--state", a], ["cat", "--interleave", a, a, "-o", a],
+                     ["split", a, "-o", "over/new", "--report", a], ["tokenize", a, "-t", TOK, "-o", "over/new", "--report", a]):
+            self.assertIn("is read and would be written", run("corpus", *args, "-q", rc=2).stderr.decode())
+        for args in (["encode", "-t", TOK], ["pieces", "-t", TOK]):
+            self.assertIn("is read and", run("tokenize", *args, a, "-o", "over/soft.json.gz", "-q", rc=2).stderr.decode())
+        with open(a, "rb") as f:
+            self.assertIn("is read and", run("corpus", "cat", "-", "-o", a, "-q", rc=2, stdin=f).stderr.decode())
+        with open(a, "ab") as f:
+            self.assertIn("stdout: is read and", run("corpus", "cat", a, "-q", rc=2, stdout=f).stderr.decode())
+        self.assertEqual(was, {name: (slurp(os.path.join(d, name)), os.stat(os.path.join(d, name)).st_ino)
+                               for d, _, files in os.walk("over") for name in files})
+        run("corpus", "clean", a, "-o", "over/", "-q")  # beside what is read is fine
+        run("corpus", "split", all_of, "-o", "over", "-q")
 
     def test_tokenize_loses_no_file_to_another_of_its_name(self):
         for name in ("a.jsonl", "b.json", "c"):
