@@ -292,6 +292,22 @@ class Steps(unittest.TestCase):
             run("corpus", "split", "in", "-o", "g", *bad, rc=2)
         self.assertFalse(os.path.exists("g"))
 
+    def test_stratified_parts_shared_texts(self):
+        """Equal texts were spread over the parts, each by its number: a model was tested on what it had learnt."""
+        with open("c.jsonl", "w") as f:
+            for i in range(3000):
+                text = f"copy {i % 40}" if i % 3 else f"alone {i}"
+                f.write(json.dumps({"n": i, "label": i % 5, "content": text}) + "\n")
+        run("corpus", "split", "-q", "c.jsonl", "-o", "p", "--stratify", "label", "--split", "test=0.2", "--split", "dev=0.2")
+        parts = {name: read("p/" + name) for name in ("train", "dev", "test")}
+        self.assertEqual(sorted(d["n"] for p in parts.values() for d in p), list(range(3000)))
+        texts = {name: {d["content"] for d in p} for name, p in parts.items()}
+        for a, b in (("train", "dev"), ("train", "test"), ("dev", "test")):
+            self.assertFalse(texts[a] & texts[b])
+        for label in range(5):  # the shares hold for different texts
+            alone = {n: sum(d["label"] == label and d["content"][0] == "a" for d in p) for n, p in parts.items()}
+            self.assertAlmostEqual(alone["test"], sum(alone.values()) / 5, delta=6)
+
     # ------------------------------------------------------------ tokenize
 
     def test_tokenize_adds_a_column_and_keeps_files(self):
