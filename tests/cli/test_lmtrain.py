@@ -283,6 +283,20 @@ class Lmtrain(unittest.TestCase):
         shutil.copy(path("more/tokenizer.json"), path("more-model/tokenizer.json"))
         self.ok("lmtrain", "--model", "more-model", "--train", "shards", "--steps", "1", "-q", "-o", "more-run")
 
+    def test_one_tokenizer_was_read_twice(self):
+        """Beside the model and beside the shards lies the same file: nothing in it is asked for. Here it could not be
+        read; two such files that differ still have to be."""
+        self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "same", *SMALL)
+        model, beside = os.path.realpath(path("same/last")), path("same-shards")
+        shutil.copytree(path("shards"), beside)
+        for where in (model, beside + "/tokenizer"):
+            with open(where + "/tokenizer.json", "w") as f:
+                f.write('{"model": {"type": "WordPiece"}}')
+        self.ok("lmtrain", "--model", model, "--train", beside, "--steps", "1", "--dry-run", "-q")
+        with open(model + "/tokenizer.json", "a") as f:
+            f.write("\n")
+        self.refused(6, "WordPiece", "--model", model, "--train", beside, "--steps", "1", "--dry-run", "-q")
+
     def test_a_slash_made_another_model(self):
         """The shell completes base to base/, and the run was refused: it had been made with another model."""
         self.ok("lmtrain", "--train", "shards", "--steps", "0", "-o", "base", *SMALL)
