@@ -87,6 +87,20 @@ static inline unsigned scan_class(const uint8_t *p, const uint8_t *end, size_t *
     return scan_cat_class[unicode_cat(cp)];
 }
 
+/* Is the character at p, with four bytes to be read, one of these letters of Asia (\p{Lo}, or
+ * \p{Lm}), each of three bytes: U+3041-3096, U+30A1-30FA, U+30FC-30FF, U+4E00-9FFF, U+AC00-D7A3?
+ * All are both upper and lower. Numbers with the first byte highest have the order of code
+ * points. */
+static inline bool scan_asian(const uint8_t *p) {
+    uint32_t x;
+    memcpy(&x, p, sizeof x);
+    if ((x & 0xc0c0f0) != 0x8080e0) return false;
+    x = __builtin_bswap32(x) >> 8;
+    return (x - 0xe4b880 <= 0xe9bfbf - 0xe4b880) | (x - 0xe38181 <= 0xe38296 - 0xe38181) |
+           (x - 0xe382a1 <= 0xe383ba - 0xe382a1) | (x - 0xe383bc <= 0xe383bf - 0xe383bc) |
+           (x - 0xeab080 <= 0xed9ea3 - 0xeab080);
+}
+
 /* The last place in text(from..to] behind a letter and before a blank, where every named pattern
  * cuts, whatever stands around; `from` if there is none. text[to] can be read. */
 static inline size_t scan_sure_end(const uint8_t *text, size_t from, size_t to) {

@@ -52,9 +52,12 @@ static size_t mark_run(struct scan_masks *m, const uint8_t *text, size_t from, s
                        size_t n) {
     size_t len, end = at;
     unsigned cls = scan_class(text + at, text + n, &len);
-    do end += len;
-    while (end < to && text[end] >= 0x80 && !(cls & SCAN_S) &&
-           scan_class(text + end, text + n, &len) == cls);
+    do {
+        end += len;
+        if (cls == scan_cat_class[CAT_LO]) /* that of all of them */
+            while (to - end >= 4 && scan_asian(text + end)) end += 3;
+    } while (end < to && text[end] >= 0x80 && !(cls & SCAN_S) &&
+             scan_class(text + end, text + n, &len) == cls);
     if (cls & SCAN_L) set_bits(m->letter, at - from, end - from);
     if (cls & SCAN_N) set_bits(m->number, at - from, end - from);
     if (cls & SCAN_S) {

@@ -65,6 +65,12 @@ static inline const uint8_t *skip_ascii(const struct cursor *c, const uint8_t *p
     return p;
 }
 
+/* Passes letters of Asia, which have the bits of all of them. */
+static inline const uint8_t *skip_asian(const struct cursor *c, const uint8_t *p) {
+    while (c->end - p >= 4 && scan_asian(p)) p += 3;
+    return p;
+}
+
 /* First character from p on that has no bit of `mask` (SCAN_L or SCAN_LOWER). */
 static inline const uint8_t *skip(const struct cursor *c, const uint8_t *p, unsigned mask) {
     p = skip_ascii(c, p, mask == SCAN_L);
@@ -73,6 +79,7 @@ static inline const uint8_t *skip(const struct cursor *c, const uint8_t *p, unsi
         unsigned cls = *p < 0x80 ? scan_ascii[*p] : scan_class(p, c->end, &len);
         if (!(cls & mask)) break;
         p += len;
+        if (len == 3) p = skip_asian(c, p);
     }
     return p;
 }
@@ -113,6 +120,7 @@ static const uint8_t *cased_word(const struct cursor *c, const uint8_t *p) {
         unsigned cls = *q < 0x80 ? scan_ascii[*q] : scan_class(q, c->end, &len);
         if (!(cls & SCAN_UPPER)) break;
         q += len;
+        if (len == 3 && cls & SCAN_LOWER) q = skip_asian(c, q);
         if (cls & SCAN_LOWER) shared = q;
     }
     const uint8_t *end = skip(c, q, SCAN_LOWER);

@@ -451,6 +451,23 @@ static void byte_map(void **state) {
     buf_release(&back);
 }
 
+/* What scan_asian() takes for a letter without case is one, and most of Asia's letters it knows. */
+static void letters_of_asia(void **state) {
+    (void)state;
+    size_t found = 0;
+    for (uint32_t i = 0; i < 1 << 24; i++) {
+        if (i == 1 << 8) i = 0xe00000; /* no other lead byte comes into question */
+        uint8_t p[4] = {(uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i, 'a'};
+        size_t len;
+        if (!scan_asian(p)) continue;
+        assert_int_equal(scan_class(p, p + 4, &len), SCAN_L | SCAN_UPPER | SCAN_LOWER);
+        assert_int_equal(len, 3);
+        found++;
+    }
+    assert_int_equal(found, (0x9fff - 0x4e00 + 1) + (0xd7a3 - 0xac00 + 1) + (0x3096 - 0x3041 + 1) +
+                                (0x30fa - 0x30a1 + 1) + 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(byte_map),
@@ -464,6 +481,7 @@ int main(void) {
         cmocka_unit_test(what_means_two_things_is_refused),
         cmocka_unit_test(an_expression_that_ends_within_a_group),
         cmocka_unit_test(plain_equals_pcre),
+        cmocka_unit_test(letters_of_asia),
         cmocka_unit_test(borders_of_windows),
         cmocka_unit_test(fast_equals_plain),
         cmocka_unit_test(fast_equals_plain_in_ascii),
