@@ -67,12 +67,17 @@ static inline uint64_t load8(const uint8_t *p) {
     return x;
 }
 
-/* p[0..n), n <= 8, filled up with zeros. */
+/* p[0..n), n <= 8, filled up with zeros: of two loads that may overlap. */
 static inline uint64_t load_head(const uint8_t *p, size_t n) {
-    uint64_t x = 0;
     if (n >= 8) return load8(p);
-    for (size_t i = 0; i < n; i++) x |= (uint64_t)p[i] << 8 * i;
-    return x;
+    if (n >= 4) {
+        uint32_t first, last;
+        memcpy(&first, p, sizeof first);
+        memcpy(&last, p + n - 4, sizeof last);
+        return first | (uint64_t)last << 8 * (n - 4);
+    }
+    if (n == 0) return 0;
+    return p[0] | (uint64_t)p[n / 2] << 8 * (n / 2) | (uint64_t)p[n - 1] << 8 * (n - 1);
 }
 
 uint64_t vocab_hash(const uint8_t *p, size_t n) {
@@ -98,7 +103,11 @@ static size_t table_size(uint64_t n) {
 int finder_new(struct finder *f, size_t n, struct err *err) {
     size_t size = table_size(n);
     f->slot = pages_array(size, sizeof *f->slot);
-    if (!f->slot) return err_nomem(err, (uint64_t)size * sizeof *f->slot);
+    f->filter = mem_array(1 << (FINDER_FILTER_BITS - 6), sizeof *f->filter);
+    if (!f->slot || !f->filter) {
+        finder_release(f);
+        return err_nomem(err, (uint64_t)size * sizeof *f->slot);
+    }
     memset(f->slot, 0xFF, size * sizeof *f->slot);
     f->mask = size - 1;
     return 0;
@@ -130,8 +139,15 @@ static inline uint32_t finder_probe(const struct finder *f, const struct tokeniz
     }
 }
 
+/* The bit of a key in the filter: by bits of the hash that choose no slot. */
+static inline uint64_t finder_bit(const struct finder_key *k) {
+    return k->hash >> (64 - FINDER_FILTER_BITS);
+}
+
 uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n) {
     struct finder_key k = finder_key(p, n);
+    uint64_t bit = finder_bit(&k);
+    if (!(f->filter[bit >> 6] >> (bit & 63) & 1)) return TOKENIZER_NO_ID;
     return finder_probe(f, t, &k, p, n);
 }
 
@@ -144,11 +160,14 @@ uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id) {
     size_t i = k.hash & f->mask;
     while (f->slot[i].id != TOKENIZER_NO_ID) i = (i + 1) & f->mask;
     f->slot[i] = (struct finder_slot){.head = k.head, .tag = k.tag, .id = id};
+    uint64_t bit = finder_bit(&k);
+    f->filter[bit >> 6] |= 1ull << (bit & 63);
     return TOKENIZER_NO_ID;
 }
 
 void finder_release(struct finder *f) {
     free(f->slot);
+    free(f->filter);
     memset(f, 0, sizeof *f);
 }
 

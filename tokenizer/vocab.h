@@ -34,8 +34,11 @@ enum {
 };
 
 /* Open addressing; a slot is free when id is TOKENIZER_NO_ID. Up to eight bytes are compared in
- * the slot itself. */
+ * the slot itself. A bit by hash is asked before: the slots of a large vocabulary are megabytes,
+ * and of text never seen before most pieces are no tokens. */
+enum { FINDER_FILTER_BITS = 20 };
 struct finder {
+    uint64_t *filter; /* (1 << FINDER_FILTER_BITS bits) */
     struct finder_slot {
         uint64_t head; /* the first eight bytes                    */
         uint32_t tag;  /* 24 bits of the hash, the length (<= 255) */
