@@ -34,6 +34,7 @@ struct short_piece {
     uint32_t sym[SHORT];
     uint32_t key[SHORT]; /* rank << AT_BITS | place, or NONE */
     uint64_t alive;
+    bool no_whole; /* together they are none: the last two do not merge, and are not looked up */
 };
 
 /* The key of the pair of the symbols at `at` and `next`. */
@@ -60,13 +61,11 @@ static inline struct change merge_one(const struct tokenizer *t, struct short_pi
     s->sym[at] = vocab_merged(t, low >> AT_BITS);
     s->alive &= ~(1ull << c.gone);
     behind &= behind - 1;
+    if (before) c.left = 63 - (unsigned)__builtin_clzll(before);
+    uint64_t others = s->alive & (s->alive - 1);
+    if (s->no_whole && !(others & (others - 1))) return c;
     if (behind) c.at_key = look(t, s, at, at + 1 + (unsigned)__builtin_ctzll(behind));
-    if (before) {
-        c.left = 63 - (unsigned)__builtin_clzll(before);
-        c.left_key = look(t, s, c.left, at);
-    } else {
-        c.left_key = c.at_key;
-    }
+    c.left_key = before ? look(t, s, c.left, at) : c.at_key;
     return c;
 }
 
@@ -132,9 +131,10 @@ __attribute__((target("avx2,bmi,lzcnt"))) static void merge_all_avx2(const struc
 }
 #endif
 
-static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,
-                       struct err *err) {
+static int merge_short(const struct tokenizer *t, const uint8_t *piece, size_t n, bool no_whole,
+                       struct u32s *out, struct err *err) {
     struct short_piece s;
+    s.no_whole = no_whole;
     int rc = u32s_reserve(out, n, err);
     if (rc < 0) return rc;
     for (size_t i = 0; i < n; i++) {
@@ -255,15 +255,24 @@ static int merge_long(const struct tokenizer *t, struct bpe_scratch *s, const ui
     return rc;
 }
 
+static bool is_short(const struct tokenizer *t, size_t n) {
+    enum { RANK_BITS = 32 - AT_BITS };
+    return n <= SHORT && t->n_merges >> RANK_BITS == 0 && t->n >> RANK_BITS == 0;
+}
+
 int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                     size_t n, struct u32s *out, struct err *err) {
-    enum { RANK_BITS = 32 - AT_BITS };
     if (n == 0) return 0;
     if (n == 1 && t->byte_id[*piece] != TOKENIZER_NO_ID)
         return u32s_push(out, t->byte_id[*piece], err);
-    if (n <= SHORT && t->n_merges >> RANK_BITS == 0 && t->n >> RANK_BITS == 0)
-        return merge_short(t, piece, n, out, err);
+    if (is_short(t, n)) return merge_short(t, piece, n, false, out, err);
     return merge_long(t, s, piece, n, out, err);
+}
+
+int bpe_merge_no_token(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                       size_t n, struct u32s *out, struct err *err) {
+    if (n > 1 && is_short(t, n)) return merge_short(t, piece, n, t->by_rank, out, err);
+    return bpe_merge(t, s, piece, n, out, err);
 }
 
 int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,

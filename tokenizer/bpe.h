@@ -14,6 +14,10 @@ struct bpe_scratch {
 /* Appends the ids of piece[0..n) to `out`. ERR_DATA: a byte has no token. */
 int bpe_merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
               struct u32s *out, struct err *err);
+/* The same for a piece that the finder does not have. With ranks of tokens two symbols that are all
+ * of it do not merge then, and are not looked up. */
+int bpe_merge_no_token(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                       size_t n, struct u32s *out, struct err *err);
 void bpe_scratch_release(struct bpe_scratch *s);
 /* The same, all at once, whatever the length: n^2 up to 64 bytes, n log n beyond. */
 int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,

@@ -14,7 +14,8 @@
  * A longer piece, and a new one of more than 15 bytes or of a script without blanks, is cut at its
  * seams (seams.h), and the parts go through a short cache of their own: a sentence of Chinese is
  * one piece and seldom comes twice, but its words do. Most of its parts are single characters, for
- * which there is a table.
+ * which there is a table. Neither where a seam is nor which of both a part is can be foreseen, so
+ * seams, then ids, are found for BATCH parts at once, without a branch.
  *
  * Pieces go in batches: the lines of a whole batch are asked for before the first is looked at, so
  * that memory answers them together. A long text goes in windows, so that what an encoder holds has
@@ -57,7 +58,7 @@ struct short_cache {
 };
 
 /* What a character of three bytes becomes when it stands alone between seams; n == 0: not known
- * yet. */
+ * yet. As large as NARROW_IDS ids, which are copied. */
 struct wide_char {
     uint32_t id[3], n;
 };
@@ -216,26 +217,35 @@ static inline uint64_t load8(const uint8_t *p) {
     return x;
 }
 
-/* The first seam behind p[from], or n. Not inside characters: parts would be many and short; and
- * not within the ASCII of a piece that goes in windows, where there are few. */
-static inline size_t next_seam(const struct seams *s, const uint8_t *p, size_t n, size_t from) {
+/* Where parts of p[0..n) end, from p[from] on: at seams, and at n. At most BATCH of them, to
+ * `end`; returns how many. Not inside characters: parts would be many and short; and not within the
+ * ASCII of a piece that goes in windows, where there are few. */
+static inline size_t find_parts(const struct seams *s, const uint8_t *p, size_t n, size_t from,
+                                uint32_t end[BATCH]) {
     const bool windows = n > LONG_BYTES;
-    size_t at = from + 1;
-    while (at < n) {
+    size_t parts = 0, at = from + 1;
+    while (at < n && parts < BATCH) {
+        uint64_t wide;
         if (p[at] < 0xc0) { /* ASCII, or inside a character */
             if (windows && n - at > 8 && !(load8(p + at) & 0x8080808080808080)) {
                 at += 8;
                 continue;
             }
-            if (!windows && p[at] < 0x80 && !seams_joined(s, p[at - 1], p[at])) break;
+            end[parts] = (uint32_t)at;
+            parts += !windows && p[at] < 0x80 && !seams_joined(s, p[at - 1], p[at]);
             at++;
-            continue;
+        } else if ((wide = seams_wide(p, n, at))) {
+            end[parts] = (uint32_t)at;
+            parts += seams_at_wide(s, wide, p, n, at);
+            at += 3;
+        } else {
+            end[parts] = (uint32_t)at;
+            parts += seams_at(s, p, n, at);
+            at++;
         }
-        uint64_t wide = seams_wide(p, n, at);
-        if (wide ? seams_at_wide(s, wide, p, n, at) : seams_at(s, p, n, at)) break;
-        at += wide ? 3 : 1;
     }
-    return at;
+    if (at >= n && parts < BATCH) end[parts++] = (uint32_t)n;
+    return parts;
 }
 
 /* What merging makes of a part. */
@@ -249,20 +259,19 @@ static int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s 
     if (e->t->ignore_merges) {
         uint32_t whole = finder_get(&e->t->finder, e->t, p, n);
         if (whole != TOKENIZER_NO_ID) return u32s_push(out, whole, err);
+        return bpe_merge_no_token(e->t, &e->scratch, p, n, out, err);
     }
     return bpe_merge(e->t, &e->scratch, p, n, out, err);
 }
 
 /* ------------------------------------------------------------------ short pieces */
 
-/* Pieces on their way through a short cache; longer ones come along, with a key that no slot
- * has. */
+/* Pieces on their way through their cache; longer ones come along, with a key that no slot has. */
 struct batch {
     const uint8_t *p[BATCH];
     uint32_t n[BATCH];
     uint64_t low[BATCH], high[BATCH]; /* the keys */
     struct short_line *line[BATCH];
-    const struct wide_char *wide[BATCH]; /* or NULL */
     size_t size;
 };
 
@@ -286,14 +295,7 @@ static inline void batch_add(const struct short_cache *c, struct batch *b, const
     b->low[i] = load8(text) & load8(keep);
     b->high[i] = (load8(text + 8) & load8(keep + 8)) | (is_short ? (uint64_t)n << 56 : NO_KEY);
     b->line[i] = &c->line[line_of(c, b->low[i], b->high[i])];
-    b->wide[i] = NULL;
     __builtin_prefetch(b->line[i]);
-}
-
-/* The entry of p[0..n), if it is a character of three bytes; else NULL. */
-static inline struct wide_char *wide_char(struct encoder *e, const uint8_t *p, size_t n) {
-    if (n != 3 || p[0] >> 4 != 0xe || p[1] >> 6 != 2 || p[2] >> 6 != 2) return NULL;
-    return &e->wide[(p[0] & 15) << 12 | (p[1] & 63) << 6 | (p[2] & 63)];
 }
 
 static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_char *c,
@@ -358,24 +360,19 @@ static __attribute__((noinline)) int piece_slow(struct encoder *e, bool parts,
 /* Appends the ids of all in the batch and empties it. Nothing but a miss is a branch: which of the
  * two places it is and how many ids cannot be foreseen. So WIDE_IDS are always copied, of which
  * those that are not the piece's are overwritten by the next. */
-static inline int batch_take(struct encoder *e, bool parts, struct batch *b, struct u32s *out,
+static inline int batch_take(struct encoder *e, struct batch *b, struct u32s *out,
                              struct err *err) {
-    struct short_cache *c = parts ? &e->part : &e->whole;
+    struct short_cache *c = &e->whole;
     int rc = u32s_reserve(out, BATCH_ROOM, err);
     uint32_t *to = out->v + out->n;
     for (size_t i = 0; i < b->size && rc >= 0; i++) {
-        if (parts && b->wide[i]) {
-            memcpy(to, b->wide[i]->id, sizeof b->wide[i]->id);
-            to += b->wide[i]->n;
-            continue;
-        }
         const struct short_line *line = b->line[i];
         uint64_t low = b->low[i], high = b->high[i];
         bool second = !same_key(&line->way[0], low, high);
         const struct short_slot *s = &line->way[second];
         if (__builtin_expect(!same_key(s, low, high), 0)) {
             out->n = (size_t)(to - out->v);
-            rc = piece_slow(e, parts, b, i, out, err);
+            rc = piece_slow(e, false, b, i, out, err);
             to = out->v + out->n;
             continue;
         }
@@ -395,24 +392,95 @@ static int parts_begin(struct encoder *e, struct err *err) {
     return cache_grow(&e->part, err);
 }
 
+/* Parts on their way: what they become, as far as that is known. */
+struct parts {
+    size_t n;
+    uint32_t end[BATCH];
+    const uint32_t *ids[BATCH];
+    uint32_t n_ids[BATCH];
+    struct batch rest;    /* those that are no character of the table … */
+    uint8_t which[BATCH]; /* … and which of the parts they are          */
+};
+
+/* Finds the characters of three bytes among the parts, of which the first begins at p[from]; the
+ * others go to `rest`. */
+static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *p, size_t n,
+                             size_t from, struct err *err) {
+    static const uint8_t none[3];
+    size_t others = 0;
+    for (size_t i = 0; i < v->n; from = v->end[i++]) {
+        bool three = v->end[i] - from == 3;
+        const uint8_t *q = three ? p + from : none;
+        bool is = ((q[0] & 0xf0) == 0xe0) & ((q[1] & 0xc0) == 0x80) & ((q[2] & 0xc0) == 0x80);
+        struct wide_char *c = &e->wide[(q[0] & 15) << 12 | (q[1] & 63) << 6 | (q[2] & 63)];
+        if (__builtin_expect(is & !c->n, 0)) {
+            int rc = wide_new(e, c, q, err);
+            if (rc < 0) return rc;
+        }
+        v->ids[i] = c->id;
+        v->n_ids[i] = c->n;
+        v->which[others] = (uint8_t)i;
+        v->rest.n[others] = (uint32_t)from;
+        others += !is;
+    }
+    v->rest.size = 0;
+    for (size_t k = 0; k < others; k++) {
+        from = v->rest.n[k];
+        batch_add(&e->part, &v->rest, p + from, v->end[v->which[k]] - from, p + n);
+    }
+    return 0;
+}
+
+/* Appends the ids of parts i … to-1. */
+static inline void parts_put(const struct parts *v, size_t i, size_t to, struct u32s *out) {
+    uint32_t *o = out->v + out->n;
+    for (; i < to; i++) {
+        memcpy(o, v->ids[i], NARROW_IDS * sizeof *o);
+        if (__builtin_expect(v->n_ids[i] > NARROW_IDS, 0))
+            memcpy(o + NARROW_IDS, v->ids[i] + NARROW_IDS, (WIDE_IDS - NARROW_IDS) * sizeof *o);
+        o += v->n_ids[i];
+    }
+    out->n = (size_t)(o - out->v);
+}
+
+/* Appends the ids of all parts. */
+static inline int parts_take(struct encoder *e, struct parts *v, struct u32s *out,
+                             struct err *err) {
+    const struct batch *b = &v->rest;
+    struct short_cache *c = &e->part;
+    size_t done = 0;
+    int rc = u32s_reserve(out, BATCH_ROOM, err);
+    for (size_t k = 0; k < b->size && rc >= 0; k++) {
+        size_t i = v->which[k];
+        bool second = !same_key(&b->line[k]->way[0], b->low[k], b->high[k]);
+        const struct short_slot *s = &b->line[k]->way[second];
+        v->ids[i] = s->id;
+        v->n_ids[i] = (uint32_t)(s->high >> 60);
+        if (__builtin_expect(!same_key(s, b->low[k], b->high[k]), 0)) {
+            parts_put(v, done, i, out); /* before lines change */
+            rc = piece_slow(e, true, b, k, out, err);
+            done = i + 1;
+        }
+    }
+    if (rc < 0) return rc;
+    parts_put(v, done, v->n, out);
+    return c->misses >> c->bits && c->bits < LINE_BITS_MAX ? cache_grow(c, err) : 0;
+}
+
 /* A piece of its own kind: part by part, if it has seams. */
 static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                        struct err *err) {
-    struct batch b;
-    b.size = 0;
-    size_t to = next_seam(&e->t->seams, p, n, 0);
-    if (to == n) return piece_new(e, p, n, out, err); /* a token has no seams */
+    struct parts v;
+    size_t from = 0;
+    v.n = find_parts(&e->t->seams, p, n, 0, v.end);
+    if (v.n == 1) return piece_new(e, p, n, out, err); /* a token has no seams */
     int rc = e->part.line ? 0 : parts_begin(e, err);
-    for (size_t from = 0; from < n && rc >= 0; from = to) {
-        if (from) to = next_seam(&e->t->seams, p, n, from);
-        struct wide_char *c = wide_char(e, p + from, to - from);
-        if (c) {
-            if (!c->n) rc = wide_new(e, c, p + from, err);
-            b.wide[b.size++] = c;
-        } else {
-            batch_add(&e->part, &b, p + from, to - from, p + n);
-        }
-        if (b.size == BATCH || to == n) rc = batch_take(e, true, &b, out, err);
+    while (rc >= 0) {
+        rc = parts_sort(e, &v, p, n, from, err);
+        if (rc >= 0) rc = parts_take(e, &v, out, err);
+        from = v.end[v.n - 1];
+        if (from == n) break;
+        v.n = find_parts(&e->t->seams, p, n, from, v.end);
     }
     return rc;
 }
@@ -435,7 +503,7 @@ int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, s
     b.size = 0;
     if (n == 0) return 0;
     batch_add(&e->whole, &b, q, n, q + n);
-    return batch_take(e, false, &b, out, err);
+    return batch_take(e, &b, out, err);
 }
 
 int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const uint32_t *end,
@@ -447,7 +515,7 @@ int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const
     for (size_t i = 0; i < n_ends && rc >= 0;) {
         for (size_t to = i + BATCH < n_ends ? i + BATCH : n_ends; i < to; from = end[i++])
             if (end[i] > from) batch_add(&e->whole, &b, text + from, end[i] - from, text + n);
-        rc = batch_take(e, false, &b, out, err);
+        rc = batch_take(e, &b, out, err);
     }
     return rc;
 }

@@ -97,8 +97,9 @@ static inline uint64_t seams_wide(const uint8_t *p, size_t n, size_t at) {
 static inline bool seams_at_wide(const struct seams *s, uint64_t wide, const uint8_t *p, size_t n,
                                  size_t at) {
     uint64_t x = __builtin_bswap64(wide); /* left, right, and two zeros */
-    if (seams_held(s, x << 24 | x >> 40)) return false;
-    return !seams_partly(s, p[at - 1], p[at]) || seams_at(s, p, n, at);
+    bool seam = !seams_held(s, x << 24 | x >> 40);
+    if (__builtin_expect(seam & seams_partly(s, p[at - 1], p[at]), 0)) seam = seams_at(s, p, n, at);
+    return seam;
 }
 
 #endif
