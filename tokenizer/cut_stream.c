@@ -8,7 +8,10 @@
  *
  * So if the text ends within such a run, the pieces from its beginning on are held: the bound is
  * missed where white space goes on and on behind a newline (cl100k, o200k), or capitals behind a
- * letter without case (o200k). No encoder of one pass could do without. */
+ * letter without case (o200k). No encoder of one pass could do without.
+ *
+ * Of an expression of the user's own PCRE2 says whether a match touches the end of what is there;
+ * then it, and what follows, is held. */
 #include "tokenizer/cut_stream.h"
 
 #include "tokenizer/scan.h"
@@ -16,8 +19,8 @@
 
 enum { AHEAD = 3 };
 
-int cut_stream_init(struct cut_stream *c, const struct pattern *p, struct err *err) {
-    *c = (struct cut_stream){.least = CUT_LONG};
+int cut_stream_init(struct cut_stream *c, const struct pattern *p, size_t step, struct err *err) {
+    *c = (struct cut_stream){.least = CUT_LONG, .step = step};
     return scanner_new(&c->scanner, p, err);
 }
 
@@ -108,6 +111,13 @@ static const char *cased_word(const struct view *t, size_t from, size_t *to) {
     return lower ? "x" : cls == SCAN_UPPER ? "X" : "\xC2\xAA"; /* U+00AA, as short as there are */
 }
 
+/* Numbers, or what is between them. A group of so many digits is held. */
+static const char *numbers(const struct view *t, size_t *to) {
+    bool number = class_at(t, 0) & SCAN_N;
+    if (number && t->form->digits < UINT32_MAX) *to = 0;
+    return number ? "0" : "x";
+}
+
 static const char *symbols(const struct view *t, size_t to) {
     return memchr(t->v, '\n', to) || memchr(t->v, '\r', to) ? "!!\n" : "!!";
 }
@@ -130,6 +140,7 @@ static const char *open_piece(const struct view *t, size_t *to) {
     const bool gpt2 = t->form->kind == SCAN_GPT2, o200k = t->form->kind == SCAN_O200K;
     const unsigned first = class_at(t, 0), second = class_at(t, next(t, 0));
     const size_t behind = next(t, 0);
+    if (t->form->kind == SCAN_NUMBERS) return numbers(t, to);
     const bool blank = t->v[0] == ' ', lead = gpt2 ? blank : !(first & (SCAN_NL | SCAN_L | SCAN_N));
     if (is_word(t, 0)) return o200k ? cased_word(t, 0, to) : "x";
     if (lead && is_word(t, behind)) return o200k ? cased_word(t, behind, to) : "x";
@@ -151,26 +162,60 @@ static void find_open(struct cut_stream *c, const struct view *whole, size_t end
 
 /* ------------------------------------------------------------------ the stream */
 
+/* So that what is left is not looked at time and again. */
+static int wait_for_more(struct cut_stream *c) {
+    size_t left = c->text.n - c->open - (c->ends.n ? c->ends.v[c->ends.n - 1] : 0);
+    c->wait = left > c->least ? 2 * left : 0;
+    return 0;
+}
+
+/* By an expression: what no match can begin in any more is open. */
+static int match(struct cut_stream *c, const struct view *t, bool last, struct err *err) {
+    size_t between;
+    int rc = scan_matcher_cut_part(scanner_matcher(c->scanner, c->step), t->v, t->n, c->stands_in,
+                                   c->goes, last, &c->ends, &between, err);
+    if (rc < 0 || last) return rc;
+    if (between && !c->whole && (between >= c->least || (c->goes && !c->ends.n)))
+        c->open = between + (c->ends.n ? 0 : c->stands_in);
+    return wait_for_more(c);
+}
+
+/* Of what an expression has left behind it, keeps what it may look back at. */
+static void look_back(struct cut_stream *c, size_t gone) {
+    size_t behind = scan_matcher_behind(scanner_matcher(c->scanner, c->step));
+    size_t from = gone > behind ? gone - behind : 0;
+    while (from < gone && ((uint8_t)c->text.v[from] & 0xC0) == 0x80) from++;
+    if (from == gone && gone) from--; /* bytes that are no characters */
+    c->text.n -= from;
+    if (from) memmove(c->text.v, c->text.v + from, c->text.n);
+    c->stands_in = gone - from;
+}
+
 int cut_stream_add(struct cut_stream *c, const char *v, size_t n, bool last, struct err *err) {
     c->ends.n = c->open = 0;
     int rc = buf_append(&c->text, v, n, err);
     if (rc < 0) return rc;
     if (!last && c->text.n < c->wait) return 0;
     struct view t = {.v = (const uint8_t *)c->text.v, .n = c->text.n};
-    t.form = scanner_form(c->scanner);
+    t.form = scanner_form(c->scanner, c->step);
     if (!last) t.n = decode_whole(c->text.v, t.n);
-    rc = t.n ? scanner_cut(c->scanner, c->text.v, t.n, &c->ends, err) : 0;
+    if (t.form->kind == SCAN_REGEX) return match(c, &t, last, err);
+    rc = t.n ? scanner_step(c->scanner, c->step, t.v, t.n, &c->ends, err) : 0;
     if (rc < 0 || last) return rc;
     size_t pieces = c->ends.n;
     drop_uncertain(&t, &c->ends);
     if (c->ends.n < pieces && !c->whole) find_open(c, &t, c->ends.v[c->ends.n]);
-    size_t left = c->text.n - c->open - (c->ends.n ? c->ends.v[c->ends.n - 1] : 0);
-    c->wait = left > c->least ? 2 * left : 0; /* so that it is not looked at time and again */
-    return 0;
+    return wait_for_more(c);
 }
 
 void cut_stream_take(struct cut_stream *c) {
     size_t from = c->ends.n ? c->ends.v[c->ends.n - 1] : 0;
+    c->goes = c->open || (!c->ends.n && c->goes);
+    if (scanner_form(c->scanner, c->step)->kind == SCAN_REGEX) {
+        if (c->ends.n || c->open) look_back(c, from + c->open);
+        c->ends.n = c->open = 0;
+        return;
+    }
     size_t gone = from + c->open, in = c->open ? strlen(c->after) : from ? 0 : c->stands_in;
     if (!from && !c->open) gone = c->stands_in;
     /* What stands in is not longer than what left. */

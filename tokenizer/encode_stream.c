@@ -5,7 +5,8 @@
  *              └──────────────────────┴──▶ ids, in their place among the others; what is between
  *                                          two of them is a span, a text of its own to the steps
  *
- * A piece that leaves in parts is merged in parts.
+ * A pattern of several steps is several such cutters. A piece that leaves in parts is merged in
+ * parts.
  *
  *   piece   s o m e t h i n g l o n g w i t h o u t b l a n k s …
  *   window  some|thing|long|wi|tho          ids up to the boundary wait until the next window …
@@ -49,7 +50,8 @@ struct encode_stream {
     struct u32s special_places[2];
     struct held raw, formed; /* what is to be in form C, and is it */
     size_t raw_wait;         /* bytes that are worth looking at again */
-    struct cut_stream cut;
+    struct cut_stream *cut;  /* (steps) of the pattern, each of the pieces of the one before */
+    size_t steps;
     struct tail tail;
     struct u32s span_places; /* of what is held of the span, a blank before it included */
     struct u32s ids;         /* scratch */
@@ -114,7 +116,13 @@ int encode_stream_new(struct encode_stream **ret, const struct tokenizer *t, str
     s->tail.least = CUT_LONG;
     for (uint32_t i = 0; i < t->n_specials; i++)
         for (int k = 0; k < 2; k++) s->special[k].lstrip |= t->specials[i].lstrip;
-    int rc = cut_stream_init(&s->cut, t->pattern, err);
+    size_t steps = pattern_steps(t->pattern);
+    s->cut = mem_array(steps, sizeof *s->cut);
+    int rc = s->cut ? 0 : err_nomem(err, steps * sizeof *s->cut);
+    while (rc >= 0 && s->steps < steps) {
+        rc = cut_stream_init(&s->cut[s->steps], t->pattern, s->steps, err);
+        s->steps++;
+    }
     if (rc < 0) {
         encode_stream_free(s);
         return rc;
@@ -130,7 +138,8 @@ void encode_stream_free(struct encode_stream *s) {
     held_release(&s->formed);
     for (int k = 0; k < 2; k++) special_stream_release(&s->special[k]);
     for (int k = 0; k < 2; k++) u32s_release(&s->special_places[k]);
-    cut_stream_release(&s->cut);
+    for (size_t k = 0; k < s->steps; k++) cut_stream_release(&s->cut[k]);
+    free(s->cut);
     buf_release(&s->tail.bytes);
     u32s_release(&s->tail.ids);
     u32s_release(&s->span_places);
@@ -139,7 +148,7 @@ void encode_stream_free(struct encode_stream *s) {
 }
 
 void encode_stream_least(struct encode_stream *s, size_t piece, size_t window) {
-    s->cut.least = piece;
+    for (size_t k = 0; k < s->steps; k++) s->cut[k].least = piece;
     s->tail.least = window;
 }
 
@@ -206,43 +215,66 @@ static int tail_add(struct encoder *e, struct encode_stream *s, const char *v, s
 
 /* ------------------------------------------------------------------ spans */
 
-/* What was found certain. */
-static int take(struct encoder *e, struct encode_stream *s, struct u32s *out, struct err *err) {
-    const struct cut_stream *c = &s->cut;
-    const char *v = c->text.v;
-    size_t i = 0, from = 0;
+/* What the last step found certain. */
+static int take(const struct call *c, const struct cut_stream *cut) {
+    const char *v = cut->text.v;
+    size_t i = 0, from = cut->stands_in;
     int rc = 0;
-    if (c->stands_in && c->ends.n) { /* the end of the long piece */
-        from = c->ends.v[i++];
-        rc = tail_add(e, s, v + c->stands_in, from - c->stands_in, true, out, err);
+    if (cut->goes && cut->ends.n) { /* the end of the long piece */
+        from = cut->ends.v[i++];
+        rc = tail_add(c->e, c->s, v + cut->stands_in, from - cut->stands_in, true, c->out, c->err);
     }
-    if (rc >= 0 && i < c->ends.n)
-        rc = encode_pieces(e, v, c->text.n, from, c->ends.v + i, c->ends.n - i, out, err);
-    if (rc < 0 || !c->open) return rc;
-    size_t end = c->ends.n ? c->ends.v[c->ends.n - 1] : 0, gone = end ? 0 : c->stands_in;
-    return tail_add(e, s, v + end + gone, c->open - gone, false, out, err);
+    if (rc >= 0 && i < cut->ends.n)
+        rc = encode_pieces(c->e, v, cut->text.n, from, cut->ends.v + i, cut->ends.n - i, c->out,
+                           c->err);
+    if (rc < 0 || !cut->open) return rc;
+    size_t end = cut->ends.n ? cut->ends.v[cut->ends.n - 1] : 0, gone = end ? 0 : cut->stands_in;
+    return tail_add(c->e, c->s, v + end + gone, cut->open - gone, false, c->out, c->err);
+}
+
+/* More of a text that step k cuts. */
+static int step(const struct call *c, size_t k, const char *text, size_t n, bool last);
+
+/* What step k found certain: each piece is a text to the next. */
+static int hand_on(const struct call *c, size_t k) {
+    const struct cut_stream *cut = &c->s->cut[k];
+    const char *v = cut->text.v;
+    size_t from = cut->stands_in;
+    int rc = 0;
+    for (size_t i = 0; i < cut->ends.n && rc >= 0; from = cut->ends.v[i++])
+        rc = step(c, k + 1, v + from, cut->ends.v[i] - from, true);
+    if (rc < 0 || !cut->open) return rc;
+    size_t end = cut->ends.n ? cut->ends.v[cut->ends.n - 1] : 0;
+    return step(c, k + 1, v + from, end + cut->open - from, false);
+}
+
+/* Forgets the text before. */
+static void cut_begin(struct cut_stream *c) {
+    c->text.n = c->stands_in = c->wait = 0;
+    c->goes = false;
 }
 
 /* Forgets the span before. */
 static void span_begin(struct encode_stream *s, bool first) {
     s->begun = !first;
-    s->cut.text.n = s->cut.stands_in = s->cut.wait = 0;
+    for (size_t k = 0; k < s->steps; k++) cut_begin(&s->cut[k]);
     s->tail.bytes.n = s->tail.boundary = s->tail.wait = 0;
     s->tail.first = TOKENIZER_NO_ID;
     s->span_places.n = 0;
 }
 
-static int cut_more(const struct call *c, const char *text, size_t n, bool last) {
-    struct cut_stream *cut = &c->s->cut;
+static int step(const struct call *c, size_t k, const char *text, size_t n, bool last) {
+    struct cut_stream *cut = &c->s->cut[k];
     size_t bit, at = 0;
     int rc;
     do {
         bit = n - at < BIT ? n - at : BIT;
         rc = cut_stream_add(cut, text + at, bit, last && at + bit == n, c->err);
-        if (rc >= 0) rc = take(c->e, c->s, c->out, c->err);
+        if (rc >= 0) rc = k + 1 < c->s->steps ? hand_on(c, k) : take(c, cut);
         cut_stream_take(cut);
         at += bit;
     } while (rc >= 0 && at < n);
+    if (last) cut_begin(cut);
     return rc;
 }
 
@@ -268,12 +300,12 @@ static int span(const struct call *c, const struct bit *b, bool last) {
     size_t first = c->out->n;
     int rc = 0;
     if (!s->begun && b->n && s->t->prefix_space && *b->v != ' ') {
-        rc = cut_stream_add(&s->cut, " ", 1, false, c->err);
+        rc = cut_stream_add(&s->cut[0], " ", 1, false, c->err);
         if (rc >= 0) rc = places_add(&s->span_places, b->places, 1, c->err);
     }
     s->begun |= b->n > 0;
     if (rc >= 0) rc = places_add(&s->span_places, b->places, b->n, c->err);
-    if (rc >= 0) rc = cut_more(c, b->v, b->n, last);
+    if (rc >= 0) rc = step(c, 0, b->v, b->n, last);
     if (rc >= 0 && c->places) rc = span_places(c, first);
     if (last) span_begin(s, true);
     return rc;
@@ -436,7 +468,6 @@ bool tokenizer_cuts(const struct tokenizer *t, enum tokenizer_special allow) {
 }
 
 bool tokenizer_streams(const struct tokenizer *t) {
-    if (!pattern_covers(t->pattern)) return false;
     for (uint32_t id = 0; id < t->n; id++)
         if (t->start[id + 1] - t->start[id] > CUT_LONG / TAIL_SHARE) return false;
     return true;

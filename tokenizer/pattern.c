@@ -156,7 +156,7 @@ static int step_open(struct step *s, const char *given, size_t n, const char **r
 
 static int steps_open(struct pattern *p, const char *given, struct err *err) {
     struct buf name = {0};
-    const char *at = given, *line, *step;
+    const char *at = given, *line, *step = NULL;
     size_t n;
     int rc = 0;
     while (rc == 0 && (line = pattern_line(&at, &n))) {
@@ -246,13 +246,16 @@ void scanner_free(struct scanner *s) {
     free(s);
 }
 
-const struct scan_form *scanner_form(const struct scanner *s) {
-    return &s->pattern->step[0].form;
+const struct scan_form *scanner_form(const struct scanner *s, size_t step) {
+    return &s->pattern->step[step].form;
 }
 
-/* Appends the ends of the pieces that one step makes of text[0..n). */
-static int cut_step(struct scanner *s, size_t step, const uint8_t *text, size_t n, struct u32s *out,
-                    struct err *err) {
+struct scan_matcher *scanner_matcher(const struct scanner *s, size_t step) {
+    return s->matcher[step];
+}
+
+int scanner_step(struct scanner *s, size_t step, const uint8_t *text, size_t n, struct u32s *out,
+                 struct err *err) {
     static const scan_fn scan[] = {[SCAN_GPT2] = scan_gpt2,
                                    [SCAN_CL100K] = scan_cl100k,
                                    [SCAN_O200K] = scan_o200k,
@@ -267,7 +270,7 @@ int scanner_cut(struct scanner *s, const char *text, size_t n, struct u32s *out,
     out->n = 0;
     if (n > UINT32_MAX - 64)
         return err_set(err, ERR_DATA, "a text of %zu bytes: a single text may have 4 GB", n);
-    int rc = cut_step(s, 0, t, n, out, err);
+    int rc = scanner_step(s, 0, t, n, out, err);
     for (size_t step = 1; step < s->pattern->n && rc == 0; step++) {
         struct u32s cut = *out;
         *out = s->before;
@@ -275,7 +278,7 @@ int scanner_cut(struct scanner *s, const char *text, size_t n, struct u32s *out,
         out->n = 0;
         for (size_t i = 0, from = 0; i < cut.n && rc == 0; from = cut.v[i++]) {
             size_t first = out->n;
-            rc = cut_step(s, step, t + from, cut.v[i] - from, out, err);
+            rc = scanner_step(s, step, t + from, cut.v[i] - from, out, err);
             for (size_t k = first; k < out->n; k++) out->v[k] += (uint32_t)from;
         }
     }

@@ -25,7 +25,12 @@ struct scan_form {
 };
 
 struct scanner;
-const struct scan_form *scanner_form(const struct scanner *s); /* of its first step */
+/* One step of its pattern alone: the spelling; the ends of the pieces of text[0..n), appended; and,
+ * of an expression, what matches it. */
+const struct scan_form *scanner_form(const struct scanner *s, size_t step);
+int scanner_step(struct scanner *s, size_t step, const uint8_t *text, size_t n, struct u32s *out,
+                 struct err *err);
+struct scan_matcher *scanner_matcher(const struct scanner *s, size_t step);
 
 /* Appends the ends of the pieces of text[0..n) to `out`. Only memory can fail. */
 typedef int (*scan_fn)(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
@@ -61,6 +66,13 @@ int scan_matcher_new(struct scan_matcher **ret, const struct scan_pcre *p, struc
 void scan_matcher_free(struct scan_matcher *m);
 int scan_matcher_cut(struct scan_matcher *m, const uint8_t *text, size_t n, struct u32s *out,
                      struct err *err);
+/* The same of text[from..n), which text may follow unless it is the last; what is before `from` is
+ * looked at only. The ends that are certain, and in *ret how much of what is behind the last of
+ * them is surely between two matches. `goes`: so was what ended at `from`. */
+int scan_matcher_cut_part(struct scan_matcher *m, const uint8_t *text, size_t n, size_t from,
+                          bool goes, bool last, struct u32s *out, size_t *ret, struct err *err);
+/* How many bytes before a place a match there may look at, and one character at least. */
+size_t scan_matcher_behind(const struct scan_matcher *m);
 
 /* Classes of a character, as bits. Other characters, and bytes that are none, have no bit. */
 enum {

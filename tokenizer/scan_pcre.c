@@ -244,7 +244,9 @@ int scan_pcre_new(struct scan_pcre **ret, const char *regex, struct err *err) {
         return err_set(err, ERR_USAGE, "pattern %s: at character %zu: %s", regex, (size_t)at + 1,
                        why);
     }
-    pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* without JIT it is slower, not wrong */
+    pcre2_jit_compile(p->code,
+                      PCRE2_JIT_COMPLETE |
+                          PCRE2_JIT_PARTIAL_HARD); /* without JIT it is slower, not wrong */
     *ret = p;
     return 0;
 }
@@ -306,14 +308,19 @@ static int valid_text(struct scan_matcher *m, const uint8_t **text, size_t n, st
     return 0;
 }
 
-int scan_matcher_cut(struct scan_matcher *m, const uint8_t *text, size_t n, struct u32s *out,
-                     struct err *err) {
+int scan_matcher_cut_part(struct scan_matcher *m, const uint8_t *text, size_t n, size_t from,
+                          bool goes, bool last, struct u32s *out, size_t *ret, struct err *err) {
+    const uint32_t options = PCRE2_NO_UTF_CHECK | (last ? 0 : PCRE2_PARTIAL_HARD);
     int rc = valid_text(m, &text, n, err);
     const PCRE2_SIZE *span = pcre2_get_ovector_pointer(m->data);
-    size_t done = 0, at = 0; /* text[0..done) is cut; the search goes on from `at` */
+    size_t done = from, at = from, sure = n; /* text[from..done) is cut; the search is at `at` */
     while (rc == 0 && at < n) {
-        int found = pcre2_match(m->code, text, n, at, PCRE2_NO_UTF_CHECK, m->data, m->context);
+        int found = pcre2_match(m->code, text, n, at, options, m->data, m->context);
         if (found == PCRE2_ERROR_NOMATCH) break;
+        if (found == PCRE2_ERROR_PARTIAL) {
+            sure = span[0];
+            break;
+        }
         if (found < 0) {
             PCRE2_UCHAR why[128];
             pcre2_get_error_message(found, why, sizeof why);
@@ -325,10 +332,24 @@ int scan_matcher_cut(struct scan_matcher *m, const uint8_t *text, size_t n, stru
             if (at < n) at += unicode_decode(text + at, text + n, &cp);
             continue;
         }
-        if (span[0] > done) rc = u32s_push(out, (uint32_t)span[0], err); /* text between matches */
+        if (span[0] > done || goes) rc = u32s_push(out, (uint32_t)span[0], err); /* between */
         if (rc == 0 && span[1] > done) rc = u32s_push(out, (uint32_t)span[1], err);
         at = done = span[1] > done ? span[1] : done;
+        goes = false;
     }
-    if (rc == 0 && done < n) rc = u32s_push(out, (uint32_t)n, err);
+    *ret = sure > done ? sure - done : 0;
+    if (rc == 0 && last && (done < n || goes)) rc = u32s_push(out, (uint32_t)n, err);
     return rc;
+}
+
+int scan_matcher_cut(struct scan_matcher *m, const uint8_t *text, size_t n, struct u32s *out,
+                     struct err *err) {
+    size_t between;
+    return scan_matcher_cut_part(m, text, n, 0, false, true, out, &between, err);
+}
+
+size_t scan_matcher_behind(const struct scan_matcher *m) {
+    uint32_t chars = 0;
+    pcre2_pattern_info(m->code, PCRE2_INFO_MAXLOOKBEHIND, &chars);
+    return 4 * ((size_t)chars + 1);
 }

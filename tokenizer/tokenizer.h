@@ -181,9 +181,8 @@ struct text_part {
  * before which there is no white space, nor behind it white space or '/'. Not with a pattern of the
  * user's own, nor where a special token might have to do with such a place. */
 bool tokenizer_cuts(const struct tokenizer *t, enum tokenizer_special allow);
-/* Whether it may be cut anywhere, of all places: not with a pattern of several steps or of the
- * user's own. Where a text may not be cut at the places above, all of its parts but the last have
- * to be `followed`. */
+/* Whether it may be cut anywhere: not with tokens of many thousand bytes. Where a text may not be
+ * cut at the places above, all of its parts but the last have to be `followed`. */
 bool tokenizer_streams(const struct tokenizer *t);
 int encode_stream_new(struct encode_stream **ret, const struct tokenizer *t, struct err *err);
 void encode_stream_free(struct encode_stream *s); /* NULL is fine */

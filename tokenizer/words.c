@@ -340,7 +340,7 @@ bool words_stream(const struct words *w) {
 
 static int count_stream(const struct words *w, struct counter *c, struct cut_stream *s,
                         const struct text_part *p, struct err *err) {
-    int rc = s->scanner ? 0 : cut_stream_init(s, w->pattern, err);
+    int rc = s->scanner ? 0 : cut_stream_init(s, w->pattern, 0, err);
     s->whole = true;
     if (rc == 0 && p->begins && w->prefix_space && p->n && *p->text != ' ')
         rc = cut_stream_add(s, " ", 1, false, err);

@@ -109,7 +109,6 @@ static void specials_across_a_cut_forbid_it(void **state) {
     random_vocab(&v, &r, 10, 2);
     struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
     assert_false(tokenizer_cuts(t, TOKENIZER_SPECIAL_NONE));
-    assert_false(tokenizer_streams(t));
     tokenizer_free(t);
     random_release(&v);
     random_vocab(&v, &r, 10, 2);

@@ -3,7 +3,15 @@
 #include "tests/unit/tokenizer/encode_help.h"
 #include "tokenizer/encode_inside.h"
 
-static const char *const patterns[] = {"gpt2", "cl100k", "llama3", "qwen2", "o200k"};
+static const char *const patterns[] = {
+    "gpt2", "cl100k", "llama3", "qwen2", "o200k", "starcoder", "\\p{N}{1,3}\ncl100k", "\\p{N}+",
+    /* DeepSeek's: numbers, scripts without blanks, the rest */
+    "\\p{N}{1,3}\n[\xE4\xB8\x80-\xE9\xBE\xA5]+\n[!-/"
+    ":-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
+    " ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    /* look-around, what is left between, a choice that only the end decides, all of a line */
+    "(?<=[a-z]{3})x|(?<!!)\\n+(?=x)|é(?!a)", "ab|a|xxxxxxx1|x", "[^\\n]+", "gpt2\n(?<=\\s)x|!+"};
+enum { N_PATTERNS = sizeof patterns / sizeof *patterns };
 
 /* The whole, and its parts that end at cut[0..n_cuts). */
 struct trial {
@@ -124,11 +132,11 @@ static void texts_cut_at_every_byte(void **state) {
     (void)state;
     struct rng r = {.key = 31};
     struct buf text = {0};
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 2 * N_PATTERNS; i++) {
         struct tokenizer *t = golden(patterns[i / 2], i % 2);
         struct trial x;
         trial_begin(&x, t, 16);
-        for (int round = 0; round < 150; round++) {
+        for (int round = 0; round < 60; round++) {
             hostile_text(&text, &r, 1 + rng_below(&r, 60));
             for (size_t at = 0; at <= text.n; at++)
                 parts_equal_the_whole(&x, text.v, text.n, &at, 1);
@@ -143,11 +151,11 @@ static void texts_cut_at_random_places(void **state) {
     (void)state;
     struct rng r = {.key = 32};
     struct buf text = {0};
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 2 * N_PATTERNS; i++) {
         struct tokenizer *t = golden(patterns[i / 2], i % 2);
         struct trial x;
         trial_begin(&x, t, 16 << i % 4);
-        for (int round = 0; round < 3000; round++) {
+        for (int round = 0; round < 1200; round++) {
             size_t cut[64], n = 0, most = 1 + rng_below(&r, 40);
             hostile_text(&text, &r, 1 + rng_below(&r, 600));
             for (size_t at = 0; n < 64 && (at += rng_below(&r, most)) <= text.n;) cut[n++] = at;
@@ -166,14 +174,14 @@ static void long_runs_leave_in_parts(void **state) {
                                         "!'", "中", "1",   "　", "\n ", "中A", "Aª",   "é"};
     static const char *const ends[] = {"", "x", "'s", " x", "\n", "!", "\n\n  y", "Ab"};
     struct buf text = {0};
-    for (size_t i = 0; i < 5 * sizeof kinds / sizeof *kinds; i++) {
-        struct tokenizer *t = golden(patterns[i % 5], false);
+    for (size_t i = 0; i < N_PATTERNS * sizeof kinds / sizeof *kinds; i++) {
+        struct tokenizer *t = golden(patterns[i % N_PATTERNS], false);
         struct trial x;
         trial_begin(&x, t, 512);
         for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
             size_t cut[40];
             text.n = 0;
-            while (text.n < 9000) buf_str(&text, kinds[i / 5], NULL);
+            while (text.n < 9000) buf_str(&text, kinds[i / N_PATTERNS], NULL);
             buf_str(&text, ends[k], NULL);
             for (size_t c = 0; c < 40; c++) cut[c] = 223 * (c + 1);
             parts_equal_the_whole(&x, text.v, text.n, cut, 40);
@@ -193,7 +201,7 @@ static void windows_that_were_too_small(void **state) {
         struct random_vocab v;
         struct trial x;
         random_vocab(&v, &r, 10 + rng_below(&r, 500), 2);
-        struct tokenizer *t = random_tokenizer(&v, patterns[round % 5]);
+        struct tokenizer *t = random_tokenizer(&v, patterns[round % N_PATTERNS]);
         trial_begin(&x, t, 16);
         encode_stream_least(x.s, 16, 16 << round % 3);
         for (int i = 0; i < 20; i++) {
@@ -296,7 +304,7 @@ static void specials_and_forms_in_parts(void **state) {
     for (int round = 0; round < 80; round++) {
         struct random_vocab v;
         struct trial x;
-        struct tokenizer *t = special_tokenizer(&v, &r, patterns[round % 5]);
+        struct tokenizer *t = special_tokenizer(&v, &r, patterns[round % N_PATTERNS]);
         trial_begin(&x, t, 16);
         x.allow = round % 4 ? TOKENIZER_SPECIAL_ALL : TOKENIZER_SPECIAL_NONE;
         for (int i = 0; i < 200; i++) {
