@@ -176,11 +176,21 @@ static bool held(const char *path) {
     return busy;
 }
 
-int file_sweep(const char *dir, struct err *err) {
+/* ".OF.tmp-PID", as outfile_open() calls it (but for names of more than 200 bytes, which it cuts).
+ */
+static bool is_temporary_of(const char *name, const char *of) {
+    size_t n = strlen(of);
+    if (*name != '.' || strncmp(name + 1, of, n) || strncmp(name + 1 + n, ".tmp-", 5)) return false;
+    const char *pid = name + n + 6;
+    return !pid[strspn(pid, "0123456789")];
+}
+
+/* What dead processes left in a folder: all, or (not NULL) of the file `of`. */
+static int sweep(const char *dir, const char *of, struct err *err) {
     struct strs names = {0};
     int rc = file_list(dir, &names, err);
     for (size_t i = 0; rc == 0 && i < names.n; i++) {
-        if (!left_behind(names.v[i])) continue;
+        if (!left_behind(names.v[i]) || (of && !is_temporary_of(names.v[i], of))) continue;
         char *path = path_join(dir, names.v[i]);
         if (!path)
             rc = err_nomem(err, strlen(dir));
@@ -190,6 +200,19 @@ int file_sweep(const char *dir, struct err *err) {
     }
     strs_release(&names);
     return rc;
+}
+
+int file_sweep(const char *dir, struct err *err) {
+    return sweep(dir, NULL, err);
+}
+
+void file_sweep_of(const char *path) {
+    enum file_kind kind = file_kind(path);
+    if (kind == FILE_OTHER || kind == FILE_FOLDER || !strcmp(path, "-")) return;
+    char *whole = realpath(path, NULL), *dir = path_dir(whole ? whole : path);
+    if (dir) sweep(dir, path_base(whole ? whole : path), NULL);
+    free(dir);
+    free(whole);
 }
 
 int file_sync_dir(const char *dir, struct err *err) {

@@ -41,6 +41,10 @@ int file_mkdirs(const char *dir, struct err *err);
 int file_remove(const char *path, struct err *err);
 /* Removes temporary files in `dir` that a dead process left behind. */
 int file_sweep(const char *dir, struct err *err);
+/* The same, of those alone that dead writers of this one file left beside it. For outputs that
+ * users name: their folder is not ours to look through. What goes wrong is told by who opens the
+ * file. */
+void file_sweep_of(const char *path);
 /* Syncs a folder, so that renames in it survive a power cut. */
 int file_sync_dir(const char *dir, struct err *err);
 /* Bytes free for us on the file system that holds `path` (or its nearest existing folder). */

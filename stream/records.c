@@ -239,6 +239,7 @@ int records_open(struct records **ret, const char *path, const struct records_op
     int rc = w->path ? 0 : err_nomem(err, strlen(path));
     if (rc == 0 && w->folder) rc = file_mkdirs(path, err);
     if (rc == 0 && w->folder) rc = file_sweep(path, err);
+    if (rc == 0 && !w->folder) file_sweep_of(path);   /* of a run that was killed */
     if (rc == 0 && !w->folder) rc = open_out(w, err); /* a name that cannot be written: told now */
     if (rc == 0) rc = start(w, err);
     if (rc == 0)

@@ -222,6 +222,34 @@ static void sweep_takes_only_the_dead(void **state) {
     assert_int_equal(entries(*state), 6);
 }
 
+/* A folder that a user names is not ours to look through: only what was to become this file
+ * goes. */
+static void what_a_dead_writer_left_of_a_file_goes(void **state) {
+    struct err e = {0};
+    char dead[64], alive[64], other[64], longer[64];
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    waitpid(child, NULL, 0);
+    snprintf(dead, sizeof dead, ".a.gz.tmp-%d", (int)child);
+    snprintf(alive, sizeof alive, ".a.gz.tmp-%d", (int)getppid());
+    snprintf(other, sizeof other, ".b.gz.tmp-%d", (int)child);
+    snprintf(longer, sizeof longer, ".a.gz.tmp-1.tmp-%d", (int)child);
+    const char *keep[] = {"a.gz", alive, other, longer};
+    for (int twice = 0; twice < 2; twice++) { /* by its name, and by a link from elsewhere */
+        for (size_t i = 0; i < 4; i++) check_ok(file_write(in(*state, keep[i]), "", 0, &e), &e);
+        check_ok(file_write(in(*state, dead), "x", 1, &e), &e);
+        check_ok(file_mkdirs(in(*state, "links"), &e), &e);
+        if (!twice) assert_int_equal(symlink("../a.gz", in(*state, "links/l")), 0);
+        file_sweep_of(in(*state, twice ? "links/l" : "a.gz"));
+        assert_int_equal(file_kind(in(*state, dead)), FILE_NONE);
+        for (size_t i = 0; i < 4; i++)
+            assert_int_equal(file_kind(in(*state, keep[i])), FILE_REGULAR);
+    }
+    file_sweep_of("-");
+    file_sweep_of("/dev/null");
+    file_sweep_of(in(*state, "nowhere/at/all"));
+}
+
 /* A writer that dies leaves its part, and the next one goes on where it had noted to be. */
 static void parts_go_on(void **state) {
     const char *path = in(*state, "a.bin");
@@ -337,6 +365,7 @@ int main(void) {
         IN_FOLDER(descriptors_are_written_in_place),
         IN_FOLDER(stale_file_of_our_number_is_taken_over),
         IN_FOLDER(sweep_takes_only_the_dead),
+        IN_FOLDER(what_a_dead_writer_left_of_a_file_goes),
         IN_FOLDER(parts_go_on),
         IN_FOLDER(folders_are_made_and_removed),
         IN_FOLDER(reading_is_bounded),
