@@ -83,6 +83,7 @@ static int run_group(struct session *s, struct generator *g, size_t first, int n
                                    .rng = &j->rng,
                                    .ends = s->m.config.eos_more,
                                    .n_ends = s->o->no_stop ? 0 : s->m.config.n_eos_more,
+                                   .rules = s->obeyed,
                                    .first = p->first,
                                    .out = &j->ids};
         if (s->live && p->text.n && !s->o->first_block)
@@ -135,7 +136,8 @@ static int open_tokenizer(struct session *s, struct err *err) {
     const struct options *o = s->o;
     const char *dir = o->tokenizer ? o->tokenizer : s->m.dir;
     bool ids_only = o->prompt_ids && !s->t->operands->n && !o->prompts && o->ids &&
-                    strcmp(o->ids, "json") == 0 && !s->stops.n && !s->t->json;
+                    strcmp(o->ids, "json") == 0 && !s->stops.n && !s->t->json && !o->bad_words.n &&
+                    !o->sequence_bias.n;
     int rc;
     if (ids_only) return 0;
     rc = tokenizer_open(&s->tokenizer, dir, NULL, err);
@@ -175,22 +177,25 @@ static bool is_greedy(const struct options *o) {
 static int prepare(struct session *s, int64_t *ret_eos, struct err *err) {
     const struct options *o = s->o;
     int rc;
+    rc = make_stops(s, err);
+    if (rc == 0)
+        rc = open_model(&s->m, o->model, o->device, o->dtype, tool_threads(s->t), &s->t->log, err);
+    if (rc == 0) rc = config_take(s, err);
+    if (rc == 0) rc = open_tokenizer(s, err);
     s->sampling = (struct sampling){.greedy = is_greedy(o),
                                     .temperature = (float)o->temperature,
                                     .top_k = (int)o->top_k,
                                     .top_p = (float)o->top_p,
                                     .min_p = (float)o->min_p,
-                                    .repetition_penalty = (float)o->repetition_penalty};
-    rc = make_stops(s, err);
-    if (rc == 0)
-        rc = open_model(&s->m, o->model, o->device, o->dtype, tool_threads(s->t), &s->t->log, err);
-    if (rc == 0) rc = model_config_ends(&s->m.config, s->m.dir, err);
-    if (rc == 0) rc = open_tokenizer(s, err);
+                                    .typical_p = (float)o->typical_p,
+                                    .epsilon_cutoff = (float)o->epsilon_cutoff,
+                                    .eta_cutoff = (float)o->eta_cutoff};
     if (rc < 0) return rc;
     *ret_eos = s->m.config.eos < s->m.config.V ? s->m.config.eos : -1;
     if (*ret_eos < 0 && s->tokenizer && tokenizer_eot(s->tokenizer) != TOKENIZER_NO_ID)
         *ret_eos = tokenizer_eot(s->tokenizer);
-    rc = prompts_collect(s, err);
+    rc = rules_make(s, *ret_eos, &s->obeyed, err);
+    if (rc == 0) rc = prompts_collect(s, err);
     if (rc == 0) rc = prompts_encode(s, *ret_eos, err);
     s->live = isatty(STDOUT_FILENO) && s->n_prompts == 1 && o->n == 1 && !o->ids && !s->t->json;
     if (rc == 0 && s->t->json && !(s->results = cJSON_CreateArray())) rc = err_nomem(err, 0);
@@ -206,8 +211,9 @@ static void apply_preset(struct options *o, struct opt *table) {
     if (!o->preset) return;
     o->first_block = true;
     for (size_t i = 0; i < sizeof code / sizeof *code; i++) {
-        const struct opt *p = opt_find(table, code[i].name, strlen(code[i].name));
+        struct opt *p = opt_find(table, code[i].name, strlen(code[i].name));
         if (p->given) continue;
+        p->given = true;
         if (p->type == OPT_F64)
             *(double *)p->to = code[i].value;
         else
@@ -223,16 +229,20 @@ static void free_length(struct options *o, struct opt *table) {
 
 /* What was asked for and does nothing beside --greedy. */
 static void warn_of_greedy(const struct options *o, struct opt *table, const struct log *log) {
-    static const char *const idle[] = {"temperature", "top-k", "top-p", "min-p"};
+    static const char *const idle[] = {"temperature", "top-k",          "top-p",     "min-p",
+                                       "typical-p",   "epsilon-cutoff", "eta-cutoff"};
     for (size_t i = 0; o->greedy && i < sizeof idle / sizeof *idle; i++)
         if (opt_find(table, idle[i], strlen(idle[i]))->given)
             log_warn(log, "--greedy draws nothing: --%s has no effect", idle[i]);
+}
+
+static void warn_of_equals(const struct options *o, const struct log *log) {
     if (o->n > 1 && is_greedy(o))
         log_warn(log, "--greedy: the %" PRIu64 " completions of a prompt are the same", o->n);
 }
 
-static int run(struct options *o, struct tool *t) {
-    struct session s = {.t = t, .o = o};
+static int run(struct options *o, struct opt *table, struct tool *t) {
+    struct session s = {.t = t, .o = o, .table = table};
     int64_t eos = -1;
     int rc = prepare(&s, &eos, &t->err);
     if (rc == 0) rc = run_jobs(&s, eos, &t->err);
@@ -242,6 +252,7 @@ static int run(struct options *o, struct tool *t) {
                   (double)s.new_ids / s.seconds);
     prompts_release(&s);
     stops_release(&s.stops);
+    rules_release(&s.rules);
     cJSON_Delete(s.results);
     tokenizer_free(s.tokenizer);
     open_model_close(&s.m);
@@ -266,6 +277,7 @@ int main(int argc, char **argv) {
                         .n = 1,
                         .temperature = 1,
                         .top_p = 1,
+                        .typical_p = 1,
                         .repetition_penalty = 1,
                         .device = "auto",
                         .dtype = "auto"};
@@ -289,6 +301,10 @@ int main(int argc, char **argv) {
         {"max-new", 0, OPT_U64, &o.max_new, "N", "tokens to add at most", .min = 0, .max = 1e9},
         {"max-length", 0, OPT_U64, &o.max_length, "N",
          "the same with the prompt counted; alone, --max-new does not count", .min = 1, .max = 1e9},
+        {"min-new", 0, OPT_U64, &o.min_new, "N", "no end of text before so many new tokens",
+         .min = 0, .max = 1e9},
+        {"min-length", 0, OPT_U64, &o.min_length, "N", "the same with the prompt counted", .min = 0,
+         .max = 1e9},
         {"stop", 0, OPT_STRS, &o.stop, "S", "end before this text (repeatable)"},
         {"stop-regex", 0, OPT_STRS, &o.stop_regex, "RE",
          "end before the first match of this expression (PCRE2; repeatable)"},
@@ -308,8 +324,26 @@ int main(int argc, char **argv) {
          .max = 1},
         {"min-p", 0, OPT_F64, &o.min_p, "P",
          "only those at least P times as likely as the likeliest", .min = 0, .max = 1},
+        {"typical-p", 0, OPT_F64, &o.typical_p, "P",
+         "only those whose surprise is nearest to the expected one, P together", .min = 1e-6,
+         .max = 1},
+        {"epsilon-cutoff", 0, OPT_F64, &o.epsilon_cutoff, "P", "only those of at least P; 0: all",
+         .min = 0, .max = 1},
+        {"eta-cutoff", 0, OPT_F64, &o.eta_cutoff, "P",
+         "the same, with less asked for where many are likely; 0: all", .min = 0, .max = 1},
         {"repetition-penalty", 0, OPT_F64, &o.repetition_penalty, "X",
          "above 1: less of what was there already", .min = 1e-3, .max = 1e3},
+        {"no-repeat-ngram-size", 0, OPT_U64, &o.no_repeat_ngram_size, "N",
+         "no N tokens in a row come twice, the prompt's included; 0: they may", .min = 0,
+         .max = 1e6},
+        {"bad-words", 0, OPT_STRS, &o.bad_words, "S",
+         "never this text, as its own tokens: \" word\" is another than \"word\" (repeatable)"},
+        {"suppress-tokens", 0, OPT_STR, &o.suppress_tokens, "IDS", "never these ids: \"1 2 3\""},
+        {"sequence-bias", 0, OPT_STRS, &o.sequence_bias, "S=X",
+         "adds X to the score of the text S, as its own tokens (repeatable)"},
+        {"generation-config", 0, OPT_STR, &o.generation_config, "FILE",
+         "defaults of all these from here, not from the model's generation_config.json; none: from "
+         "neither"},
         {"Output", .type = OPT_GROUP},
         {"ids", 0, OPT_CHOICE, &o.ids, "FORM",
          "ids instead of text: prompt and completion, an array a line", "json"},
@@ -325,12 +359,15 @@ int main(int argc, char **argv) {
     int rc = tool_begin(&t, &p, argc, argv);
     if (rc == 0) {
         signals_install();
+        warn_of_greedy(&o, opts, &t.log);
         apply_preset(&o, opts);
         free_length(&o, opts);
-        warn_of_greedy(&o, opts, &t.log);
-        rc = run(&o, &t);
+        warn_of_equals(&o, &t.log);
+        rc = run(&o, opts, &t);
     }
     strs_release(&o.stop);
     strs_release(&o.stop_regex);
+    strs_release(&o.bad_words);
+    strs_release(&o.sequence_bias);
     return tool_end(&t, rc);
 }

@@ -1,4 +1,5 @@
-/* What lmgen's files share: options and the run (lmgen.c), prompts (lmgen_prompts.c), and what is
+/* What lmgen's files share: options and the run (lmgen.c), what the model's generation_config.json
+ * says (lmgen_config.c), what may not come (lmgen_rules.c), prompts (lmgen_prompts.c), and what is
  * seen of the completions (lmgen_show.c).
  *
  *   prompts ─▶ ids ─▶ jobs (prompt × completion) ─▶ groups that fit the cache ─▶ texts, ids or JSON
@@ -17,11 +18,12 @@
 
 /* The command line. */
 struct options {
-    const char *model, *tokenizer, *prompts, *prompt_ids, *ids, *device, *dtype, *preset;
-    uint64_t max_new, max_length, n, top_k;
-    double temperature, top_p, min_p, repetition_penalty;
+    const char *model, *tokenizer, *prompts, *prompt_ids, *ids, *device, *dtype, *preset,
+        *generation_config, *suppress_tokens;
+    uint64_t max_new, max_length, min_new, min_length, n, top_k, no_repeat_ngram_size;
+    double temperature, top_p, min_p, typical_p, epsilon_cutoff, eta_cutoff, repetition_penalty;
     bool greedy, no_stop, first_block, heal;
-    struct strs stop, stop_regex;
+    struct strs stop, stop_regex, bad_words, sequence_bias;
 };
 
 struct prompt {
@@ -44,22 +46,46 @@ struct job {
     enum finish finish;
 };
 
+/* The lists behind a sampling_rules. */
+struct rules {
+    struct sampling_rules all;
+    struct id_bias *bias; /* (n_bias) */
+    size_t n_bias;
+    struct u32s bias_ids; /* of one behind those of the other */
+    struct u32s ends, suppress, begin_suppress;
+};
+
 struct session {
     struct tool *t;
     struct options *o;
+    struct opt *table; /* o's: what was given */
     struct open_model m;
     struct tokenizer *tokenizer; /* NULL: ids in, ids out */
     struct prompt *prompts;
     size_t n_prompts;
     struct stops stops;
     struct sampling sampling;
-    struct job *jobs; /* of the group at hand */
-    bool live;        /* print as it comes */
-    cJSON *results;   /* --json */
+    struct rules rules;
+    const struct sampling_rules *obeyed; /* NULL: none */
+    struct job *jobs;                    /* of the group at hand */
+    bool live;                           /* print as it comes */
+    cJSON *results;                      /* --json */
     uint64_t new_ids;
     double seconds;
 };
 
+/* What the model's generation_config.json, or --generation-config, sets that the command line does
+ * not, into o, stops, rules and the model's ends. ERR_USAGE names what is not built here. */
+int config_take(struct session *s, struct err *err);
+/* Its lists into s->rules. ERR_CORRUPT. */
+int rules_from_config(struct session *s, const cJSON *o, const char *path, struct err *err);
+/* The command line's besides; all rules, or NULL where there are none. `eos`: what ends a text, -1:
+ * nothing. The tokenizer is open if there are texts among them. */
+int rules_make(struct session *s, int64_t eos, const struct sampling_rules **ret, struct err *err);
+void rules_release(struct rules *r);
+
+/* Appends the ids of "1 2 3", "1,2,3" or "[1, 2, 3]". ERR_USAGE names `flag`. */
+int parse_ids(const char *flag, const char *text, struct u32s *ret, struct err *err);
 /* All prompts that the command line names, as text or ids; one that is empty where it names none.
  * ERR_USAGE, ERR_DATA, ERR_IO. */
 int prompts_collect(struct session *s, struct err *err);

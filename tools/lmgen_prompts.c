@@ -26,10 +26,8 @@ static int add_text(struct session *s, const char *text, size_t n, struct err *e
     return p ? buf_append(&p->text, text, n, err) : ERR_NOMEM;
 }
 
-/* "1 2 3", "1,2,3" or "[1, 2, 3]" */
-static int add_ids(struct session *s, const char *text, struct err *err) {
-    struct prompt *p = new_prompt(s, err);
-    int rc = p ? 0 : ERR_NOMEM;
+int parse_ids(const char *flag, const char *text, struct u32s *ret, struct err *err) {
+    int rc = 0;
     while (rc == 0 && *text) {
         char *end;
         if (isspace((unsigned char)*text) || strchr(",[]", *text)) {
@@ -39,11 +37,16 @@ static int add_ids(struct session *s, const char *text, struct err *err) {
         errno = 0;
         unsigned long id = isdigit((unsigned char)*text) ? strtoul(text, &end, 10) : ULONG_MAX;
         if (errno || id > UINT32_MAX)
-            return err_set(err, ERR_USAGE, "--prompt-ids: \"%.20s\" is not an id", text);
-        rc = u32s_push(&p->ids, (uint32_t)id, err);
+            return err_set(err, ERR_USAGE, "%s: \"%.20s\" is not an id", flag, text);
+        rc = u32s_push(ret, (uint32_t)id, err);
         text = end;
     }
     return rc;
+}
+
+static int add_ids(struct session *s, const char *text, struct err *err) {
+    struct prompt *p = new_prompt(s, err);
+    return p ? parse_ids("--prompt-ids", text, &p->ids, err) : ERR_NOMEM;
 }
 
 /* One line of --prompts: the line itself, or its "prompt" where the file is JSONL. */

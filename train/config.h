@@ -36,9 +36,9 @@ int model_config_preset(struct model_config *ret, const char *name, struct err *
 /* Reads DIR/config.json, or the header of llm.c's model file `dir`; everything is range-checked
  * before anything is allocated by it. ERR_CORRUPT. */
 int model_config_load(struct model_config *ret, const char *dir, struct err *err);
-/* The ids that end a text for generate() of transformers: those of DIR/generation_config.json where
- * it names any, which count before config.json's. ERR_CORRUPT. */
-int model_config_ends(struct model_config *c, const char *dir, struct err *err);
+/* The ids that end a text for generate() of transformers: those of a generation_config.json,
+ * `path`, if it names any, count before config.json's. ERR_IO, ERR_CORRUPT. */
+int model_config_ends(struct model_config *c, const char *path, struct err *err);
 /* Writes DIR/config.json as transformers does (and generation_config.json). */
 int model_config_save(const struct model_config *c, const char *dir, struct err *err);
 /* ERR_USAGE/ERR_CORRUPT (`code`) if a number is out of range or C is not a multiple of NH. */

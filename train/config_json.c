@@ -152,16 +152,11 @@ int model_config_load(struct model_config *ret, const char *dir, struct err *err
     return rc;
 }
 
-int model_config_ends(struct model_config *c, const char *dir, struct err *err) {
+int model_config_ends(struct model_config *c, const char *path, struct err *err) {
     cJSON *tree = NULL;
-    char *path = path_join(dir, "generation_config.json");
-    int rc = path ? 0 : err_nomem(err, 0);
-    if (rc == 0 && file_kind(path) == FILE_REGULAR) {
-        rc = json_load(&tree, path, err);
-        if (rc == 0) rc = read_eos(c, tree, path, err);
-    }
+    int rc = json_load(&tree, path, err);
+    if (rc == 0) rc = read_eos(c, tree, path, err);
     cJSON_Delete(tree);
-    free(path);
     return rc;
 }
 

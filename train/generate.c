@@ -301,13 +301,17 @@ static int start(struct generator *g, const struct gen_row *rows, int n, struct 
 
 /* ------------------------------------------------------------------ one id more */
 
-/* Whether the device draws by itself, so that no logits are moved: not with a repetition penalty,
- * nor where the first ids are restricted. */
+/* Whether the device draws by itself, so that no logits are moved: not with what only the host
+ * knows, nor where the first ids are restricted. */
 static bool draws_there(const struct generator *g, const struct gen_row *rows, int n,
                         const struct sampling *s) {
-    if (!g->m->ops->sample || s->repetition_penalty != 1) return false;
-    for (int b = 0; b < n; b++)
-        if (rows[b].first && !g->rows[b].done && g->rows[b].new_ids == 0) return false;
+    if (!g->m->ops->sample) return false;
+    if (!s->greedy && (s->typical_p > 0 || s->epsilon_cutoff > 0 || s->eta_cutoff > 0))
+        return false;
+    for (int b = 0; b < n; b++) {
+        if (g->rows[b].done) continue;
+        if (rows[b].rules || (rows[b].first && g->rows[b].new_ids == 0)) return false;
+    }
     return true;
 }
 
@@ -351,7 +355,11 @@ static int draw_here(struct generator *g, const struct gen_row *rows, int n,
         if (rows[b].first && r->new_ids == 0)
             for (int i = 0; i < V; i++)
                 if (!rows[b].first[i]) logits[i] = -INFINITY;
-        sampling_warp(s, logits, V, r->text.v, r->text.n, g->probs, g->weights);
+        if (rows[b].rules &&
+            !sampling_obey(rows[b].rules, logits, V, r->text.v, r->text.n, rows[b].n, g->probs))
+            return err_set(err, ERR_USAGE, "no token may follow %zu others: all are forbidden",
+                           r->text.n);
+        sampling_warp(s, logits, V, g->probs, g->weights);
         r->next = sampling_draw(g->probs, V, s->greedy ? 0 : rng_unit(rows[b].rng));
     }
     return rc;

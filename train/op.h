@@ -77,11 +77,11 @@ struct param_slice {
 /* How the next id is drawn from logits; transformers' names. */
 struct sampling {
     bool greedy;
-    float temperature;        /* 1                                                            */
-    int top_k;                /* 0: off                                                       */
-    float top_p;              /* 1: off                                                       */
-    float min_p;              /* 0: off                                                       */
-    float repetition_penalty; /* 1: off                                                       */
+    float temperature; /* 1                                                            */
+    int top_k;         /* 0: off                                                       */
+    float top_p;       /* 1: off                                                       */
+    float min_p;       /* 0: off                                                       */
+    float typical_p, epsilon_cutoff, eta_cutoff; /* 0: off. The host's alone                  */
 };
 
 /* What one optimizer step reads and writes, in device memory, so that a captured step can be
@@ -252,9 +252,9 @@ struct backend {
     void (*logits)(struct device *d, float *logits /* = (rows,V) */,
                    const void *x /* (rows,C) act */, const void *w /* (V,C) act */, int rows, int C,
                    int V);
-    /* The next id of each row, as sampling_warp() and sampling_draw() of train/generate.h give it,
-     * but for repetition_penalty, which is not looked at; -1 where sampling_possible() says no.
-     * unit[r], in [0, 1), is what row r draws with. NULL where that is done as well on the host. */
+    /* The next id of each row, as sampling_warp() and sampling_draw() of train/generate.h give it
+     * by what of `how` is not the host's alone; -1 where sampling_possible() says no. unit[r], in
+     * [0, 1), is what row r draws with. NULL where that is done as well on the host. */
     void (*sample)(struct device *d, int32_t *ids /* = (rows) */,
                    float *logits /* (rows,V): used up */, const double *unit /* (rows) */,
                    const struct sampling *how /* host */, int rows, int V);

@@ -1,25 +1,14 @@
 /* From logits to the next id, step by step as transformers' logits processors do it:
  *
- *   logits ─▶ penalty ─▶ temperature ─▶ top-k ─▶ weights exp(z - max) ─▶ top-p ─▶ min-p ─▶ / sum
+ *   logits ─▶ temperature ─▶ top-k ─▶ weights exp(z - max) ─▶ top-p ─▶ min-p
+ *                                                ─▶ typical ─▶ epsilon ─▶ eta ─▶ / sum
  *
- * An exponential is what costs here, so each is taken once. What is removed has weight 0. Selection
+ * What the text so far forbids or makes less likely comes before: train/sampling_rules.c. An
+ * exponential is what costs here, so each is taken once. What is removed has weight 0. Selection
  * is by partition, which never sorts what is not looked at. */
 #include <math.h>
 #include <string.h>
 #include "train/generate.h"
-
-/* A score is divided by the penalty, or multiplied if negative; once per id, however often it is
- * there. */
-static void penalise(float penalty, float *z, size_t V, const uint32_t *ids, size_t n,
-                     float *scratch) {
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] >= V) continue;
-        float score = z[ids[i]];
-        scratch[ids[i]] = score < 0 ? score * penalty : score / penalty;
-    }
-    for (size_t i = 0; i < n; i++)
-        if (ids[i] < V) z[ids[i]] = scratch[ids[i]];
-}
 
 static float largest(const float *z, size_t V) {
     float max = -INFINITY;
@@ -129,11 +118,64 @@ static double weigh(double *w, const float *z, size_t V) {
     return sum;
 }
 
-void sampling_warp(const struct sampling *s, float *logits, int V_, const uint32_t *ids, size_t n,
-                   float *ret_probs, double *work) {
+static double total(const double *w, size_t V) {
+    double sum = 0;
+    for (size_t i = 0; i < V; i++) sum += w[i];
+    return sum;
+}
+
+/* Of what is left, in nats. */
+static double entropy(const double *w, const float *z, size_t V, double sum) {
+    double max = largest(z, V), of_logits = 0;
+    for (size_t i = 0; i < V; i++)
+        if (w[i] > 0) of_logits += w[i] * (z[i] - max);
+    return log(sum) - of_logits / sum;
+}
+
+/* Locally typical sampling (Meister et al. 2022): keeps the ids whose surprise -log p is nearest to
+ * the entropy, as many as make up `mass` together, and what is as near as the last of them. How
+ * near that is, is found by bisection over the bits of a float, which are ordered as the floats
+ * are: no order of the ids is needed. */
+static void keep_typical(float mass, double *w, const float *z, size_t V, double *far) {
+    double sum = total(w, V), H = entropy(w, z, V, sum), max = largest(z, V);
+    uint32_t low = 0, high = 0x7f800000; /* infinity: all of them */
+    float reach = INFINITY;
+    for (size_t i = 0; i < V; i++)
+        far[i] = w[i] > 0 ? (double)(float)fabs(log(sum) - (z[i] - max) - H) : INFINITY;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        double within = 0;
+        memcpy(&reach, &middle, sizeof reach);
+        for (size_t i = 0; i < V; i++) within += far[i] <= reach ? w[i] : 0;
+        if (within >= (double)mass * sum)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    memcpy(&reach, &high, sizeof reach);
+    for (size_t i = 0; i < V; i++)
+        if (far[i] > reach) w[i] = 0;
+}
+
+/* Removes what is less likely than `least`, but for the likeliest. */
+static void cut_off(double least, double *w, size_t V) {
+    double limit = least * total(w, V), most = 0;
+    for (size_t i = 0; i < V; i++)
+        if (w[i] > most) most = w[i];
+    for (size_t i = 0; i < V; i++)
+        if (w[i] < limit && w[i] < most) w[i] = 0;
+}
+
+/* Eta sampling (Hewitt, Manning, Liang 2022): the more even they are, the less likely one may be.
+ */
+static double eta(double epsilon, const double *w, const float *z, size_t V) {
+    return fmin(epsilon, sqrt(epsilon) * exp(-entropy(w, z, V, total(w, V))));
+}
+
+void sampling_warp(const struct sampling *s, float *logits, int V_, float *ret_probs,
+                   double *work) {
     size_t V = (size_t)V_, best = 0;
     double *w = work, sum;
-    if (s->repetition_penalty != 1) penalise(s->repetition_penalty, logits, V, ids, n, ret_probs);
     if (s->greedy) { /* all on the largest: two logits apart may be one as probabilities */
         for (size_t i = 1; i < V; i++)
             if (logits[i] > logits[best]) best = i;
@@ -148,8 +190,10 @@ void sampling_warp(const struct sampling *s, float *logits, int V_, const uint32
     if (s->top_p < 1) keep_top_p(s->top_p, w, V, sum, work + V);
     for (size_t i = 0; s->min_p > 0 && i < V; i++)
         if (w[i] < s->min_p) w[i] = 0; /* the largest is 1 */
-    sum = 0;
-    for (size_t i = 0; i < V; i++) sum += w[i];
+    if (s->typical_p > 0 && s->typical_p < 1) keep_typical(s->typical_p, w, logits, V, work + V);
+    if (s->epsilon_cutoff > 0 && s->epsilon_cutoff < 1) cut_off(s->epsilon_cutoff, w, V);
+    if (s->eta_cutoff > 0 && s->eta_cutoff < 1) cut_off(eta(s->eta_cutoff, w, logits, V), w, V);
+    sum = total(w, V);
     for (size_t i = 0; i < V; i++) ret_probs[i] = (float)(w[i] / sum);
 }
 

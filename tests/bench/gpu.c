@@ -376,10 +376,9 @@ static void report_generation(const struct preset *p, int B, double s, double we
 static void bench_texts(const struct preset *p, const struct model_config *c, struct model *m,
                         int B) {
     static uint32_t prompt[PROMPT];
-    struct generation t = {
-        .B = B,
-        .n_new = G.T - PROMPT < NEW_IDS ? G.T - PROMPT : NEW_IDS,
-        .how = {.temperature = 0.8f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1}};
+    struct generation t = {.B = B,
+                           .n_new = G.T - PROMPT < NEW_IDS ? G.T - PROMPT : NEW_IDS,
+                           .how = {.temperature = 0.8f, .top_k = 50, .top_p = 0.95f}};
     struct err err = {0};
     stop_on(generator_new(&t.g, m, B, 0, &err), &err);
     for (int i = 0; i < PROMPT; i++) prompt[i] = (uint32_t)(i * 1543 % c->V);

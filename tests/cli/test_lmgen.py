@@ -142,7 +142,7 @@ def of_several_ends_only_the_first_counted():
             assert s["ids"] == c["ids"], (ends, s, c)
         with open(os.path.join(model, "config.json"), "w") as f:
             json.dump({**config, "eos_token_id": c["ids"][at]}, f)
-        for own, stop in ({"eos_token_id": [c["ids"][2]]}, 2), ({"eos_token_id": never}, 30), ({"top_k": 5}, at):
+        for own, stop in ({"eos_token_id": [c["ids"][2]]}, 2), ({"eos_token_id": never}, 30), ({"use_cache": False}, at):
             with open(os.path.join(model, "generation_config.json"), "w") as f:
                 json.dump(own, f)
             (s,) = completions("--seed", 1, "--max-new", 30, "abc")  # generate() looks there first
@@ -223,7 +223,100 @@ def weights_that_cannot_be_used_said_little():
     model = given
 
 
+def with_config(own, *args, rc=0):
+    """lmgen of the model with this generation_config.json."""
+    global model
+    given = model
+    with tempfile.TemporaryDirectory() as model:
+        for name in ("config.json", "model.safetensors"):
+            os.symlink(os.path.join(given, name), os.path.join(model, name))
+        with open(os.path.join(model, "generation_config.json"), "w") as f:
+            json.dump(own, f)
+        p = run("--json", "--max-new", 30, "--no-stop", "--seed", 1, "abc", *args, rc=rc)
+    model = given
+    return json.loads(p.stdout)["completions"] if rc == 0 else p.stderr.decode()
+
+
+def generation_config_is_obeyed():
+    """Each value does what its flag does, and a flag given counts before it; what is not built here is named."""
+    plain = completions("--max-new", 30, "--no-stop", "--seed", 1, "abc")
+    a, b = plain[0]["ids"][:2]
+    for own, flags in (({"temperature": 0.3, "top_k": 9}, ["--temperature", 0.3, "--top-k", 9]),
+                       ({"top_p": 0.3}, ["--top-p", 0.3]), ({"min_p": 0.3}, ["--min-p", 0.3]),
+                       ({"typical_p": 0.2}, ["--typical-p", 0.2]), ({"epsilon_cutoff": 0.01}, ["--epsilon-cutoff", 0.01]),
+                       ({"eta_cutoff": 0.9}, ["--eta-cutoff", 0.9]), ({"repetition_penalty": 3}, ["--repetition-penalty", 3]),
+                       ({"do_sample": False, "no_repeat_ngram_size": 1}, ["--greedy", "--no-repeat-ngram-size", 1]),
+                       ({"do_sample": False}, ["--greedy"]), ({"suppress_tokens": [a, 9999, -1]}, ["--suppress-tokens", a])):
+        want = completions("--max-new", 30, "--no-stop", "--seed", 1, "abc", *flags)
+        assert want != plain, flags
+        assert with_config(own) == want, (own, flags)
+        assert with_config(own, "--generation-config", "none") == plain, own
+    assert with_config({"temperature": 0.3}, "--temperature", 1) == plain
+    assert len(with_config({"num_return_sequences": 3})) == 3 and len(with_config({"num_return_sequences": 3}, "-n", 1)) == 1
+    assert a not in with_config({"bad_words_ids": [[a], [3, 4]]})[0]["ids"]
+    second = with_config({"bad_words_ids": [[a, b]]})[0]["ids"]
+    assert second[0] == a and second[1] != b, second
+    assert with_config({"begin_suppress_tokens": [a]})[0]["ids"][0] != a
+    assert with_config({"sequence_bias": [[[7], 99.0]]})[0]["ids"] == [7] * 30
+    (stop, *_) = re.findall("[a-z]{2}", plain[0]["completion"])
+    for form in stop, ["never there", stop]:
+        assert with_config({"stop_strings": form})[0]["completion"] == plain[0]["completion"].split(stop)[0]
+    for own, says in (({"num_beams": 4}, '"num_beams" is not supported'), ({"top_h": 0.4}, '"top_h" is not supported'),
+                      ({"exponential_decay_length_penalty": [5, 1.1]}, '"exponential_decay_length_penalty" is not')):
+        assert says in with_config(own, rc=2), own
+        assert with_config(own, "--generation-config", "none") == plain
+    for own in {"temperature": -1}, {"top_k": 2.5}, {"bad_words_ids": [7]}, {"bad_words_ids": [[515]]}, {"typical_p": "x"}, {
+            "sequence_bias": [[7, 1.0]]}, {"stop_strings": 5}:
+        assert next(iter(own)) in with_config(own, rc=6), own
+    assert with_config({"num_beams": 1, "diversity_penalty": 0.0, "top_h": None, "length_penalty": 2}) == plain
+
+
+def generation_config_lengths():
+    for own, flags, n in (({"max_new_tokens": 7}, [], 7), ({"max_new_tokens": 7, "max_length": 2}, [], 7),
+                          ({"max_length": 200}, [], None), ({"max_new_tokens": 7}, ["--max-new", 9], 9),
+                          ({"max_new_tokens": 7}, ["--max-length", 200], None)):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+            json.dump(own, f)
+            f.flush()
+            (c,) = completions("--no-stop", "--generation-config", f.name, *flags, "abc")
+        assert len(c["ids"]) == (n or 200 - c["prompt_tokens"]), (own, flags, len(c["ids"]))
+    assert b"none.json" in run("--generation-config", "none.json", "abc", rc=4).stderr
+
+
+def rules_of_the_command_line():
+    plain = completions("--max-new", 30, "--no-stop", "--seed", 1, "abc")
+    first = plain[0]["ids"][0]
+    (c,) = completions("--seed", 1, "--max-new", 30, "--suppress-tokens", f"[{first}, 3]", "abc")
+    assert first not in c["ids"]
+    (c,) = completions("--greedy", "--max-new", 9, "--sequence-bias", "e=99", "abc")
+    assert c["completion"] == "e" * 9, c
+    (c,) = completions("--greedy", "--max-new", 9, "--sequence-bias", "e=99", "--sequence-bias", "=e=1", "--bad-words", "e", "abc")
+    assert "e" not in c["completion"], c
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+        json.dump({"eos_token_id": [9, 0]}, f)  # the model's is another than its tokenizer's
+        f.flush()
+        end = ["--generation-config", f.name, "--sequence-bias", "<|endoftext|>=99", "--max-new", 90]
+        (c,) = completions(*end, "abc")
+        assert c["ids"] == [] and c["finish_reason"] == "stop", c
+        (c,) = completions(*end, "--min-new", 90, "abc")
+        assert len(c["ids"]) == 90 and c["finish_reason"] == "length", c
+        (c,) = completions(*end, "--min-length", 20, "abc")
+        assert len(c["ids"]) + c["prompt_tokens"] == 20 and c["finish_reason"] == "stop", c
+        said = run(*end, "--bad-words", "<|endoftext|>", "abc").stderr.decode()
+        assert "ends a text and is left in" in said, said
+    every = " ".join(map(str, range(515)))
+    assert b"all are forbidden" in run("--suppress-tokens", every, "abc", rc=2).stderr
+    for flags, says in ((["--suppress-tokens", "1 515"], "id 515; the model has 515"), (["--suppress-tokens", "a"], "is not an id"),
+                        (["--suppress-tokens", ""], "is empty"), (["--bad-words", ""], "--bad-words is empty"),
+                        (["--sequence-bias", "e"], '"e" is not TEXT=NUMBER'), (["--sequence-bias", "e=inf"], "not TEXT=NUMBER"),
+                        (["--sequence-bias", "=1"], "--sequence-bias is empty")):
+        assert says in run(*flags, "abc", rc=2).stderr.decode(), flags
+
+
 demo_reads_what_is_there()
+generation_config_is_obeyed()
+generation_config_lengths()
+rules_of_the_command_line()
 weights_that_cannot_be_used_said_little()
 of_several_ends_only_the_first_counted()
 a_whole_length_ended_at_the_default_of_another()

@@ -1,5 +1,6 @@
-"""lmgen beside transformers' generate(): the same greedy ids from every form a model comes in. Usage: test_generate.py
-TOOLS; the interpreter named by LORY_PYTHON is used if this one lacks the packages; exit 77 if both do.
+"""lmgen beside transformers' generate(): the same greedy ids from every form a model comes in, and under each
+logits processor. Usage: test_generate.py TOOLS CASES MAKE, where CASES checks what MAKE has made (sampling_cases.c and
+tests/golden/sampling); the interpreter named by LORY_PYTHON is used if this one lacks the packages; exit 77 if both do.
 
 Runs of lmtrain in fp32 and bf16 (the run's folder and its checkpoints), and what transformers itself saves: one
 file, many, bf16, untied. All read in fp32, where the largest logit is far from a tie.
@@ -10,9 +11,9 @@ import peers
 
 peers.need("torch", "transformers")
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, GPT2LMHeadModel
 
-TOOLS = os.path.abspath(sys.argv[1])
+TOOLS, CASES, MAKE = (os.path.abspath(p) for p in sys.argv[1:])
 V, T = 97, 48
 
 
@@ -53,6 +54,41 @@ def ours(folder, prompt, n):
     return json.loads(p.stdout)
 
 
+def processors(rng, folder):
+    """generation_config.json with what changes greedy ids, read by both."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    path = os.path.join(folder, "generation_config.json")
+    plain = theirs(folder, [3, 4], 20)
+    pair = [plain[4], plain[5]]
+    for own in ({"repetition_penalty": 1.7}, {"no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 1},
+                {"min_new_tokens": 9, "eos_token_id": plain[5]}, {"min_length": 12, "eos_token_id": [plain[2], plain[6]]},
+                {"bad_words_ids": [pair, [plain[3]]]}, {"suppress_tokens": plain[3:6]}, {"begin_suppress_tokens": plain[2:4]},
+                {"sequence_bias": [[[plain[4]], -3.0], [pair, 4.5]]},
+                {"repetition_penalty": 0.8, "no_repeat_ngram_size": 3, "bad_words_ids": [pair], "suppress_tokens": [plain[7]]}):
+        with open(path, "w") as f:
+            json.dump(own, f)
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+        for length in 1, 2, 9:
+            ids = torch.tensor([[3, 4, 7, 7, 7, 9, 3, 4, 7][:length]])
+            want = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, pad_token_id=0)[0].tolist()
+            p = subprocess.run([os.path.join(TOOLS, "lmgen"), "-m", folder, "--prompt-ids", str(ids[0].tolist()), "--greedy",
+                                "--max-new", "20", "--ids", "json", "--dtype", "fp32", "--device", "cpu", "-q"], capture_output=True)
+            assert p.returncode == 0, p.stderr.decode()
+            ends = own.get("eos_token_id", [])  # transformers has the end of the text with the text
+            got = json.loads(p.stdout)
+            assert got == want or (want[-1] in (ends if isinstance(ends, list) else [ends]) and got == want[:-1]), (own, got, want)
+    os.remove(path)
+
+
+def random_cases(dir):
+    """The processors over random scores, with this transformers."""
+    cases = os.path.join(dir, "cases.json")
+    with open(cases, "w") as f:
+        subprocess.run([sys.executable, MAKE, "11", "600"], stdout=f, stderr=subprocess.DEVNULL, check=True)
+    p = subprocess.run([CASES, cases], capture_output=True)
+    assert p.returncode == 0, p.stdout.decode() + p.stderr.decode()
+
+
 def main():
     rng = random.Random(5)
     dir = tempfile.mkdtemp(prefix="lory-generate-")
@@ -68,6 +104,8 @@ def main():
                 prompt = [rng.randrange(V) for _ in range(length)]
                 want, got = theirs(folder, prompt, T - length), ours(folder, prompt, T - length)
                 assert got == want, (folder, prompt, want, got)
+        processors(rng, os.path.join(dir, "one"))
+        random_cases(dir)
         print(f"the same ids from {len(folders)} folders")
     finally:
         shutil.rmtree(dir)

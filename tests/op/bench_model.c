@@ -143,8 +143,7 @@ static double bench_ids(const struct shape *s, bool bf16, int threads, double *r
     struct err err = {0};
     struct u32s out = {0};
     struct rng rng = {1, 0, 0};
-    struct sampling how = {
-        .temperature = 0.8f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1};
+    struct sampling how = {.temperature = 0.8f, .top_k = 50, .top_p = 0.95f};
     uint32_t prompt[PROMPT];
     double least = 1e9;
     dev_open_best(&v, bf16 ? DTYPE_BF16 : DTYPE_F32, threads);

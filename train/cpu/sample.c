@@ -15,7 +15,7 @@ void cpu_sample(struct device *d, int32_t *ids, float *logits, const double *uni
         float *probs = (float *)(void *)(weights + 2 * V);
         ids[r] = -1;
         if (!sampling_possible(logits + (size_t)r * V, V_)) continue;
-        sampling_warp(how, logits + (size_t)r * V, V_, NULL, 0, probs, weights);
+        sampling_warp(how, logits + (size_t)r * V, V_, probs, weights);
         ids[r] = (int32_t)sampling_draw(probs, V_, unit[r]);
     }
 }

@@ -3,8 +3,7 @@
 #include "golden_help.h"
 #include "train/generate.h"
 
-static const struct sampling greedy = {
-    .greedy = true, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
+static const struct sampling greedy = {.greedy = true, .temperature = 1, .top_p = 1};
 static const struct backend *ops;
 
 static void open_both(struct golden *g, struct generator **gen, int B) {

@@ -88,8 +88,7 @@ static void numbers_are_those_of_transformers(void **state) {
 }
 
 static void greedy_ids_are_those_of_transformers(void **state) {
-    static const struct sampling greedy = {
-        .greedy = true, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
+    static const struct sampling greedy = {.greedy = true, .temperature = 1, .top_p = 1};
     (void)state;
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         struct golden g;

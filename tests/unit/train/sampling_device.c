@@ -46,7 +46,7 @@ static void compare(struct device *d, const struct sampling *how, int V, int kin
         ops->download(d, got, ids_there, sizeof got);
         assert_ok(ops->sync(d, &err), err);
         for (int r = 0; r < ROWS; r++) {
-            sampling_warp(how, z + (size_t)r * (size_t)V, V, NULL, 0, probs, work);
+            sampling_warp(how, z + (size_t)r * (size_t)V, V, probs, work);
             want[r] = sampling_draw(probs, V, how->greedy ? 0 : unit[r]);
             if ((uint32_t)got[r] != want[r])
                 fail_msg("V %d, kind %d, round %d, row %d: %d, not %u (top-k %d, top-p %g, min-p "
@@ -65,15 +65,15 @@ static void compare(struct device *d, const struct sampling *how, int V, int kin
 
 static void the_same_ids(void **state) {
     static const struct sampling hows[] = {
-        {.temperature = 1, .top_p = 1, .repetition_penalty = 1},
-        {.greedy = true, .temperature = 1, .top_p = 1, .repetition_penalty = 1},
-        {.temperature = 0.7f, .top_p = 1, .top_k = 50, .repetition_penalty = 1},
-        {.temperature = 1.3f, .top_p = 0.95f, .repetition_penalty = 1},
-        {.temperature = 1, .top_p = 0.3f, .repetition_penalty = 1},
-        {.temperature = 1, .top_p = 0, .repetition_penalty = 1},
-        {.temperature = 1, .top_p = 1, .min_p = 0.05f, .repetition_penalty = 1},
-        {.temperature = 0.8f, .top_p = 0.9f, .top_k = 7, .min_p = 0.1f, .repetition_penalty = 1},
-        {.temperature = 1, .top_p = 1, .top_k = 1, .repetition_penalty = 1},
+        {.temperature = 1, .top_p = 1},
+        {.greedy = true, .temperature = 1, .top_p = 1},
+        {.temperature = 0.7f, .top_p = 1, .top_k = 50},
+        {.temperature = 1.3f, .top_p = 0.95f},
+        {.temperature = 1, .top_p = 0.3f},
+        {.temperature = 1, .top_p = 0},
+        {.temperature = 1, .top_p = 1, .min_p = 0.05f},
+        {.temperature = 0.8f, .top_p = 0.9f, .top_k = 7, .min_p = 0.1f},
+        {.temperature = 1, .top_p = 1, .top_k = 1},
     };
     static const int sizes[] = {1, 7, 515, MOST};
     struct device_opts opts = {.dtype = DTYPE_F32, .threads = 2};
@@ -104,11 +104,7 @@ static void no_id_where_a_logit_is_not_finite(void **state) {
     assert_ok(ops->alloc(d, &ids_there, ROWS * sizeof(int32_t), &err), err);
     assert_ok(ops->alloc(d, &unit_there, sizeof unit, &err), err);
     for (int greedy = 0; greedy < 2; greedy++) {
-        struct sampling how = {.greedy = greedy,
-                               .temperature = 0.7f,
-                               .top_p = 0.9f,
-                               .top_k = 9,
-                               .repetition_penalty = 1};
+        struct sampling how = {.greedy = greedy, .temperature = 0.7f, .top_p = 0.9f, .top_k = 9};
         int32_t got[ROWS];
         for (int i = 0; i < ROWS * V; i++) z[i] = (float)(i % 31);
         z[V - 1] = NAN, z[2 * V] = INFINITY;

@@ -4,19 +4,20 @@
 
 enum { V = 515 };
 static double work[2 * V];
-static const struct sampling plain = {.temperature = 1, .top_p = 1, .repetition_penalty = 1};
+static const struct sampling plain = {.temperature = 1, .top_p = 1};
 
 static void probabilities_are_those_of_transformers(void **state) {
     static const struct {
         const char *name;
         struct sampling s;
+        float penalty;
     } cases[] = {
-        {"temperature_0.4", {.temperature = 0.4f, .top_p = 1, .repetition_penalty = 1}},
-        {"top_k_50", {.temperature = 1, .top_k = 50, .top_p = 1, .repetition_penalty = 1}},
-        {"top_p_0.95", {.temperature = 1, .top_p = 0.95f, .repetition_penalty = 1}},
-        {"min_p_0.05", {.temperature = 1, .top_p = 1, .min_p = 0.05f, .repetition_penalty = 1}},
-        {"repetition_1.3", {.temperature = 1, .top_p = 1, .repetition_penalty = 1.3f}},
-        {"all", {.temperature = 0.4f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1.3f}},
+        {"temperature_0.4", {.temperature = 0.4f, .top_p = 1}, 0},
+        {"top_k_50", {.temperature = 1, .top_k = 50, .top_p = 1}, 0},
+        {"top_p_0.95", {.temperature = 1, .top_p = 0.95f}, 0},
+        {"min_p_0.05", {.temperature = 1, .top_p = 1, .min_p = 0.05f}, 0},
+        {"repetition_1.3", {.temperature = 1, .top_p = 1}, 1.3f},
+        {"all", {.temperature = 0.4f, .top_k = 50, .top_p = 0.95f}, 1.3f},
     };
     struct golden g;
     struct err err = {0};
@@ -28,7 +29,9 @@ static void probabilities_are_those_of_transformers(void **state) {
         float probs[V], *logits = golden_get(&g, "warp.logits", NULL);
         snprintf(name, sizeof name, "warp.%s", cases[i].name);
         float *want = golden_get(&g, name, NULL);
-        sampling_warp(&cases[i].s, logits, V, (uint32_t *)ids + 32, 32, probs, work);
+        struct sampling_rules rules = {.repetition_penalty = cases[i].penalty};
+        assert_true(sampling_obey(&rules, logits, V, (uint32_t *)ids + 32, 32, 32, probs));
+        sampling_warp(&cases[i].s, logits, V, probs, work);
         for (int v = 0; v < V; v++) {
             if ((probs[v] == 0) != (want[v] == 0))
                 fail_msg("%s: id %d has %g, not %g", name, v, probs[v], want[v]);
@@ -48,9 +51,9 @@ static void greedy_takes_the_largest_logit(void **state) {
     float logits[4] = {1, 2, nextafterf(2, 3), 0}, equal[3] = {5, 7, 7}, probs[4];
     (void)state;
     s.greedy = true;
-    sampling_warp(&s, logits, 4, NULL, 0, probs, work);
+    sampling_warp(&s, logits, 4, probs, work);
     assert_int_equal(sampling_draw(probs, 4, 0.999), 2);
-    sampling_warp(&s, equal, 3, NULL, 0, probs, work);
+    sampling_warp(&s, equal, 3, probs, work);
     assert_int_equal(sampling_draw(probs, 3, 0), 1);
 }
 
@@ -60,11 +63,11 @@ static void ties_and_extremes(void **state) {
     float a[5] = {1, 3, 3, 2, 3}, b[3] = {1, 2, 3}, probs[5];
     (void)state;
     s.top_k = 2;
-    sampling_warp(&s, a, 5, NULL, 0, probs, work);
+    sampling_warp(&s, a, 5, probs, work);
     assert_true(probs[1] > 0.33f && probs[2] > 0.33f && probs[4] > 0.33f && probs[3] == 0);
     s.top_k = 0;
     s.top_p = 0;
-    sampling_warp(&s, b, 3, NULL, 0, probs, work);
+    sampling_warp(&s, b, 3, probs, work);
     assert_true(probs[2] == 1 && probs[1] == 0 && probs[0] == 0);
 }
 
@@ -109,7 +112,7 @@ static void top_p_without_sorting(void **state) {
                 }
                 s.top_p = ps[i];
                 top_p_sorted(ps[i], z, n, gone);
-                sampling_warp(&s, z, n, NULL, 0, probs, work);
+                sampling_warp(&s, z, n, probs, work);
                 for (int v = 0; v < n; v++)
                     if (gone[v] != (probs[v] == 0))
                         fail_msg("round %d, %d of them, p %g: id %d has %g", round, n, ps[i], v,
