@@ -4,19 +4,22 @@
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
+#include "base/file.h"
 #include "base/signals.h"
 #include "stream/shard.h"
+#include "tokenizer/tokenizer.h"
 #include "tools/backend.h"
 #include "tools/common.h"
 #include "tools/open_model.h"
 #include "tools/same_tokens.h"
 #include "train/bigram.h"
 #include "train/evaluate.h"
+#include "train/sliding.h"
 
 struct options {
-    const char *model, *window, *device, *dtype;
-    struct strs valid;
-    uint64_t seq_len, batch, eval_steps, eval_tokens;
+    const char *model, *tokenizer, *window, *device, *dtype;
+    struct strs valid, text;
+    uint64_t seq_len, stride, batch, eval_steps, eval_tokens;
 };
 
 static double now(void) {
@@ -31,7 +34,7 @@ static bool stopped(void *ctx) {
 }
 
 static int print_loss(struct tool *t, const struct open_model *m, const struct shard_set *set,
-                      const struct evaluate_result *r, double seconds) {
+                      uint64_t stride, const struct evaluate_result *r, double seconds) {
     double loss = r->sum / (double)r->targets, bpb = evaluate_bits_per_byte(set, r);
     if (!t->json) {
         FILE *out = tool_out(t);
@@ -46,6 +49,7 @@ static int print_loss(struct tool *t, const struct open_model *m, const struct s
     cJSON_AddNumberToObject(o, "perplexity", exp(loss));
     cJSON_AddNumberToObject(o, "tokens", (double)r->targets);
     cJSON_AddNumberToObject(o, "windows", (double)r->windows);
+    if (stride) cJSON_AddNumberToObject(o, "stride", (double)stride);
     if (isfinite(bpb)) cJSON_AddNumberToObject(o, "bits_per_byte", bpb);
     cJSON_AddNumberToObject(o, "seconds", seconds);
     cJSON_AddNumberToObject(o, "tokens_per_s", (double)r->targets / seconds);
@@ -61,20 +65,82 @@ static int evaluate(struct tool *t, const struct options *o, struct open_model *
     double begin = now();
     int rc = fits_positions(T, o->seq_len > 0, m->config.P, m->dir, err);
     if (rc < 0) return rc;
-    if (set->vocab > (uint32_t)m->config.V)
-        return err_set(err, ERR_USAGE,
-                       "the shards have a vocabulary of %" PRIu32 ", the model one of %d",
-                       set->vocab, m->config.V);
     if (o->eval_steps) opts.windows = o->eval_steps * o->batch;
     if (o->eval_tokens) opts.windows = (o->eval_tokens + T - 1) / T;
-    rc = loader_open(&l, set, (int)T, o->window[0] == 'h' ? WINDOW_HF : WINDOW_GPT, false, 1, true,
-                     err);
+    rc = loader_open(&l, set, (int)T, o->window && o->window[0] == 'h' ? WINDOW_HF : WINDOW_GPT,
+                     false, 1, true, err);
     if (rc == 0) rc = model_plan(m->model, opts.B, (int)T, false, NULL, err);
     if (rc == 0) rc = evaluate_loss(m->model, &l, &opts, &r, err);
     if (rc == 0 && r.stopped) rc = err_set(err, ERR_STOPPED, "interrupted");
     if (rc == 0 && !r.targets) rc = err_set(err, ERR_DATA, "the shards hold no targets");
-    if (rc == 0) rc = print_loss(t, m, set, &r, now() - begin);
+    if (rc == 0) rc = print_loss(t, m, set, 0, &r, now() - begin);
     loader_close(&l);
+    return rc;
+}
+
+/* Windows that overlap, over each shard by itself, or over a text's ids. */
+static int slide(struct tool *t, const struct options *o, struct open_model *m,
+                 const struct shard_set *set, const struct u32s *texts, struct err *err) {
+    uint64_t T = o->seq_len ? o->seq_len : (uint64_t)m->config.P,
+             stride = o->stride ? o->stride : T;
+    size_t n = set->n ? set->n : o->text.n;
+    struct evaluate_opts opts = {.B = (int)o->batch, .stop = stopped, .log = &t->log};
+    struct evaluate_result r = {0};
+    double begin = now();
+    int rc = fits_positions(T, o->seq_len > 0, m->config.P, m->dir, err);
+    if (rc == 0 && stride > T)
+        rc = err_set(err, ERR_USAGE,
+                     "--stride %" PRIu64 " is more than a window of %" PRIu64
+                     " tokens: those between would not be scored",
+                     stride, T);
+    if (o->eval_steps) opts.windows = o->eval_steps * o->batch;
+    if (o->eval_tokens) opts.windows = (o->eval_tokens + stride - 1) / stride;
+    if (rc == 0) rc = model_plan(m->model, opts.B, (int)T, false, NULL, err);
+    for (size_t i = 0; rc == 0 && i < n && !(opts.windows && r.windows >= opts.windows); i++) {
+        struct sliding s = {.T = (int)T, .stride = (int)stride};
+        if (set->n)
+            s.shard = &set->v[i], s.path = set->v[i].path, s.n = set->v[i].n;
+        else
+            s.ids = texts[i].v, s.path = o->text.v[i], s.n = texts[i].n;
+        rc = evaluate_sliding(m->model, &s, &opts, &r, err);
+        if (rc == 0 && r.stopped) rc = err_set(err, ERR_STOPPED, "interrupted");
+    }
+    if (rc == 0 && !r.targets) rc = err_set(err, ERR_DATA, "there are no targets in it");
+    return rc == 0 ? print_loss(t, m, set, stride, &r, now() - begin) : rc;
+}
+
+/* The ids of each --text, and in *ret_set how many bytes and tokens they are. */
+static int encode_texts(const struct options *o, const struct open_model *m, struct u32s *ret,
+                        struct shard_set *ret_set, struct err *err) {
+    struct tokenizer *k = NULL;
+    struct encoder *e = NULL;
+    struct buf b = {0};
+    int rc = tokenizer_open(&k, o->tokenizer ? o->tokenizer : m->dir, NULL, err);
+    if (rc < 0 && !o->tokenizer) err_hint(err, "name the model's tokenizer with -t");
+    if (rc == 0) rc = encoder_new(&e, k, err);
+    for (size_t i = 0; rc == 0 && i < o->text.n; i++) {
+        b.n = 0;
+        rc = file_read(o->text.v[i], UINT32_MAX, &b, err);
+        if (rc == 0) rc = encode(e, b.n ? b.v : "", b.n, TOKENIZER_SPECIAL_ALL, &ret[i], err);
+        if (rc == 0 && ret[i].n < 2)
+            rc = err_set(err, ERR_DATA, "%s: too short to be scored", o->text.v[i]);
+        ret_set->text_bytes += b.n;
+        ret_set->tokens += ret[i].n;
+    }
+    buf_release(&b);
+    encoder_free(e);
+    tokenizer_free(k);
+    return rc;
+}
+
+static int slide_texts(struct tool *t, const struct options *o, struct open_model *m,
+                       struct err *err) {
+    struct shard_set set = {0}; /* no shards, only how many bytes and tokens */
+    struct u32s *texts = mem_array(o->text.n, sizeof *texts);
+    int rc = texts ? encode_texts(o, m, texts, &set, err) : err_nomem(err, 0);
+    if (rc == 0) rc = slide(t, o, m, &set, texts, err);
+    for (size_t i = 0; texts && i < o->text.n; i++) u32s_release(&texts[i]);
+    free(texts);
     return rc;
 }
 
@@ -97,32 +163,51 @@ static int loss(struct tool *t, struct options *o) {
     for (size_t i = 0; rc == 0 && i < t->operands->n; i++) /* --valid shards/valid-*.bin */
         rc = strs_push(&o->valid, t->operands->v[i], err);
     if (rc < 0) return rc;
-    if (!o->valid.n) {
-        err_set(err, ERR_USAGE, "--valid is missing");
-        return err_hint(err, "name the shards to score: --valid shards/");
+    if (!o->valid.n == !o->text.n) {
+        err_set(err, ERR_USAGE, "--valid %s --text %s", o->valid.n ? "and" : "or",
+                o->valid.n ? "do not go together" : "is missing");
+        return err_hint(err, "name what to score: --valid shards/, or --text FILE");
     }
-    rc = shard_set_open(&set, (const char *const *)o->valid.v, o->valid.n, "valid", err);
+    if ((o->stride || o->text.n) && o->window && o->window[0] == 'g')
+        return err_set(err, ERR_USAGE, "--window gpt: those of --stride and --text are hf's");
+    if (o->valid.n)
+        rc = shard_set_open(&set, (const char *const *)o->valid.v, o->valid.n, "valid", err);
     if (rc == 0) rc = open_model(&m, o->model, o->device, o->dtype, tool_threads(t), &t->log, err);
-    if (rc == 0) rc = warn_of_tokens(t, o, &m, err);
-    if (rc == 0) rc = evaluate(t, o, &m, &set, err);
+    if (rc == 0 && o->valid.n) rc = warn_of_tokens(t, o, &m, err);
+    if (rc == 0 && set.vocab > (uint32_t)m.config.V)
+        rc = err_set(err, ERR_USAGE,
+                     "the shards have a vocabulary of %" PRIu32 ", the model one of %d", set.vocab,
+                     m.config.V);
+    if (rc == 0)
+        rc = o->text.n   ? slide_texts(t, o, &m, err)
+             : o->stride ? slide(t, o, &m, &set, NULL, err)
+                         : evaluate(t, o, &m, &set, err);
     open_model_close(&m);
     shard_set_close(&set);
     return rc;
 }
 
 static int loss_main(int argc, char **argv) {
-    struct options o = {
-        .model = "run", .window = "gpt", .device = "auto", .dtype = "auto", .batch = 8};
+    struct options o = {.model = "run", .device = "auto", .dtype = "auto", .batch = 8};
     /* clang-format off: a line an option */
     struct opt opts[] = {
         {"model", 'm', OPT_STR, &o.model, "DIR",
          "a run, a checkpoint, any GPT-2's folder, hf://NS/NAME, or llm.c's .bin (default: run)"},
         {"valid", 0, OPT_STRS, &o.valid, "DIR",
          "shards to score: a folder, or .bin files (repeatable)"},
-        {"seq-len", 0, OPT_U64, &o.seq_len, "T", "tokens of a window (default: the shards')",
+        {"text", 0, OPT_STRS, &o.text, "FILE",
+         "a plain text to score, as one piece, by windows of --seq-len with --stride (repeatable)"},
+        {"tokenizer", 't', OPT_STR, &o.tokenizer, "TOK",
+         "of --text (default: the one beside the model)"},
+        {"stride", 0, OPT_U64, &o.stride, "N",
+         "windows that overlap: each begins N tokens behind the last, and only its new tokens "
+         "count",
+         .min = 1, .max = 1 << 20},
+        {"seq-len", 0, OPT_U64, &o.seq_len, "T",
+         "tokens of a window (default: the shards'; with --stride or --text the model's context)",
          .min = 2, .max = 1 << 20},
         {"window", 0, OPT_CHOICE, &o.window, "KIND",
-         "T+1 tokens and T targets, or T and T-1 as transformers", "gpt|hf"},
+         "T+1 tokens and T targets (default), or T and T-1 as transformers", "gpt|hf"},
         {"batch", 0, OPT_U64, &o.batch, "B", "windows at a time", .min = 1, .max = 4096},
         {"eval-steps", 0, OPT_U64, &o.eval_steps, "N", "score only the first N batches", .min = 1,
          .max = 1e12},
@@ -134,11 +219,13 @@ static int loss_main(int argc, char **argv) {
     /* clang-format on */
     struct program p = {.name = "lmeval loss",
                         .summary = "a model's loss over token shards",
-                        .usage = "-m DIR --valid SHARDS [--seq-len T] [--window gpt|hf]",
+                        .usage = "-m DIR --valid SHARDS [--seq-len T] [--window gpt|hf]\n"
+                                 "-m DIR --text FILE… --stride N",
                         .text =
                             "Every token but the first of a window is a target once, the tails of "
                             "shards included, prompts (shard --prompt) left out; the loss is "
-                            "their plain mean.",
+                            "their plain mean. --stride N is the Hugging Face guide's sliding "
+                            "window, T tokens long, with every target weighted equally.",
                         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
@@ -147,6 +234,7 @@ static int loss_main(int argc, char **argv) {
         rc = loss(&t, &o);
     }
     strs_release(&o.valid);
+    strs_release(&o.text);
     return tool_end(&t, rc);
 }
 
