@@ -38,6 +38,10 @@ static int wanted(const struct session *s, const struct prompt *p) {
 /* Says which prompts leave no room: an empty completion looks like a model with nothing to say. And
  * which are not seen whole. */
 static void warn_of_length(const struct session *s) {
+    if (s->o->min_new > s->o->max_new)
+        log_warn(&s->t->log,
+                 "--min-new %" PRIu64 " is not reached: --max-new ends a text at %" PRIu64,
+                 s->o->min_new, s->o->max_new);
     for (size_t i = 0; i < s->n_prompts; i++) {
         size_t n = s->prompts[i].ids.n;
         if (s->o->max_new && wanted(s, &s->prompts[i]) == 0)

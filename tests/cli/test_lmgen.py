@@ -304,6 +304,7 @@ def rules_of_the_command_line():
         assert len(c["ids"]) + c["prompt_tokens"] == 20 and c["finish_reason"] == "stop", c
         said = run(*end, "--bad-words", "<|endoftext|>", "abc").stderr.decode()
         assert "ends a text and is left in" in said, said
+    assert b"--min-new 9 is not reached" in run("--min-new", 9, "--max-new", 2, "abc").stderr
     every = " ".join(map(str, range(515)))
     assert b"all are forbidden" in run("--suppress-tokens", every, "abc", rc=2).stderr
     for flags, says in ((["--suppress-tokens", "1 515"], "id 515; the model has 515"), (["--suppress-tokens", "a"], "is not an id"),
