@@ -5,23 +5,29 @@
 #include "base/log.h"
 #include "tokenizer/vocab.h"
 
-/* `name` in the folder of `path`, or in `path` if that is a folder; NULL if it is not there. */
-static char *beside(const char *path, const char *name) {
+/* `name` in the folder of `path`, or in `path` if that is a folder; *ret NULL: it is not there. */
+static int beside(char **ret, const char *path, const char *name, struct err *err) {
     char *dir = file_kind(path) == FILE_FOLDER ? strdup(path) : path_dir(path);
     char *full = dir ? path_join(dir, name) : NULL;
     free(dir);
-    if (full && file_kind(full) == FILE_REGULAR) return full;
-    free(full);
-    return NULL;
+    *ret = NULL;
+    if (!full) return err_nomem(err, strlen(path) + strlen(name));
+    if (file_kind(full) == FILE_REGULAR)
+        *ret = full;
+    else
+        free(full);
+    return 0;
 }
 
 static int open_pair(struct tokenizer *t, const char *path, const char *vocab, const char *merges,
                      const char *pattern, struct err *err) {
-    char *v = beside(path, vocab), *m = beside(path, merges);
-    char *added = beside(path, "added_tokens.json"), *dir = m ? path_dir(m) : NULL;
-    int rc = !m     ? err_set(err, ERR_CORRUPT, "%s: no %s beside it", path, merges)
-             : !dir ? err_nomem(err, strlen(m))
-                    : config_read(&t->config, dir, err);
+    char *v = NULL, *m = NULL, *added = NULL, *dir = NULL;
+    int rc = beside(&v, path, vocab, err);
+    if (rc >= 0) rc = beside(&m, path, merges, err);
+    if (rc >= 0) rc = beside(&added, path, "added_tokens.json", err);
+    if (rc >= 0 && !m) rc = err_set(err, ERR_CORRUPT, "%s: no %s beside it", path, merges);
+    if (rc >= 0 && !(dir = path_dir(m))) rc = err_nomem(err, strlen(m));
+    if (rc >= 0) rc = config_read(&t->config, dir, err);
     if (rc >= 0) rc = read_vocab_merges(t, v, m, added, pattern, err);
     if (rc >= 0) rc = config_added(t, dir, err);
     free(v);
@@ -33,9 +39,14 @@ static int open_pair(struct tokenizer *t, const char *path, const char *vocab, c
 
 static int open_folder(struct tokenizer *t, const char *path, const char *pattern,
                        struct err *err) {
-    char *json = beside(path, "tokenizer.json"), *merges = beside(path, "merges.txt");
+    char *json = NULL, *merges = NULL;
     struct strs names = {0};
-    int rc = 0;
+    int rc = beside(&json, path, "tokenizer.json", err);
+    if (rc >= 0) rc = beside(&merges, path, "merges.txt", err);
+    if (rc < 0) {
+        free(json);
+        return rc;
+    }
     if (json) {
         rc = read_tokenizer_json(t, json, err);
     } else if (merges) {
@@ -49,6 +60,8 @@ static int open_folder(struct tokenizer *t, const char *path, const char *patter
         char *full = n == 1 ? path_join(path, found) : NULL;
         if (full)
             rc = read_tiktoken(t, full, pattern, err);
+        else if (rc >= 0 && n == 1)
+            rc = err_nomem(err, strlen(path) + strlen(found));
         else if (rc >= 0)
             rc = err_set(err, ERR_CORRUPT,
                          "%s: no tokenizer here (tokenizer.json, vocab.json + merges.txt, "
@@ -98,7 +111,8 @@ int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokeni
     int rc =
         kind == FILE_FOLDER ? open_folder(t, path, pattern, err) : open_file(t, path, pattern, err);
     bool in_folder = kind == FILE_FOLDER || strcmp(path_base(path), "tokenizer.json") == 0;
-    char *json = rc >= 0 && in_folder ? beside(path, "tokenizer.json") : NULL;
+    char *json = NULL;
+    if (rc >= 0 && in_folder) rc = beside(&json, path, "tokenizer.json", err);
     if (json) {
         t->folder = kind == FILE_FOLDER ? strdup(path) : path_dir(path);
         if (!t->folder) rc = err_nomem(err, strlen(path));
