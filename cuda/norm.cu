@@ -25,9 +25,12 @@ template <int N> int padded(int C) {
 }
 /* The column of a row that lies at `at`. */
 template <int N> __device__ __forceinline__ int column(int at) {
-    if constexpr (N == 1) return at;
-    int four = at / 4, round = four / 32 / (N / 4), i = four / 32 % (N / 4);
-    return (round * 32 + four % 32) * N + i * 4 + at % 4;
+    if constexpr (N == 1) {
+        return at;
+    } else {
+        int four = at / 4, round = four / 32 / (N / 4), i = four / 32 % (N / 4);
+        return (round * 32 + four % 32) * N + i * 4 + at % 4;
+    }
 }
 
 /* sums += x, of the columns from c on. */
