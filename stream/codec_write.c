@@ -59,7 +59,6 @@ static int writer_open(struct codec_writer **ret, const char *path, bool resume,
 }
 
 int codec_writer_open(struct codec_writer **ret, const char *path, struct err *err) {
-    file_sweep_of(path); /* of a run that was killed */
     return writer_open(ret, path, false, 0, err);
 }
 

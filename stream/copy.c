@@ -168,6 +168,7 @@ static int copy_all(struct copy *c, const struct source_list *list, const struct
     opts.state_bytes = c->old.n;
     rc = docs_open(&c->docs, list, &opts, err);
     if (rc < 0) return rc == ERR_USAGE && c->old.n ? err_prefix(err, "%s", o->state) : rc;
+    if (!o->state) file_sweep_of(o->output); /* of a run that was killed */
     rc = o->state ? codec_writer_resume(&c->writer, o->output, c->at, err)
                   : codec_writer_open(&c->writer, o->output, err);
     if (rc < 0) return rc;

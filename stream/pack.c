@@ -257,6 +257,7 @@ static int remove_older(struct packing *k, struct err *err) {
 static int write_all(struct packing *k, struct err *err) {
     struct pool *pool;
     int rc = file_mkdirs(k->out, err);
+    if (rc == 0) rc = file_sweep(k->out, err); /* of a run that was killed */
     if (rc == 0) rc = pool_new(&pool, k->opts->threads, err);
     if (rc < 0) return rc;
     rc = pool_run(pool, k->opts->files, write_file, k, err);

@@ -1,6 +1,7 @@
 /* corpus cat: records as they stand, one a line. */
 #include <stdlib.h>
 #include <string.h>
+#include "base/file.h"
 #include "base/signals.h"
 #include "stream/copy.h"
 #include "stream/mix.h"
@@ -61,6 +62,7 @@ static int mix_to(struct input *in, const struct flags *f, const struct source_l
     struct mixing m = {.t = t};
     struct docs_opts each = in->opts;
     each.skip = each.take = 0;
+    file_sweep_of(f->output); /* of a run that was killed */
     int rc = codec_writer_open(&m.writer, f->output, &t->err);
     if (rc < 0) return rc;
     rc = mix_documents(lists, t->operands->n, &each, o, write_mixed, &m, &t->err);
