@@ -66,24 +66,31 @@ static inline void random_release(struct random_vocab *v) {
     u64s_release(&v->start);
 }
 
-static inline struct tokenizer *random_tokenizer(struct random_vocab *v, const char *pattern) {
-    static const char text[] = "<|endoftext|>";
-    struct special s = {.text = text, .special = true, .normalized = true};
+/* Its tokens, and behind them the special ones s[0..n), which get their ids here. */
+static inline struct tokenizer *random_with(struct random_vocab *v, const char *pattern,
+                                            struct special *s, uint32_t n) {
     struct tokenizer *t = NULL;
     struct err e = {0};
-    s.id = (uint32_t)v->start.n - 1;
-    buf_append(&v->bytes, text, sizeof text - 1, NULL);
-    u64s_push(&v->start, v->bytes.n, NULL);
+    for (uint32_t i = 0; i < n; i++) {
+        s[i].id = (uint32_t)v->start.n - 1;
+        buf_append(&v->bytes, s[i].text, strlen(s[i].text), NULL);
+        u64s_push(&v->start, v->bytes.n, NULL);
+    }
     struct tokenizer_parts p = {.pattern = pattern,
                                 .n_tokens = (uint32_t)v->start.n - 1,
                                 .bytes = (uint8_t *)v->bytes.v,
                                 .start = v->start.v,
                                 .n_merges = v->n_merges,
                                 .merges = v->merges,
-                                .n_specials = 1,
-                                .specials = &s};
+                                .n_specials = n,
+                                .specials = s};
     check_ok(tokenizer_build(&t, &p, &e), &e);
     return t;
+}
+
+static inline struct tokenizer *random_tokenizer(struct random_vocab *v, const char *pattern) {
+    struct special s = {.text = "<|endoftext|>", .special = true, .normalized = true};
+    return random_with(v, pattern, &s, 1);
 }
 
 /* Random text: letters of the vocabulary, runs, blanks, and now and then any byte. */

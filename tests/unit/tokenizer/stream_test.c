@@ -230,31 +230,18 @@ static struct tokenizer *special_tokenizer(struct random_vocab *v, struct rng *r
                                            const char *pattern) {
     struct special s[N_SPECIALS];
     uint32_t n = 0;
-    struct tokenizer *t = NULL;
     struct err e = {0};
     random_vocab(v, r, 30, 3);
     for (size_t i = 0; i < N_SPECIALS; i++) {
         if (rng_below(r, 3)) continue;
-        s[n] = (struct special){.id = (uint32_t)v->start.n - 1,
-                                .text = special_texts[i],
-                                .special = rng_below(r, 2),
-                                .lstrip = !rng_below(r, 4),
-                                .rstrip = !rng_below(r, 4),
-                                .single_word = !rng_below(r, 4),
-                                .normalized = rng_below(r, 2)};
-        buf_append(&v->bytes, s[n].text, strlen(s[n].text), NULL);
-        u64s_push(&v->start, v->bytes.n, NULL);
-        n++;
+        s[n++] = (struct special){.text = special_texts[i],
+                                  .special = rng_below(r, 2),
+                                  .lstrip = !rng_below(r, 4),
+                                  .rstrip = !rng_below(r, 4),
+                                  .single_word = !rng_below(r, 4),
+                                  .normalized = rng_below(r, 2)};
     }
-    struct tokenizer_parts p = {.pattern = pattern,
-                                .n_tokens = (uint32_t)v->start.n - 1,
-                                .bytes = (uint8_t *)v->bytes.v,
-                                .start = v->start.v,
-                                .n_merges = v->n_merges,
-                                .merges = v->merges,
-                                .n_specials = n,
-                                .specials = s};
-    check_ok(tokenizer_build(&t, &p, &e), &e);
+    struct tokenizer *t = random_with(v, pattern, s, n);
     if (rng_below(r, 2)) check_ok(vocab_set_nfc(t, &e), &e);
     t->prefix_space = rng_below(r, 2);
     return t;
