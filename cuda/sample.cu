@@ -282,7 +282,11 @@ __global__ void __launch_bounds__(THREADS)
     float *z = logits + (size_t)blockIdx.x * V, most = -INFINITY;
     double *e = weights + (size_t)blockIdx.x * V;
     bool bad = false;
-    each_logit(z, V, [&](int, float x) { bad |= !(x < INFINITY); });
+    each_logit(z, V, [&](int v, float x) {
+        bad |= !(x < INFINITY);
+        if (!how.greedy && how.temperature != 1) z[v] = x /= how.temperature;
+        most = fmaxf(most, x);
+    });
     if (__syncthreads_or(bad)) { /* sampling_possible() says no */
         if (threadIdx.x == 0) ids[blockIdx.x] = -1;
         return;
@@ -292,10 +296,6 @@ __global__ void __launch_bounds__(THREADS)
         if (threadIdx.x == 0) ids[blockIdx.x] = id;
         return;
     }
-    each_logit(z, V, [&](int v, float x) {
-        if (how.temperature != 1) z[v] = x /= how.temperature;
-        most = fmaxf(most, x);
-    });
     most = block_max(most, s.most);
     float floor = how.top_k > 0 && how.top_k < V ? kth_largest(s, z, V, how.top_k) : -INFINITY;
     each_logit(z, V, [&](int v, float x) {
