@@ -104,6 +104,11 @@ static int work(struct plan *p, struct err *err) {
 
 /* ------------------------------------------------------------------ the run */
 
+/* A run that is refused must not have pushed what its folder held before. */
+static int start_pushing(void *pusher, struct err *err) {
+    return pusher_start(pusher, err);
+}
+
 static int train(struct plan *p, struct err *err) {
     struct device *device = p->device;
     struct model *model = NULL;
@@ -115,7 +120,9 @@ static int train(struct plan *p, struct err *err) {
     p->t.config_yaml = rc == 0 ? buf_cstr(&yaml) : NULL;
     p->o->push.run = p->o->output;
     p->o->push.log = &p->tool->log;
-    if (rc == 0 && p->o->push.target) rc = pusher_start(&pusher, &p->o->push, err);
+    if (rc == 0 && p->o->push.target) rc = pusher_new(&pusher, &p->o->push, err);
+    if (pusher) p->t.begun = start_pushing;
+    p->t.ctx = pusher;
     if (rc == 0) rc = model_new(&model, &p->config, b, device, p->choice.opts.dtype, true, err);
     if (rc == 0) model_set_recompute(model, recompute_level(p));
     if (rc == 0)

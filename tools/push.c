@@ -28,6 +28,7 @@ extern char **environ;
 struct pusher {
     struct pusher_opts o;
     char *program; /* lmhub */
+    bool started;  /* there is a thread */
     pthread_t thread;
     pthread_mutex_t lock; /* of the next three */
     pthread_cond_t change;
@@ -226,7 +227,14 @@ static void *watch(void *ctx) {
     }
 }
 
-int pusher_start(struct pusher **ret, const struct pusher_opts *opts, struct err *err) {
+static void pusher_free(struct pusher *p) {
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->change);
+    free(p->program);
+    free(p);
+}
+
+int pusher_new(struct pusher **ret, const struct pusher_opts *opts, struct err *err) {
     struct hub_ref ref;
     char self[4096];
     int rc = hub_ref_parse(&ref, opts->target, err);
@@ -237,35 +245,30 @@ int pusher_start(struct pusher **ret, const struct pusher_opts *opts, struct err
     struct pusher *p = calloc(1, sizeof *p);
     if (!p) return err_nomem(err, sizeof *p);
     p->o = *opts;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->change, NULL);
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
     char *dir = path_dir(self);
     p->program = dir ? path_join(dir, "lmhub") : NULL;
     free(dir);
-    if (!p->program || access(p->program, X_OK) < 0) {
-        rc =
-            err_set(err, ERR_USAGE, "--push-to: lmhub does not lie beside this program (%s)", self);
-        free(p->program);
-        free(p);
-        return rc;
-    }
-    pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->change, NULL);
-    int no = pthread_create(&p->thread, NULL, watch, p);
-    if (!no) {
+    if (p->program && access(p->program, X_OK) == 0) {
         *ret = p;
         return 0;
     }
-    pthread_mutex_destroy(&p->lock);
-    pthread_cond_destroy(&p->change);
-    free(p->program);
-    free(p);
-    errno = no;
-    return err_errno(err, "--push-to: cannot start a thread");
+    pusher_free(p);
+    return err_set(err, ERR_USAGE, "--push-to: lmhub does not lie beside this program (%s)", self);
 }
 
-void pusher_finish(struct pusher *p, double seconds) {
-    if (!p) return;
+int pusher_start(struct pusher *p, struct err *err) {
+    int no = pthread_create(&p->thread, NULL, watch, p);
+    p->started = !no;
+    errno = no;
+    return no ? err_errno(err, "--push-to: cannot start a thread") : 0;
+}
+
+/* Lets the thread push the rest, and ends it. */
+static void finish_thread(struct pusher *p, double seconds) {
     if (signals_stop()) seconds = fmin(seconds, STOP_SECONDS);
     pthread_mutex_lock(&p->lock);
     p->quit = true;
@@ -276,8 +279,10 @@ void pusher_finish(struct pusher *p, double seconds) {
     if (!p->whole && run_exists(p))
         log_warn(p->o.log, "not everything was pushed; lmhub push %s %s goes on", p->o.run,
                  p->o.target);
-    pthread_mutex_destroy(&p->lock);
-    pthread_cond_destroy(&p->change);
-    free(p->program);
-    free(p);
+}
+
+void pusher_finish(struct pusher *p, double seconds) {
+    if (!p) return;
+    if (p->started) finish_thread(p, seconds);
+    pusher_free(p);
 }

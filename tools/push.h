@@ -23,9 +23,11 @@ struct pusher_opts {
 
 /* ERR_USAGE: the target is no repository for models, or lmhub does not lie beside this program.
  * Everything in *opts stays the caller's and must outlive the pusher. */
-int pusher_start(struct pusher **ret, const struct pusher_opts *opts, struct err *err);
-/* Pushes what is left, for at most `seconds` (a signal to stop shortens it), says what could not be
- * pushed, and frees. NULL is fine. */
+int pusher_new(struct pusher **ret, const struct pusher_opts *opts, struct err *err);
+/* Once it is known that the folder's run goes on: what it holds is pushed from here on. */
+int pusher_start(struct pusher *p, struct err *err);
+/* If it was started: pushes what is left, for at most `seconds` (a signal to stop shortens it), and
+ * says what could not be pushed. Frees. NULL is fine. */
 void pusher_finish(struct pusher *p, double seconds);
 
 #endif

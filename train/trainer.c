@@ -298,6 +298,7 @@ static int loop(struct trainer *t, struct err *err) {
     uint64_t steps = t->opts->steps;
     t->last_save = t->last_eval = trainer_clock();
     int rc = t->state.step < steps ? trainer_check_room(t, !t->opts->force, err) : 0;
+    if (rc == 0 && t->opts->begun) rc = t->opts->begun(t->opts->ctx, err);
     if (rc == 0 && steps == 0 && t->saved_step == CHECKPOINT_NONE) rc = trainer_save(t, err);
     if (rc == 0) rc = catch_up(t, err);
     while (rc == 0 && t->state.step < steps && !trainer_out_of_patience(t) && !stop_signal(t)) {

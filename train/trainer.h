@@ -58,6 +58,9 @@ struct trainer_opts {
     uint64_t skips;            /* skipped steps in a row after which the run is lost; 0: 5 */
     bool force;                /* begin even where the disk will not hold the checkpoints  */
 
+    /* Called once, when nothing about the folder, the options or the disk is in the way of going
+     * on; an error ends the run. NULL: nobody waits for that. */
+    int (*begun)(void *ctx, struct err *err);
     int (*stop)(void *ctx);  /* non-zero: save and leave; NULL: never                    */
     bool (*save)(void *ctx); /* true: save now and go on; NULL: never                    */
     void *ctx;

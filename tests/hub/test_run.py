@@ -225,6 +225,18 @@ class Runs(Case):
         self.assertIn(b"token is not valid", r.stderr)
         self.assertNotIn(b"hf_wrong", r.stderr)
 
+    def test_a_run_that_was_refused_had_been_pushed(self):
+        """Options that the folder's run does not have: exit 2 before anything goes to the Hub."""
+        r = self.train(self.run_dir, "--lr", "1e-3", "--push-to", "hf://me/m", "--run-name", "live")
+        self.assertEqual(r.returncode, 2, r.stderr)
+        self.assertIn(b"lr", r.stderr)
+        self.assertEqual(self.hub.log, [])
+        self.assertNotIn(("model", "me/m"), self.hub.repos)
+        self.assertNotIn(b"push", r.stderr)
+        r = self.train(self.run_dir, "--push-to", "hf://me/m", "--run-name", "live")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.whole("live")
+
     def test_nonsense_is_said_at_once(self):
         for target in ("me/m", "hf://datasets/me/m", "hf://me/m/folder"):
             r = self.train(self.run_dir, "--push-to", target)
