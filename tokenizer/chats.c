@@ -12,23 +12,9 @@
 #define CHAT "chat_template.jinja"
 #define MORE "additional_chat_templates"
 
-enum { CHAT_MAX = 1 << 26 };
-
-/* A text without NUL; *ret stays where there is no such file. */
 static int load(const char *folder, const char *name, char **ret, struct err *err) {
-    struct buf text = {0};
     char *path = path_join(folder, name);
-    int rc = path ? 0 : err_nomem(err, strlen(folder));
-    if (rc >= 0 && file_kind(path) == FILE_REGULAR) {
-        rc = file_read(path, CHAT_MAX, &text, err);
-        if (rc >= 0 && memchr(text.v ? text.v : "", 0, text.n))
-            rc = err_set(err, ERR_CORRUPT, "%s: holds a NUL byte", path);
-        if (rc >= 0 && !buf_cstr(&text)) rc = err_nomem(err, text.n);
-    }
-    if (rc >= 0 && text.v)
-        *ret = text.v;
-    else
-        buf_release(&text);
+    int rc = path ? config_text(path, ret, err) : err_nomem(err, strlen(folder));
     free(path);
     return rc;
 }

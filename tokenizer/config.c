@@ -20,18 +20,28 @@ enum { CONFIG_MAX = 1 << 26 };
 
 /* ------------------------------------------------------------------ reading */
 
-static int load(const char *folder, const char *name, cJSON **ret, struct err *err) {
+int config_text(const char *path, char **ret, struct err *err) {
     struct buf text = {0};
-    char *path = path_join(folder, name);
-    int rc = path ? 0 : err_nomem(err, strlen(folder));
-    if (rc >= 0 && file_kind(path) == FILE_REGULAR) {
-        rc = file_read(path, CONFIG_MAX, &text, err);
-        if (rc >= 0) rc = json_parse(ret, text.v, text.n, path, err);
-        if (rc >= 0 && !cJSON_IsObject(*ret))
-            rc = err_set(err, ERR_CORRUPT, "%s: is no JSON object", path);
-    }
+    if (file_kind(path) != FILE_REGULAR) return 0;
+    int rc = file_read(path, CONFIG_MAX, &text, err);
+    if (rc >= 0 && text.n && memchr(text.v, 0, text.n))
+        rc = err_set(err, ERR_CORRUPT, "%s: holds a NUL byte", path);
+    if (rc >= 0 && !buf_cstr(&text)) rc = err_nomem(err, text.n);
+    if (rc >= 0)
+        *ret = text.v;
+    else
+        buf_release(&text);
+    return rc;
+}
+
+static int load(const char *folder, const char *name, cJSON **ret, struct err *err) {
+    char *text = NULL, *path = path_join(folder, name);
+    int rc = path ? config_text(path, &text, err) : err_nomem(err, strlen(folder));
+    if (rc >= 0 && text) rc = json_parse(ret, text, strlen(text), path, err);
+    if (rc >= 0 && text && !cJSON_IsObject(*ret))
+        rc = err_set(err, ERR_CORRUPT, "%s: is no JSON object", path);
     free(path);
-    buf_release(&text);
+    free(text);
     return rc;
 }
 

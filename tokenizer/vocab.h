@@ -203,6 +203,9 @@ int specials_refuse(const struct tokenizer *t, const struct special_tree *allowe
 /* config.c: tokenizer_config.json, special_tokens_map.json and chat templates in `folder`, as far
  * as they are there. ERR_CORRUPT: path, key and what is wrong. */
 int config_read(struct config *c, const char *folder, struct err *err);
+/* A text without NUL that stands beside a tokenizer, malloc'd; *ret stays where there is none.
+ * ERR_CORRUPT, ERR_IO: with the path. */
+int config_text(const char *path, char **ret, struct err *err);
 /* The configuration decides over the flags of added tokens, as for AutoTokenizer; their texts and
  * ids must be those of the vocabulary. */
 int config_added(struct tokenizer *t, const char *folder, struct err *err);
