@@ -94,6 +94,15 @@ int file_read(const char *path, uint64_t max_bytes, struct buf *out, struct err 
     return rc;
 }
 
+int file_copy(const char *from, const char *to, struct err *err) {
+    struct buf text = {0};
+    if (file_kind(from) != FILE_REGULAR) return 0;
+    int rc = file_read(from, UINT64_MAX, &text, err);
+    if (rc == 0) rc = file_write(to, text.v, text.n, err);
+    buf_release(&text);
+    return rc;
+}
+
 int file_list(const char *dir, struct strs *out, struct err *err) {
     DIR *d = opendir(dir);
     if (!d) return err_errno(err, "%s", dir);

@@ -33,6 +33,8 @@ enum file_kind file_kind(const char *path);
 int file_bytes(const char *path, uint64_t *ret_bytes, struct err *err);
 /* Appends the whole file to `out`; ERR_CORRUPT if it holds more than `max_bytes`. */
 int file_read(const char *path, uint64_t max_bytes, struct buf *out, struct err *err);
+/* Writes a copy as an artefact; nothing where `from` is no regular file. */
+int file_copy(const char *from, const char *to, struct err *err);
 /* Names in a folder (no "." and ".."), sorted by their bytes. Caller releases *out. */
 int file_list(const char *dir, struct strs *out, struct err *err);
 /* Makes the folder and those above it. Fine if it exists. */

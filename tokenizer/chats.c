@@ -6,11 +6,9 @@
  * Where one of them is there, the "chat_template" of tokenizer_config.json does not count. They are
  * kept as they were and written again. */
 #include <stdlib.h>
+#include <unistd.h>
 #include "base/file.h"
 #include "tokenizer/vocab.h"
-
-#define CHAT "chat_template.jinja"
-#define MORE "additional_chat_templates"
 
 static int load(const char *folder, const char *name, char **ret, struct err *err) {
     char *path = path_join(folder, name);
@@ -35,8 +33,8 @@ static int load_more(struct config *c, const char *folder, struct err *err) {
 }
 
 int chats_read(struct config *c, const char *folder, struct err *err) {
-    char *more = path_join(folder, MORE);
-    int rc = more ? load(folder, CHAT, &c->chat, err) : err_nomem(err, strlen(folder));
+    char *more = path_join(folder, CHATS_FOLDER);
+    int rc = more ? load(folder, CHAT_FILE, &c->chat, err) : err_nomem(err, strlen(folder));
     if (rc >= 0 && file_kind(more) == FILE_FOLDER) rc = load_more(c, more, err);
     free(more);
     return rc;
@@ -66,20 +64,39 @@ static int put(const char *dir, const char *name, const char *text, struct err *
     return rc;
 }
 
+static bool has_name(const struct config *c, const char *name) {
+    for (size_t i = 0; i < c->chat_names.n; i++)
+        if (!strcmp(c->chat_names.v[i], name)) return true;
+    return false;
+}
+
+/* Templates of another tokenizer; what else lies there stays. */
+static int drop_others(const struct config *c, const char *more, struct err *err) {
+    struct strs names = {0};
+    int rc = file_list(more, &names, err);
+    for (size_t i = 0; rc >= 0 && i < names.n; i++)
+        if (path_ends(names.v[i], ".jinja") && !has_name(c, names.v[i]))
+            rc = vocab_drop_file(more, names.v[i], err);
+    strs_release(&names);
+    if (rc >= 0 && !c->chats.n) rmdir(more); /* if it is empty now */
+    return rc;
+}
+
 int chats_write_more(const struct config *c, const char *dir, struct err *err) {
-    char *more = path_join(dir, MORE);
+    char *more = path_join(dir, CHATS_FOLDER);
     int rc = more ? 0 : err_nomem(err, strlen(dir));
-    if (rc >= 0 && file_kind(more) == FILE_FOLDER)
-        rc = file_sweep(more, err); /* of a run that was killed */
+    bool there = rc >= 0 && file_kind(more) == FILE_FOLDER;
+    if (there) rc = file_sweep(more, err); /* of a run that was killed */
     if (rc >= 0 && c->chats.n) rc = file_mkdirs(more, err);
     for (size_t i = 0; rc >= 0 && i < c->chats.n; i++)
         rc = put(more, c->chat_names.v[i], c->chats.v[i], err);
+    if (rc >= 0 && there) rc = drop_others(c, more, err);
     free(more);
     return rc;
 }
 
 int chats_write(const struct config *c, const char *dir, struct err *err) {
-    int rc = c->chat ? put(dir, CHAT, c->chat, err) : 0;
+    int rc = c->chat ? put(dir, CHAT_FILE, c->chat, err) : vocab_drop_file(dir, CHAT_FILE, err);
     return rc < 0 ? rc : chats_write_more(c, dir, err);
 }
 

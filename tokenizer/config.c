@@ -300,5 +300,7 @@ int config_write(const struct tokenizer *t, const char *dir, struct err *err) {
     /* transformers 5 writes no map: where it was so, bos_token … stand in the configuration. */
     if (rc >= 0 && (c->map || !c->config))
         rc = write_tree(dir, MAP, c->map, c->map ? NULL : default_map(t), err);
+    else if (rc >= 0)
+        rc = vocab_drop_file(dir, MAP, err);
     return rc < 0 ? rc : chats_write(c, dir, err);
 }

@@ -68,14 +68,19 @@ void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 
 /* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, vocab.json, merges.txt
  * and tokenizer.tiktoken into `dir` (made if missing; what a killed run left there is swept away),
- * each atomically; opens in AutoTokenizer, tokenizers and tiktoken with equal ids. */
+ * each atomically; opens in AutoTokenizer, tokenizers and tiktoken with equal ids. What another
+ * tokenizer had there and this one has not goes: tokenizer.json comes last. */
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err);
 struct tokenizer_save_opts {
     bool strings; /* merges of tokenizer.json as "a b", which tokenizers before 0.20 read */
 };
 int tokenizer_save_as(const struct tokenizer *t, const char *dir,
                       const struct tokenizer_save_opts *opts, struct err *err);
-/* Copies the files a checkpoint needs (as found in the folder it was opened from, or made anew). */
+/* What a folder may hold of a tokenizer: files, and the folder of its chat templates; NULL behind
+ * tokenizer.json, which makes it whole. Who copies, sends or fetches one goes by this list. */
+extern const char *const tokenizer_files[];
+/* Makes `dir`, another folder than its own, hold the files a checkpoint needs: as found in the
+ * folder it was opened from, or made anew. */
 int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, struct err *err);
 
 uint32_t tokenizer_size(const struct tokenizer *t); /* largest id + 1: the model's V */

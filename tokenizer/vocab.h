@@ -200,6 +200,12 @@ int specials_refuse(const struct tokenizer *t, const struct special_tree *allowe
 
 /* ------------------------------------------------------------------ readers and writer */
 
+#define CHAT_FILE    "chat_template.jinja"
+#define CHATS_FOLDER "additional_chat_templates" /* NAME.jinja */
+
+/* write.c: removes what lies there of another tokenizer. */
+int vocab_drop_file(const char *dir, const char *name, struct err *err);
+
 /* config.c: tokenizer_config.json, special_tokens_map.json and chat templates in `folder`, as far
  * as they are there. ERR_CORRUPT: path, key and what is wrong. */
 int config_read(struct config *c, const char *folder, struct err *err);
@@ -211,7 +217,7 @@ int config_text(const char *path, char **ret, struct err *err);
 int config_added(struct tokenizer *t, const char *folder, struct err *err);
 /* For a tokenizer trained after another: what it says, without the tokens that are not in t. */
 int config_like(struct tokenizer *t, const struct config *like, struct err *err);
-/* Writes the files, GPT-2's where nothing was read. */
+/* Writes the files, GPT-2's where nothing was read; removes those that another tokenizer had. */
 int config_write(const struct tokenizer *t, const char *dir, struct err *err);
 void config_release(struct config *c);
 

@@ -7,6 +7,8 @@
 #include "tokenizer/bytemap.h"
 #include "tokenizer/vocab.h"
 
+#define TIKTOKEN "tokenizer.tiktoken"
+
 /* Text being written; the first failure sticks in rc and later calls do nothing. */
 struct out {
     struct buf b;
@@ -335,11 +337,18 @@ static int write_tiktoken(const struct tokenizer *t, const char *dir, struct err
         put(&o, "\n");
     }
     free(made);
-    return finish(&o, dir, "tokenizer.tiktoken");
+    return finish(&o, dir, TIKTOKEN);
 }
 
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err) {
     return tokenizer_save_as(t, dir, &(struct tokenizer_save_opts){.strings = false}, err);
+}
+
+int vocab_drop_file(const char *dir, const char *name, struct err *err) {
+    char *stale = path_join(dir, name);
+    int rc = stale ? file_remove(stale, err) : err_nomem(err, strlen(dir));
+    free(stale);
+    return rc;
 }
 
 int tokenizer_save_as(const struct tokenizer *t, const char *dir,
@@ -348,38 +357,42 @@ int tokenizer_save_as(const struct tokenizer *t, const char *dir,
     if (rc >= 0) rc = file_sweep(dir, err); /* of a run that was killed */
     if (rc >= 0) rc = write_vocab_json(t, dir, err);
     if (rc >= 0) rc = write_merges_txt(t, dir, err);
-    if (rc >= 0 && ids_are_ranks(t)) {
-        rc = write_tiktoken(t, dir, err);
-    } else if (rc >= 0) {
-        char *stale = path_join(dir, "tokenizer.tiktoken");
-        rc = stale ? file_remove(stale, err) : err_nomem(err, strlen(dir));
-        free(stale);
-    }
+    if (rc >= 0)
+        rc = ids_are_ranks(t) ? write_tiktoken(t, dir, err) : vocab_drop_file(dir, TIKTOKEN, err);
     if (rc >= 0) rc = config_write(t, dir, err);
+    if (rc >= 0)
+        rc = vocab_drop_file(dir, "added_tokens.json", err); /* tokenizer.json says it all */
     return rc < 0 ? rc : write_tokenizer_json(t, dir, opts->strings, err);
 }
 
+const char *const tokenizer_files[] = {
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    CHAT_FILE,
+    CHATS_FOLDER,
+    "vocab.json",
+    "merges.txt",
+    TIKTOKEN,
+    "tokenizer.json",
+    NULL,
+};
+
 int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, struct err *err) {
-    static const char *const names[] = {"tokenizer_config.json",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json",
-                                        "chat_template.jinja",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "tokenizer.json"};
     if (!t->folder) return tokenizer_save(t, dir, err);
     int rc = file_mkdirs(dir, err);
-    for (size_t i = 0; i < sizeof names / sizeof *names && rc >= 0; i++) {
-        struct buf text = {0};
-        char *from = path_join(t->folder, names[i]), *to = path_join(dir, names[i]);
-        if (!from || !to) rc = err_nomem(err, strlen(dir));
-        if (rc >= 0 && file_kind(from) == FILE_REGULAR) {
-            rc = file_read(from, UINT64_C(1) << 30, &text, err);
-            if (rc >= 0) rc = file_write(to, text.v, text.n, err);
-        }
+    for (const char *const *name = tokenizer_files; rc >= 0 && *name; name++) {
+        char *from = path_join(t->folder, *name), *to = path_join(dir, *name);
+        if (!from || !to)
+            rc = err_nomem(err, strlen(dir));
+        else if (!strcmp(*name, CHATS_FOLDER))
+            rc = chats_write_more(&t->config, dir, err);
+        else if (file_kind(from) == FILE_REGULAR && strcmp(*name, TIKTOKEN)) /* no model's */
+            rc = file_copy(from, to, err);
+        else
+            rc = file_remove(to, err);
         free(from);
         free(to);
-        buf_release(&text);
     }
-    return rc < 0 ? rc : chats_write_more(&t->config, dir, err);
+    return rc;
 }

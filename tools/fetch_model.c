@@ -5,22 +5,26 @@
 #include <string.h>
 #include "base/file.h"
 #include "stream/hub.h"
+#include "tokenizer/tokenizer.h"
 
 bool model_is_remote(const char *name) {
     return !strncmp(name, "hf://", 5);
 }
 
+/* A file by its name, or one in a folder of this name. */
+static bool is_or_in(const char *path, const char *name) {
+    size_t n = strlen(name);
+    if (strncmp(path, name, n)) return false;
+    return !path[n] || (path[n] == '/' && !strchr(path + n + 1, '/'));
+}
+
 static bool wanted(const char *path) {
-    static const char *const names[] = {
-        "config.json",       "generation_config.json",      "tokenizer.json",
-        "vocab.json",        "tokenizer_config.json",       "special_tokens_map.json",
-        "merges.txt",        "added_tokens.json",           "chat_template.jinja",
-        "model.safetensors", "model.safetensors.index.json"};
+    static const char *const names[] = {"config.json", "generation_config.json",
+                                        "model.safetensors", "model.safetensors.index.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(path, names[i])) return true;
-    static const char chats[] = "additional_chat_templates/";
-    size_t n = sizeof chats - 1;
-    if (!strncmp(path, chats, n)) return path_ends(path, ".jinja") && !strchr(path + n, '/');
+    for (const char *const *name = tokenizer_files; *name; name++)
+        if (is_or_in(path, *name)) return true;
     return !strncmp(path, "model-", 6) && path_ends(path, ".safetensors") && !strchr(path, '/');
 }
 

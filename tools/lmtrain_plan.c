@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/signals.h"
+#include "tokenizer/tokenizer.h"
 #include "tools/lmtrain_parts.h"
 #include "tools/ranks.h"
 #include "tools/same_tokens.h"
@@ -188,6 +189,7 @@ static void fill_trainer(struct plan *p) {
                                  .init_dir = p->init_dir,
                                  .model_name = o->model ? o->model : "gpt2",
                                  .tokenizer_dir = p->tokenizer_dir,
+                                 .tokenizer_files = tokenizer_files,
                                  .B = p->B,
                                  .samples = (uint64_t)p->B * p->accumulate,
                                  .steps = p->steps,

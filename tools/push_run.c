@@ -12,15 +12,14 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/signals.h"
+#include "tokenizer/tokenizer.h"
 #include "train/checkpoint.h"
 #include "tools/common.h"
 
-/* What of a checkpoint makes a model that others load; the optimizer stays at home. */
-static const char *const model_files[] = {
-    "config.json",           "generation_config.json",  "model.safetensors",   "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "vocab.json",          "merges.txt",
-    "tokenizer.tiktoken",    "added_tokens.json",       "chat_template.jinja", "trainer_state.json",
-};
+/* What of a checkpoint makes a model that others load, besides its tokenizer; the optimizer stays
+ * at home. */
+static const char *const model_files[] = {"config.json", "generation_config.json",
+                                          "model.safetensors", "trainer_state.json"};
 static const char *const run_files[] = {"train_results.json", "eval_results.json",
                                         "all_results.json"};
 enum {
@@ -173,17 +172,13 @@ static int stage(struct hub_changes *c, const char *from, const char *staged,
     return rc;
 }
 
-/* The chat templates in a folder of their own, if there are any. */
-static int stage_chats(struct hub_changes *c, const char *from, const char *staged,
-                       struct err *err) {
-    static const char folder[] = "additional_chat_templates";
+/* The files in a folder of `from`. */
+static int stage_folder(struct hub_changes *c, const char *from, const char *staged,
+                        const char *folder, struct err *err) {
     struct strs names = {0};
     char *dir = path_join(from, folder), *copies = path_join(staged, folder);
-    int rc = dir && copies ? 0 : err_nomem(err, strlen(from));
-    if (rc == 0 && file_kind(dir) == FILE_FOLDER) {
-        rc = file_list(dir, &names, err);
-        if (rc == 0) rc = file_mkdirs(copies, err);
-    }
+    int rc = dir && copies ? file_list(dir, &names, err) : err_nomem(err, strlen(from));
+    if (rc == 0) rc = file_mkdirs(copies, err);
     for (size_t i = 0; rc == 0 && i < names.n; i++) {
         char *name = path_join(folder, names.v[i]);
         rc = name ? stage(c, from, staged, (const char *const *)&name, 1, err) : err_nomem(err, 0);
@@ -192,6 +187,21 @@ static int stage_chats(struct hub_changes *c, const char *from, const char *stag
     strs_release(&names);
     free(dir);
     free(copies);
+    return rc;
+}
+
+static int stage_tokenizer(struct hub_changes *c, const char *from, const char *staged,
+                           struct err *err) {
+    int rc = 0;
+    for (const char *const *name = tokenizer_files; rc == 0 && *name; name++) {
+        char *path = path_join(from, *name);
+        if (!path)
+            rc = err_nomem(err, strlen(from));
+        else
+            rc = file_kind(path) == FILE_FOLDER ? stage_folder(c, from, staged, *name, err)
+                                                : stage(c, from, staged, name, 1, err);
+        free(path);
+    }
     return rc;
 }
 
@@ -268,7 +278,7 @@ static int push_model(struct job *j, const char *dir, uint64_t step, const char 
     char *journal = push_journal(j->r->dir);
     int rc = file_mkdirs(j->staged, err);
     if (rc == 0) rc = stage(&c, dir, j->staged, model_files, MODEL_FILES, err);
-    if (rc == 0) rc = stage_chats(&c, dir, j->staged, err);
+    if (rc == 0) rc = stage_tokenizer(&c, dir, j->staged, err);
     if (rc == 0 && !c.n) rc = err_set(err, ERR_IO, "%s: is not there any more", dir);
     if (rc == 0 && !step) rc = stage(&c, j->r->dir, j->staged, run_files, RUN_FILES, err);
     if (rc == 0) rc = add_run_files(&c, j->r->dir, err);

@@ -32,7 +32,9 @@ struct trainer_opts {
     const char *init_dir;      /* weights to begin with; NULL: drawn from the seed         */
     const char *model_name;    /* what --model said, for the record                        */
     const char *tokenizer_dir; /* its files go into every checkpoint; NULL: none           */
-    const char *config_yaml;   /* text of config.yaml                                      */
+    const char *const *tokenizer_files; /* names of files, and of folders of them, that a
+                                           tokenizer may have; NULL behind the last        */
+    const char *config_yaml; /* text of config.yaml                                      */
 
     int B;            /* rows of a micro-batch, at most                           */
     uint64_t samples; /* windows of a step, of all ranks together                 */

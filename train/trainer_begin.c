@@ -184,13 +184,7 @@ static int find_checkpoint(struct trainer *t, char **ret_dir, struct err *err) {
 static int copy_metrics(const struct trainer *t, const char *checkpoint, struct err *err) {
     char *dir = path_dir(checkpoint), *from = dir ? path_join(dir, "metrics.jsonl") : NULL,
          *to = path_join(t->opts->run, "metrics.jsonl");
-    struct buf text = {0};
-    int rc = from && to ? 0 : err_nomem(err, strlen(checkpoint));
-    if (rc == 0 && file_kind(from) == FILE_REGULAR) {
-        rc = file_read(from, UINT64_MAX, &text, err);
-        if (rc == 0) rc = file_write(to, text.v, text.n, err);
-    }
-    buf_release(&text);
+    int rc = from && to ? file_copy(from, to, err) : err_nomem(err, strlen(checkpoint));
     free(dir);
     free(from);
     free(to);

@@ -10,13 +10,6 @@
 #include "train/checkpoint.h"
 #include "train/hf_state.h"
 
-/* What a tokenizer's folder may hold that a model's folder should. */
-static const char *const tokenizer_files[] = {
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json",
-    "merges.txt",     "tokenizer.tiktoken",    "added_tokens.json",       "chat_template.jinja",
-};
-static const char chats[] = "additional_chat_templates";
-enum { TOKENIZER_FILES = sizeof tokenizer_files / sizeof *tokenizer_files };
 static const char *const model_files[] = {"config.json", "generation_config.json",
                                           "model.safetensors"};
 enum { MODEL_FILES = sizeof model_files / sizeof *model_files };
@@ -76,32 +69,39 @@ static struct hf_run hf_run_of(const struct trainer *t) {
 
 static int copy_file(const char *from_dir, const char *to_dir, const char *name, struct err *err) {
     char *from = path_join(from_dir, name), *to = path_join(to_dir, name);
-    struct buf text = {0};
-    int rc = from && to ? 0 : err_nomem(err, strlen(name));
-    if (rc == 0 && file_kind(from) == FILE_REGULAR) {
-        rc = file_read(from, UINT64_MAX, &text, err);
-        if (rc == 0) rc = file_write(to, text.v, text.n, err);
-    }
-    buf_release(&text);
+    int rc = from && to ? file_copy(from, to, err) : err_nomem(err, strlen(name));
     free(from);
     free(to);
     return rc;
 }
 
-/* additional_chat_templates/NAME.jinja, where the tokenizer has several. */
-static int copy_chats(const char *from_dir, const char *to_dir, struct err *err) {
+/* The files in a folder, but for those that somebody is writing. */
+static int copy_folder(const char *from, const char *to, struct err *err) {
     struct strs names = {0};
-    char *from = path_join(from_dir, chats), *to = path_join(to_dir, chats);
-    int rc = from && to ? 0 : err_nomem(err, strlen(from_dir));
-    if (rc == 0 && file_kind(from) == FILE_FOLDER) rc = file_list(from, &names, err);
+    int rc = file_list(from, &names, err);
     for (size_t i = 0; rc == 0 && i < names.n; i++) {
-        if (!path_ends(names.v[i], ".jinja")) continue;
+        if (names.v[i][0] == '.') continue;
         rc = file_mkdirs(to, err);
         if (rc == 0) rc = copy_file(from, to, names.v[i], err);
     }
     strs_release(&names);
-    free(from);
-    free(to);
+    return rc;
+}
+
+static int copy_tokenizer(const struct trainer *t, const char *dir, struct err *err) {
+    const char *home = t->opts->tokenizer_dir;
+    const char *const *name = t->opts->tokenizer_files;
+    int rc = 0;
+    for (; rc == 0 && home && name && *name; name++) {
+        char *from = path_join(home, *name), *to = path_join(dir, *name);
+        if (!from || !to)
+            rc = err_nomem(err, strlen(*name));
+        else
+            rc = file_kind(from) == FILE_FOLDER ? copy_folder(from, to, err)
+                                                : file_copy(from, to, err);
+        free(from);
+        free(to);
+    }
     return rc;
 }
 
@@ -115,9 +115,7 @@ static int write_files(struct trainer *t, const char *dir, struct err *err) {
         rc = copy_file(t->opts->init_dir, dir, "generation_config.json", err);
     if (rc == 0) rc = model_save(t->model, dir, DTYPE_F32, err);
     if (rc == 0) rc = optimizer_save(&t->optimizer, optimizer, err);
-    for (int i = 0; rc == 0 && t->opts->tokenizer_dir && i < TOKENIZER_FILES; i++)
-        rc = copy_file(t->opts->tokenizer_dir, dir, tokenizer_files[i], err);
-    if (rc == 0 && t->opts->tokenizer_dir) rc = copy_chats(t->opts->tokenizer_dir, dir, err);
+    if (rc == 0) rc = copy_tokenizer(t, dir, err);
     if (rc == 0) rc = hf_trainer_state_save(&hf, dir, err);
     if (rc == 0) rc = state_save(dir, &t->state, &t->id, err);
     free(optimizer);
@@ -220,11 +218,10 @@ static int link_file(struct trainer *t, const char *folder, const char *name, st
 int trainer_finish(struct trainer *t, struct err *err) {
     struct hf_run hf = hf_run_of(t);
     const char *folder = t->state.best_step ? "best" : "last";
+    const char *const *name = t->opts->tokenizer_files;
     int rc = hf_results_save(&hf, err);
     for (int i = 0; rc == 0 && i < MODEL_FILES; i++) rc = link_file(t, folder, model_files[i], err);
-    for (int i = 0; rc == 0 && i < TOKENIZER_FILES; i++)
-        rc = link_file(t, folder, tokenizer_files[i], err);
-    if (rc == 0) rc = link_file(t, folder, chats, err);
+    for (; rc == 0 && name && *name; name++) rc = link_file(t, folder, *name, err);
     if (rc == 0) rc = link_file(t, "last", "trainer_state.json", err);
     if (rc == 0 && !t->was_complete) rc = tfevents_end(t->events, trainer_wall_time(), err);
     if (rc == 0) rc = tfevents_sync(t->events, err);

@@ -131,6 +131,38 @@ static void additional_chat_templates_are_kept(void **state) {
     tokenizer_free(t);
 }
 
+/* What the older one in the folder had and the new one has not was kept beside the new one. */
+static void an_older_tokenizer_left_its_files_behind(void **state) {
+    static const char *const stale[] = {"added_tokens.json", "chat_template.jinja",
+                                        "special_tokens_map.json", MORE "/rag.jinja"};
+    struct err e = {0};
+    copy(*state, "tokenizer.json");
+    put(*state, "tokenizer_config.json", "{}"); /* version 5: there is no map */
+    struct tokenizer *t = opened(*state);
+    for (int beside = 0; beside < 2; beside++) {
+        char *dir = strdup(in(*state, beside ? "model" : "saved"));
+        check_ok(file_mkdirs(in(dir, MORE), &e), &e);
+        for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) put(dir, stale[i], "{}");
+        check_ok(beside ? tokenizer_save_beside_model(t, dir, &e) : tokenizer_save(t, dir, &e), &e);
+        for (size_t i = 0; i < sizeof stale / sizeof *stale; i++)
+            assert_int_equal(file_kind(in(dir, stale[i])), FILE_NONE);
+        assert_int_equal(file_kind(in(dir, MORE)), FILE_NONE);
+        free(dir);
+    }
+    tokenizer_free(t);
+    check_ok(file_mkdirs(in(*state, MORE), &e), &e);
+    put(*state, MORE "/tool_use.jinja", "{{ x }}");
+    check_ok(file_mkdirs(in(*state, "saved/" MORE), &e), &e);
+    put(*state, "saved/" MORE "/rag.jinja", "of the older one");
+    put(*state, "saved/" MORE "/notes.txt", "no template");
+    t = opened(*state);
+    check_ok(tokenizer_save(t, in(*state, "saved"), &e), &e);
+    same_file(in(*state, "saved/" MORE "/tool_use.jinja"), in(*state, MORE "/tool_use.jinja"));
+    assert_int_equal(file_kind(in(*state, "saved/" MORE "/rag.jinja")), FILE_NONE);
+    assert_int_equal(file_kind(in(*state, "saved/" MORE "/notes.txt")), FILE_REGULAR);
+    tokenizer_free(t);
+}
+
 /* A map without a configuration: what is written beside it says nothing that was not said. */
 static void a_map_alone_keeps_its_roles(void **state) {
     copy(*state, "tokenizer.json");
@@ -262,6 +294,7 @@ int main(void) {
         FOLDER_TEST(version_4_is_kept),
         FOLDER_TEST(version_5_is_kept),
         FOLDER_TEST(additional_chat_templates_are_kept),
+        FOLDER_TEST(an_older_tokenizer_left_its_files_behind),
         FOLDER_TEST(a_map_alone_keeps_its_roles),
         FOLDER_TEST(truncation_is_kept),
         FOLDER_TEST(plain_files_take_their_specials_from_the_config),
