@@ -7,7 +7,8 @@
  *   key    3.0 7.1 2.2 9.3 -      2.2 is lowest: "ll" ─▶ sym h e ll - o, the keys around anew
  *   alive  1   1   1   0   1      a bit for each place that still begins a symbol
  *
- * The square of the length, but of a length of 64 at most, and eight numbers at a time.
+ * The square of the length, but of a length of 64 at most, and eight numbers at a time. Many such
+ * pieces at once: see bpe_many.c.
  *
  * Long pieces of few runs (a million times one character): see bpe_runs.c. Other long pieces, after
  * the encoder has cut them at their seams (seams.h), go in rounds (bpe_rounds.c), or in short

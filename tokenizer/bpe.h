@@ -45,6 +45,21 @@ int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct 
 int bpe_merge_runs(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,
                    struct err *err);
 
+/* Many short pieces side by side (bpe_many.c); only where bpe_many_can(). */
+enum { BPE_MANY = 32, BPE_MANY_BYTES = 16 };
+struct bpe_short {
+    uint8_t text[BPE_MANY_BYTES]; /* behind its n bytes anything */
+    uint32_t n;                   /* 1 ... BPE_MANY_BYTES        */
+};
+struct bpe_short_ids {
+    uint32_t id[BPE_MANY_BYTES], n;
+};
+bool bpe_many_can(const struct tokenizer *t);
+/* The ids of v[i] to out[where[i]], i < n <= BPE_MANY. With no_token none of them is in the finder,
+ * see bpe_merge_no_token(). */
+void bpe_merge_many(const struct tokenizer *t, const struct bpe_short *v, size_t n, bool no_token,
+                    struct bpe_short_ids *out, const uint8_t *where);
+
 /* The slow twin of encode(), which defines it: cuts the text with the pattern, then in every
  * piece looks for the pair of the lowest rank (the leftmost of equals), merges it, and starts
  * over. Quadratic. Without specials. */

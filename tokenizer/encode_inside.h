@@ -1,8 +1,45 @@
-/* What encode.c has for encode_stream.c. */
+/* An encoder, for encode.c (its life, and texts), encode_pieces.c and encode_stream.c. */
 #ifndef LORY_TOKENIZER_ENCODE_INSIDE_H
 #define LORY_TOKENIZER_ENCODE_INSIDE_H
 
+#include "tokenizer/bpe.h"
+#include "tokenizer/encode_cache.h"
 #include "tokenizer/vocab.h"
+
+enum { LONG_SLOTS = 1 << 13 };
+
+/* What a character of three bytes becomes when it stands alone between seams; n == 0: not known
+ * yet. As large as NARROW_IDS ids, which are copied. */
+struct wide_char {
+    uint32_t id[3], n;
+};
+
+struct long_slot {
+    uint64_t hash;
+    uint32_t at, len;    /* in `text`; len 0: free */
+    uint32_t ids, n_ids; /* in `ids`              */
+};
+
+struct encoder {
+    const struct tokenizer *t;
+    struct scanner *scanner;
+    struct short_cache whole; /* of pieces               */
+    struct short_cache part;  /* of what lies between seams; its own, because a piece may be a
+                               * token by decree (ignore_merges), and a part may not */
+    struct wide_char *wide;   /* (65536) by code point; NULL until one is met */
+    struct long_slot *slots;
+    struct buf text; /* of the long cache */
+    struct u32s ids;
+    struct u32s ends;               /* of the pieces at hand */
+    struct segments segments[2];    /* of the two passes over specials */
+    struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
+    bool many;                      /* short pieces can be merged side by side */
+    bool refuse;                    /* special tokens that are not recognised */
+    bool inside;                    /* the text at hand goes on from another  */
+    struct buf prefixed, formed;    /* with a blank before it; in form C */
+    struct u32s formed_places;      /* (2 x formed.n) see nfc.h */
+    struct bpe_scratch scratch;
+};
 
 /* Appends the ids of the pieces text[from .. ends[0]), text[ends[0] .. ends[1]) … of text[0..n). */
 int encode_pieces(struct encoder *e, const char *text, size_t n, size_t from, const uint32_t *ends,

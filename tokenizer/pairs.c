@@ -52,7 +52,7 @@ void pairs_expect(const struct pairs *p, uint32_t left, uint32_t right) {
 
 void pairs_set(struct pairs *p, uint32_t left, uint32_t right, uint32_t rank) {
     uint64_t key = pairs_key(p, left, right), hash = pairs_hash(key);
-    uint64_t bit = hash >> (64 - p->filter_bits);
+    uint64_t bit = pairs_bit(p, hash);
     size_t i = pairs_home(p, hash);
     p->filter[bit >> 6] |= 1ull << (bit & 63);
     while (p->slot[i] != UINT64_MAX && p->slot[i] >> p->rank_bits != key) i = pairs_next(p, i);

@@ -39,9 +39,14 @@ static inline uint64_t pairs_hash(uint64_t key) {
     return key * 0x9E3779B97F4A7C15u;
 }
 
+/* A pair's bit in the filter. */
+static inline uint64_t pairs_bit(const struct pairs *p, uint64_t hash) {
+    return hash >> (64 - p->filter_bits);
+}
+
 /* Does the filter let this pair pass? */
 static inline bool pairs_may(const struct pairs *p, uint64_t hash) {
-    uint64_t bit = hash >> (64 - p->filter_bits);
+    uint64_t bit = pairs_bit(p, hash);
     return p->filter[bit >> 6] >> (bit & 63) & 1;
 }
 
@@ -54,15 +59,19 @@ static inline size_t pairs_next(const struct pairs *p, size_t i) {
     return i + 1 < p->n ? i + 1 : 0;
 }
 
-/* The pair's rank, or PAIRS_NONE if the two do not merge. No id is above `most`. */
-static inline uint32_t pairs_get(const struct pairs *p, uint32_t left, uint32_t right) {
-    uint64_t key = pairs_key(p, left, right), hash = pairs_hash(key);
-    if (!pairs_may(p, hash)) return PAIRS_NONE;
-    for (size_t i = pairs_home(p, hash);; i = pairs_next(p, i)) {
+/* The search from slot i on: the rank, or PAIRS_NONE. */
+static inline uint32_t pairs_from(const struct pairs *p, uint64_t key, size_t i) {
+    for (;; i = pairs_next(p, i)) {
         uint64_t s = p->slot[i];
         if (s == UINT64_MAX) return PAIRS_NONE; /* first: the key of two ids of ones fits it, too */
         if (s >> p->rank_bits == key) return (uint32_t)(s & ((1ull << p->rank_bits) - 1));
     }
+}
+
+/* The pair's rank, or PAIRS_NONE if the two do not merge. No id is above `most`. */
+static inline uint32_t pairs_get(const struct pairs *p, uint32_t left, uint32_t right) {
+    uint64_t key = pairs_key(p, left, right), hash = pairs_hash(key);
+    return pairs_may(p, hash) ? pairs_from(p, key, pairs_home(p, hash)) : PAIRS_NONE;
 }
 
 #endif

@@ -144,11 +144,32 @@ static inline uint64_t finder_bit(const struct finder_key *k) {
     return k->hash >> (64 - FINDER_FILTER_BITS);
 }
 
+static inline bool finder_may(const struct finder *f, const struct finder_key *k) {
+    uint64_t bit = finder_bit(k);
+    return f->filter[bit >> 6] >> (bit & 63) & 1;
+}
+
 uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n) {
     struct finder_key k = finder_key(p, n);
-    uint64_t bit = finder_bit(&k);
-    if (!(f->filter[bit >> 6] >> (bit & 63) & 1)) return TOKENIZER_NO_ID;
-    return finder_probe(f, t, &k, p, n);
+    return finder_may(f, &k) ? finder_probe(f, t, &k, p, n) : TOKENIZER_NO_ID;
+}
+
+void finder_get_many(const struct finder *f, const struct tokenizer *t, const uint8_t *const *p,
+                     const uint32_t *n, size_t count, uint32_t *ids) {
+    struct finder_key key[FINDER_MANY];
+    uint8_t may[FINDER_MANY];
+    size_t n_may = 0;
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = TOKENIZER_NO_ID;
+        key[i] = finder_key(p[i], n[i]);
+        may[n_may] = (uint8_t)i;
+        n_may += finder_may(f, &key[i]);
+    }
+    for (size_t k = 0; k < n_may; k++) __builtin_prefetch(&f->slot[key[may[k]].hash & f->mask]);
+    for (size_t k = 0; k < n_may; k++) {
+        size_t i = may[k];
+        ids[i] = finder_probe(f, t, &key[i], p[i], n[i]);
+    }
 }
 
 uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id) {

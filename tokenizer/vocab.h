@@ -134,6 +134,10 @@ int finder_new(struct finder *f, size_t n, struct err *err);
 /* Adds token `id` of t; returns the id of another token with the same bytes, or TOKENIZER_NO_ID. */
 uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id);
 uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n);
+/* The same for many, which wait for memory together: p[i][0..n[i]) to ids[i], i < count. */
+enum { FINDER_MANY = 32 };
+void finder_get_many(const struct finder *f, const struct tokenizer *t, const uint8_t *const *p,
+                     const uint32_t *n, size_t count, uint32_t *ids);
 void finder_release(struct finder *f);
 
 /* What the pair of a rank merges to. */

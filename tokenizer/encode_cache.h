@@ -1,0 +1,119 @@
+/* The short caches of an encoder (inside tokenizer/): pieces up to 15 bytes whose ids are 12 at
+ * most, in lines of the processor's cache. A line holds two pieces of up to four ids, or one of more:
+ *
+ *     | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id | the same again       |
+ *     | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id   id id id id id id id id |
+ *
+ * A new piece takes the first place and moves what was there to the second. The table doubles while
+ * pieces keep coming that it does not hold, up to 8 MiB. */
+#ifndef LORY_TOKENIZER_ENCODE_CACHE_H
+#define LORY_TOKENIZER_ENCODE_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "base/err.h"
+
+enum {
+    SHORT_BYTES = 15,
+    NARROW_IDS = 4, /* of half a line */
+    WIDE_IDS = 12,  /* of a whole one */
+    LINE_BITS_FIRST = 12,
+    LINE_BITS_MAX = 17, /* x 64 bytes = 8 MiB */
+    BATCH = 32,
+};
+
+struct short_slot {
+    uint64_t low, high; /* the top byte of high: ids << 4 | length; high == 0: free */
+    uint32_t id[NARROW_IDS];
+};
+struct short_line {
+    struct short_slot way[2];
+};
+/* `high` of a longer piece: no slot has it. A length of 0 have only free slots and the second half
+ * of a wide line, whose bytes are ids, and no id is all ones. */
+#define NO_KEY (~0ull >> 8)
+
+struct short_cache {
+    struct short_line *line;
+    int bits;        /* of the number of lines                               */
+    uint64_t misses; /* since it last grew                                   */
+    size_t lately;   /* pieces of the batch before that could go side by side */
+};
+
+/* Makes the first lines, or twice as many. What was there before moves; of two pieces that meet in
+ * a line one may get lost. */
+int short_cache_grow(struct short_cache *c, struct err *err);
+
+/* Pieces on their way through their cache; longer ones come along, with a key that no slot has. */
+struct batch {
+    const uint8_t *p[BATCH];
+    uint32_t n[BATCH];
+    uint64_t low[BATCH], high[BATCH]; /* the keys */
+    struct short_line *line[BATCH];
+    size_t size;
+};
+
+/* Puts what piece i became into its line, unless its ids are too many. `top`: no id is above. */
+void batch_store(const struct batch *b, size_t i, const uint32_t *ids, size_t n_ids, uint32_t top);
+
+/* Which line a key belongs to. */
+static inline size_t short_line_of(const struct short_cache *c, uint64_t low, uint64_t high) {
+    uint64_t h = (low ^ high * 0xE7037ED1A0B428DBu) * 0x9E3779B97F4A7C15u;
+    return (size_t)(h >> (64 - c->bits));
+}
+
+/* Has it come to doubling? */
+static inline bool short_cache_full(const struct short_cache *c) {
+    return c->misses >> c->bits && c->bits < LINE_BITS_MAX;
+}
+
+static inline bool short_same(const struct short_slot *s, uint64_t low, uint64_t high) {
+    return ((s->low ^ low) | (s->high ^ high) << 4) == 0;
+}
+
+/* Where piece i is, if it is in its line: one of the two places, without a branch. */
+static inline const struct short_slot *batch_slot(const struct batch *b, size_t i) {
+    return &b->line[i]->way[!short_same(&b->line[i]->way[0], b->low[i], b->high[i])];
+}
+
+static inline bool batch_is(const struct batch *b, size_t i, const struct short_slot *s) {
+    return short_same(s, b->low[i], b->high[i]);
+}
+
+static inline size_t short_ids(const struct short_slot *s) {
+    return s->high >> 60;
+}
+
+static inline uint64_t short_load8(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* Adds p[0..n), 0 < n, and asks for its line. The text goes on up to `end`. */
+static inline void batch_add(const struct short_cache *c, struct batch *b, const uint8_t *p,
+                             size_t n, const uint8_t *end) {
+    static const _Alignas(32) uint8_t ones_then_zeros[32] = {
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    const bool is_short = n <= SHORT_BYTES;
+    const uint8_t *keep = ones_then_zeros + 16 - (is_short ? n : 0);
+    const size_t room = (size_t)(end - p);
+    const uint8_t *text = p;
+    uint8_t rest[16];
+    if (room < 16) {
+        memset(rest, 0, sizeof rest);
+        text = memcpy(rest, p, room);
+    }
+    size_t i = b->size++;
+    b->p[i] = p;
+    b->n[i] = (uint32_t)n;
+    b->low[i] = short_load8(text) & short_load8(keep);
+    b->high[i] =
+        (short_load8(text + 8) & short_load8(keep + 8)) | (is_short ? (uint64_t)n << 56 : NO_KEY);
+    b->line[i] = &c->line[short_line_of(c, b->low[i], b->high[i])];
+    __builtin_prefetch(b->line[i]);
+}
+
+#endif
