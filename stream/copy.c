@@ -80,7 +80,15 @@ static int read_state(struct copy *c, struct err *err) {
 
 /* ------------------------------------------------------------------ writing */
 
+static int put(void *ctx, const char *v, size_t n, struct err *err) {
+    return codec_write(ctx, v, n, err);
+}
+
 int copy_record(struct codec_writer *to, const struct doc *doc, struct buf *line, struct err *err) {
+    if (doc->far) {
+        int rc = docs_far_line(doc, put, to, err);
+        return rc < 0 ? rc : codec_write(to, "\n", 1, err);
+    }
     if (doc->line) {
         int rc = codec_write(to, doc->line, doc->line_n, err);
         return rc < 0 ? rc : codec_write(to, "\n", 1, err);
@@ -119,7 +127,7 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     (void)thread;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
         rc = copy_record(c->writer, &b->v[i], &c->line, err);
-        c->since += b->v[i].line ? b->v[i].line_n + 1 : b->v[i].n;
+        c->since += b->v[i].line_n ? b->v[i].line_n + 1 : b->v[i].n;
     }
     if (rc == 0 && c->o->state && c->since >= c->every) rc = save(c, b, err);
     return rc < 0 || !c->o->tell ? rc : c->o->tell(c->docs, c->o->ctx, err);
@@ -163,6 +171,7 @@ static int copy_all(struct copy *c, const struct source_list *list, const struct
     int rc = o->state ? read_state(c, err) : 0;
     if (rc == 0 && c->done) return finish_late(c, err);
     if (rc < 0) return rc;
+    opts.cut_texts = opts.cut_records = opts.see_whole = opts.stay_far = true;
     opts.state_every = o->state ? c->every : 0;
     opts.state = c->old.n ? c->old.v : NULL;
     opts.state_bytes = c->old.n;

@@ -262,6 +262,11 @@ static struct part *take_slice(struct docs *d, struct lane *lane, struct part *p
     bool again = l->open, followed = false;
     if (l->opening || lane->streaming) return NULL;
     if (!l->open) open_record(d, p);
+    if (d->opts.stay_far) {
+        p->is_far = l->has_text;
+        unqueue(d, lane);
+        return p;
+    }
     uint64_t at = l->at;
     bool text = l->has_text && long_slice(l, at, d->opts.batch_bytes, d->opts.cut_anywhere, &n,
                                           &followed, &p->failed) == 0;

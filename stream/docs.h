@@ -42,6 +42,8 @@ struct doc {
     bool goes_on;   /* … and the text goes on in the next document                             */
     bool follows;   /* it begins anywhere in its text, not at one of the places where texts …  */
     bool followed;  /* … are cut; so does the next document (docs_opts.cut_anywhere)           */
+    const struct long_record *far; /* the record, or text, that it comes from lies in a scratch
+                                      file: docs_far_text(), docs_far_line(); else NULL        */
 };
 
 /* The document for an encoder: tokenizer/tokenizer.h. */
@@ -102,9 +104,12 @@ struct docs_opts {
                                 one comes when its batch is released                           */
     bool cut_loose;          /* with cut_anywhere: there are no places of the first kind, all count
                                 as any                                                          */
-    bool see_whole;          /* docs_whole_text() will be asked for: with cut_texts, a text of four
+    bool see_whole;          /* docs_far_text() will be asked for: with cut_texts, a text of four
                                 times batch_bytes or more lies in a scratch file, too, as it does
                                 where max_record is given                                      */
+    bool stay_far;           /* with cut_texts, cut_records and see_whole: what would be cut is not,
+                                but comes as one document without text and line: `far` tells them,
+                                n and line_n count them. So skip and take may be given, too     */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
     bool any_order;          /* what is made of the batches does not depend on their order: local
@@ -158,10 +163,18 @@ void docs_totals_of(const struct docs *d, uint32_t file, struct docs_totals *ret
  * shuffled stream there is a state every state_every bytes, or four times what the buffer holds);
  * or a negative code. */
 int docs_save(struct docs *d, const struct batch *b, struct buf *to, struct err *err);
-/* All of the text whose first part is the document of batch b, a cut record or, with see_whole, a
- * text: `see` gets it piece by piece. Any thread. */
-int docs_whole_text(const struct batch *b, void (*see)(void *ctx, const char *v, size_t n),
-                    void *ctx, struct err *err);
+/* All of the text that doc->far holds, piece by piece, none of which ends within a character: `put`
+ * gets it, and ends it with a code below 0. Any thread, before docs_release(). */
+typedef int (*docs_put)(void *ctx, const char *v, size_t n, struct err *err);
+int docs_far_text(const struct doc *doc, docs_put put, void *ctx, struct err *err);
+/* The line of the record that doc->far holds, as it stands, without its newline: a shared mapping,
+ * whose pages scratch_forget() gives back. NULL of a text. Any thread; docs_far_unmap() ends it. */
+int docs_far_map(const struct doc *doc, const char **ret, size_t *ret_n, struct err *err);
+void docs_far_unmap(const struct doc *doc, const char *line); /* NULL is fine */
+/* The same, piece by piece; of a text, {"text": …}. */
+int docs_far_line(const struct doc *doc, docs_put put, void *ctx, struct err *err);
+/* The text as a string of JSON, with its quotes, piece by piece. */
+int docs_far_quoted(const struct doc *doc, docs_put put, void *ctx, struct err *err);
 /* The field in use; NULL before the first record. Borrowed. */
 const char *docs_field(const struct docs *d);
 /* Ends the readers, closes a --on-error file. NULL is fine. Its failure is that of writing that

@@ -253,13 +253,13 @@ struct text_part doc_part(const struct doc *d) {
                               .followed = d->followed};
 }
 
-/* A bad byte of a text that lies in a scratch file. */
-static int text_slice(const struct docs *d, struct part *p, const struct doc *doc,
-                      struct err *err) {
-    if (d->opts.any_bytes || scan_best()->utf8(doc->text, doc->n)) return 0;
-    uint64_t line, column, at = p->raw_at + utf8_error(doc->text, doc->n);
-    int rc = long_place(p->record, at, &line, &column, err);
-    if (rc < 0) return rc;
+/* A text that lies in a scratch file is UTF-8. */
+static int check_text(const struct docs *d, const struct part *p, struct err *err) {
+    uint64_t line, column, at;
+    bool good = true;
+    int rc = d->opts.any_bytes ? 0 : long_valid(p->record, &good, &at, err);
+    if (rc == 0 && !good) rc = long_place(p->record, at, &line, &column, err);
+    if (rc < 0 || good) return rc;
     return err_set(err, ERR_DATA, "%s:%llu:%llu: not UTF-8", d->list->v[p->batch.file].name,
                    (unsigned long long)line, (unsigned long long)column);
 }
@@ -275,7 +275,7 @@ void docs_open_record(struct docs *d, struct part *p) {
     const char *map, *text = NULL;
     size_t n;
     if (l->is_text) {
-        l->has_text = true;
+        l->has_text = check_text(d, p, &p->failed) == 0;
         l->end = l->bytes;
         return;
     }
@@ -292,28 +292,45 @@ void docs_open_record(struct docs *d, struct part *p) {
         tolerate(d, p, NULL, &err);
     else if (text) {
         l->has_text = true;
-        l->at = (uint64_t)(text - map);
+        l->at = l->text_at = (uint64_t)(text - map);
         l->end = l->at + n;
+        l->line_at = skip;
+        l->line_n = r.n;
     }
     long_unmap(l, map);
 }
 
-static void extract_slice(const struct docs *d, struct part *p) {
+static void extract_slice(struct part *p) {
     struct doc doc = {.line_no = p->first_line,
                       .continues = p->continues,
                       .goes_on = p->goes_on,
                       .follows = p->follows,
-                      .followed = p->followed};
+                      .followed = p->followed,
+                      .far = p->record};
     if (long_text(p->record, p->raw_at, p->raw_n, &p->data, &p->text, &p->failed) < 0) return;
     doc.text = p->text.v;
     doc.n = p->text.n;
-    if (!p->record->is_text || text_slice(d, p, &doc, &p->failed) == 0)
-        add_doc(p, &doc, &p->failed);
+    add_doc(p, &doc, &p->failed);
+}
+
+static int count_text(void *ctx, const char *v, size_t n, struct err *err) {
+    struct doc *doc = ctx;
+    (void)v, (void)err;
+    doc->n += n;
+    return 0;
+}
+
+static void extract_far(struct part *p) {
+    struct doc doc = {.line_no = p->first_line, .far = p->record};
+    doc.line_n = p->record->line_n;
+    if (docs_far_text(&doc, count_text, &doc, &p->failed) == 0) add_doc(p, &doc, &p->failed);
 }
 
 void docs_extract(struct docs *d, struct part *p) {
     if (p->is_slice)
-        extract_slice(d, p);
+        extract_slice(p);
+    else if (p->is_far)
+        extract_far(p);
     else if (!p->record)
         extract(d, p);
     p->broken = p->failed.code || (p->is_slice && p->goes_on); /* nowhere to go on from */

@@ -9,15 +9,21 @@
  * the text leave, in slices that are parts of their own, each unescaped by the thread that took it.
  * So nothing of a record that is broken at its end was ever handed out.
  *
- * A slice ends where a text may be cut (docs_cut.c), or anywhere (docs_opts.cut_anywhere). */
+ * A slice ends where a text may be cut (docs_cut.c), or anywhere (docs_opts.cut_anywhere).
+ *
+ * Who needs no text, but the record, or the text as bytes, gets one document that stays where it is
+ * (docs_opts.stay_far). */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "base/json.h"
 #include "stream/docs_parts.h"
 #include "stream/scan.h"
 #include "stream/scratch.h"
 #include "tokenizer/tokenizer.h"
+
+enum { PIECE = 1 << 20 };
 
 int long_new(struct long_record **ret, const char *dir, struct err *err) {
     struct long_record *l = calloc(1, sizeof *l);
@@ -167,20 +173,97 @@ int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *ra
     return rc;
 }
 
-int docs_whole_text(const struct batch *b, void (*see)(void *ctx, const char *v, size_t n),
-                    void *ctx, struct err *err) {
-    const struct part *p = (const struct part *)b;
-    const struct long_record *l = p->record;
+int long_valid(const struct long_record *l, bool *ret, uint64_t *ret_at, struct err *err) {
+    const char *v;
+    int rc = long_map(l, &v, err);
+    *ret = true;
+    for (uint64_t at = 0, n; rc == 0 && *ret && at < l->bytes; at += n) {
+        n = l->bytes - at < PIECE ? l->bytes - at : PIECE;
+        for (int i = 0; i < 3 && at + n < l->bytes && (v[at + n] & 0xc0) == 0x80; i++)
+            n--; /* not within a character */
+        *ret = scan_best()->utf8(v + at, n);
+        if (!*ret) *ret_at = at + utf8_error(v + at, l->bytes - at);
+        scratch_forget(v, at, at + n);
+    }
+    if (rc == 0) long_unmap(l, v);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ what stays far */
+
+int docs_far_text(const struct doc *doc, docs_put put, void *ctx, struct err *err) {
+    const struct long_record *l = doc->far;
     struct buf raw = {0}, text = {0};
     size_t n = 0;
     bool followed;
     int rc = 0;
-    for (uint64_t at = p->raw_at; rc == 0 && at < l->end; at += n) {
-        rc = long_slice(l, at, 1 << 20, true, &n, &followed, err);
+    for (uint64_t at = l->text_at; rc == 0 && at < l->end; at += n) {
+        rc = long_slice(l, at, PIECE, true, &n, &followed, err);
         if (rc == 0) rc = long_text(l, at, n, &raw, &text, err);
-        if (rc == 0) see(ctx, text.v, text.n);
+        if (rc == 0) rc = put(ctx, text.v, text.n, err);
     }
     buf_release(&raw);
     buf_release(&text);
+    return rc;
+}
+
+int docs_far_map(const struct doc *doc, const char **ret, size_t *ret_n, struct err *err) {
+    const struct long_record *l = doc->far;
+    const char *map;
+    *ret = NULL;
+    *ret_n = 0;
+    if (l->is_text) return 0;
+    int rc = long_map(l, &map, err);
+    if (rc < 0) return rc;
+    *ret = map + l->line_at;
+    *ret_n = l->line_n;
+    return 0;
+}
+
+void docs_far_unmap(const struct doc *doc, const char *line) {
+    if (line) long_unmap(doc->far, line - doc->far->line_at);
+}
+
+/* A string of JSON in pieces. */
+struct quoting {
+    docs_put put;
+    void *ctx;
+    struct buf quoted;
+};
+
+static int quote(void *ctx, const char *v, size_t n, struct err *err) {
+    struct quoting *q = ctx;
+    q->quoted.n = 0;
+    int rc = json_quote(&q->quoted, v, n, err);
+    return rc < 0 ? rc : q->put(q->ctx, q->quoted.v + 1, q->quoted.n - 2, err);
+}
+
+int docs_far_quoted(const struct doc *doc, docs_put put, void *ctx, struct err *err) {
+    struct quoting q = {.put = put, .ctx = ctx};
+    int rc = put(ctx, "\"", 1, err);
+    if (rc == 0) rc = docs_far_text(doc, quote, &q, err);
+    if (rc == 0) rc = put(ctx, "\"", 1, err);
+    buf_release(&q.quoted);
+    return rc;
+}
+
+static int put_text(const struct doc *doc, docs_put put, void *ctx, struct err *err) {
+    static const char begin[] = "{\"text\": ";
+    int rc = put(ctx, begin, sizeof begin - 1, err);
+    if (rc == 0) rc = docs_far_quoted(doc, put, ctx, err);
+    return rc < 0 ? rc : put(ctx, "}", 1, err);
+}
+
+int docs_far_line(const struct doc *doc, docs_put put, void *ctx, struct err *err) {
+    const char *line;
+    size_t n, all;
+    if (doc->far->is_text) return put_text(doc, put, ctx, err);
+    int rc = docs_far_map(doc, &line, &all, err);
+    for (size_t at = 0; rc == 0 && at < all; at += n) {
+        n = all - at < PIECE ? all - at : PIECE;
+        rc = put(ctx, line + at, n, err);
+        scratch_forget(line, at, at + n);
+    }
+    docs_far_unmap(doc, line);
     return rc;
 }

@@ -66,6 +66,9 @@ struct long_record {
     bool followed;      /* what left of it ends anywhere */
     bool has_text;      /* all is well, and the text is … */
     uint64_t at, end;   /* … what stands here, as far as it did not leave yet */
+    /* Set with has_text: */
+    uint64_t text_at;         /* where the text begins */
+    uint64_t line_at, line_n; /* the record without a byte order mark and CR */
 };
 
 struct part {
@@ -89,6 +92,7 @@ struct part {
     bool too_long;              /* stands for one record above max_record, no data  */
     struct long_record *record; /* stands for it, no data; or, if is_slice, for …     */
     bool is_slice;              /* … the raw_n bytes of its text at raw_at                   */
+    bool is_far;                /* or for all of it (docs_opts.stay_far)                     */
     uint64_t raw_at;
     size_t raw_n;
     bool broken;            /* something in it failed: behind it there is no place to go on from */
@@ -252,6 +256,8 @@ int long_slice(const struct long_record *l, uint64_t at, size_t want, bool anywh
 /* Line and column, from 1, of a byte of a text. */
 int long_place(const struct long_record *l, uint64_t at, uint64_t *ret_line, uint64_t *ret_column,
                struct err *err);
+/* Whether the text is UTF-8; if not, *ret_at is the first byte that is none. */
+int long_valid(const struct long_record *l, bool *ret, uint64_t *ret_at, struct err *err);
 /* A slice as text; `raw` is scratch. Any thread. */
 int long_text(const struct long_record *l, uint64_t at, size_t n, struct buf *raw, struct buf *text,
               struct err *err);

@@ -219,18 +219,24 @@ static int drop_text(struct reading *r) {
     return 0;
 }
 
+/* An order of records needs them in memory, but not where it only leaves some out. */
+static bool order_allows(const struct docs *d) {
+    return !d->order || (d->opts.stay_far && d->kind == ORDER_SOURCE);
+}
+
 static bool may_cut_texts(const struct docs *d) {
     const struct docs_opts *o = &d->opts;
-    return o->cut_texts && !d->order && !o->contains.n && o->sample >= 1 &&
-           d->on_error == ON_ERROR_STOP;
+    return o->cut_texts && order_allows(d) && !o->contains.n && o->sample >= 1 && !o->where.n &&
+           !o->prompt && d->on_error == ON_ERROR_STOP;
 }
 
 /* The same of JSON records, which are known to be good before their first part leaves. Rows of
  * tables have been in memory already. */
 static bool may_cut_record(const struct reading *r) {
     const struct docs_opts *o = &r->d->opts;
-    return o->cut_records && !r->d->order && !o->contains.n && o->sample >= 1 && !o->where.n &&
-           !o->prompt && r->d->on_error != ON_ERROR_FILE && !r->is_table && !r->in_memory;
+    return o->cut_records && order_allows(r->d) && !o->contains.n && o->sample >= 1 &&
+           !o->where.n && !o->prompt && r->d->on_error != ON_ERROR_FILE && !r->is_table &&
+           !r->in_memory;
 }
 
 /* Gives r->p a scratch file for the record it begins with; false: there can be none. */
@@ -313,7 +319,7 @@ static int spool_text(struct reading *r, struct err *err) {
     return 0;
 }
 
-/* Is something to be known of a whole text before its first part: what docs_whole_text() tells, or
+/* Is something to be known of a whole text before its first part: what docs_far_text() tells, or
  * that it is not too long? */
 static bool whole_first(const struct docs *d) {
     return d->opts.see_whole || d->bounded;

@@ -9,10 +9,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include "stream/scan.h"
+#include "stream/scratch.h"
 
-enum { DEPTH_MAX = 1024, STRIDE = 1 << 20, PAGE = 64 << 10 /* the largest there is */ };
+enum { DEPTH_MAX = 1024, STRIDE = 1 << 20 };
 
 struct cursor {
     const char *v;
@@ -26,9 +26,7 @@ struct cursor {
 /* Gives back the pages behind `at`, now and then. They come again from the file when asked for. */
 static void forget_behind(struct cursor *c, size_t at) {
     if (!c->mapped || at - c->kept < STRIDE) return;
-    uintptr_t from = ((uintptr_t)(c->v + c->kept) + PAGE - 1) / PAGE * PAGE;
-    uintptr_t to = (uintptr_t)(c->v + at) / PAGE * PAGE;
-    madvise((void *)from, to - from, MADV_DONTNEED);
+    scratch_forget(c->v, c->kept, at);
     c->kept = at;
 }
 

@@ -1,28 +1,53 @@
 /* See jsonl_edit.h. */
 #include "stream/jsonl_edit.h"
 
+#include <stdint.h>
 #include <string.h>
 #include "base/json.h"
 #include "stream/scan.h"
+#include "stream/scratch.h"
 
-static size_t skip_space(const char *v, size_t n, size_t i) {
-    while (i < n && (v[i] == ' ' || v[i] == '\t' || v[i] == '\r' || v[i] == '\n')) i++;
+/* A line, which may be a mapping: then strides of it that were walked through are given back. */
+struct walk {
+    const char *v;
+    size_t n;
+    size_t next; /* where the stride ends; of what is no mapping, nowhere */
+};
+
+enum { STRIDE = 1 << 20 };
+
+static struct walk walk_from(const char *v, size_t n, size_t at, bool mapped) {
+    return (struct walk){v, n, mapped ? at / STRIDE * STRIDE + STRIDE : SIZE_MAX};
+}
+
+static void forget(struct walk *w, size_t i) {
+    scratch_forget(w->v, w->next - STRIDE, i);
+    w->next = i / STRIDE * STRIDE + STRIDE;
+}
+
+static size_t skip_space(struct walk *w, size_t i) {
+    const char *v = w->v;
+    for (; i < w->n && (v[i] == ' ' || v[i] == '\t' || v[i] == '\r' || v[i] == '\n'); i++)
+        if (i >= w->next) forget(w, i);
     return i;
 }
 
 /* v[i] is the opening quote; the place behind the closing one. */
-static size_t skip_string(const char *v, size_t n, size_t i) {
-    for (i++; i < n && v[i] != '"'; i++)
-        if (v[i] == '\\') i++;
-    return i < n ? i + 1 : n;
+static size_t skip_string(struct walk *w, size_t i) {
+    for (i++; i < w->n && w->v[i] != '"'; i++) {
+        if (w->v[i] == '\\') i++;
+        if (i >= w->next) forget(w, i);
+    }
+    return i < w->n ? i + 1 : w->n;
 }
 
-static size_t skip_value(const char *v, size_t n, size_t i) {
+static size_t skip_value(struct walk *w, size_t i) {
     size_t depth = 0;
-    while (i < n) {
-        char c = v[i];
+    while (i < w->n) {
+        char c = w->v[i];
+        if (i >= w->next) forget(w, i);
         if (c == '"') {
-            i = skip_string(v, n, i);
+            i = skip_string(w, i);
             if (!depth) return i;
             continue;
         }
@@ -35,24 +60,35 @@ static size_t skip_value(const char *v, size_t n, size_t i) {
             return i;
         i++;
     }
-    return n;
+    return w->n;
 }
 
-bool jsonl_next(const char *line, size_t n, size_t *at, struct jsonl_member *ret) {
-    size_t i = skip_space(line, n, *at);
+static bool next(struct walk *w, size_t *at, struct jsonl_member *ret) {
+    const char *line = w->v;
+    size_t n = w->n, i = skip_space(w, *at);
     if (i == n || (line[i] != '{' && line[i] != ',')) return false;
-    i = skip_space(line, n, i + 1);
+    i = skip_space(w, i + 1);
     if (i == n || line[i] != '"') return false;
-    size_t end = skip_string(line, n, i);
+    size_t end = skip_string(w, i);
     ret->key = line + i + 1;
     ret->key_n = end - i - 2;
-    i = skip_space(line, n, end);
-    i = skip_space(line, n, i + 1); /* the colon */
-    end = skip_value(line, n, i);
+    i = skip_space(w, end);
+    i = skip_space(w, i + 1); /* the colon */
+    end = skip_value(w, i);
     ret->value = line + i;
     ret->value_n = end - i;
     *at = end;
     return true;
+}
+
+bool jsonl_next(const char *line, size_t n, size_t *at, struct jsonl_member *ret) {
+    struct walk w = walk_from(line, n, *at, false);
+    return next(&w, at, ret);
+}
+
+bool jsonl_next_mapped(const char *line, size_t n, size_t *at, struct jsonl_member *ret) {
+    struct walk w = walk_from(line, n, *at, true);
+    return next(&w, at, ret);
 }
 
 int jsonl_text(const char *v, size_t n, struct buf *room, const char **ret, size_t *ret_n,
@@ -91,7 +127,10 @@ static int is_named(const struct jsonl_member *m, const char *const *names, size
                     struct err *err) {
     struct buf room = {0};
     const char *key;
-    size_t key_n;
+    size_t key_n, longest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (strlen(names[i]) > longest) longest = strlen(names[i]);
+    if (m->key_n > 6 * longest) return 0; /* six bytes stand for one at most */
     int rc = jsonl_text(m->key, m->key_n, &room, &key, &key_n, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = strlen(names[i]) == key_n && !memcmp(names[i], key, key_n);
@@ -99,33 +138,71 @@ static int is_named(const struct jsonl_member *m, const char *const *names, size
     return rc;
 }
 
-int jsonl_open(const char *line, size_t n, const char *const *without, size_t n_without,
-               struct buf *out, struct err *err) {
-    struct jsonl_member m;
-    size_t at = 0;
-    bool all = true, none = true;
-    int named = 0;
-    while (all && jsonl_next(line, n, &at, &m)) {
-        named = is_named(&m, without, n_without, err);
-        if (named < 0) return named;
-        all = !named;
-        none = false;
+/* v[from..to) of the line. */
+static int put_bytes(struct walk *w, size_t from, size_t to, jsonl_put put, void *ctx,
+                     struct err *err) {
+    int rc = 0;
+    for (size_t n; rc == 0 && from < to; from += n) {
+        n = w->next == SIZE_MAX || to - from < STRIDE ? to - from : STRIDE;
+        rc = put(ctx, w->v + from, n, err);
+        if (w->next != SIZE_MAX) scratch_forget(w->v, from, from + n);
     }
-    if (all && !none) return buf_append(out, line, at, err); /* as it stands, up to the brace */
-    int rc = buf_char(out, '{', err);
+    return rc;
+}
+
+/* Finds out whether the object has members at all, and one of these names. */
+static int look(struct walk *w, const char *const *without, size_t n_without, size_t *ret_end,
+                bool *ret_none, struct err *err) {
+    struct jsonl_member m;
+    int named = 0;
+    *ret_end = 0;
+    *ret_none = true;
+    while (!named && next(w, ret_end, &m)) {
+        named = is_named(&m, without, n_without, err);
+        *ret_none = false;
+    }
+    return named;
+}
+
+static int open_to(const char *line, size_t n, bool mapped, const char *const *without,
+                   size_t n_without, jsonl_put put, void *ctx, struct err *err) {
+    struct walk w = walk_from(line, n, 0, mapped);
+    struct jsonl_member m;
+    size_t at;
+    bool none;
+    int named = look(&w, without, n_without, &at, &none, err);
+    if (named < 0) return named;
+    if (!named && !none) /* as it stands, up to the brace */
+        return put_bytes(&w, 0, at, put, ctx, err);
+    int rc = put(ctx, "{", 1, err);
     bool first = true;
-    for (at = 0; rc == 0 && jsonl_next(line, n, &at, &m);) {
+    w = walk_from(line, n, 0, mapped);
+    for (at = 0; rc == 0 && next(&w, &at, &m);) {
+        size_t key = (size_t)(m.key - line), value = (size_t)(m.value - line);
         named = is_named(&m, without, n_without, err);
         if (named < 0) return named;
         if (named) continue;
-        if (!first) rc = buf_str(out, ", ", err);
+        rc = first ? put(ctx, "\"", 1, err) : put(ctx, ", \"", 3, err);
         first = false;
-        if (rc == 0) rc = buf_char(out, '"', err);
-        if (rc == 0) rc = buf_append(out, m.key, m.key_n, err);
-        if (rc == 0) rc = buf_str(out, "\": ", err);
-        if (rc == 0) rc = buf_append(out, m.value, m.value_n, err);
+        if (rc == 0) rc = put_bytes(&w, key, key + m.key_n, put, ctx, err);
+        if (rc == 0) rc = put(ctx, "\": ", 3, err);
+        if (rc == 0) rc = put_bytes(&w, value, value + m.value_n, put, ctx, err);
     }
     return rc;
+}
+
+static int append(void *ctx, const char *v, size_t n, struct err *err) {
+    return buf_append(ctx, v, n, err);
+}
+
+int jsonl_open(const char *line, size_t n, const char *const *without, size_t n_without,
+               struct buf *out, struct err *err) {
+    return open_to(line, n, false, without, n_without, append, out, err);
+}
+
+int jsonl_open_mapped(const char *line, size_t n, const char *const *without, size_t n_without,
+                      jsonl_put put, void *ctx, struct err *err) {
+    return open_to(line, n, true, without, n_without, put, ctx, err);
 }
 
 int jsonl_begin_member(struct buf *out, const char *key, struct err *err) {

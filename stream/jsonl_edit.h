@@ -19,6 +19,9 @@ struct jsonl_member {
 
 /* The member behind *at (0 for the first): true, and *at is moved on; false at the end. */
 bool jsonl_next(const char *line, size_t n, size_t *at, struct jsonl_member *ret);
+/* The same of a line that is a shared mapping of a file, which may be larger than memory: pages are
+ * given back behind the place that is looked at. */
+bool jsonl_next_mapped(const char *line, size_t n, size_t *at, struct jsonl_member *ret);
 
 /* The text of what stands between two quotes: v[0..n) itself where it has no escapes, else what
  * `room`, which is emptied, then holds. What is not a JSON string stays as it is. */
@@ -34,6 +37,10 @@ int jsonl_value(const struct jsonl_member *m, struct buf *room, const char **ret
  * caller can add members (`jsonl_begin_member`) and the brace. */
 int jsonl_open(const char *line, size_t n, const char *const *without, size_t n_without,
                struct buf *out, struct err *err);
+/* The same of such a mapping, piece by piece. `put` ends it with a code below 0. */
+typedef int (*jsonl_put)(void *ctx, const char *v, size_t n, struct err *err);
+int jsonl_open_mapped(const char *line, size_t n, const char *const *without, size_t n_without,
+                      jsonl_put put, void *ctx, struct err *err);
 /* Appends `, "key": ` (the comma only if a member stands before it). */
 int jsonl_begin_member(struct buf *out, const char *key, struct err *err);
 

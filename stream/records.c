@@ -15,6 +15,10 @@
 #include "base/file.h"
 
 enum { BLOCK_BYTES = 1 << 20, GZIP_LEVEL = 6, ZSTD_LEVEL = 3, THREADS_MAX = 64, PER_FILE = 100000 };
+enum {
+    LONG_BYTES = 4 << 20, /* of a block whose last record is not to be held */
+    OUT_BYTES = 256 << 10
+};
 
 enum state { FREE, FULL, BUSY, DONE };
 
@@ -23,6 +27,12 @@ struct block {
     struct buf plain, packed;
     bool ends_file;
     struct err failed;
+};
+
+struct packer {
+    z_stream gzip;
+    bool gzip_ready;
+    ZSTD_CCtx *zstd;
 };
 
 struct records {
@@ -35,6 +45,8 @@ struct records {
     uint64_t cuts;           /* files that the filling side has ended           */
     struct outfile *out;     /* of the writing side; NULL between files         */
     uint64_t files;          /* committed                                       */
+    bool streams;            /* the block at head is long, its beginning left   */
+    struct packer packer;    /* of such a block                                 */
 
     pthread_mutex_t lock; /* the states of the ring, `next`, `quit`  */
     pthread_cond_t full, done;
@@ -47,13 +59,7 @@ struct records {
 
 /* ------------------------------------------------------------------ compressing */
 
-struct packer {
-    z_stream gzip;
-    bool gzip_ready;
-    ZSTD_CCtx *zstd;
-};
-
-static int pack_gzip(struct packer *p, struct block *b, struct err *err) {
+static int begin_gzip(struct packer *p, struct err *err) {
     if (!p->gzip_ready) {
         int rc =
             deflateInit2(&p->gzip, GZIP_LEVEL, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY);
@@ -61,8 +67,14 @@ static int pack_gzip(struct packer *p, struct block *b, struct err *err) {
         p->gzip_ready = true;
     }
     deflateReset(&p->gzip);
+    return 0;
+}
+
+static int pack_gzip(struct packer *p, struct block *b, struct err *err) {
+    int rc = begin_gzip(p, err);
+    if (rc < 0) return rc;
     size_t room = deflateBound(&p->gzip, b->plain.n), from = 0;
-    int rc = buf_reserve(&b->packed, room, err);
+    rc = buf_reserve(&b->packed, room, err);
     if (rc < 0) return rc;
     p->gzip.next_out = (uint8_t *)b->packed.v;
     do { /* 32-bit counts: one huge record goes in pieces */
@@ -80,19 +92,28 @@ static int pack_gzip(struct packer *p, struct block *b, struct err *err) {
     return 0;
 }
 
+static int begin_zstd(struct packer *p, struct err *err) {
+    if (p->zstd) return 0;
+    p->zstd = ZSTD_createCCtx();
+    if (!p->zstd) return err_nomem(err, 1 << 20);
+    ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
+    ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_checksumFlag, 1);
+    return 0;
+}
+
 static int pack_zstd(struct packer *p, struct block *b, struct err *err) {
-    if (!p->zstd) {
-        p->zstd = ZSTD_createCCtx();
-        if (!p->zstd) return err_nomem(err, 1 << 20);
-        ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
-        ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_checksumFlag, 1);
-    }
-    int rc = buf_reserve(&b->packed, ZSTD_compressBound(b->plain.n), err);
+    int rc = begin_zstd(p, err);
+    if (rc == 0) rc = buf_reserve(&b->packed, ZSTD_compressBound(b->plain.n), err);
     if (rc < 0) return rc;
     size_t n = ZSTD_compress2(p->zstd, b->packed.v, b->packed.cap, b->plain.v, b->plain.n);
     if (ZSTD_isError(n)) return err_set(err, ERR_OTHER, "zstd: %s", ZSTD_getErrorName(n));
     b->packed.n = n;
     return 0;
+}
+
+static void packer_release(struct packer *p) {
+    if (p->gzip_ready) deflateEnd(&p->gzip);
+    ZSTD_freeCCtx(p->zstd);
 }
 
 static void *worker(void *ctx) {
@@ -119,8 +140,7 @@ static void *worker(void *ctx) {
         pthread_cond_signal(&w->done);
     }
     pthread_mutex_unlock(&w->lock);
-    if (p.gzip_ready) deflateEnd(&p.gzip);
-    ZSTD_freeCCtx(p.zstd);
+    packer_release(&p);
     return NULL;
 }
 
@@ -204,6 +224,76 @@ static int hand_on(struct records *w, bool ends_file, struct err *err) {
     return rc;
 }
 
+/* ------------------------------------------------------------------ a long block */
+
+static int stream_gzip(struct records *w, const char *v, size_t n, bool last, struct err *err) {
+    struct buf *out = &w->ring[w->head].packed;
+    z_stream *z = &w->packer.gzip;
+    int state, rc = 0;
+    z->next_in = (uint8_t *)v;
+    z->avail_in = (uInt)n;
+    do {
+        z->next_out = (uint8_t *)out->v;
+        z->avail_out = OUT_BYTES;
+        state = deflate(z, last ? Z_FINISH : Z_NO_FLUSH);
+        rc = outfile_write(w->out, out->v, OUT_BYTES - z->avail_out, err);
+    } while (rc == 0 && (last ? state == Z_OK : z->avail_out == 0));
+    return rc == 0 && last && state != Z_STREAM_END ? err_set(err, ERR_OTHER, "deflate: %d", state)
+                                                    : rc;
+}
+
+static int stream_zstd(struct records *w, const char *v, size_t n, bool last, struct err *err) {
+    struct buf *out = &w->ring[w->head].packed;
+    ZSTD_inBuffer in = {v, n, 0};
+    size_t left;
+    int rc;
+    do {
+        ZSTD_outBuffer to = {out->v, OUT_BYTES, 0};
+        left = ZSTD_compressStream2(w->packer.zstd, &to, &in, last ? ZSTD_e_end : ZSTD_e_continue);
+        if (ZSTD_isError(left)) return err_set(err, ERR_OTHER, "zstd: %s", ZSTD_getErrorName(left));
+        rc = outfile_write(w->out, out->v, to.pos, err);
+    } while (rc == 0 && (last ? left != 0 : in.pos < in.size));
+    return rc;
+}
+
+/* What came before the block at head is written, and it is next. */
+static int begin_stream(struct records *w, struct err *err) {
+    int rc = 0;
+    w->streams = true;
+    if (w->kind == PLAIN) return 0;
+    while (rc == 0 && w->tail != w->head) rc = drain_one(w, err);
+    if (rc == 0) rc = w->kind == GZIP ? begin_gzip(&w->packer, err) : begin_zstd(&w->packer, err);
+    if (rc == 0) rc = buf_reserve(&w->ring[w->head].packed, OUT_BYTES, err);
+    if (rc == 0 && !w->out) rc = open_out(w, err);
+    return rc;
+}
+
+/* Writes the beginning of the block at head, or, `last`, all of it. deflate looks back over 32
+ * KiB: cut at multiples of that, its input becomes the same bytes as in one piece. */
+static int stream(struct records *w, bool last, struct err *err) {
+    struct buf *b = &w->ring[w->head].plain;
+    int rc = w->streams ? 0 : begin_stream(w, err);
+    size_t n = last ? b->n : b->n / BLOCK_BYTES * BLOCK_BYTES;
+    if (rc < 0) return rc;
+    if (w->kind == PLAIN) return hand_on(w, false, err);
+    rc = w->kind == GZIP ? stream_gzip(w, b->v, n, last, err) : stream_zstd(w, b->v, n, last, err);
+    b->n -= n;
+    if (b->n) memmove(b->v, b->v + n, b->n);
+    return rc;
+}
+
+/* The record that made the block long has ended, and the block with it. In a pipe it is there. */
+static int end_stream(struct records *w, bool ends_file, struct err *err) {
+    int rc = stream(w, true, err);
+    w->streams = false;
+    if (rc == 0 && w->kind == PLAIN) rc = outfile_flush(w->out, err);
+    if (rc < 0 || !ends_file) return rc;
+    w->in_file = 0;
+    w->open = false;
+    w->cuts++;
+    return commit_out(w, err);
+}
+
 /* ------------------------------------------------------------------ the caller's side */
 
 bool records_is_folder(const char *path) {
@@ -249,16 +339,34 @@ int records_open(struct records **ret, const char *path, const struct records_op
     return rc;
 }
 
-int records_add(struct records *w, const char *line, size_t n, struct err *err) {
+int records_put(struct records *w, const char *v, size_t n, struct err *err) {
+    int rc = 0;
+    w->bytes += n;
+    for (size_t piece; rc == 0 && n; v += piece, n -= piece) {
+        struct buf *b = &w->ring[w->head].plain;
+        piece = n < BLOCK_BYTES ? n : BLOCK_BYTES;
+        rc = buf_append(b, v, piece, err);
+        if (rc == 0 && b->n >= LONG_BYTES) rc = stream(w, false, err);
+    }
+    return rc;
+}
+
+int records_end(struct records *w, struct err *err) {
     struct buf *b = &w->ring[w->head].plain;
-    int rc = buf_append(b, line, n, err);
-    if (rc == 0) rc = buf_char(b, '\n', err);
+    int rc = buf_char(b, '\n', err);
     if (rc < 0) return rc;
-    w->bytes += n + 1;
+    w->bytes++;
     w->in_file++;
     w->open = true;
-    if (w->folder && w->in_file == w->o.per_file) return records_cut(w, err);
+    bool ends_file = w->folder && w->in_file == w->o.per_file;
+    if (w->streams) return end_stream(w, ends_file, err);
+    if (ends_file) return records_cut(w, err);
     return b->n >= BLOCK_BYTES ? hand_on(w, false, err) : 0;
+}
+
+int records_add(struct records *w, const char *line, size_t n, struct err *err) {
+    int rc = records_put(w, line, n, err);
+    return rc < 0 ? rc : records_end(w, err);
 }
 
 int records_cut(struct records *w, struct err *err) {
@@ -300,6 +408,7 @@ int records_commit(struct records *w, struct err *err) {
 void records_abort(struct records *w) {
     if (!w) return;
     end_threads(w);
+    packer_release(&w->packer);
     outfile_abort(w->out);
     for (size_t i = 0; i < w->n_ring; i++) {
         buf_release(&w->ring[i].plain);

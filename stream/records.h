@@ -8,6 +8,9 @@
  *   out.jsonl.gz   one file; "-" is stdout; compressed by the end of the name
  *   out/           file-000000000001.json.gz … of `per_file` records each, as CodeParrot's data
  *
+ * A long record's block is compressed by the caller, while it comes; gzip's bytes are those of the
+ * whole, zstd's frame does not say how long it is.
+ *
  * Each file appears whole or not at all. One thread at a time calls in. */
 #ifndef LORY_STREAM_RECORDS_H
 #define LORY_STREAM_RECORDS_H
@@ -31,6 +34,9 @@ int records_open(struct records **ret, const char *path, const struct records_op
                  struct err *err);
 /* One record without its newline. */
 int records_add(struct records *w, const char *line, size_t n, struct err *err);
+/* The same in pieces: its next bytes, and its end. What is long by then leaves while it comes. */
+int records_put(struct records *w, const char *v, size_t n, struct err *err);
+int records_end(struct records *w, struct err *err);
 /* Ends the file; of a folder, the next record begins a new one. */
 int records_cut(struct records *w, struct err *err);
 /* Plain bytes taken, newlines included. */

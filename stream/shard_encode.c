@@ -85,8 +85,10 @@ bool shard_is_taken(const char *text, size_t n, uint64_t seed, double share) {
     return share >= 1 || below(xxh64_bytes(text, n, seed ^ weight_key), share);
 }
 
-static void hash_more(void *ctx, const char *v, size_t n) {
+static int hash_more(void *ctx, const char *v, size_t n, struct err *err) {
+    (void)err;
     xxh64_add(ctx, v, n);
+    return 0;
 }
 
 /* The hash of document i of a batch; of a part, that of the document it begins. */
@@ -98,7 +100,7 @@ static int hash_of(const struct batch *b, size_t i, uint64_t seed, uint64_t *ret
     }
     struct xxh64 *x = xxh64_new(seed);
     if (!x) return err_nomem(err, 1);
-    int rc = docs_whole_text(b, hash_more, x, err);
+    int rc = docs_far_text(d, hash_more, x, err);
     *ret = xxh64_end(x);
     return rc;
 }

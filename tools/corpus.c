@@ -26,6 +26,21 @@ int corpus_record(const struct doc *doc, struct buf *room, const char **ret, siz
     return rc;
 }
 
+int corpus_put(void *records, const char *v, size_t n, struct err *err) {
+    return records_put(records, v, n, err);
+}
+
+int corpus_write(struct records *to, const struct doc *doc, struct buf *room, struct err *err) {
+    const char *line;
+    size_t n;
+    if (doc->far) {
+        int rc = docs_far_line(doc, corpus_put, to, err);
+        return rc < 0 ? rc : records_end(to, err);
+    }
+    int rc = corpus_record(doc, room, &line, &n, err);
+    return rc < 0 ? rc : records_add(to, line, n, err);
+}
+
 int main(int argc, char **argv) {
     static const struct subcommand subs[] = {
         {"cat", "write the records of a corpus", corpus_cat},

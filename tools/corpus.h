@@ -26,6 +26,11 @@ int corpus_tell(const struct docs *d, const struct log *log, const char *stage, 
 int corpus_record(const struct doc *doc, struct buf *room, const char **ret, size_t *ret_n,
                   struct err *err);
 
+/* records_put(), as a docs_put and a jsonl_put. */
+int corpus_put(void *records, const char *v, size_t n, struct err *err);
+/* Writes the record, wherever it lies; `room` is scratch. */
+int corpus_write(struct records *to, const struct doc *doc, struct buf *room, struct err *err);
+
 /* ------------------------------------------------------------------ steps that write records */
 
 /* What a step did: how much went in, what was left out and why, how much came out. */

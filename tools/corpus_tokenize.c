@@ -1,5 +1,9 @@
 /* corpus tokenize: a column of token ids, in parallel; each input file becomes one of the same
- * name, so that splits stay what they are. */
+ * name, so that splits stay what they are.
+ *
+ * A long record is in memory nowhere: its text comes in parts, and its line from a scratch file.
+ *
+ *   1st part ─▶ {"id": 7, "text": "…", "input_ids": [ 31 7     part ─▶ ,8,2,…     last ─▶ ,9]} */
 #include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
@@ -34,7 +38,9 @@ struct tokenizing {
     struct docs *docs;
     struct tokenizer *tokenizer;
     struct worker *workers;
-    struct records *out; /* of the file being written */
+    struct encode_stream *stream; /* of the text that comes in parts            */
+    bool more;                    /* ids of it stand there already              */
+    struct records *out;          /* of the file being written                  */
     struct records_opts ro;
     size_t common; /* bytes that all names begin with, up to a '/' */
     uint64_t tokens;
@@ -52,33 +58,53 @@ static int append_number(struct buf *b, uint32_t x, struct err *err) {
     return buf_append(b, digits + sizeof digits - n, (size_t)n, err);
 }
 
+/* 1,2,3 */
 static int append_ids(struct buf *b, const struct u32s *ids, struct err *err) {
     int rc = buf_reserve(b, 12 * ids->n + 2, err);
-    if (rc == 0) rc = buf_char(b, '[', err);
     for (size_t i = 0; rc == 0 && i < ids->n; i++) {
         if (i) rc = buf_char(b, ',', err);
         if (rc == 0) rc = append_number(b, ids->v[i], err);
     }
-    return rc < 0 ? rc : buf_char(b, ']', err);
+    return rc;
+}
+
+static enum tokenizer_special allowed(const struct tokenizing *z) {
+    return z->special ? TOKENIZER_SPECIAL_ALL : TOKENIZER_SPECIAL_NONE;
+}
+
+/* The names of members that go: the column's, and, with --drop-text, the text's. Returns how
+ * many. */
+static size_t left_out(const struct tokenizing *z, const char *ret[2]) {
+    ret[0] = z->column;
+    ret[1] = docs_field(z->docs);
+    if (!ret[1]) ret[1] = "text"; /* of text files */
+    return z->drop ? 2 : 1;
+}
+
+/* What stands between the record and its ids; `first`: there is nothing but the brace. */
+static int append_key(const struct tokenizing *z, struct buf *b, bool first, struct err *err) {
+    return buf_printf(b, err, "%s\"%s\": [", first ? "" : ", ", z->column);
 }
 
 static int one(struct tokenizing *z, struct worker *w, struct made *m, const struct doc *d,
                struct err *err) {
-    const char *line, *without[2] = {z->column, docs_field(z->docs)};
-    size_t n, from = m->lines.n;
-    w->ids.n = 0;
+    const char *line, *without[2];
+    size_t n, from = m->lines.n, n_without = left_out(z, without);
     int rc = corpus_record(d, &w->room, &line, &n, err);
-    if (rc == 0)
-        rc = encode(w->encoder, d->text, d->n,
-                    z->special ? TOKENIZER_SPECIAL_ALL : TOKENIZER_SPECIAL_NONE, &w->ids, err);
-    if (!without[1]) without[1] = "text"; /* of text files */
-    if (rc == 0) rc = jsonl_open(line, n, without, z->drop ? 2 : 1, &m->lines, err);
-    bool first = m->lines.n == from + 1; /* the brace alone */
-    if (rc == 0 && !first) rc = buf_str(&m->lines, ", ", err);
-    if (rc == 0) rc = buf_printf(&m->lines, err, "\"%s\": ", z->column);
+    if (rc == 0) rc = jsonl_open(line, n, without, n_without, &m->lines, err);
+    if (rc == 0) rc = append_key(z, &m->lines, m->lines.n == from + 1, err);
     if (rc == 0) rc = append_ids(&m->lines, &w->ids, err);
-    if (rc == 0) rc = buf_char(&m->lines, '}', err);
+    return rc < 0 ? rc : buf_str(&m->lines, "]}", err);
+}
+
+/* A record, or the ids of a part of a long one. */
+static int encode_doc(struct tokenizing *z, struct worker *w, struct made *m, const struct doc *d,
+                      struct err *err) {
+    const struct text_part part = doc_part(d);
+    w->ids.n = 0;
+    int rc = encode_part(w->encoder, z->stream, &part, allowed(z), &w->ids, err);
     m->tokens += w->ids.n;
+    if (rc == 0) rc = d->far ? append_ids(&m->lines, &w->ids, err) : one(z, w, m, d, err);
     return rc < 0 ? rc : u64s_push(&m->ends, m->lines.n, err);
 }
 
@@ -89,7 +115,7 @@ static int encode_batch(void *ctx, struct batch *b, int thread, struct err *err)
     int rc = 0;
     m->lines.n = m->ends.n = 0;
     m->tokens = 0;
-    for (size_t i = 0; rc == 0 && i < b->n; i++) rc = one(z, w, m, &b->v[i], err);
+    for (size_t i = 0; rc == 0 && i < b->n; i++) rc = encode_doc(z, w, m, &b->v[i], err);
     return rc;
 }
 
@@ -170,6 +196,45 @@ static int end_out(struct tokenizing *z, struct err *err) {
     return out ? records_commit(out, err) : 0;
 }
 
+/* {"text": … of a text file, unless that is left out. */
+static int open_text(struct tokenizing *z, const struct doc *d, const char *const *without,
+                     size_t n_without, struct err *err) {
+    static const char key[] = "{\"text\": ";
+    for (size_t i = 0; i < n_without; i++)
+        if (!strcmp(without[i], "text")) return records_put(z->out, "{", 1, err);
+    int rc = records_put(z->out, key, sizeof key - 1, err);
+    return rc < 0 ? rc : docs_far_quoted(d, corpus_put, z->out, err);
+}
+
+/* The record of a text that comes in parts, or in one of its own, up to its ids. */
+static int begin_far(struct tokenizing *z, const struct doc *d, struct err *err) {
+    const char *line, *without[2];
+    size_t n, n_without = left_out(z, without);
+    uint64_t from = records_bytes(z->out);
+    struct buf key = {0};
+    int rc = docs_far_map(d, &line, &n, err);
+    if (rc == 0)
+        rc = line ? jsonl_open_mapped(line, n, without, n_without, corpus_put, z->out, err)
+                  : open_text(z, d, without, n_without, err);
+    docs_far_unmap(d, line);
+    if (rc == 0) rc = append_key(z, &key, records_bytes(z->out) == from + 1, err);
+    if (rc == 0) rc = records_put(z->out, key.v, key.n, err);
+    buf_release(&key);
+    z->more = false;
+    return rc;
+}
+
+static int write_part(struct tokenizing *z, const struct doc *d, const char *ids, size_t n,
+                      struct err *err) {
+    int rc = d->continues ? 0 : begin_far(z, d, err);
+    if (rc == 0 && n && z->more) rc = records_put(z->out, ",", 1, err);
+    if (rc == 0) rc = records_put(z->out, ids, n, err);
+    z->more |= n > 0;
+    if (rc < 0 || d->goes_on) return rc;
+    rc = records_put(z->out, "]}", 2, err);
+    return rc < 0 ? rc : records_end(z->out, err);
+}
+
 static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) {
     struct tokenizing *z = ctx;
     const struct made *m = b->made;
@@ -177,9 +242,13 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     (void)thread;
     int rc = z->out ? 0 : open_out(z, b->file, err);
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
-        rc = records_add(z->out, m->lines.v + from, m->ends.v[i] - from, err);
+        const struct doc *d = &b->v[i];
+        size_t n = m->ends.v[i] - from;
+        rc = d->far ? write_part(z, d, m->lines.v + from, n, err)
+                    : records_add(z->out, m->lines.v + from, n, err);
         from = m->ends.v[i];
-        corpus_count_add(&z->report.out[0], b->v[i].n);
+        z->report.out[0].documents += !d->goes_on;
+        z->report.out[0].text_bytes += d->n;
     }
     z->tokens += m->tokens;
     if (rc == 0 && z->folder && b->last_of_file) rc = end_out(z, err);
@@ -214,6 +283,13 @@ static int begin(struct tokenizing *z, struct tool *t) {
     if (rc == 0 && !z->workers) rc = err_nomem(&t->err, (size_t)threads * sizeof *z->workers);
     for (int i = 0; rc == 0 && i < threads; i++)
         rc = encoder_new(&z->workers[i].encoder, z->tokenizer, &t->err);
+    if (rc == 0) rc = encode_stream_new(&z->stream, z->tokenizer, &t->err);
+    struct docs_opts *o = &z->step.in.opts;
+    bool cuts = rc == 0 && tokenizer_cuts(z->tokenizer, allowed(z));
+    o->cut_anywhere = rc == 0 && tokenizer_streams(z->tokenizer);
+    o->cut_loose = !cuts;
+    o->cut_texts = o->cut_records = cuts || o->cut_anywhere;
+    o->see_whole = true;
     return rc < 0 ? rc : docs_open(&z->docs, &z->step.in.list, &z->step.in.opts, &t->err);
 }
 
@@ -225,6 +301,7 @@ static void end(struct tokenizing *z, int threads) {
         buf_release(&w->room);
     }
     free(z->workers);
+    encode_stream_free(z->stream);
     tokenizer_free(z->tokenizer);
 }
 

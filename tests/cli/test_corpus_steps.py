@@ -332,6 +332,50 @@ class Steps(unittest.TestCase):
         self.assertEqual([json.loads(x) for x in got][:4],
                          [{"n": i, "input_ids": "old", "ids": w} for i, w in enumerate(want)])
 
+    # ------------------------------------------------------------ long records
+
+    def peak(self, *args):  # MB; a sanitizer must not keep what was freed
+        env = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
+        with open("said", "w") as said:
+            p = subprocess.Popen([os.path.join(TOOLS, "corpus"), *args], stdout=said, stderr=said, env=env)
+            _, status, usage = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(p.returncode, 0, args)
+        return usage.ru_maxrss / 1024
+
+    def test_a_long_record_is_what_it_is_in_memory(self):
+        line = "def f(é): return \"x\" + '\\\\' # 京\n"
+        with open("c.jsonl", "w") as f:  # --contains asks for whole texts
+            for i in range(40):
+                more = {"input_ids": [1, {"text": "x"}]} if i == 20 else {}
+                f.write(json.dumps({"n": i, "content": line * (130000 if i % 20 == 0 else 1), **more, "end": {}},
+                                   ensure_ascii=i == 0) + "\r\n" * (i == 0) + "\n" * (i > 0))
+            f.write(json.dumps({"content": "short", "n": line * 130000}) + "\n" + json.dumps({"n": line * 130000, "content": ""}))
+        with open("t.txt", "w", newline="") as f:
+            f.write(line * 140000)
+        for args in (["cat"], ["tokenize", "-t", TOK], ["tokenize", "-t", TOK, "--drop-text"],
+                     ["tokenize", "-t", TOK, "--column", "text", "--allow-special"]):
+            for source in ("c.jsonl", "t.txt"):
+                command = ["corpus", args[0], "-q", source, *args[1:]]
+                want = run(*command, "--contains", "").stdout
+                self.assertEqual(run(*command, "--threads", "1").stdout, want, args)
+                run(*command, "-o", "out.jsonl.gz")
+                self.assertEqual(gzip.decompress(slurp("out.jsonl.gz")), want, args)
+
+    def test_memory_has_a_bound_whatever_the_record(self):
+        steps = (["cat"], ["cat", "-o", "o.gz"], ["tokenize", "-t", TOK], ["tokenize", "-t", TOK, "-o", "out/", "--drop-text"])
+        for size, n in (("small", 200000), ("large", 1000000)):  # never much in our own hands: it would count as theirs
+            with open(size + ".txt", "w") as f:
+                f.writelines("def f(x): return x + 1\n" for _ in range(n))
+            with open(size + ".jsonl", "w") as f:
+                f.write('{"n": 1, "input_ids": 0, "content": "')
+                f.writelines("def f(x): return x + 1\\n" for _ in range(n))
+                f.write('"}\n')
+        for step in steps:
+            for kind in (".txt", ".jsonl"):
+                small, large = (self.peak(step[0], "-q", size + kind, "--threads", "1", *step[1:]) for size in ("small", "large"))
+                self.assertLess(large, small + 8, step + [kind])
+
     def test_what_a_killed_run_left_stayed_for_ever(self):
         """Gigabytes under a hidden name; the next run of the same command takes it away, and nothing else."""
         with open("c.jsonl", "w") as f:

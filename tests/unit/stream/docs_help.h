@@ -5,11 +5,20 @@
 #include "stream_help.h"
 #include "stream/docs.h"
 
+static inline int see_bytes(void *ctx, const char *v, size_t n, struct err *err) {
+    return buf_append(ctx, v, n, err);
+}
+
 static inline int see(void *ctx, struct batch *b, int thread, struct err *err) {
     struct buf *to = ctx;
-    (void)thread, (void)err;
-    for (size_t i = 0; i < b->n; i++) buf_printf(to, NULL, " %.*s", (int)b->v[i].n, b->v[i].text);
-    return 0;
+    int rc = 0;
+    (void)thread;
+    for (size_t i = 0; rc == 0 && i < b->n; i++) {
+        const struct doc *d = &b->v[i];
+        buf_char(to, ' ', NULL);
+        rc = d->text ? buf_append(to, d->text, d->n, err) : docs_far_text(d, see_bytes, to, err);
+    }
+    return rc;
 }
 
 /* " text text …" of all documents in their order. */

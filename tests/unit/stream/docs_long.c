@@ -2,6 +2,7 @@
  * one piece; a record that is broken is broken before anything of it came. */
 #include "docs_help.h"
 #include <stdatomic.h>
+#include "base/json.h"
 #include "stream/source.h"
 
 struct seen {
@@ -351,6 +352,159 @@ static void without_a_scratch_folder(void **state) {
     buf_release(&b);
 }
 
+/* What every step that writes records does with one, by its line alone. */
+struct lines {
+    struct buf lines, texts;
+    uint64_t far, bytes;
+};
+
+static int see_lines(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct lines *s = ctx;
+    int rc = 0;
+    (void)thread;
+    for (size_t i = 0; rc == 0 && i < b->n; i++) {
+        const struct doc *d = &b->v[i];
+        size_t from = s->texts.n;
+        s->bytes += d->n;
+        s->far += d->far != NULL;
+        buf_printf(&s->lines, NULL, "%d:", (int)d->line_no);
+        if (d->far) {
+            assert_null(d->text);
+            assert_false(d->continues || d->goes_on);
+            rc = docs_far_line(d, see_bytes, &s->lines, err);
+            if (rc == 0) rc = docs_far_text(d, see_bytes, &s->texts, err);
+            assert_int_equal(s->texts.n - from, d->n);
+        } else {
+            if (!d->line) buf_str(&s->lines, "{\"text\": ", NULL);
+            rc = d->line ? buf_append(&s->lines, d->line, d->line_n, err)
+                         : json_quote(&s->lines, d->text, d->n, err);
+            if (!d->line) buf_char(&s->lines, '}', NULL);
+            if (rc == 0) rc = buf_append(&s->texts, d->text, d->n, err);
+        }
+        buf_char(&s->lines, '\n', NULL);
+        buf_char(&s->texts, '\n', NULL);
+    }
+    return rc;
+}
+
+static int read_lines(const char *source, const struct docs_opts *o, struct lines *s,
+                      struct docs_totals *totals, struct err *err) {
+    struct source_list list = {0};
+    struct docs *d;
+    s->lines.n = s->texts.n = 0;
+    s->far = s->bytes = 0;
+    err->msg[0] = 0;
+    assert_ok(source_resolve(&list, source, NULL, NULL, err), *err);
+    assert_ok(docs_open(&d, &list, o, err), *err);
+    int rc = docs_run(d, o->threads, NULL, see_lines, s, err);
+    docs_totals(d, totals);
+    docs_close(d, NULL);
+    source_list_release(&list);
+    return rc;
+}
+
+/* Reads the source as it is held, and as it stays far: the same lines, texts, counts, failure. */
+static int same_far(const char *source, struct docs_opts o, struct err *err, uint64_t *ret_far) {
+    struct lines want = {0}, got = {0};
+    struct docs_totals wanted, totals;
+    struct err again;
+    o.spill = "/tmp";
+    int rc = read_lines(source, &o, &want, &wanted, err);
+    o.cut_texts = o.cut_records = o.see_whole = o.stay_far = true;
+    for (int i = 0; i < 8; i++) {
+        o.batch_bytes = (uint64_t[]){64, 300, 1000, 5000}[i % 4];
+        o.cut_anywhere = i % 2;
+        o.threads = 1 + i / 4;
+        assert_int_equal(read_lines(source, &o, &got, &totals, &again), rc);
+        assert_string_equal(again.msg, err->msg);
+        assert_int_equal(got.lines.n, want.lines.n);
+        if (want.lines.n) assert_memory_equal(got.lines.v, want.lines.v, want.lines.n);
+        assert_int_equal(got.texts.n, want.texts.n);
+        if (want.texts.n) assert_memory_equal(got.texts.v, want.texts.v, want.texts.n);
+        assert_int_equal(got.bytes, want.bytes);
+        assert_int_equal(totals.documents, wanted.documents);
+        assert_int_equal(totals.text_bytes, wanted.text_bytes);
+        assert_int_equal(totals.bad_records, wanted.bad_records);
+        if (i == 0) *ret_far = got.far;
+    }
+    buf_release(&want.lines);
+    buf_release(&want.texts);
+    buf_release(&got.lines);
+    buf_release(&got.texts);
+    return rc;
+}
+
+/* Three long records and a text, with a byte order mark, CR, blanks around. */
+static void put_far(const char *dir) {
+    struct buf b = {0};
+    buf_str(&b, "\xef\xbb\xbf  {\"text\": \"", NULL);
+    add_words(&b, 7000, 1);
+    buf_str(&b, "\" } \r\n", NULL);
+    add_long(&b, 2);
+    buf_printf(&b, NULL, "\r\n%s", after);
+    add_long(&b, 3);
+    put(dir, "a.jsonl", b.v, b.n);
+    b.n = 0;
+    for (int i = 0; i < 3000; i++) buf_printf(&b, NULL, "w\xc3\xb6rd \"%d\"\t\\\n", i);
+    put(dir, "b.txt", b.v, b.n);
+    buf_release(&b);
+}
+
+static void what_stays_far(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct err err;
+    uint64_t far;
+    put_far(*state);
+    assert_ok(same_far(*state, o, &err, &far), err);
+    assert_int_equal(far, 4);
+    for (uint64_t skip = 0; skip < 8; skip++)
+        for (o.skip = skip, o.take = 0; o.take < 8; o.take++)
+            assert_ok(same_far(*state, o, &err, &far), err);
+    o.skip = o.take = 0;
+    o.max_record = 10000;
+    assert_int_equal(same_far(*state, o, &err, &far), ERR_DATA);
+    o.on_error = "skip";
+    assert_ok(same_far(*state, o, &err, &far), err);
+}
+
+/* Each asks for a text or a record in memory. */
+static void what_cannot_stay_far(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct err err;
+    uint64_t far;
+    put_far(*state);
+    o.format = "jsonl";
+    const char *source = in(*state, "a.jsonl");
+    for (int i = 0; i < 4; i++) {
+        struct docs_opts some = o;
+        if (i == 0) some.sample = 0.5;
+        if (i == 1) assert_int_equal(strs_push(&some.contains, "word", &err), 0);
+        if (i == 2) some.shuffle_buffer = 3;
+        if (i == 3) some.prompt = "text";
+        assert_ok(same_far(source, some, &err, &far), err);
+        assert_int_equal(far, 0);
+        strs_release(&some.contains);
+    }
+}
+
+static void a_bad_byte_of_what_stays_far(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct buf b = {0};
+    struct err err;
+    uint64_t far;
+    for (int i = 0; i < 3000; i++) buf_printf(&b, NULL, "line %d\n", i);
+    buf_str(&b, "one \xff two", NULL);
+    put(*state, "b.txt", b.v, b.n);
+    assert_int_equal(same_far(*state, o, &err, &far), ERR_DATA);
+    assert_non_null(strstr(err.msg, "b.txt:3001:5: not UTF-8"));
+    b.n = 0;
+    add_long(&b, 5);
+    buf_str(&b, "}\n", NULL);
+    put(*state, "a.jsonl", b.v, b.n);
+    assert_int_equal(same_far(in(*state, "a.jsonl"), o, &err, &far), ERR_DATA);
+    buf_release(&b);
+}
+
 #define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
@@ -364,6 +518,9 @@ int main(void) {
         in_folder(a_truncated_file),
         in_folder(a_bound_that_was_asked_for),
         in_folder(without_a_scratch_folder),
+        in_folder(what_stays_far),
+        in_folder(what_cannot_stay_far),
+        in_folder(a_bad_byte_of_what_stays_far),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@ struct seen {
     uint64_t next, n_last; /* next batch number; batches that ended a file */
     uint64_t documents;
     bool keep_place, followed, see_whole;
-    struct buf whole; /* what docs_whole_text() tells with the first part */
+    struct buf whole; /* what docs_far_text() tells with the first part */
 };
 
 static int see(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -410,8 +410,8 @@ static void text_files_are_one_document_each(void **state) {
     buf_release(&s.text);
 }
 
-static void keep(void *ctx, const char *v, size_t n) {
-    buf_append(ctx, v, n, NULL);
+static int keep(void *ctx, const char *v, size_t n, struct err *err) {
+    return buf_append(ctx, v, n, err);
 }
 
 /* The parts of a text: where they are cut, and that nothing is lost. */
@@ -422,7 +422,7 @@ static int see_parts(void *ctx, struct batch *b, int thread, struct err *err) {
         const struct doc *d = &b->v[i];
         assert_int_equal(d->continues, s->documents > 0);
         if (s->see_whole && d->goes_on && !d->continues)
-            assert_int_equal(docs_whole_text(b, keep, &s->whole, err), 0);
+            assert_int_equal(docs_far_text(d, keep, &s->whole, err), 0);
         assert_int_equal(d->follows, s->followed);
         s->followed = d->followed;
         if (d->continues && !d->follows) {

@@ -103,6 +103,16 @@ static void in_order(void **state) {
     check(*state, o, 20);
 }
 
+static void of_what_stays_far(void **state) {
+    struct docs_opts o = docs_defaults;
+    put_files(*state);
+    o.cut_texts = o.cut_records = o.see_whole = o.stay_far = true;
+    o.spill = "/tmp";
+    check(*state, o, 40);
+    o.skip = 50, o.take = 300;
+    check(*state, o, 20);
+}
+
 static void shuffled(void **state) {
     struct docs_opts o = docs_defaults;
     put_files(*state);
@@ -215,7 +225,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         in_folder(in_order),    in_folder(shuffled),         in_folder(through_files),
         in_folder(as_datasets), in_folder(of_other_options), in_folder(bounded_by_bytes),
-        in_folder(in_tables),   in_folder(in_row_groups),
+        in_folder(in_tables),   in_folder(in_row_groups),    in_folder(of_what_stays_far),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
