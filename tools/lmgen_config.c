@@ -22,13 +22,14 @@ static const struct key {
             {"eta_cutoff", "eta-cutoff"},
             {"repetition_penalty", "repetition-penalty"},
             {"no_repeat_ngram_size", "no-repeat-ngram-size"},
-            {"min_length", "min-length"},
-            {"min_new_tokens", "min-new"},
             {"num_return_sequences", "n"},
             {"token_healing", "heal"},
+            {"min_new_tokens", "min-new"},
+            {"min_length", "min-length"},
             {"max_new_tokens", "max-new"},
             {"max_length", "max-length"}};
-enum { N_KEYS = sizeof keys / sizeof *keys, N_WARPERS = 7, FIRST_LENGTH = N_KEYS - 2 };
+/* From FIRST_LENGTH on, pairs: of the new ids, and of all. */
+enum { N_KEYS = sizeof keys / sizeof *keys, N_WARPERS = 7, FIRST_LENGTH = N_KEYS - 4 };
 
 /* Not built here, and the value under which nothing is missed. */
 static const struct {
@@ -97,9 +98,17 @@ static int take(const cJSON *o, const struct key *key, const struct opt *p, cons
     return rc == 0 ? buf_printf(said, err, "%s%s %g", said->n ? ", " : "", key->json, value) : rc;
 }
 
+/* Of a pair of lengths the command line's counts alone, else that of the new ids. */
+static bool outranked(const struct session *s, const cJSON *o, size_t i) {
+    if (i < FIRST_LENGTH) return false;
+    size_t pair = i - (i - FIRST_LENGTH) % 2;
+    return option(s, keys[pair].option)->given || option(s, keys[pair + 1].option)->given ||
+           (i > pair && cJSON_IsNumber(json_get(o, keys[pair].json)));
+}
+
 static int take_all(struct session *s, const cJSON *o, const char *path, struct buf *said,
                     struct err *err) {
-    bool sample = true, long_enough = option(s, "max-new")->given || option(s, "max-length")->given;
+    bool sample = true;
     int rc = json_bool(o, "do_sample", &sample, path, err);
     if (rc == 0 && !sample && !draws(s)) {
         s->o->greedy = true;
@@ -107,11 +116,9 @@ static int take_all(struct session *s, const cJSON *o, const char *path, struct 
     }
     for (size_t i = 0; rc == 0 && i < N_KEYS; i++) {
         const struct opt *p = option(s, keys[i].option);
-        if (p->given || (i < N_WARPERS && s->o->greedy)) continue;
-        if (i >= FIRST_LENGTH && long_enough) continue;
+        if (p->given || (i < N_WARPERS && s->o->greedy) || outranked(s, o, i)) continue;
         rc = take(o, &keys[i], p, path, said, err);
-        if (i == FIRST_LENGTH) long_enough = cJSON_IsNumber(json_get(o, keys[i].json));
-        if (i > FIRST_LENGTH && s->o->max_length && !long_enough) s->o->max_new = s->o->max_length;
+        if (i == N_KEYS - 1 && s->o->max_length) s->o->max_new = s->o->max_length;
     }
     return rc;
 }

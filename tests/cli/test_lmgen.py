@@ -283,6 +283,20 @@ def generation_config_lengths():
     assert b"none.json" in run("--generation-config", "none.json", "abc", rc=4).stderr
 
 
+def new_ids_count_before_all_ids():
+    """min_new_tokens beside min_length is the one that counts, as in transformers; a flag counts before both."""
+    ends = {"eos_token_id": 9, "sequence_bias": [[[9], 999.0]]}
+    for least, flags, new, whole in (({"min_new_tokens": 3, "min_length": 40}, [], 3, 0), ({"min_length": 40}, [], 0, 40),
+                                     ({"min_new_tokens": 0, "min_length": 40}, [], 0, 0),
+                                     ({"min_length": 40}, ["--min-new", 4], 4, 0),
+                                     ({"min_new_tokens": 3}, ["--min-length", 40], 0, 40)):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+            json.dump({**ends, **least}, f)
+            f.flush()
+            (c,) = completions("--generation-config", f.name, "--greedy", "--max-new", 90, *flags, "abc")
+        assert len(c["ids"]) == max(new, whole - c["prompt_tokens"]), (least, flags, len(c["ids"]))
+
+
 def rules_of_the_command_line():
     plain = completions("--max-new", 30, "--no-stop", "--seed", 1, "abc")
     first = plain[0]["ids"][0]
@@ -317,6 +331,7 @@ def rules_of_the_command_line():
 demo_reads_what_is_there()
 generation_config_is_obeyed()
 generation_config_lengths()
+new_ids_count_before_all_ids()
 rules_of_the_command_line()
 weights_that_cannot_be_used_said_little()
 of_several_ends_only_the_first_counted()
