@@ -55,6 +55,11 @@ enum file_kind file_kind(const char *path) {
     return stat(path, &st) == 0 ? kind_of(&st) : FILE_NONE;
 }
 
+bool file_same(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int file_bytes(const char *path, uint64_t *ret_bytes, struct err *err) {
     struct stat st;
     if (stat(path, &st) < 0) return err_errno(err, "%s", path);

@@ -29,6 +29,8 @@ bool path_ends(const char *name, const char *end);
 enum file_kind { FILE_NONE, FILE_REGULAR, FILE_FOLDER, FILE_OTHER };
 /* What lies at `path`, links followed. FILE_NONE also when it cannot be asked. */
 enum file_kind file_kind(const char *path);
+/* Whether two names lead to one file or folder; false where one leads nowhere. */
+bool file_same(const char *a, const char *b);
 /* Bytes of a regular file. */
 int file_bytes(const char *path, uint64_t *ret_bytes, struct err *err);
 /* Appends the whole file to `out`; ERR_CORRUPT if it holds more than `max_bytes`. */

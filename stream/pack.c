@@ -254,9 +254,27 @@ static int remove_older(struct packing *k, struct err *err) {
     return rc;
 }
 
+/* Files that bear the name of one to be written, in its folder. */
+static int check_output(const struct packing *k, struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < k->n; i++) {
+        const char *path = k->v[i].path;
+        if (strncmp(path_base(path), "file-", 5) || !path_ends(path, ".json.gz")) continue;
+        char *dir = path_dir(path);
+        if (!dir)
+            rc = err_nomem(err, strlen(path));
+        else if (file_same(dir, k->out))
+            rc = err_set(err, ERR_USAGE, "%s: holds what is read, %s; name another folder", k->out,
+                         path);
+        free(dir);
+    }
+    return rc;
+}
+
 static int write_all(struct packing *k, struct err *err) {
     struct pool *pool;
-    int rc = file_mkdirs(k->out, err);
+    int rc = check_output(k, err);
+    if (rc == 0) rc = file_mkdirs(k->out, err);
     if (rc == 0) rc = file_sweep(k->out, err); /* of a run that was killed */
     if (rc == 0) rc = pool_new(&pool, k->opts->threads, err);
     if (rc < 0) return rc;

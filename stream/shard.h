@@ -43,6 +43,8 @@ struct shard_writer; /* one folder being written; one thread at a time */
  * project. */
 int shard_writer_open(struct shard_writer **ret, const char *dir, const struct shard_opts *opts,
                       struct err *err);
+/* Whether a file of this name, in such a folder, is a writer's to remove or make. */
+bool shard_writer_makes(const char *name);
 /* Appends one document to a split ("train", "valid"). Adds the EOT token by the convention, so that
  * an empty document is one token. The first n_prompt of its n tokens are no targets (of a masked
  * writer; else 0); the EOT token always is one. ERR_DATA for an id that is not below V. */

@@ -341,16 +341,60 @@ static int jsonl(struct shard_export *x, struct err *err) {
 
 /* ------------------------------------------------------------------ all of them */
 
+enum { ENDS = 4 };
+
 static const struct {
-    const char *name, *tokens, *idx; /* ends of the files' names */
+    const char *name;
+    const char *ends[ENDS]; /* of the files' names: tokens, index, others */
     int (*run)(struct out *o, struct err *err);
-} formats[] = {{"megatron", ".bin", ".idx", megatron},
-               {"nanogpt", ".bin", NULL, nanogpt},
-               {"datatrove", ".ds", ".ds.index", datatrove}};
+} formats[] = {{"megatron", {".bin", ".idx"}, megatron},
+               {"nanogpt", {".bin"}, nanogpt},
+               {"datatrove", {".ds", ".ds.index", ".ds.metadata", ".ds.loss"}, datatrove},
+               {"jsonl", {".jsonl.gz"}, NULL}};
+
+static int find_format(const char *format, size_t *ret, struct err *err) {
+    for (*ret = 0; *ret < sizeof formats / sizeof *formats; ++*ret)
+        if (!strcmp(formats[*ret].name, format)) return 0;
+    return err_set(err, ERR_USAGE,
+                   "there is no format %s, but megatron, nanogpt, datatrove and jsonl", format);
+}
+
+/* Whether a file is a shard of the set, or lies beside one. */
+static int check_file(const struct shard_set *set, const char *path, struct err *err) {
+    static const char *const beside[] = {"idx", "mask"};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < set->n; i++) {
+        bool same = file_same(path, set->v[i].path);
+        for (int k = 0; rc == 0 && k < 2 && path_ends(set->v[i].path, ".bin"); k++) {
+            char *other = shard_beside(set->v[i].path, beside[k]);
+            if (!other) rc = err_nomem(err, strlen(path));
+            same |= other && file_same(path, other);
+            free(other);
+        }
+        if (rc == 0 && same)
+            rc = err_set(err, ERR_USAGE, "%s: is read and would be written; name another folder",
+                         path);
+    }
+    return rc;
+}
+
+int shard_export_check(const char *format, const struct shard_set *set, const char *path,
+                       struct err *err) {
+    size_t f = 0;
+    int rc = find_format(format, &f, err);
+    for (int i = 0; rc == 0 && i < ENDS && formats[f].ends[i]; i++) {
+        struct buf name = {0};
+        rc = buf_printf(&name, err, "%s%s", path, formats[f].ends[i]);
+        if (rc == 0) rc = buf_cstr(&name) ? check_file(set, name.v, err) : err_nomem(err, name.n);
+        buf_release(&name);
+    }
+    return rc;
+}
 
 static int run_binary(struct out *o, size_t f, struct err *err) {
-    int rc = open_file(&o->tokens, o->x, formats[f].tokens, err);
-    if (rc == 0 && formats[f].idx) rc = open_file(&o->idx, o->x, formats[f].idx, err);
+    const char *idx_end = formats[f].ends[1];
+    int rc = open_file(&o->tokens, o->x, formats[f].ends[0], err);
+    if (rc == 0 && idx_end) rc = open_file(&o->idx, o->x, idx_end, err);
     if (rc == 0) rc = formats[f].run(o, err);
     struct outfile *tokens = o->tokens, *idx = o->idx;
     if (rc == 0) {
@@ -367,12 +411,10 @@ static int run_binary(struct out *o, size_t f, struct err *err) {
 }
 
 int shard_export(const char *format, struct shard_export *x, struct err *err) {
-    size_t f = 0, n = sizeof formats / sizeof *formats;
-    while (f < n && strcmp(formats[f].name, format)) f++;
+    size_t f = 0;
     bool text = !strcmp(format, "jsonl");
-    if (f == n && !text)
-        return err_set(err, ERR_USAGE,
-                       "there is no format %s, but megatron, nanogpt, datatrove and jsonl", format);
+    int found = find_format(format, &f, err);
+    if (found < 0) return found;
     int rc = strcmp(format, "nanogpt") ? check_documents(x, err) : 0;
     if (rc < 0) return rc;
     if (text) return jsonl(x, err);

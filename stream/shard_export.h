@@ -29,6 +29,10 @@ struct shard_export {
     uint64_t documents, tokens; /* out */
 };
 
+/* Before anything is written: ERR_USAGE if a file that would be (`path` as in struct shard_export)
+ * is one of the set's, or there is no such format. */
+int shard_export_check(const char *format, const struct shard_set *set, const char *path,
+                       struct err *err);
 /* `format` is one of the names above, else ERR_USAGE. ERR_DATA: what the format cannot hold (tokens
  * above 65,535 in nanogpt, documents above 2^31 - 1 tokens in megatron), or documents that cannot
  * be told apart. Files appear whole; ERR_STOPPED after a signal. */

@@ -61,6 +61,10 @@ static bool is_ours(const char *name) {
     return !strcmp(end + e, part ? ".partial" : "");
 }
 
+bool shard_writer_makes(const char *name) {
+    return is_ours(name) || !strcmp(name, SHARD_INDEX_NAME) || !strcmp(name, SHARD_PROGRESS_NAME);
+}
+
 static int remove_in(const char *dir, const char *name, struct err *err) {
     char *path = path_join(dir, name);
     int rc = path ? file_remove(path, err) : err_nomem(err, strlen(dir));

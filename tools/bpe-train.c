@@ -10,11 +10,12 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/version.h"
-#include "stream/docs.h"
-#include "stream/hub.h"
 #include "tokenizer/pattern.h"
 #include "tokenizer/train.h"
-#include "tools/common.h"
+#include "tools/input.h"
+#include "tools/outputs.h"
+
+#define TRAINING "training.json"
 
 struct options {
     uint64_t vocab, min_frequency, max_token_length, limit_alphabet, memory;
@@ -22,7 +23,6 @@ struct options {
     bool no_special;
     const char *output, *mode, *pattern, *counts_out, *nested, *tie, *like, *extend, *alphabet;
     struct strs from_counts;
-    struct docs_opts docs;
 };
 
 /* One vocabulary to make. */
@@ -36,9 +36,8 @@ struct made {
 struct run {
     struct tool *t;
     struct options *o;
-    struct source_list files;
-    struct hub hub;
-    char (*hash)[XXH128_HEX]; /* (files) empty: not a local file */
+    struct input *in;
+    char (*hash)[XXH128_HEX]; /* (in->list) empty: not a local file */
     struct words *words;
     struct docs *docs;
     struct pool *pool;
@@ -96,35 +95,48 @@ static int count_batches(void *ctx, size_t item, int thread, struct err *err) {
     return rc;
 }
 
-static int resolve(struct run *r, struct err *err) {
-    const struct strs *named = r->t->operands;
-    int rc = hub_env(&r->hub, &r->t->log, err);
-    if (rc == 0 && !named->n)
-        rc = source_resolve_split(&r->files, "corpus", r->o->docs.config, r->o->docs.split, &r->hub,
-                                  &r->t->log, err);
-    for (size_t i = 0; rc == 0 && i < named->n; i++)
-        rc = source_resolve_split(&r->files, named->v[i], r->o->docs.config, r->o->docs.split,
-                                  &r->hub, &r->t->log, err);
-    return rc;
-}
-
 static int count_documents(struct run *r, struct err *err) {
-    struct docs_opts opts = r->o->docs;
-    opts.threads = pool_threads(r->pool);
+    struct docs_opts opts = r->in->opts;
     opts.any_order = true;
     opts.cut_texts = opts.cut_records = words_cut(r->words);
     opts.cut_anywhere = words_stream(r->words);
-    opts.log = &r->t->log;
-    opts.hub = &r->hub;
-    opts.seed = r->t->seed;
-    int rc = resolve(r, err);
-    if (rc == 0) rc = docs_open(&r->docs, &r->files, &opts, err);
+    int rc = docs_open(&r->docs, &r->in->list, &opts, err);
     if (rc < 0) return rc;
     rc = pool_run(r->pool, (size_t)pool_threads(r->pool), count_batches, r, err);
     docs_totals(r->docs, &r->totals);
     int closed = docs_close(r->docs, rc < 0 ? NULL : err);
     r->docs = NULL;
     return rc < 0 ? rc : closed;
+}
+
+/* The sources, or files of counts, also those among the operands: --from-counts *.tsv */
+static int name_inputs(struct run *r, struct err *err) {
+    struct strs *counts = &r->o->from_counts;
+    int rc = 0;
+    if (!counts->n) return input_resolve(r->in, r->t, "corpus");
+    for (size_t i = 0; i < r->t->operands->n && rc == 0; i++)
+        rc = strs_push(counts, r->t->operands->v[i], err);
+    return rc;
+}
+
+/* Whether `path` is read. */
+static int check_output(void *ctx, const char *path, struct err *err) {
+    const struct run *r = ctx;
+    const char *like = r->o->extend ? r->o->extend : r->o->like;
+    int rc = input_check_output(&r->in->list, path, err);
+    for (size_t i = 0; i < r->o->from_counts.n && rc == 0; i++)
+        rc = output_check(path, r->o->from_counts.v[i], err);
+    return rc == 0 && like ? input_check_tokenizer(like, path, err) : rc;
+}
+
+static int check_outputs(struct run *r, struct err *err) {
+    static const char *const more[] = {TRAINING, NULL};
+    int rc = r->o->counts_out ? check_output(r, r->o->counts_out, err) : 0;
+    for (size_t i = 0; i < r->n_made && rc == 0; i++) {
+        rc = output_each(r->made[i].folder, tokenizer_files, check_output, r, err);
+        if (rc == 0) rc = output_each(r->made[i].folder, more, check_output, r, err);
+    }
+    return rc;
 }
 
 static int count(struct run *r, struct err *err) {
@@ -136,8 +148,6 @@ static int count(struct run *r, struct err *err) {
                            .memory = o->memory,
                            .spill_dir = r->spill_dir};
     int rc = o->memory ? file_mkdirs(r->spill_dir, err) : 0;
-    for (size_t i = 0; o->from_counts.n && i < r->t->operands->n && rc == 0; i++)
-        rc = strs_push(&o->from_counts, r->t->operands->v[i], err); /* --from-counts *.tsv */
     if (rc == 0) rc = words_new(&r->words, &w, err);
     if (rc < 0) return rc;
     if (!o->from_counts.n) rc = count_documents(r, err);
@@ -154,7 +164,7 @@ static int count(struct run *r, struct err *err) {
 
 static int hash_file(void *ctx, size_t i, int thread, struct err *err) {
     struct run *r = ctx;
-    const char *path = r->files.v[i].path;
+    const char *path = r->in->list.v[i].path;
     (void)thread;
     return file_kind(path) == FILE_REGULAR ? xxh128_file(path, r->hash[i], err) : 0;
 }
@@ -179,8 +189,8 @@ static int add_counts_files(cJSON *list, const struct strs *files, struct err *e
 
 static int add_sources(cJSON *tree, const struct run *r, struct err *err) {
     cJSON *list = cJSON_AddArrayToObject(tree, "sources");
-    for (size_t i = 0; i < r->files.n; i++) {
-        const struct source_file *f = &r->files.v[i];
+    for (size_t i = 0; i < r->in->list.n; i++) {
+        const struct source_file *f = &r->in->list.v[i];
         cJSON *o = cJSON_CreateObject();
         cJSON_AddItemToArray(list, o);
         cJSON_AddStringToObject(o, "name", f->name);
@@ -208,9 +218,10 @@ static void add_options(cJSON *tree, const struct run *r, const struct made *m) 
     cJSON_AddStringToObject(t, "pattern", tokenizer_pattern(m->tokenizer));
     if (o->like) cJSON_AddStringToObject(t, "like", o->like);
     if (o->extend) cJSON_AddStringToObject(t, "extend", o->extend);
-    if (o->docs.field) cJSON_AddStringToObject(t, "field", o->docs.field);
-    if (o->docs.skip) cJSON_AddNumberToObject(t, "skip", (double)o->docs.skip);
-    if (o->docs.take) cJSON_AddNumberToObject(t, "take", (double)o->docs.take);
+    const struct docs_opts *d = &r->in->opts;
+    if (d->field) cJSON_AddStringToObject(t, "field", d->field);
+    if (d->skip) cJSON_AddNumberToObject(t, "skip", (double)d->skip);
+    if (d->take) cJSON_AddNumberToObject(t, "take", (double)d->take);
 }
 
 static void add_counts(cJSON *tree, const struct run *r) {
@@ -233,7 +244,7 @@ static int save_training(struct run *r, const struct made *m, struct err *err) {
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
     cJSON *tree = cJSON_CreateObject();
-    char *path = path_join(m->folder, "training.json");
+    char *path = path_join(m->folder, TRAINING);
     int rc = tree && path ? 0 : err_nomem(err, sizeof *tree);
     if (rc == 0) rc = tokenizer_digest(m->tokenizer, digest, err);
     if (rc == 0) {
@@ -315,10 +326,10 @@ static int learn(struct run *r, struct err *err) {
 }
 
 static int hash_files(struct run *r) {
-    if (!r->files.n) return 0;
-    r->hash = mem_array(r->files.n, sizeof *r->hash);
-    if (!r->hash) return err_nomem(&r->t->err, r->files.n * sizeof *r->hash);
-    return pool_run(r->pool, r->files.n, hash_file, r, &r->t->err);
+    if (!r->in->list.n) return 0;
+    r->hash = mem_array(r->in->list.n, sizeof *r->hash);
+    if (!r->hash) return err_nomem(&r->t->err, r->in->list.n * sizeof *r->hash);
+    return pool_run(r->pool, r->in->list.n, hash_file, r, &r->t->err);
 }
 
 /* From the counted words to the folders. */
@@ -466,20 +477,20 @@ static void run_release(struct run *r) {
     tokenizer_free(r->like);
     words_free(r->words);
     strs_release(&r->specials);
-    source_list_release(&r->files);
-    hub_release(&r->hub);
     free(r->hash);
     pool_free(r->pool);
 }
 
-static int run_train(struct tool *t, struct options *o, bool vocab_given) {
-    struct run r = {.t = t, .o = o, .begun = now()};
+static int run_train(struct tool *t, struct options *o, struct input *in, bool vocab_given) {
+    struct run r = {.t = t, .o = o, .in = in, .begun = now()};
     int rc = plan(&r, vocab_given, &t->err);
     if (rc == 0) rc = pool_new(&r.pool, tool_threads(t), &t->err);
     if (rc == 0) r.spill_dir = path_dir(r.n_made ? r.made->folder : o->counts_out);
     if (rc == 0 && !r.spill_dir) rc = err_nomem(&t->err, 1);
     if (rc == 0 && (o->like || o->extend)) rc = open_like(&r, &t->err);
     if (rc == 0) rc = collect_specials(&r, &t->err);
+    if (rc == 0) rc = name_inputs(&r, &t->err);
+    if (rc == 0) rc = check_outputs(&r, &t->err);
     if (rc == 0) rc = count(&r, &t->err);
     r.seconds = now() - r.begun;
     if (rc == 0 && r.n_made) rc = train(&r);
@@ -508,8 +519,8 @@ static const char examples[] =
     "bpe-train --from-counts *.tsv --vocab 8192\tfrom all counted words, added up";
 
 int main(int argc, char **argv) {
-    struct options o = {
-        .vocab = 32768, .mode = "docs", .tie = "hf", .alphabet = "bytes", .docs = docs_defaults};
+    struct options o = {.vocab = 32768, .mode = "docs", .tie = "hf", .alphabet = "bytes"};
+    struct input in = {.opts = docs_defaults};
     enum { VOCAB = 1 }; /* its place in the table */
     struct opt opts[48] = {
         {"Vocabulary", .type = OPT_GROUP},
@@ -551,12 +562,12 @@ int main(int argc, char **argv) {
          .min = 0, .max = 1e18},
         TOOL_OUTPUT(&o.output, "folder to write (tok)"),
         {"Reading", .type = OPT_GROUP},
-        {"docs", 0, OPT_U64, &o.docs.take, "N", "the same as --take: stop after N documents",
+        {"docs", 0, OPT_U64, &in.opts.take, "N", "the same as --take: stop after N documents",
          .max = 1e18}};
     size_t n = 0;
     while (opts[n].type != OPT_END) n++;
-    docs_option_rows(opts + n, sizeof opts / sizeof *opts - n - 1, &o.docs);
-    o.docs.text_only = true;
+    docs_option_rows(opts + n, sizeof opts / sizeof *opts - n - 1, &in.opts);
+    in.opts.text_only = true;
     struct program p = {.name = "bpe-train",
                         .summary = "trains a byte-level BPE tokenizer",
                         .usage = "[SOURCE…] --vocab 32768 [-o tok/]",
@@ -565,6 +576,7 @@ int main(int argc, char **argv) {
                         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
-    if (rc == 0) rc = run_train(&t, &o, opts[VOCAB].given);
+    if (rc == 0) rc = run_train(&t, &o, &in, opts[VOCAB].given);
+    input_release(&in);
     return tool_end(&t, rc);
 }

@@ -13,6 +13,7 @@
 #include "base/signals.h"
 #include "base/version.h"
 #include "tools/console.h"
+#include "tools/outputs.h"
 
 /* Sections that a lory.yaml may have. */
 static const char programs[] =
@@ -114,6 +115,13 @@ static void *json_malloc(size_t n) {
     return p;
 }
 
+/* What --config reads is not written over. */
+static int check_config(const struct tool *t, struct err *err) {
+    const struct opt *o = opt_find(t->program.opts, "output", strlen("output"));
+    const char *output = o && o->type == OPT_STR ? *(char **)o->to : NULL;
+    return output && t->config ? output_check(output, t->config, err) : 0;
+}
+
 int tool_begin(struct tool *t, const struct program *p, int argc, char **argv) {
     hold_standard_files();
     signals_ignore_pipe();
@@ -130,7 +138,7 @@ int tool_begin(struct tool *t, const struct program *p, int argc, char **argv) {
     int rc = opt_parse(&t->program, argc, argv, &t->values, &t->log, &t->err);
     if (rc < 0) return rc;
     copy_given(t, p->opts);
-    return serve(t) ? TOOL_DONE : 0;
+    return serve(t) ? TOOL_DONE : check_config(t, &t->err);
 }
 
 /* What became of the output. */

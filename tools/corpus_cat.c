@@ -8,6 +8,7 @@
 #include "tools/common.h"
 #include "tools/corpus.h"
 #include "tools/input.h"
+#include "tools/outputs.h"
 
 struct flags {
     const char *output, *state;
@@ -19,7 +20,11 @@ struct flags {
 
 static int check_outputs(const struct source_list *l, const struct flags *f, struct err *err) {
     int rc = input_check_output(l, f->output, err);
-    return rc == 0 && f->state ? input_check_output(l, f->state, err) : rc;
+    if (rc < 0 || !f->state) return rc;
+    if (!strcmp(f->output, f->state))
+        return err_set(err, ERR_USAGE, "%s: is both the output and its state", f->state);
+    rc = output_check(f->output, f->state, err);
+    return rc < 0 ? rc : input_check_output(l, f->state, err);
 }
 
 static int tell(const struct docs *d, void *ctx, struct err *err) {

@@ -178,6 +178,14 @@ static int check_names(const struct tokenizing *z, struct err *err) {
     return rc;
 }
 
+static int check_outputs(const struct tokenizing *z, struct err *err) {
+    const struct corpus_step *s = &z->step;
+    int rc = z->folder ? check_names(z, err) : input_check_output(&s->in.list, s->output, err);
+    if (rc == 0) rc = input_check_tokenizer(z->tok, s->output, err);
+    if (rc == 0 && s->report) rc = input_check_output(&s->in.list, s->report, err);
+    return rc == 0 && s->report ? input_check_tokenizer(z->tok, s->report, err) : rc;
+}
+
 static int open_out(struct tokenizing *z, uint32_t file, struct err *err) {
     struct buf name = {0};
     int rc = z->folder ? output_name(z, file, &name, err) : buf_str(&name, z->step.output, err);
@@ -274,11 +282,7 @@ static int begin(struct tokenizing *z, struct tool *t) {
     if (rc == 0 && z->folder && z->step.in.opts.shuffle_buffer)
         rc = err_set(&t->err, ERR_USAGE, "shuffled records go to one file: -o FILE");
     z->common = common_prefix(&z->step.in.list);
-    if (rc == 0)
-        rc = z->folder ? check_names(z, &t->err)
-                       : input_check_output(&z->step.in.list, z->step.output, &t->err);
-    if (rc == 0 && z->step.report)
-        rc = input_check_output(&z->step.in.list, z->step.report, &t->err);
+    if (rc == 0) rc = check_outputs(z, &t->err);
     z->workers = mem_array((size_t)threads, sizeof *z->workers);
     if (rc == 0 && !z->workers) rc = err_nomem(&t->err, (size_t)threads * sizeof *z->workers);
     for (int i = 0; rc == 0 && i < threads; i++)

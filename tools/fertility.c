@@ -188,6 +188,9 @@ static int run(struct input *in, struct strs *names, const struct wanted *want, 
     if (!v) rc = err_nomem(&t->err, names->n * sizeof *v);
     if (rc >= 0) rc = open_all(v, names, &t->log, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "corpus");
+    if (rc >= 0 && want->html) rc = input_check_output(&in->list, want->html, &t->err);
+    for (size_t i = 0; i < names->n && rc >= 0 && want->html; i++)
+        rc = input_check_tokenizer(names->v[i], want->html, &t->err);
     for (size_t i = 0; i < in->list.n && rc >= 0; i++)
         if (names->n > 1 && !strcmp(in->list.v[i].path, "-"))
             rc = err_set(&t->err, ERR_USAGE,

@@ -36,10 +36,12 @@ int input_resolve_operand(struct input *in, struct tool *t, const char *source,
                           struct source_list *to);
 /* One more source (--valid SOURCE) into another list; the Hub is shared. */
 int input_resolve_one(struct input *in, struct tool *t, const char *source, struct source_list *to);
-/* ERR_USAGE if writing `path` would change what is read: the file is one of `l`, by whatever name
- * or link, or, where `path` means a folder (records.h), files of `l` lie in it. "-" is stdout.
- * Addresses are no files. To be asked before anything is written. */
+/* ERR_USAGE if writing `path` would change what is read: the file is one of `l` (outputs.h), or,
+ * where `path` means a folder (records.h), files of `l` lie in it. Of --on-error's file it is asked
+ * here, as sources are resolved. */
 int input_check_output(const struct source_list *l, const char *path, struct err *err);
+/* The same of a tokenizer, a folder or a file: `path` is a file. */
+int input_check_tokenizer(const char *tok, const char *path, struct err *err);
 void input_release(struct input *in);
 
 #endif

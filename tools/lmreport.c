@@ -11,6 +11,7 @@
 #include "base/signals.h"
 #include "tools/common.h"
 #include "tools/lmreport_parts.h"
+#include "tools/outputs.h"
 
 enum { SPARK_WIDTH = 60 };
 
@@ -89,6 +90,9 @@ static int print_json(struct tool *t, const struct summary *runs, size_t n) {
 
 /* ------------------------------------------------------------------ the page, and watching */
 
+static const char *const read_of_run[] = {"metrics.jsonl", "all_results.json", "config.yaml",
+                                          "samples.jsonl", NULL};
+
 struct options {
     const char *html;
     bool watch;
@@ -111,7 +115,9 @@ static int report(struct tool *t, const struct options *o, bool *ret_finished) {
     int rc = runs ? 0 : err_nomem(&t->err, n * sizeof *runs);
     *ret_finished = true;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        rc = summarize(&runs[i], t->operands->n ? t->operands->v[i] : usual[i], &t->err);
+        const char *run = t->operands->n ? t->operands->v[i] : usual[i];
+        if (o->html) rc = output_check_names(o->html, run, read_of_run, &t->err);
+        if (rc == 0) rc = summarize(&runs[i], run, &t->err);
         *ret_finished &= runs[i].finished;
     }
     if (rc == 0 && o->watch) fputs("\x1b[H\x1b[2J", tool_out(t)); /* home, clear */

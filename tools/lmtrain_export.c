@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "tools/lmtrain_parts.h"
 #include "tools/open_model.h"
+#include "tools/outputs.h"
 #include "train/llmc_model.h"
 
 struct exporting {
@@ -30,6 +31,20 @@ static int say(struct tool *t, const struct exporting *e, const struct open_mode
     return tool_print_json(t, o);
 }
 
+/* The file of a model, or in its folder what makes one. */
+static int check_output(const char *output, const char *model, struct err *err) {
+    struct strs names = {0};
+    int rc = output_check(output, model, err);
+    if (rc == 0 && file_kind(model) == FILE_FOLDER) rc = file_list(model, &names, err);
+    for (size_t i = 0; rc == 0 && i < names.n; i++) {
+        const char *one[] = {names.v[i], NULL};
+        if (path_ends(*one, ".safetensors") || path_ends(*one, ".json"))
+            rc = output_check_names(output, model, one, err);
+    }
+    strs_release(&names);
+    return rc;
+}
+
 static int run_export(struct tool *t, const struct exporting *e) {
     const struct strs *v = t->operands;
     struct open_model m = {0};
@@ -44,6 +59,7 @@ static int run_export(struct tool *t, const struct exporting *e) {
     enum dtype stored = !strcmp(e->dtype, "auto")   ? m.config.dtype
                         : !strcmp(e->dtype, "bf16") ? DTYPE_BF16
                                                     : DTYPE_F32;
+    if (rc == 0) rc = check_output(e->output, m.dir, err);
     if (rc == 0) rc = llmc_save(m.model, e->output, stored, err);
     if (rc == 0) rc = say(t, e, &m, stored);
     open_model_close(&m);

@@ -9,6 +9,7 @@
 #include "tools/shard.h"
 
 struct exporting {
+    const char *format, *path;
     const char *output, *tok, *split, *eot;
     uint64_t eot_id; /* UINT32_MAX: not given */
     struct tokenizer *tokenizer;
@@ -47,8 +48,19 @@ static int eot_of(const struct exporting *e, const char *path, const struct shar
     return *e->eot ? shard_eot_parse(&x->eot, e->eot, err) : 0;
 }
 
-static int export_set(struct exporting *e, struct tool *t, const char *format, const char *path,
-                      const struct shard_set *set, const char *name) {
+/* Nothing of any split is written where one would be written over what is read. */
+static int check_set(struct exporting *e, struct tool *t, const struct shard_set *set,
+                     const char *name) {
+    char *to = path_join(e->output, name);
+    int rc =
+        to ? shard_export_check(e->format, set, to, &t->err) : err_nomem(&t->err, strlen(name));
+    free(to);
+    return rc;
+}
+
+static int export_set(struct exporting *e, struct tool *t, const struct shard_set *set,
+                      const char *name) {
+    const char *format = e->format, *path = e->path;
     struct shard_export x = {.set = set,
                              .tokenizer_name = e->tok ? e->tok : "unknown",
                              .threads = tool_threads(t),
@@ -80,20 +92,23 @@ static bool is_empty(const char *path, const char *split) {
     return empty;
 }
 
+typedef int each_fn(struct exporting *e, struct tool *t, const struct shard_set *set,
+                    const char *name);
+
 /* The splits there are, or the one asked for; a single file has none. */
-static int export_all(struct exporting *e, struct tool *t, const char *format, const char *path) {
+static int each_split(struct exporting *e, struct tool *t, each_fn *each) {
     static const char *const splits[] = {"train", "valid"};
-    bool folder = file_kind(path) == FILE_FOLDER;
-    int rc = file_mkdirs(e->output, &t->err), found = 0;
+    bool folder = file_kind(e->path) == FILE_FOLDER;
+    int rc = 0, found = 0;
     for (int i = 0; rc == 0 && i < (folder ? 2 : 1); i++) {
         struct shard_set set;
         if (*e->split && strcmp(e->split, splits[i]) && folder) continue;
-        int opened = shard_set_open(&set, &path, 1, splits[i], &t->err);
-        bool absent = opened == ERR_IO || (opened == ERR_DATA && is_empty(path, splits[i]));
+        int opened = shard_set_open(&set, &e->path, 1, splits[i], &t->err);
+        bool absent = opened == ERR_IO || (opened == ERR_DATA && is_empty(e->path, splits[i]));
         if (absent && folder && !*e->split) continue;
         if (opened < 0) return opened;
         found++;
-        rc = export_set(e, t, format, path, &set, name_of(format, splits[i]));
+        rc = each(e, t, &set, name_of(e->format, splits[i]));
         shard_set_close(&set);
     }
     return rc < 0 || found ? rc : t->err.code;
@@ -106,7 +121,11 @@ static int run_export(struct exporting *e, struct tool *t) {
     if (!*e->output) return err_set(&t->err, ERR_USAGE, "name the folder to write with -o");
     signals_install();
     e->done = cJSON_CreateObject();
-    int rc = export_all(e, t, v->v[0], v->n > 1 ? v->v[1] : "shards");
+    e->format = v->v[0];
+    e->path = v->n > 1 ? v->v[1] : "shards";
+    int rc = each_split(e, t, check_set);
+    if (rc == 0) rc = file_mkdirs(e->output, &t->err);
+    if (rc == 0) rc = each_split(e, t, export_set);
     tokenizer_free(e->tokenizer);
     if (rc == 0 && t->json) return tool_print_json(t, e->done);
     cJSON_Delete(e->done);

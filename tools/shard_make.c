@@ -11,6 +11,7 @@
 #include "stream/shard_progress.h"
 #include "tools/common.h"
 #include "tools/input.h"
+#include "tools/outputs.h"
 #include "tools/shard.h"
 
 static double now(void) {
@@ -296,6 +297,34 @@ static int take_up(struct run *r, const struct shard_opts *s, struct err *err) {
     return 1;
 }
 
+/* A source that bears the name of a shard, in the folder of the shards, would be removed. */
+static int check_sources(const struct options *o, const struct source_list *l, struct err *err) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < l->n; i++) {
+        char *dir = path_dir(l->v[i].path);
+        if (!dir)
+            rc = err_nomem(err, strlen(l->v[i].path));
+        else if (shard_writer_makes(path_base(l->v[i].path)) && file_same(dir, o->output))
+            rc = err_set(err, ERR_USAGE, "%s: holds what is read, %s; name another folder",
+                         o->output, l->v[i].name);
+        free(dir);
+    }
+    return rc;
+}
+
+/* The folder's tokenizer is made anew, too. */
+static int check_output(const struct run *r, struct err *err) {
+    const struct options *o = r->o;
+    char *made = path_join(o->output, "tokenizer");
+    char *read = file_kind(o->tok) == FILE_FOLDER ? strdup(o->tok) : path_dir(o->tok);
+    int rc = made && read ? output_check(made, read, err) : err_nomem(err, strlen(o->tok));
+    if (rc == 0) rc = check_sources(o, &r->train, err);
+    if (rc == 0) rc = check_sources(o, &r->valid, err);
+    free(made);
+    free(read);
+    return rc;
+}
+
 static int open_writer(struct run *r, struct err *err) {
     char digest[SHA256_HEX];
     struct options *o = r->o;
@@ -488,6 +517,7 @@ static int run_shard(struct tool *t, struct options *o, struct input *in) {
     double begun = now();
     signals_install();
     int rc = resolve(&r, &t->err);
+    if (rc == 0) rc = check_output(&r, &t->err);
     if (rc == 0) rc = open_writer(&r, &t->err);
     if (rc == 0) rc = encode_all(&r, &t->err);
     if (rc == 0 && !r.e.train.documents)

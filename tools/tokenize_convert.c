@@ -1,6 +1,8 @@
 /* tokenize convert: the same vocabulary in the files of other tools. */
 #include <string.h>
 #include "tokenizer/pattern.h"
+#include "tools/input.h"
+#include "tools/outputs.h"
 #include "tools/tokenize.h"
 
 /* A file that says its pattern was opened with that, whatever was given. */
@@ -14,6 +16,10 @@ static int check_pattern(const struct tokenizer *t, const char *pattern, const c
                      tokenizer_pattern(t));
     pattern_free(given);
     return rc;
+}
+
+static int over_tok(void *tok, const char *path, struct err *err) {
+    return input_check_tokenizer(tok, path, err);
 }
 
 int convert_main(int argc, char **argv) {
@@ -51,6 +57,7 @@ int convert_main(int argc, char **argv) {
                             &(struct tokenizer_open_opts){.pattern = pattern, .log = &t.log},
                             &t.err);
     if (rc == 0 && pattern) rc = check_pattern(tokenizer, pattern, tok, &t.err);
+    if (rc == 0) rc = output_each(output, tokenizer_files, over_tok, (char *)tok, &t.err);
     if (rc == 0)
         rc = tokenizer_save_as(tokenizer, output,
                                &(struct tokenizer_save_opts){.strings = !strcmp(merges, "strings")},

@@ -3,6 +3,8 @@
 #include <string.h>
 #include "base/json.h"
 #include "base/signals.h"
+#include "tools/input.h"
+#include "tools/outputs.h"
 #include "tools/tokenize.h"
 
 struct decoding {
@@ -105,6 +107,8 @@ static int decode_all(struct decoding *d, const char *tok, const char *output, s
     if (t->operands->n > 1) return err_set(err, ERR_USAGE, "one file of ids at a time");
     d->name = t->operands->n ? t->operands->v[0] : "-";
     int rc = tokenizer_open(&d->t, tok, NULL, err);
+    if (rc == 0) rc = output_check(output, d->name, err);
+    if (rc == 0) rc = input_check_tokenizer(tok, output, err);
     if (rc < 0) return rc;
     bool std = !strcmp(d->name, "-");
     d->in = std ? stdin : fopen(d->name, "rb");

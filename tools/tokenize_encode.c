@@ -353,6 +353,7 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc >= 0) rc = allow(e, special, threads, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "-");
     if (rc >= 0) rc = input_check_output(&in->list, output, &t->err);
+    if (rc >= 0) rc = input_check_tokenizer(tok, output, &t->err);
     /* Offsets count from the text's beginning, so its parts come one at a time; what
      * --refuse-special tells does so, too. */
     bool may = rc >= 0 && !e->refuse, cuts = may && !offsets && tokenizer_cuts(e->t, e->allow);

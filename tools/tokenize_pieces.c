@@ -94,7 +94,8 @@ static int choose_pattern(struct cutting *c, const char *pattern, const char *to
     return rc;
 }
 
-static int cut_all(struct cutting *c, struct input *in, const char *output, struct tool *t) {
+static int cut_all(struct cutting *c, struct input *in, const char *tok, const char *output,
+                   struct tool *t) {
     int threads = tool_threads(t);
     c->workers = mem_array((size_t)threads, sizeof *c->workers);
     int rc = c->workers ? 0 : err_nomem(&t->err, sizeof *c->workers);
@@ -102,6 +103,7 @@ static int cut_all(struct cutting *c, struct input *in, const char *output, stru
         rc = scanner_new(&c->workers[i].scanner, c->pattern, &t->err);
     if (rc >= 0) rc = input_resolve(in, t, "-");
     if (rc >= 0) rc = input_check_output(&in->list, output, &t->err);
+    if (rc >= 0 && tok) rc = input_check_tokenizer(tok, output, &t->err);
     if (rc >= 0) rc = docs_open(&c->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     c->list = &in->list;
@@ -156,7 +158,7 @@ int pieces_main(int argc, char **argv) {
     signals_install();
     c.json = t.json;
     if (rc == 0) rc = choose_pattern(&c, pattern, tok, &t.err);
-    if (rc == 0) rc = cut_all(&c, &in, output, &t);
+    if (rc == 0) rc = cut_all(&c, &in, pattern ? NULL : tok, output, &t);
     release(&c, tool_threads(&t));
     input_release(&in);
     return tool_end(&t, rc);
