@@ -67,6 +67,26 @@ void encoder_refuse_special(struct encoder *e, bool refuse) {
     e->refuse = refuse;
 }
 
+static int refuse(const struct encoder *e, const char *text, size_t n, uint64_t from, bool last,
+                  enum tokenizer_special allow, size_t *ret_n, struct err *err) {
+    *ret_n = n;
+    if (!e->refuse || allow == TOKENIZER_SPECIAL_ALL) return 0;
+    return specials_refuse(e->t, allow == TOKENIZER_SPECIAL_LIST ? e->allowed : NULL, text, n, from,
+                           last, ret_n, err);
+}
+
+int encoder_refuse(const struct encoder *e, struct refusal *r, const char *v, size_t n, bool last,
+                   enum tokenizer_special allow, struct err *err) {
+    size_t looked;
+    int rc = buf_append(&r->held, v, n, err);
+    if (rc >= 0) rc = refuse(e, r->held.v, r->held.n, r->at, last, allow, &looked, err);
+    if (rc < 0) return rc;
+    r->at += looked;
+    r->held.n -= looked;
+    if (r->held.n) memmove(r->held.v, r->held.v + looked, r->held.n);
+    return 0;
+}
+
 /* ------------------------------------------------------------------ text */
 
 /* Where the window that begins at `from` ends: at a place where every named pattern cuts. A user's
@@ -153,11 +173,9 @@ int encode_places(struct encoder *e, const char *text, size_t n, enum tokenizer_
     int rc = 0;
     if (n >= UINT32_MAX) return err_set(err, ERR_DATA, "a text of %zu bytes; 4 GiB is the most", n);
     if (n == 0) return 0;
-    if (e->refuse && allow != TOKENIZER_SPECIAL_ALL) {
-        rc = specials_refuse(e->t, allow == TOKENIZER_SPECIAL_LIST ? e->allowed : NULL, text, n,
-                             err);
-        if (rc < 0) return rc;
-    }
+    size_t looked;
+    rc = refuse(e, text, n, 0, true, allow, &looked, err);
+    if (rc < 0) return rc;
     const struct special_tree *tree = encoder_specials(e, allow);
     rc = tree ? pass(e, tree, 0, &whole, out, places, err)
               : between(e, NULL, whole, out, places, err);

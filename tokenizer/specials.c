@@ -305,18 +305,24 @@ void special_stream_release(struct special_stream *s) {
 }
 
 int specials_refuse(const struct tokenizer *t, const struct special_tree *allowed, const char *text,
-                    size_t n, struct err *err) {
+                    size_t n, uint64_t from, bool last, size_t *ret_n, struct err *err) {
+    *ret_n = n;
     for (size_t at = 0; at < n; at++)
         for (int k = 0; k < 2; k++) {
             size_t len, allowed_len;
+            bool open;
             if (!t->tree[k].first[(uint8_t)text[at]]) continue;
-            uint32_t found = special_tree_match(&t->tree[k], text, at, n, &len);
+            uint32_t found = match(&t->tree[k], text, at, n, &len, &open);
+            if (open && !last) {
+                *ret_n = at;
+                return 0;
+            }
             if (found == TOKENIZER_NO_ID || !t->specials[found].special) continue;
             if (allowed && special_tree_match(&allowed[k], text, at, n, &allowed_len) == found)
                 continue;
-            err_set(err, ERR_DATA, "byte %zu: the text holds the special token %.60s", at,
-                    t->specials[found].text);
-            err_place(err, 0, 0, at);
+            err_set(err, ERR_DATA, "byte %llu: the text holds the special token %.60s",
+                    (unsigned long long)(from + at), t->specials[found].text);
+            err_place(err, 0, 0, from + at);
             return err_hint(err, "allow it, or take it as ordinary text");
         }
     return 0;

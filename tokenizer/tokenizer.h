@@ -144,6 +144,14 @@ int encoder_allow(struct encoder *e, const char *const *texts, size_t n, struct 
 /* From now on the text of a special token (not of an added one) that is not recognised is ERR_DATA
  * with its place, as tiktoken has it, instead of ordinary text. */
 void encoder_refuse_special(struct encoder *e, bool refuse);
+/* The same of a text that comes piece by piece, before any of it is encoded: its next bytes, which
+ * may end anywhere, or, `last`, all that is left. 0 where nothing is refused. */
+struct refusal {
+    struct buf held; /* what a special token may begin with; freed with buf_release() */
+    uint64_t at;     /* where it stands in the text                                   */
+};
+int encoder_refuse(const struct encoder *e, struct refusal *r, const char *v, size_t n, bool last,
+                   enum tokenizer_special allow, struct err *err);
 
 /* Appends the ids of text[0..n) to `out`. Any byte sequence is accepted, a byte that is no part of
  * a character as it stands (TOKENIZER_INVALID_KEEP); linear in n. Equal to HF

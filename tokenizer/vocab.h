@@ -197,10 +197,11 @@ size_t special_stream_take(struct special_stream *s);
 void special_stream_begin(struct special_stream *s); /* forgets the text before */
 void special_stream_release(struct special_stream *s);
 
-/* ERR_DATA if text[0..n) holds a special token that is not in the two trees `allowed` (NULL: none
- * is), with its byte. */
+/* ERR_DATA if text[0..n), which begins at byte `from` of a text, holds a special token that is not
+ * in the two trees `allowed` (NULL: none is), with its byte. Unless it is the text's `last`, what
+ * may begin one at its end is not looked at: that is behind *ret_n. */
 int specials_refuse(const struct tokenizer *t, const struct special_tree *allowed, const char *text,
-                    size_t n, struct err *err);
+                    size_t n, uint64_t from, bool last, size_t *ret_n, struct err *err);
 
 /* ------------------------------------------------------------------ readers and writer */
 

@@ -242,6 +242,33 @@ static int write_later(struct encoding *e, int which, const char *key, struct er
     return rc;
 }
 
+/* ------------------------------------------------------------------ --refuse-special */
+
+/* Of a text that comes in parts all is looked at before its first ids. */
+struct look {
+    const struct encoding *e;
+    struct worker *w;
+    struct refusal refusal;
+};
+
+static int look_at(void *ctx, const char *v, size_t n, struct err *err) {
+    struct look *l = ctx;
+    int rc = tokenizer_valid(v, n, l->e->invalid, &l->w->valid, &v, &n, err);
+    return rc < 0 ? rc : encoder_refuse(l->w->encoder, &l->refusal, v, n, false, l->e->allow, err);
+}
+
+static int refuse(const struct encoding *e, struct worker *w, const struct doc *doc,
+                  struct err *err) {
+    struct look l = {.e = e, .w = w};
+    encoder_refuse_special(w->encoder, e->refuse && !(doc->far && doc->continues));
+    if (!e->refuse || !doc->far || doc->continues) return 0;
+    int rc = docs_far_text(doc, look_at, &l, err);
+    if (rc >= 0) rc = encoder_refuse(w->encoder, &l.refusal, "", 0, true, e->allow, err);
+    buf_release(&l.refusal.held);
+    encoder_refuse_special(w->encoder, false); /* all is said of it */
+    return rc;
+}
+
 /* ------------------------------------------------------------------ batches */
 
 static int encode_document(struct encoding *e, struct worker *w, const struct doc *doc,
@@ -249,11 +276,12 @@ static int encode_document(struct encoding *e, struct worker *w, const struct do
     const char *text;
     size_t n;
     w->ids.n = w->places.n = 0;
-    int rc = tokenizer_valid(doc->text, doc->n, e->invalid, &w->valid, &text, &n, err);
+    int rc = refuse(e, w, doc, err);
+    if (rc >= 0) rc = tokenizer_valid(doc->text, doc->n, e->invalid, &w->valid, &text, &n, err);
     struct text_part part = doc_part(doc);
+    if (rc < 0) return rc;
     part.text = text;
     part.n = n;
-    if (rc < 0) return rc;
     if (part.follows || part.followed) return encode_streamed(e, w, doc, &part, m, err);
     rc = encode_part_places(w->encoder, e->stream, &part, e->allow, &w->ids,
                             e->places ? &w->places : NULL, err);
@@ -322,8 +350,7 @@ static int make_workers(struct encoding *e, int threads, struct err *err) {
     e->workers = mem_array((size_t)threads, sizeof *e->workers);
     if (!e->workers) return err_nomem(err, (uint64_t)threads * sizeof *e->workers);
     for (int i = 0; i < threads && rc >= 0; i++)
-        if ((rc = encoder_new(&e->workers[i].encoder, e->t, err)) >= 0)
-            encoder_refuse_special(e->workers[i].encoder, e->refuse);
+        rc = encoder_new(&e->workers[i].encoder, e->t, err);
     return rc;
 }
 
@@ -354,10 +381,10 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc >= 0) rc = input_resolve(in, t, "-");
     if (rc >= 0) rc = input_check_output(&in->list, output, &t->err);
     if (rc >= 0) rc = input_check_tokenizer(tok, output, &t->err);
-    /* Offsets count from the text's beginning, so its parts come one at a time; what
-     * --refuse-special tells does so, too. */
-    bool may = rc >= 0 && !e->refuse, cuts = may && !offsets && tokenizer_cuts(e->t, e->allow);
-    in->opts.cut_anywhere = may && tokenizer_streams(e->t);
+    /* Offsets count from the text's beginning, so its parts come one at a time. */
+    bool cuts = rc >= 0 && !offsets && tokenizer_cuts(e->t, e->allow);
+    in->opts.cut_anywhere = rc >= 0 && tokenizer_streams(e->t);
+    in->opts.see_whole = e->refuse;
     e->spill = in->opts.spill;
     in->opts.cut_texts = in->opts.cut_records = cuts || in->opts.cut_anywhere;
     in->opts.cut_loose = !cuts;

@@ -238,12 +238,32 @@ class Tokenize(unittest.TestCase):
         self.assertIn("r.jsonl:2:7200011: bad JSON: the record ends within a string", said)
         self.assertEqual(sorted(os.listdir()), ["d.jsonl", "r.jsonl"])
 
+    def test_a_special_is_refused_before_any_id_of_a_long_text(self):
+        text = "é def f(x): return < | x\n" * 200000
+        for at in (0, 3333333, len(text)):
+            given = text[:at] + "<|endoftext|>" + text[at:]
+            with open("t.txt", "w") as f:
+                f.write(given)
+            with open("r.jsonl", "w") as f:
+                f.write(json.dumps({"text": "before"}) + "\n" + json.dumps({"text": given}) + "\n")
+            for source, line in (("t.txt", 1), ("r.jsonl", 2)):
+                for more in ((), ("--ids", "tokens", "--offsets", "chars"), ("--allow-special", "<pad>")):
+                    with open("ids", "wb") as ids:
+                        p = subprocess.run([os.path.join(TOOLS, "tokenize"), "encode", "-q", "-t", TOK, "--refuse-special",
+                                            *more, source], stdout=ids, stderr=subprocess.PIPE)
+                    self.assertEqual(p.returncode, 3)
+                    self.assertIn(f"{source}:{line}: byte {len(text[:at].encode())}: the text holds the special token "
+                                  "<|endoftext|>", p.stderr.decode())
+                    self.assertLess(os.path.getsize("ids"), 200)
+            self.assertEqual(run("tokenize", "encode", "-q", "-t", TOK, "--refuse-special", "--allow-special", "all", "r.jsonl"),
+                             run("tokenize", "encode", "-q", "-t", TOK, "--allow-special", "all", "r.jsonl"))
+
     def test_memory_has_a_bound_whatever_the_text(self):
         # A sanitizer must not keep what was freed.
         env = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
 
-        def peak(name):
-            p = subprocess.Popen([os.path.join(TOOLS, "tokenize"), "encode", "-q", "-t", TOK, name,
+        def peak(name, *more):
+            p = subprocess.Popen([os.path.join(TOOLS, "tokenize"), "encode", "-q", "-t", TOK, name, *more,
                                   "--ids", "u16", "--threads", "1", "-o", "ids"], env=env)
             _, status, usage = os.wait4(p.pid, 0)
             self.assertEqual(status, 0)
@@ -257,7 +277,8 @@ class Tokenize(unittest.TestCase):
                 f.writelines("def f(x): return x + 1\\n" for _ in range(n))
                 f.write('"}\n')
         for kind in (".txt", ".jsonl"):
-            self.assertLess(peak("large" + kind), peak("small" + kind) + 8, kind)
+            for more in ((), ("--refuse-special",)):
+                self.assertLess(peak("large" + kind, *more), peak("small" + kind, *more) + 8, (kind, more))
         for kind in ("letters", "newlines", "chinese"):  # no blanks behind letters, no newlines between others
             text = ENDLESS[kind]
             for source in ("t.txt", "r.jsonl"):

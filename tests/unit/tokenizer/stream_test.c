@@ -308,10 +308,56 @@ static void specials_and_forms_in_parts(void **state) {
     buf_release(&text);
 }
 
+/* The same token is refused, at the same byte, in a text that comes in pieces. */
+static void specials_are_refused_in_pieces(void **state) {
+    (void)state;
+    struct rng r = {.key = 35};
+    struct buf text = {0};
+    size_t refused = 0, passed = 0;
+    for (int round = 0; round < 80; round++) {
+        struct random_vocab v;
+        struct trial x;
+        struct err err = {0}, want, got;
+        struct tokenizer *t = special_tokenizer(&v, &r, "gpt2");
+        trial_begin(&x, t, 16);
+        encoder_refuse_special(x.e, true);
+        x.allow = round % 2 ? TOKENIZER_SPECIAL_LIST : TOKENIZER_SPECIAL_NONE;
+        for (uint32_t i = round & 1 ? 0 : t->n_specials; i < t->n_specials; i += 1 + i % 2)
+            check_ok(encoder_allow(x.e, (const char *[]){t->specials[i].text}, 1, &err), &err);
+        for (int i = 0; i < 300; i++) {
+            struct refusal refusal = {0};
+            special_text(&text, &r, 1 + rng_below(&r, 40));
+            want = got = (struct err){0};
+            x.want.n = 0;
+            int whole = encode(x.e, text.v, text.n, x.allow, &x.want, &want), pieces = 0;
+            for (size_t at = 0, n; pieces == 0 && at < text.n; at += n) {
+                n = 1 + rng_below(&r, 6);
+                if (n > text.n - at) n = text.n - at;
+                bool last = at + n == text.n && rng_below(&r, 2);
+                pieces = encoder_refuse(x.e, &refusal, text.v + at, n, last, x.allow, &got);
+            }
+            if (pieces == 0) pieces = encoder_refuse(x.e, &refusal, "", 0, true, x.allow, &got);
+            assert_int_equal(pieces, whole < 0 ? whole : 0);
+            assert_string_equal(got.msg, want.msg);
+            assert_int_equal(got.byte, want.byte);
+            refused += pieces < 0;
+            passed += pieces == 0;
+            buf_release(&refusal.held);
+        }
+        trial_end(&x);
+        tokenizer_free(t);
+        random_release(&v);
+    }
+    assert_true(refused > 1000 && passed > 1000);
+    buf_release(&text);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_cut_at_every_byte), cmocka_unit_test(texts_cut_at_random_places),
-        cmocka_unit_test(long_runs_leave_in_parts), cmocka_unit_test(windows_that_were_too_small),
-        cmocka_unit_test(specials_and_forms_in_parts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts_cut_at_every_byte),
+                                       cmocka_unit_test(texts_cut_at_random_places),
+                                       cmocka_unit_test(long_runs_leave_in_parts),
+                                       cmocka_unit_test(windows_that_were_too_small),
+                                       cmocka_unit_test(specials_and_forms_in_parts),
+                                       cmocka_unit_test(specials_are_refused_in_pieces)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
