@@ -149,7 +149,7 @@ static int check_id(const struct tokenizer *t, const cJSON *o, const char *folde
         return err_set(err, ERR_CORRUPT,
                        "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" is no id with a token",
                        folder, o->string);
-    uint32_t found = tokenizer_find(t, text->valuestring, strlen(text->valuestring));
+    uint32_t found = tokenizer_named(t, text->valuestring);
     *ret = (struct special){.id = found, .text = text->valuestring};
     if (found == id) return 0;
     return found == TOKENIZER_NO_ID
@@ -213,7 +213,7 @@ static void drop_strangers(const struct tokenizer *t, cJSON *tree) {
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *text = NULL;
         if (role(CONFIG, tree, keys[i], &text, NULL) < 0 || !text) continue;
-        if (tokenizer_find(t, text, strlen(text)) == TOKENIZER_NO_ID)
+        if (tokenizer_named(t, text) == TOKENIZER_NO_ID)
             cJSON_DeleteItemFromObjectCaseSensitive(tree, keys[i]);
     }
     static const char *const ids[] = {"added_tokens_decoder", "additional_special_tokens",

@@ -45,7 +45,7 @@ static bool is_special(const struct tokenizer *old, uint32_t id) {
 static int check_special(const struct tokenizer *old, const char *text, bool *ret_known,
                          struct err *err) {
     struct buf spelt = {0};
-    uint32_t id = tokenizer_find(old, text, strlen(text));
+    uint32_t id = tokenizer_named(old, text);
     *ret_known = id != TOKENIZER_NO_ID && is_special(old, id);
     if (*ret_known) return 0;
     int rc = bytemap_read(&spelt, text, strlen(text), err);

@@ -7,7 +7,7 @@
 #include "tokenizer/vocab.h"
 
 static int new_id(const struct tokenizer *t, const char *token, uint32_t *ret, struct err *err) {
-    *ret = tokenizer_find(t, token, strlen(token));
+    *ret = tokenizer_named(t, token);
     if (*ret != TOKENIZER_NO_ID) return 0;
     return err_set(err, ERR_USAGE,
                    "the post-processor puts %s around texts, which is none of the special tokens",

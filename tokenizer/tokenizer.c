@@ -522,8 +522,14 @@ uint32_t tokenizer_find(const struct tokenizer *t, const void *bytes, size_t n) 
     return id;
 }
 
+uint32_t tokenizer_named(const struct tokenizer *t, const char *text) {
+    for (uint32_t i = 0; i < t->n_specials; i++)
+        if (strcmp(t->specials[i].text, text) == 0) return t->specials[i].id;
+    return tokenizer_find(t, text, strlen(text));
+}
+
 uint32_t tokenizer_eot(const struct tokenizer *t) {
-    return tokenizer_find(t, TOKENIZER_EOT, sizeof TOKENIZER_EOT - 1);
+    return tokenizer_named(t, TOKENIZER_EOT);
 }
 
 const char *tokenizer_pattern(const struct tokenizer *t) {

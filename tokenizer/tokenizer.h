@@ -90,6 +90,9 @@ const char *tokenizer_pattern(const struct tokenizer *t); /* its name, or the ex
 const uint8_t *tokenizer_bytes(const struct tokenizer *t, uint32_t id, size_t *ret_n);
 /* Id of exactly these bytes (specials by their text), or TOKENIZER_NO_ID. */
 uint32_t tokenizer_find(const struct tokenizer *t, const void *bytes, size_t n);
+/* Id of the special with this text, as other files name it, else tokenizer_find()'s: "数据" added
+ * to a vocabulary is another token than the one of these bytes that it was trained to have. */
+uint32_t tokenizer_named(const struct tokenizer *t, const char *text);
 uint64_t tokenizer_merges(const struct tokenizer *t, const struct merge **ret);     /* borrowed */
 uint32_t tokenizer_specials(const struct tokenizer *t, const struct special **ret); /* borrowed */
 /* sha256 over token bytes by id, merges, specials and pattern: the same for re-saved JSON. */

@@ -31,7 +31,7 @@ static int take(const struct tokenizer *t, const cJSON *config, const char *key,
     *id = -1;
     if (cJSON_IsNull(x)) return 0;
     if (!cJSON_IsString(x)) return err_set(err, ERR_CORRUPT, "%s: \"%s\" is no text", path, key);
-    uint32_t found = tokenizer_find(t, x->valuestring, strlen(x->valuestring));
+    uint32_t found = tokenizer_named(t, x->valuestring);
     if (found == TOKENIZER_NO_ID)
         return err_set(err, ERR_CORRUPT, "%s: \"%s\" is %s, which the tokenizer does not have",
                        path, key, x->valuestring);

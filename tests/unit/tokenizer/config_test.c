@@ -249,6 +249,30 @@ static void the_configuration_decides_over_flags(void **state) {
     tokenizer_free(t);
 }
 
+/* "数" was trained as a token and added as another one; "e\xCC\x81" is looked for in form C. Both
+ * were sought as bytes of the vocabulary, and refused. */
+static void added_tokens_go_by_their_text(void **state) {
+    put(*state, "tokenizer.json",
+        "{\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_"
+        "space\":"
+        "false},\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"æ\":"
+        "0,\"ķ\":1,"
+        "\"°\":2,\"æķ\":3,\"æķ°\":4},\"merges\":[[\"æ\",\"ķ\"],[\"æķ\",\"°\"]]},\"added_tokens\":[{"
+        "\"id\":5,"
+        "\"content\":\"数\",\"special\":true,\"normalized\":false},{\"id\":6,\"content\":"
+        "\"e\xCC\x81\","
+        "\"special\":false,\"normalized\":true}]}");
+    put(*state, "tokenizer_config.json",
+        "{\"added_tokens_decoder\":{\"5\":{\"content\":\"数\",\"special\":true},\"6\":{\"content\":"
+        "\"e\xCC\x81\"}}}");
+    struct tokenizer *t = opened(*state);
+    assert_int_equal(tokenizer_named(t, "数"), 5);
+    assert_int_equal(tokenizer_find(t, "数", 3), 4);
+    assert_int_equal(tokenizer_named(t, "e\xCC\x81"), 6);
+    assert_int_equal(tokenizer_named(t, "\xE6\x95"), 3);
+    tokenizer_free(t);
+}
+
 static const struct {
     const char *name, *json, *words;
 } hostile[] = {
@@ -299,6 +323,7 @@ int main(void) {
         FOLDER_TEST(truncation_is_kept),
         FOLDER_TEST(plain_files_take_their_specials_from_the_config),
         FOLDER_TEST(the_configuration_decides_over_flags),
+        FOLDER_TEST(added_tokens_go_by_their_text),
         FOLDER_TEST(hostile_configs_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
