@@ -17,10 +17,6 @@ int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err
     e->many = bpe_many_can(t);
     int rc = scanner_new(&e->scanner, t->pattern, err);
     if (rc >= 0) rc = short_cache_grow(&e->whole, err);
-    if (rc >= 0) {
-        e->slots = mem_array(LONG_SLOTS, sizeof *e->slots);
-        if (!e->slots) rc = err_nomem(err, LONG_SLOTS * sizeof *e->slots);
-    }
     if (rc < 0) {
         encoder_free(e);
         return rc;
@@ -35,9 +31,7 @@ void encoder_free(struct encoder *e) {
     free(e->whole.line);
     free(e->part.line);
     free(e->wide);
-    free(e->slots);
-    buf_release(&e->text);
-    u32s_release(&e->ids);
+    long_release(&e->longs);
     u32s_release(&e->ends);
     for (int i = 0; i < 2; i++) free(e->segments[i].v);
     for (int i = 0; i < 2; i++) special_tree_release(&e->allowed[i]);

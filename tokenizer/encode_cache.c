@@ -1,4 +1,4 @@
-/* Making and filling the short caches: see encode_cache.h. */
+/* Making and filling an encoder's caches: see encode_cache.h. */
 #include "tokenizer/encode_cache.h"
 
 #include <stdlib.h>
@@ -39,4 +39,67 @@ void batch_store(const struct batch *b, size_t i, const uint32_t *ids, size_t n_
     line->way[0] =
         (struct short_slot){.low = b->low[i], .high = b->high[i] | (uint64_t)n_ids << 60};
     memcpy((char *)line + offsetof(struct short_slot, id), ids, n_ids * sizeof *ids);
+}
+
+/* ------------------------------------------------------------------ the long cache */
+
+enum { LONG_BITS_FIRST = 13, LONG_BITS_MAX = 16, LONG_TEXT = 64, LONG_IDS = 24 };
+
+static struct long_slot *long_place(const struct long_cache *c, uint64_t hash) {
+    return &c->slot[hash & (((uint64_t)1 << c->bits) - 1)];
+}
+
+const struct long_slot *long_get(const struct long_cache *c, uint64_t hash, const uint8_t *p,
+                                 size_t n) {
+    if (!c->slot) return NULL;
+    const struct long_slot *s = long_place(c, hash);
+    return s->hash == hash && s->len == n && memcmp(c->text.v + s->at, p, n) == 0 ? s : NULL;
+}
+
+static bool long_full(const struct long_cache *c, size_t n, size_t n_ids) {
+    size_t slots = (size_t)1 << c->bits;
+    return !c->slot || c->since >= slots || c->text.n + n > slots * LONG_TEXT ||
+           c->ids.n + n_ids > slots * LONG_IDS;
+}
+
+static int long_grow(struct long_cache *c, struct err *err) {
+    struct long_cache to = *c;
+    to.since = 0;
+    to.bits = c->slot ? c->bits + 1 : LONG_BITS_FIRST;
+    to.slot = mem_array((size_t)1 << to.bits, sizeof *to.slot);
+    if (!to.slot) return err_nomem(err, sizeof *to.slot << to.bits);
+    for (size_t i = 0; c->slot && i < (size_t)1 << c->bits; i++)
+        if (c->slot[i].len) *long_place(&to, c->slot[i].hash) = c->slot[i];
+    free(c->slot);
+    *c = to;
+    return 0;
+}
+
+int long_store(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n, const uint32_t *ids,
+               size_t n_ids, struct err *err) {
+    int rc = 0;
+    if (long_full(c, n, n_ids) && (!c->slot || c->bits < LONG_BITS_MAX)) rc = long_grow(c, err);
+    if (rc < 0) return rc;
+    if (long_full(c, n, n_ids)) {
+        memset(c->slot, 0, sizeof *c->slot << c->bits);
+        c->text.n = c->ids.n = c->since = 0;
+    }
+    struct long_slot s = {.hash = hash,
+                          .at = (uint32_t)c->text.n,
+                          .len = (uint32_t)n,
+                          .ids = (uint32_t)c->ids.n,
+                          .n_ids = (uint32_t)n_ids};
+    rc = buf_append(&c->text, p, n, err);
+    if (rc >= 0) rc = u32s_append(&c->ids, ids, n_ids, err);
+    if (rc < 0) return rc;
+    *long_place(c, hash) = s;
+    c->since++;
+    return 0;
+}
+
+void long_release(struct long_cache *c) {
+    free(c->slot);
+    buf_release(&c->text);
+    u32s_release(&c->ids);
+    memset(c, 0, sizeof *c);
 }

@@ -1,6 +1,7 @@
-/* The short caches of an encoder (inside tokenizer/): pieces up to 15 bytes whose ids are 12 at
- * most, in lines of the processor's cache. A line holds two pieces of up to four ids, or one of
- * more:
+/* The caches of an encoder (inside tokenizer/).
+ *
+ * Short ones have pieces up to 15 bytes whose ids are 12 at most, in lines of the processor's cache.
+ * A line holds two pieces of up to four ids, or one of more:
  *
  *     | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id | the same again       |
  *     | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id   id id id id id id id id |
@@ -14,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "base/buf.h"
 #include "base/err.h"
 
 enum {
@@ -116,5 +118,30 @@ static inline void batch_add(const struct short_cache *c, struct batch *b, const
     b->line[i] = &c->line[short_line_of(c, b->low[i], b->high[i])];
     __builtin_prefetch(b->line[i]);
 }
+
+/* ------------------------------------------------------------------ the long cache */
+
+/* Longer pieces, compared in full, one place for each. The table doubles while pieces keep coming
+ * that it does not hold, up to 64 Ki of them; there is room for 64 bytes and 24 ids a place. When
+ * that is full, too, it is emptied. Zero is empty. */
+struct long_slot {
+    uint64_t hash;
+    uint32_t at, len;    /* in `text`; len 0: free */
+    uint32_t ids, n_ids; /* in `ids`               */
+};
+struct long_cache {
+    struct long_slot *slot;
+    int bits;     /* of the number of slots           */
+    size_t since; /* pieces stored since it last grew */
+    struct buf text;
+    struct u32s ids;
+};
+
+/* NULL: it is not there. `hash` is vocab_hash() of the piece. Valid until the next is stored. */
+const struct long_slot *long_get(const struct long_cache *c, uint64_t hash, const uint8_t *p,
+                                 size_t n);
+int long_store(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n, const uint32_t *ids,
+               size_t n_ids, struct err *err);
+void long_release(struct long_cache *c);
 
 #endif

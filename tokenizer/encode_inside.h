@@ -6,18 +6,10 @@
 #include "tokenizer/encode_cache.h"
 #include "tokenizer/vocab.h"
 
-enum { LONG_SLOTS = 1 << 13 };
-
 /* What a character of three bytes becomes when it stands alone between seams; n == 0: not known
  * yet. As large as NARROW_IDS ids, which are copied. */
 struct wide_char {
     uint32_t id[3], n;
-};
-
-struct long_slot {
-    uint64_t hash;
-    uint32_t at, len;    /* in `text`; len 0: free */
-    uint32_t ids, n_ids; /* in `ids`              */
 };
 
 struct encoder {
@@ -27,9 +19,7 @@ struct encoder {
     struct short_cache part;  /* of what lies between seams; its own, because a piece may be a
                                * token by decree (ignore_merges), and a part may not */
     struct wide_char *wide;   /* (65536) by code point; NULL until one is met */
-    struct long_slot *slots;
-    struct buf text; /* of the long cache */
-    struct u32s ids;
+    struct long_cache longs;
     struct u32s ends;               /* of the pieces at hand */
     struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */

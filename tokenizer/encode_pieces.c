@@ -1,7 +1,7 @@
 /* Pieces into ids: each is looked up in a cache, and merged (bpe.c) the first time it is seen.
  *
  *   short caches   of pieces up to 15 bytes, and of parts: see encode_cache.h
- *   long cache     other pieces up to LONG_BYTES, compared in full; emptied when it is full
+ *   long cache     of other pieces up to LONG_BYTES: see there, too
  *
  * Pieces go in batches: the lines of a whole batch are asked for before the first is looked at, so
  * that memory answers them together. In text never seen before most of a batch are new: then those
@@ -17,8 +17,7 @@
 
 enum {
     LONG_BYTES = 512,
-    LONG_POOL = 1 << 20, /* bytes of text, and ids                                */
-    FEW = 6,             /* new pieces of a batch that are not worth it side by side */
+    FEW = 6, /* new pieces of a batch that are not worth it side by side */
     ROOM = BATCH * BPE_MANY_BYTES,
 };
 _Static_assert((int)BATCH <= BPE_MANY && (int)BATCH <= FINDER_MANY &&
@@ -394,33 +393,16 @@ static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32
 
 /* ------------------------------------------------------------------ long pieces */
 
-static int long_store(struct encoder *e, struct long_slot *s, uint64_t hash, const uint8_t *p,
-                      size_t n, const uint32_t *ids, size_t n_ids, struct err *err) {
-    if (e->text.n + n > LONG_POOL || e->ids.n + n_ids > LONG_POOL) {
-        memset(e->slots, 0, LONG_SLOTS * sizeof *e->slots);
-        e->text.n = e->ids.n = 0;
-    }
-    *s = (struct long_slot){.hash = hash,
-                            .at = (uint32_t)e->text.n,
-                            .len = (uint32_t)n,
-                            .ids = (uint32_t)e->ids.n,
-                            .n_ids = (uint32_t)n_ids};
-    int rc = buf_append(&e->text, p, n, err);
-    if (rc >= 0) rc = u32s_append(&e->ids, ids, n_ids, err);
-    if (rc < 0) s->len = 0;
-    return rc;
-}
-
 static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                       struct err *err) {
     if (n > LONG_BYTES || is_sentence(p, n)) return piece_apart(e, p, n, out, err);
     uint64_t hash = vocab_hash(p, n);
-    struct long_slot *s = &e->slots[hash & (LONG_SLOTS - 1)];
-    if (s->hash == hash && s->len == n && memcmp(e->text.v + s->at, p, n) == 0)
-        return u32s_append(out, e->ids.v + s->ids, s->n_ids, err);
+    const struct long_slot *s = long_get(&e->longs, hash, p, n);
+    if (s) return u32s_append(out, e->longs.ids.v + s->ids, s->n_ids, err);
     size_t first = out->n;
     int rc = piece_apart(e, p, n, out, err);
-    return rc < 0 ? rc : long_store(e, s, hash, p, n, out->v + first, out->n - first, err);
+    if (rc < 0) return rc;
+    return long_store(&e->longs, hash, p, n, out->v + first, out->n - first, err);
 }
 
 int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, struct err *err) {

@@ -232,6 +232,31 @@ static void caches_and_windows_change_nothing(void **state) {
     buf_release(&text);
 }
 
+/* More pieces of 16 bytes and more than it has room for; those at the end are there once more. */
+static void the_long_cache_grows_and_is_emptied(void **state) {
+    (void)state;
+    struct rng r = {.key = 8};
+    struct random_vocab v;
+    struct encoder *e;
+    struct err err = {0};
+    struct buf text = {0};
+    random_vocab(&v, &r, 300, 6);
+    struct tokenizer *t = random_tokenizer(&v, "gpt2");
+    check_ok(encoder_new(&e, t, &err), &err);
+    for (int part = 0; part < 4; part++) {
+        for (size_t kept = text.n / 2, n = text.n = kept; text.n < n + 450000;) {
+            buf_char(&text, ' ', NULL);
+            for (size_t k = 15 + rng_below(&r, 8); k; k--)
+                buf_char(&text, (char)('a' + (int)rng_below(&r, 6)), NULL);
+        }
+        compare(e, t, &text, "long pieces");
+    }
+    encoder_free(e);
+    tokenizer_free(t);
+    random_release(&v);
+    buf_release(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_token_crosses_a_seam),
@@ -239,6 +264,7 @@ int main(void) {
         cmocka_unit_test(a_stray_byte_behind_a_character),
         cmocka_unit_test(runs_equal_the_slow_twin),
         cmocka_unit_test(caches_and_windows_change_nothing),
+        cmocka_unit_test(the_long_cache_grows_and_is_emptied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
