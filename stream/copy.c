@@ -171,7 +171,7 @@ static int copy_all(struct copy *c, const struct source_list *list, const struct
     int rc = o->state ? read_state(c, err) : 0;
     if (rc == 0 && c->done) return finish_late(c, err);
     if (rc < 0) return rc;
-    opts.cut_texts = opts.cut_records = opts.see_whole = opts.stay_far = true;
+    docs_stay_far(&opts);
     opts.state_every = o->state ? c->every : 0;
     opts.state = c->old.n ? c->old.v : NULL;
     opts.state_bytes = c->old.n;

@@ -117,8 +117,21 @@ static int room_for(struct dedup_worker *w, size_t n, struct err *err) {
     return 0;
 }
 
+static int add_spaceless(void *ctx, const char *v, size_t n, struct err *err) {
+    return spaceless_add(ctx, v, n, err);
+}
+
+static int digest_far(const struct doc *doc, struct look *l, struct err *err) {
+    struct spaceless_stream *s = spaceless_begin();
+    if (!s) return err_nomem(err, 1);
+    int rc = docs_far_text(doc, add_spaceless, s, err);
+    l->digest = spaceless_end(s);
+    return rc;
+}
+
 static int digest_of(struct dedup_worker *w, const struct doc *doc, struct look *l,
                      struct err *err) {
+    if (doc->far) return digest_far(doc, l, err);
     w->room.n = 0;
     int rc = buf_reserve(&w->room, doc->n + 1, err);
     if (rc == 0) l->digest = spaceless_digest(doc->text, doc->n, w->room.v);

@@ -107,9 +107,9 @@ struct docs_opts {
     bool see_whole;          /* docs_far_text() will be asked for: with cut_texts, a text of four
                                 times batch_bytes or more lies in a scratch file, too, as it does
                                 where max_record is given                                      */
-    bool stay_far;           /* with cut_texts, cut_records and see_whole: what would be cut is not,
-                                but comes as one document without text and line: `far` tells them,
-                                n and line_n count them. So skip and take may be given, too     */
+    bool stay_far;           /* docs_stay_far(): what would be cut is not, but comes as one document
+                                without text and line: `far` tells them, n and line_n count
+                                them. So skip and take may be given, too                        */
     bool text_only;          /* nobody looks at doc.line: columns of a table that no text comes
                                 from need not be read                                           */
     bool any_order;          /* what is made of the batches does not depend on their order: local
@@ -127,6 +127,8 @@ struct docs_opts {
     const struct log *log;
 };
 extern const struct docs_opts docs_defaults;
+/* For who takes what is long from where it lies: sets stay_far and what goes with it. */
+void docs_stay_far(struct docs_opts *o);
 
 /* The rows for a program's table of options: --format --data-config --split --field --on-error
  * --shuffle-buffer --shuffle-bytes --perfect --spill --max-line --skip --take --order --epoch
@@ -173,6 +175,8 @@ int docs_far_map(const struct doc *doc, const char **ret, size_t *ret_n, struct 
 void docs_far_unmap(const struct doc *doc, const char *line); /* NULL is fine */
 /* The same, piece by piece; of a text, {"text": …}. */
 int docs_far_line(const struct doc *doc, docs_put put, void *ctx, struct err *err);
+/* xxh64_bytes() of the whole text that doc holds, or, in parts, is the first part of. */
+int docs_text_hash(const struct doc *doc, uint64_t seed, uint64_t *ret, struct err *err);
 /* The text as a string of JSON, with its quotes, piece by piece. */
 int docs_far_quoted(const struct doc *doc, docs_put put, void *ctx, struct err *err);
 /* The field in use; NULL before the first record. Borrowed. */

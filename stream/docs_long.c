@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "base/hash.h"
 #include "base/json.h"
 #include "stream/docs_parts.h"
 #include "stream/scan.h"
@@ -191,6 +192,10 @@ int long_valid(const struct long_record *l, bool *ret, uint64_t *ret_at, struct 
 
 /* ------------------------------------------------------------------ what stays far */
 
+void docs_stay_far(struct docs_opts *o) {
+    o->cut_texts = o->cut_records = o->see_whole = o->stay_far = true;
+}
+
 int docs_far_text(const struct doc *doc, docs_put put, void *ctx, struct err *err) {
     const struct long_record *l = doc->far;
     struct buf raw = {0}, text = {0};
@@ -204,6 +209,24 @@ int docs_far_text(const struct doc *doc, docs_put put, void *ctx, struct err *er
     }
     buf_release(&raw);
     buf_release(&text);
+    return rc;
+}
+
+static int hash_more(void *ctx, const char *v, size_t n, struct err *err) {
+    (void)err;
+    xxh64_add(ctx, v, n);
+    return 0;
+}
+
+int docs_text_hash(const struct doc *doc, uint64_t seed, uint64_t *ret, struct err *err) {
+    if (!doc->far) {
+        *ret = xxh64_bytes(doc->text, doc->n, seed);
+        return 0;
+    }
+    struct xxh64 *x = xxh64_new(seed);
+    if (!x) return err_nomem(err, 1);
+    int rc = docs_far_text(doc, hash_more, x, err);
+    *ret = xxh64_end(x);
     return rc;
 }
 

@@ -42,10 +42,48 @@ size_t spaceless(const char *text, size_t n, char *room) {
     return to;
 }
 
-struct digest128 spaceless_digest(const char *text, size_t n, char *room) {
-    XXH128_hash_t h = XXH3_128bits(room, spaceless(text, n, room));
+static struct digest128 digest_of(XXH128_hash_t h) {
     struct digest128 d = {h.low64, h.high64};
     if (!(d.lo | d.hi)) d.lo = 1;
+    return d;
+}
+
+struct digest128 spaceless_digest(const char *text, size_t n, char *room) {
+    return digest_of(XXH3_128bits(room, spaceless(text, n, room)));
+}
+
+struct spaceless_stream {
+    XXH3_state_t *hash;
+    struct buf room;
+};
+
+static void stream_free(struct spaceless_stream *s) {
+    XXH3_freeState(s->hash);
+    buf_release(&s->room);
+    free(s);
+}
+
+struct spaceless_stream *spaceless_begin(void) {
+    struct spaceless_stream *s = calloc(1, sizeof *s);
+    if (s && (s->hash = XXH3_createState()) != NULL) {
+        XXH3_128bits_reset(s->hash);
+        return s;
+    }
+    free(s);
+    return NULL;
+}
+
+int spaceless_add(struct spaceless_stream *s, const char *v, size_t n, struct err *err) {
+    s->room.n = 0;
+    int rc = buf_reserve(&s->room, n, err);
+    if (rc < 0) return rc;
+    XXH3_128bits_update(s->hash, s->room.v, spaceless(v, n, s->room.v));
+    return 0;
+}
+
+struct digest128 spaceless_end(struct spaceless_stream *s) {
+    struct digest128 d = digest_of(XXH3_128bits_digest(s->hash));
+    stream_free(s);
     return d;
 }
 

@@ -20,6 +20,11 @@ struct seen { /* zero is the empty set */
 /* Digest of the text with all white space (Unicode's, as Python's `\s`) left out: CodeParrot's idea
  * of equal files. `room` holds n bytes. */
 struct digest128 spaceless_digest(const char *text, size_t n, char *room);
+/* The same of a text that comes in pieces, none of which ends within a character. */
+struct spaceless_stream;
+struct spaceless_stream *spaceless_begin(void); /* NULL: no memory */
+int spaceless_add(struct spaceless_stream *s, const char *v, size_t n, struct err *err);
+struct digest128 spaceless_end(struct spaceless_stream *s); /* frees s */
 /* The text without its white space, in `room` (n bytes); returns its length. */
 size_t spaceless(const char *text, size_t n, char *room);
 

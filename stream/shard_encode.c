@@ -85,26 +85,6 @@ bool shard_is_taken(const char *text, size_t n, uint64_t seed, double share) {
     return share >= 1 || below(xxh64_bytes(text, n, seed ^ weight_key), share);
 }
 
-static int hash_more(void *ctx, const char *v, size_t n, struct err *err) {
-    (void)err;
-    xxh64_add(ctx, v, n);
-    return 0;
-}
-
-/* The hash of document i of a batch; of a part, that of the document it begins. */
-static int hash_of(const struct batch *b, size_t i, uint64_t seed, uint64_t *ret, struct err *err) {
-    const struct doc *d = &b->v[i];
-    if (!d->goes_on) {
-        *ret = xxh64_bytes(d->text, d->n, seed);
-        return 0;
-    }
-    struct xxh64 *x = xxh64_new(seed);
-    if (!x) return err_nomem(err, 1);
-    int rc = docs_far_text(d, hash_more, x, err);
-    *ret = xxh64_end(x);
-    return rc;
-}
-
 /* Where document i of a batch goes: a fate, or a negative code. What continues a document goes
  * where its beginning went. */
 static int fate_of(const struct shard_encode *e, const struct batch *b, size_t i, struct err *err) {
@@ -112,12 +92,12 @@ static int fate_of(const struct shard_encode *e, const struct batch *b, size_t i
     uint64_t hash = 0;
     int rc = 0;
     if (b->v[i].continues) return TRAIN;
-    if (e->valid_fraction > 0) rc = hash_of(b, i, e->seed, &hash, err);
+    if (e->valid_fraction > 0) rc = docs_text_hash(&b->v[i], e->seed, &hash, err);
     if (rc < 0) return rc;
     if (e->valid_fraction > 0 && below(hash, e->valid_fraction))
         return s && s->again ? LEFT_OUT : VALID;
     if (!s || s->share >= 1) return TRAIN;
-    rc = hash_of(b, i, e->seed ^ weight_key, &hash, err);
+    rc = docs_text_hash(&b->v[i], e->seed ^ weight_key, &hash, err);
     return rc < 0 ? rc : below(hash, s->share) ? TRAIN : LEFT_OUT;
 }
 
@@ -331,7 +311,7 @@ int shard_encode(struct shard_encode *e, const struct source_list *list, struct 
     opts.cut_records = cuts || opts.cut_anywhere;
     if (rc == 0) rc = encode_stream_new(&p.stream, e->tokenizer, err);
     opts.cut_texts = opts.cut_records;
-    opts.see_whole = e->valid_fraction > 0 || e->shares; /* hash_of() */
+    opts.see_whole = e->valid_fraction > 0 || e->shares; /* docs_text_hash() */
     if (rc == 0) rc = docs_open(&p.docs, &left, &opts, err);
     if (rc < 0) {
         encode_stream_free(p.stream);

@@ -67,7 +67,7 @@ static int mix_to(struct input *in, const struct flags *f, const struct source_l
     struct mixing m = {.t = t};
     struct docs_opts each = in->opts;
     each.skip = each.take = 0;
-    each.cut_texts = each.cut_records = each.see_whole = each.stay_far = true;
+    docs_stay_far(&each);
     file_sweep_of(f->output); /* of a run that was killed */
     int rc = codec_writer_open(&m.writer, f->output, &t->err);
     if (rc < 0) return rc;

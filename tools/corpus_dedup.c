@@ -49,8 +49,6 @@ static int note_clusters(struct deduping *d, const struct doc *doc, const struct
 
 static int fate(void *ctx, const struct doc *doc, const struct dedup_verdict *v, struct err *err) {
     struct deduping *d = ctx;
-    const char *line;
-    size_t n;
     int rc = note_clusters(d, doc, v, err);
     if (rc < 0) return rc;
     if (v->fate != DEDUP_STAYS) {
@@ -58,9 +56,8 @@ static int fate(void *ctx, const struct doc *doc, const struct dedup_verdict *v,
         corpus_count_add(&d->report.removed[v->fate == DEDUP_NEAR && both], doc->n);
         return 0;
     }
-    rc = corpus_record(doc, &d->room, &line, &n, err);
     corpus_count_add(&d->report.out[0], doc->n);
-    return rc < 0 ? rc : records_add(d->out, line, n, err);
+    return corpus_write(d->out, doc, &d->room, err);
 }
 
 static int check_sources(const struct deduping *d, struct tool *t) {
@@ -105,6 +102,7 @@ static int find(struct deduping *d, struct tool *t) {
 
 static int settle(struct deduping *d, struct tool *t, struct docs_totals *in) {
     struct docs *docs;
+    if (!d->o.near) docs_stay_far(&d->step.in.opts);
     int rc = docs_open(&docs, &d->step.in.list, &d->step.in.opts, &t->err);
     if (rc < 0) return rc;
     rc = dedup_settle(d->dedup, docs, fate, d, &t->err);

@@ -11,7 +11,7 @@
 #include "stream/jsonl_edit.h"
 #include "tools/corpus.h"
 
-enum { COLUMNS_MAX = 256, LABELS_MAX = 24, LABEL_BYTES = 48, SHOWN_BYTES = 1000 };
+enum { COLUMNS_MAX = 256, LABELS_MAX = 24, LABEL_BYTES = 48, SHOWN_BYTES = 1000, CHAR_BYTES = 4 };
 enum { T_NULL = 1, T_BOOL = 2, T_INT = 4, T_FLOAT = 8, T_STRING = 16, T_LIST = 32, T_STRUCT = 64 };
 static const char *const type_names[] = {"null",   "bool", "int64", "float64",
                                          "string", "list", "struct"};
@@ -35,7 +35,8 @@ struct informing {
     struct input in;
     struct docs *docs;
     struct table *tables; /* one per thread */
-    struct buf first;     /* the first record */
+    struct buf first;     /* the first record, or what is shown of it */
+    size_t first_max;
     const struct log *log;
 };
 
@@ -103,20 +104,21 @@ static int column_of(struct table *t, const struct jsonl_member *m, size_t guess
 
 static int label(struct column *c, const struct jsonl_member *m, struct err *err) {
     struct buf room = {0};
-    const char *value;
-    size_t n;
-    int rc = jsonl_value(m, &room, &value, &n, err);
+    const char *value = m->value;
+    size_t n = m->value_n;
+    /* Six bytes stand for one at most: what is as long as this is no label. */
+    int rc = n > 6 * LABEL_BYTES + 2 ? 0 : jsonl_value(m, &room, &value, &n, err);
     if (rc == 0) rc = add_label(c, value, n, err);
     buf_release(&room);
     return rc;
 }
 
-static int look_at_line(struct table *t, const char *line, size_t n, uint64_t order,
+static int look_at_line(struct table *t, const char *line, size_t n, bool mapped, uint64_t order,
                         struct err *err) {
     struct jsonl_member m;
     size_t at = 0, i = 0;
     int rc = 0;
-    for (; rc == 0 && jsonl_next(line, n, &at, &m); i++) {
+    for (; rc == 0 && (mapped ? jsonl_next_mapped : jsonl_next)(line, n, &at, &m); i++) {
         struct column *c = NULL;
         rc = column_of(t, &m, i, order + i, &c, err);
         if (rc < 0) return rc;
@@ -131,16 +133,35 @@ static int look_at_line(struct table *t, const char *line, size_t n, uint64_t or
     return rc;
 }
 
+static int look_at_far(struct table *t, const struct doc *d, uint64_t order, struct err *err) {
+    const char *line;
+    size_t n;
+    int rc = docs_far_map(d, &line, &n, err);
+    if (rc == 0 && line) rc = look_at_line(t, line, n, true, order, err);
+    docs_far_unmap(d, line);
+    return rc;
+}
+
 static int look(void *ctx, struct batch *b, int thread, struct err *err) {
     struct informing *x = ctx;
     struct err mine = {0};
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < b->n; i++)
-        if (b->v[i].line)
-            rc = look_at_line(&x->tables[thread], b->v[i].line, b->v[i].line_n,
-                              b->seq << 32 | (uint64_t)i << 10, &mine);
+    for (size_t i = 0; rc == 0 && i < b->n; i++) {
+        const struct doc *d = &b->v[i];
+        uint64_t order = b->seq << 32 | (uint64_t)i << 10;
+        if (d->far)
+            rc = look_at_far(&x->tables[thread], d, order, &mine);
+        else if (d->line)
+            rc = look_at_line(&x->tables[thread], d->line, d->line_n, false, order, &mine);
+    }
     if (rc < 0 && err) *err = mine;
     return rc;
+}
+
+static int keep(void *ctx, const char *v, size_t n, struct err *err) {
+    struct informing *x = ctx;
+    size_t room = x->first_max - x->first.n;
+    return buf_append(&x->first, v, n < room ? n : room, err);
 }
 
 static int keep_first(void *ctx, struct batch *b, int thread, struct err *err) {
@@ -150,9 +171,11 @@ static int keep_first(void *ctx, struct batch *b, int thread, struct err *err) {
     struct buf room = {0};
     (void)thread;
     int rc = 0;
-    if (!x->first.n && b->n) {
+    if (!x->first.n && b->n && b->v[0].far)
+        rc = docs_far_line(&b->v[0], keep, x, err);
+    else if (!x->first.n && b->n) {
         rc = corpus_record(&b->v[0], &room, &line, &n, err);
-        if (rc == 0) rc = buf_append(&x->first, line, n, err);
+        if (rc == 0) rc = keep(x, line, n, err);
         buf_release(&room);
     }
     return rc < 0 ? rc : corpus_tell(x->docs, x->log, "looking", err);
@@ -345,6 +368,8 @@ static int info(struct informing *x, struct tool *t) {
     x->log = &t->log;
     x->tables = mem_array((size_t)threads, sizeof *x->tables);
     if (!x->tables) return err_nomem(&t->err, (size_t)threads * sizeof *x->tables);
+    x->first_max = t->json ? SIZE_MAX : SHOWN_BYTES + CHAR_BYTES;
+    docs_stay_far(&x->in.opts);
     int rc = input_resolve(&x->in, t, "corpus");
     if (rc == 0) rc = docs_open(&x->docs, &x->in.list, &x->in.opts, &t->err);
     if (rc == 0) rc = docs_run(x->docs, threads, look, keep_first, x, &t->err);

@@ -52,12 +52,13 @@ static double unit(uint64_t hash) {
     return (double)(hash >> 11) * 0x1p-53;
 }
 
-/* The member as it is written: 1, 0 if it is not there, or a negative code. */
-static int member(const struct doc *d, const char *field, struct buf *room,
+/* The member of a line, which may be `mapped`, as it is written: 1, 0 if it is not there, or a
+ * negative code. */
+static int member(const char *line, size_t line_n, bool mapped, const char *field, struct buf *room,
                   struct jsonl_member *ret, struct err *err) {
     size_t at = 0, n = strlen(field), key_n;
     const char *key;
-    while (d->line && jsonl_next(d->line, d->line_n, &at, ret)) {
+    while (line && (mapped ? jsonl_next_mapped : jsonl_next)(line, line_n, &at, ret)) {
         int rc = jsonl_text(ret->key, ret->key_n, room, &key, &key_n, err);
         if (rc < 0) return rc;
         if (key_n == n && !memcmp(key, field, n)) return 1;
@@ -69,14 +70,16 @@ static int hash_field(const struct splitting *s, const struct doc *d, const char
                       uint32_t file, uint64_t *ret, struct err *err) {
     struct jsonl_member m;
     struct buf room = {0};
-    const char *value;
-    size_t n;
-    int rc = member(d, field, &room, &m, err);
+    const char *value, *line = d->line;
+    size_t n, line_n = d->line_n;
+    int rc = d->far ? docs_far_map(d, &line, &line_n, err) : 0;
+    if (rc == 0) rc = member(line, line_n, d->far, field, &room, &m, err);
     if (rc == 0)
         rc = err_set(err, ERR_DATA, "%s:%llu: no field \"%s\" to split by",
                      s->step.in.list.v[file].name, (unsigned long long)d->line_no, field);
     else if (rc > 0 && (rc = jsonl_value(&m, &room, &value, &n, err)) == 0)
         *ret = xxh64_bytes(value, n, s->seed);
+    if (d->far) docs_far_unmap(d, line);
     buf_release(&room);
     return rc;
 }
@@ -113,7 +116,9 @@ static int entry_of(struct table *t, uint64_t key, struct entry **ret, struct er
 static int stratified(struct splitting *s, const struct doc *d, uint64_t value, double *ret,
                       struct err *err) {
     struct entry *text, *of;
-    int rc = entry_of(&s->texts, xxh64_bytes(d->text, d->n, s->seed), &text, err);
+    uint64_t hash;
+    int rc = docs_text_hash(d, s->seed, &hash, err);
+    if (rc == 0) rc = entry_of(&s->texts, hash, &text, err);
     if (rc == 0 && !text->n) {
         text->n = 1; /* whatever comes, it is taken */
         rc = entry_of(&s->strata, value, &of, err);
@@ -136,7 +141,7 @@ static int place(struct splitting *s, const struct doc *d, uint32_t file, double
     }
     int rc = 0;
     if (!strcmp(s->by, "text"))
-        hash = xxh64_bytes(d->text, d->n, s->seed);
+        rc = docs_text_hash(d, s->seed, &hash, err);
     else if (!strcmp(s->by, "file"))
         hash = xxh64_bytes(path_base(name), strlen(path_base(name)), s->seed);
     else
@@ -150,13 +155,11 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     int rc = 0;
     (void)thread;
     for (size_t i = 0; rc == 0 && i < b->n; i++) {
-        const char *line;
-        size_t n, part = 0;
+        size_t part = 0;
         double u = 0;
         rc = place(s, &b->v[i], b->file, &u, err);
         for (; part + 1 < s->n && u >= s->parts[part].share; part++) u -= s->parts[part].share;
-        if (rc == 0) rc = corpus_record(&b->v[i], &s->room, &line, &n, err);
-        if (rc == 0) rc = records_add(s->parts[part].out, line, n, err);
+        if (rc == 0) rc = corpus_write(s->parts[part].out, &b->v[i], &s->room, err);
         if (rc == 0) corpus_count_add(&s->report.out[part], b->v[i].n);
     }
     return rc < 0 ? rc : corpus_tell(s->docs, s->log, "splitting", err);
@@ -244,6 +247,7 @@ static int split(struct splitting *s, struct tool *t) {
     if (rc == 0) rc = input_resolve(&s->step.in, t, "corpus");
     if (rc == 0 && s->step.report)
         rc = input_check_output(&s->step.in.list, s->step.report, &t->err);
+    docs_stay_far(&s->step.in.opts);
     if (rc == 0) rc = docs_open(&s->docs, &s->step.in.list, &s->step.in.opts, &t->err);
     if (rc == 0) rc = open_parts(s, t);
     if (rc == 0) rc = docs_run(s->docs, s->step.in.opts.threads, NULL, write_batch, s, &t->err);

@@ -361,9 +361,24 @@ class Steps(unittest.TestCase):
                 self.assertEqual(run(*command, "--threads", "1").stdout, want, args)
                 run(*command, "-o", "out.jsonl.gz")
                 self.assertEqual(gzip.decompress(slurp("out.jsonl.gz")), want, args)
+        with open("s.jsonl", "w") as f:
+            f.write(json.dumps({"content": (line + "\u3000\u2003 ") * 130000}) + "\n")
+        sources = ["c.jsonl", "t.txt", "s.jsonl"]  # the last is the first text but for its white space
+        for args in (["info"], ["info", "--json"], ["dedup", "--mode", "exact"]):
+            command = ["corpus", args[0], "-q", *sources, *args[1:]]
+            self.assertEqual(run(*command).stdout, run(*command, "--contains", "").stdout, args)
+        with open("c.jsonl") as f, open("n.jsonl", "w") as to:
+            to.writelines(x for x in f if '"n": ' in x)
+        for args in ([], ["--by", "n"], ["--by", "content", "--per-file", "7"], ["--stratify", "n"]):
+            folders = []
+            for i, more in enumerate(([], ["--contains", ""])):
+                run("corpus", "split", "-q", *(["n.jsonl"] if args else sources), "--split", "v=0.4", "-o", f"o{i}", *args, *more)
+                folders.append({n: slurp(f"o{i}/{n}") for d in ("v", "train") for n in (d + "/" + x for x in os.listdir(f"o{i}/{d}"))})
+            self.assertEqual(*folders, args)
 
     def test_memory_has_a_bound_whatever_the_record(self):
-        steps = (["cat"], ["cat", "-o", "o.gz"], ["tokenize", "-t", TOK], ["tokenize", "-t", TOK, "-o", "out/", "--drop-text"])
+        steps = (["cat"], ["cat", "-o", "o.gz"], ["tokenize", "-t", TOK], ["tokenize", "-t", TOK, "-o", "out/", "--drop-text"],
+                 ["info"], ["split", "-o", "parts/"], ["dedup", "--mode", "exact"])
         for size, n in (("small", 200000), ("large", 1000000)):  # never much in our own hands: it would count as theirs
             with open(size + ".txt", "w") as f:
                 f.writelines("def f(x): return x + 1\n" for _ in range(n))

@@ -410,7 +410,7 @@ static int same_far(const char *source, struct docs_opts o, struct err *err, uin
     struct err again;
     o.spill = "/tmp";
     int rc = read_lines(source, &o, &want, &wanted, err);
-    o.cut_texts = o.cut_records = o.see_whole = o.stay_far = true;
+    docs_stay_far(&o);
     for (int i = 0; i < 8; i++) {
         o.batch_bytes = (uint64_t[]){64, 300, 1000, 5000}[i % 4];
         o.cut_anywhere = i % 2;

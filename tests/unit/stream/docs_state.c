@@ -106,7 +106,7 @@ static void in_order(void **state) {
 static void of_what_stays_far(void **state) {
     struct docs_opts o = docs_defaults;
     put_files(*state);
-    o.cut_texts = o.cut_records = o.see_whole = o.stay_far = true;
+    docs_stay_far(&o);
     o.spill = "/tmp";
     check(*state, o, 40);
     o.skip = 50, o.take = 300;
