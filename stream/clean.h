@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/err.h"
+#include "stream/docs.h"
 #include "stream/seen.h"
 #include "tokenizer/tokenizer.h"
 
@@ -57,14 +58,15 @@ struct cleaner; /* scratch; one per thread */
 int cleaner_new(struct cleaner **ret, const struct clean_opts *o, struct err *err);
 void cleaner_free(struct cleaner *c); /* NULL is fine */
 
-/* Measures text[0..n), valid UTF-8. */
-int cleaner_measure(struct cleaner *c, const char *text, size_t n, struct clean_facts *ret,
+/* Measures a document, which may stay far (docs_stay_far), but with a tokenizer only if texts may
+ * be cut anywhere (tokenizer_streams). */
+int cleaner_measure(struct cleaner *c, const struct doc *doc, struct clean_facts *ret,
                     struct err *err);
 /* The first filter but CLEAN_DUPLICATE that removes it, or CLEAN_KEPT. */
-enum clean_filter clean_judge(const struct clean_opts *o, const struct clean_facts *f,
-                              const char *text, size_t n);
+int clean_judge(const struct clean_opts *o, const struct clean_facts *f, const struct doc *doc,
+                enum clean_filter *ret, struct err *err);
 /* md5 of the text without white space, as CodeParrot's column "hash" has it. ERR_OTHER where the
  * system's library refuses md5. */
-int cleaner_md5(struct cleaner *c, const char *text, size_t n, char ret_hex[33], struct err *err);
+int cleaner_md5(struct cleaner *c, const struct doc *doc, char ret_hex[33], struct err *err);
 
 #endif
