@@ -201,18 +201,23 @@ static bool is_temporary_of(const char *name, const char *of) {
 
 /* What dead processes left in a folder: all, or (not NULL) of the file `of`. */
 static int sweep(const char *dir, const char *of, struct err *err) {
-    struct strs names = {0};
-    int rc = file_list(dir, &names, err);
-    for (size_t i = 0; rc == 0 && i < names.n; i++) {
-        if (!left_behind(names.v[i]) || (of && !is_temporary_of(names.v[i], of))) continue;
-        char *path = path_join(dir, names.v[i]);
+    DIR *d = opendir(dir);
+    if (!d) return err_errno(err, "%s", dir);
+    int rc = 0;
+    while (rc == 0) {
+        errno = 0;
+        struct dirent *e = readdir(d);
+        if (!e && errno) rc = err_errno(err, "%s", dir);
+        if (!e) break;
+        if ((of && !is_temporary_of(e->d_name, of)) || !left_behind(e->d_name)) continue;
+        char *path = path_join(dir, e->d_name);
         if (!path)
             rc = err_nomem(err, strlen(dir));
         else if (!held(path))
             rc = file_remove(path, err);
         free(path);
     }
-    strs_release(&names);
+    closedir(d);
     return rc;
 }
 

@@ -45,9 +45,9 @@ int file_mkdirs(const char *dir, struct err *err);
 int file_remove(const char *path, struct err *err);
 /* Removes temporary files in `dir` that a dead process left behind. */
 int file_sweep(const char *dir, struct err *err);
-/* The same, of those alone that dead writers of this one file left beside it. For outputs that
- * users name: their folder is not ours to look through. What goes wrong is told by who opens the
- * file. */
+/* The same, of those alone that dead writers of this one file left beside it, as outfile_open()
+ * does: a folder that a user named is not ours to look through. What goes wrong is told by who
+ * opens the file. */
 void file_sweep_of(const char *path);
 /* Syncs a folder, so that renames in it survive a power cut. */
 int file_sync_dir(const char *dir, struct err *err);
@@ -68,9 +68,12 @@ void mapping_close(struct mapping *m);
  *     outfile_open(&f, path, err)  ─▶ outfile_write() … ─▶ outfile_commit()  the file stands
  *                                                       └▶ outfile_abort()   nothing is left
  * Buffered (1 MiB). After any failure only outfile_abort() may follow. ERR_PIPE: the reader
- * left. */
+ * left. What killed writers of the file left beside it goes first. */
 struct outfile;
 int outfile_open(struct outfile **ret, const char *path, struct err *err);
+/* One of many files in a folder that file_sweep() was just called for: it is not looked through for
+ * each. */
+int outfile_open_swept(struct outfile **ret, const char *path, struct err *err);
 /* An artefact made over several runs: `.NAME.partial` in its folder, which stays behind when it is
  * aborted or a commit fails. `at` is how many bytes of it count, 0 for a new one; what follows them
  * is cut off. Where the file was committed after that was noted, it becomes the part again.

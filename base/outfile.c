@@ -98,7 +98,7 @@ static bool names_descriptor(const char *path) {
            !strcmp(path, "/dev/stdout") || !strcmp(path, "/dev/stderr");
 }
 
-static int open_target(struct outfile *f, const char *path, struct err *err) {
+static int open_target(struct outfile *f, const char *path, bool swept, struct err *err) {
     bool to_stdout = !strcmp(path, "-");
     enum file_kind kind = to_stdout ? FILE_OTHER : file_kind(path);
     if (kind == FILE_FOLDER) return err_set(err, ERR_IO, "%s: is a folder", path);
@@ -113,24 +113,36 @@ static int open_target(struct outfile *f, const char *path, struct err *err) {
         f->fd = STDOUT_FILENO;
         return 0;
     }
-    if (kind != FILE_OTHER && !names_descriptor(path)) return open_tmp(f, err);
+    if (kind != FILE_OTHER && !names_descriptor(path)) {
+        if (!swept) file_sweep_of(f->path);
+        return open_tmp(f, err);
+    }
     f->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
     return f->fd < 0 ? err_errno(err, "%s", path) : 0;
 }
 
-int outfile_open(struct outfile **ret, const char *path, struct err *err) {
+static int open_new(struct outfile **ret, const char *path, bool swept, struct err *err) {
     struct outfile *f = malloc(sizeof *f);
     if (!f) return err_nomem(err, sizeof *f);
     f->fd = -1;
     f->path = f->tmp = NULL;
     f->keep = false;
     f->flushed = f->n = 0;
-    int rc = *path ? open_target(f, path, err) : err_set(err, ERR_USAGE, "empty name for a file");
+    int rc =
+        *path ? open_target(f, path, swept, err) : err_set(err, ERR_USAGE, "empty name for a file");
     if (rc < 0)
         outfile_free(f);
     else
         *ret = f;
     return rc;
+}
+
+int outfile_open(struct outfile **ret, const char *path, struct err *err) {
+    return open_new(ret, path, false, err);
+}
+
+int outfile_open_swept(struct outfile **ret, const char *path, struct err *err) {
+    return open_new(ret, path, true, err);
 }
 
 /* dir/.NAME.partial */

@@ -133,7 +133,6 @@ static int write_bucket(struct clusters *c, size_t bucket, struct outfile *f, st
 
 int clusters_write(struct clusters *c, const char *path, struct err *err) {
     struct outfile *f;
-    file_sweep_of(path); /* of a run that was killed */
     int rc = outfile_open(&f, path, err);
     if (rc < 0) return rc;
     rc = outfile_printf(f, err, "[\n");

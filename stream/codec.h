@@ -55,6 +55,8 @@ void codec_close(struct codec *c); /* NULL is fine */
 /* Writing: compressed by the end of the name, ".gz" or ".zst", plain otherwise. */
 struct codec_writer;
 int codec_writer_open(struct codec_writer **ret, const char *path, struct err *err);
+/* One of many in a folder that was swept (outfile_open_swept). */
+int codec_writer_open_swept(struct codec_writer **ret, const char *path, struct err *err);
 /* A file made over several runs (outfile_resume): `at` is what codec_writer_cut() gave. */
 int codec_writer_resume(struct codec_writer **ret, const char *path, uint64_t at, struct err *err);
 /* Ends the gzip member or zstd frame; what follows begins another. The bytes written stand on the

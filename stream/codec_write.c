@@ -40,30 +40,46 @@ static int encoder_open(struct codec_writer *w, struct err *err) {
     return 0;
 }
 
-static int writer_open(struct codec_writer **ret, const char *path, bool resume, uint64_t at,
-                       struct err *err) {
+/* Takes the file over. */
+static int writer_new(struct codec_writer **ret, const char *path, struct outfile *file, bool cut,
+                      struct err *err) {
     struct codec_writer *w = calloc(1, sizeof *w);
-    if (!w) return err_nomem(err, sizeof *w);
-    w->kind = path_ends(path, ".gz") ? GZIP : path_ends(path, ".zst") ? ZSTD : PLAIN;
-    w->cut = resume && at; /* so a file that was whole gets no empty member */
-    int rc = resume ? outfile_resume(&w->file, path, at, err) : outfile_open(&w->file, path, err);
-    if (rc == 0 && (rc = encoder_open(w, err)) < 0) {
-        w->kind = PLAIN; /* there is no encoder to end */
-        outfile_abort(w->file);
+    int rc = w ? 0 : err_nomem(err, sizeof *w);
+    if (rc == 0) {
+        w->file = file;
+        w->kind = path_ends(path, ".gz") ? GZIP : path_ends(path, ".zst") ? ZSTD : PLAIN;
+        w->cut = cut;
+        rc = encoder_open(w, err);
     }
-    if (rc < 0)
-        writer_free(w);
-    else
+    if (rc == 0) {
         *ret = w;
+        return 0;
+    }
+    outfile_abort(file);
+    if (w) {
+        w->kind = PLAIN; /* there is no encoder to end */
+        writer_free(w);
+    }
     return rc;
 }
 
 int codec_writer_open(struct codec_writer **ret, const char *path, struct err *err) {
-    return writer_open(ret, path, false, 0, err);
+    struct outfile *f;
+    int rc = outfile_open(&f, path, err);
+    return rc < 0 ? rc : writer_new(ret, path, f, false, err);
+}
+
+int codec_writer_open_swept(struct codec_writer **ret, const char *path, struct err *err) {
+    struct outfile *f;
+    int rc = outfile_open_swept(&f, path, err);
+    return rc < 0 ? rc : writer_new(ret, path, f, false, err);
 }
 
 int codec_writer_resume(struct codec_writer **ret, const char *path, uint64_t at, struct err *err) {
-    return writer_open(ret, path, true, at, err);
+    struct outfile *f;
+    int rc = outfile_resume(&f, path, at, err);
+    /* so a file that was whole gets no empty member */
+    return rc < 0 ? rc : writer_new(ret, path, f, at > 0, err);
 }
 
 /* Feeds n bytes to deflate; `end` completes the member. avail_in is 32 bits wide: in pieces. */

@@ -56,9 +56,7 @@ static int read_state(struct copy *c, struct err *err) {
     struct buf b = {0};
     char sum[XXH128_HEX];
     enum { SUM = XXH128_HEX - 1 };
-    char *dir = path_dir(c->o->state); /* what a killed run left beside it */
-    if (dir) file_sweep(dir, NULL);
-    free(dir);
+    file_sweep_of(c->o->state); /* it may not be written once more */
     if (file_kind(c->o->state) == FILE_NONE) return 0;
     int rc = file_read(c->o->state, STATE_MAX, &b, err);
     struct cursor from = {(const uint8_t *)b.v, b.n < SUM ? 0 : b.n - SUM, false};
@@ -177,7 +175,6 @@ static int copy_all(struct copy *c, const struct source_list *list, const struct
     opts.state_bytes = c->old.n;
     rc = docs_open(&c->docs, list, &opts, err);
     if (rc < 0) return rc == ERR_USAGE && c->old.n ? err_prefix(err, "%s", o->state) : rc;
-    if (!o->state) file_sweep_of(o->output); /* of a run that was killed */
     rc = o->state ? codec_writer_resume(&c->writer, o->output, c->at, err)
                   : codec_writer_open(&c->writer, o->output, err);
     if (rc < 0) return rc;

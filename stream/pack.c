@@ -217,7 +217,7 @@ static int write_file(void *ctx, size_t i, int thread, struct err *err) {
     struct buf name = {0}, text = {0}, line = {0};
     (void)thread;
     output_name(k, i, &name);
-    int rc = buf_cstr(&name) ? codec_writer_open(&w, name.v, err) : err_nomem(err, name.n);
+    int rc = buf_cstr(&name) ? codec_writer_open_swept(&w, name.v, err) : err_nomem(err, name.n);
     buf_release(&name);
     if (rc < 0) return rc;
     for (size_t j = i; rc == 0 && j < k->n_taken; j += k->opts->files) {

@@ -167,7 +167,7 @@ static int open_out(struct records *w, struct err *err) {
     if (!w->folder) return outfile_open(&w->out, w->path, err);
     struct buf name = {0};
     int rc = number_name(w, w->files + 1, &name, err);
-    if (rc == 0) rc = outfile_open(&w->out, name.v, err);
+    if (rc == 0) rc = outfile_open_swept(&w->out, name.v, err);
     buf_release(&name);
     return rc;
 }
@@ -329,7 +329,6 @@ int records_open(struct records **ret, const char *path, const struct records_op
     int rc = w->path ? 0 : err_nomem(err, strlen(path));
     if (rc == 0 && w->folder) rc = file_mkdirs(path, err);
     if (rc == 0 && w->folder) rc = file_sweep(path, err);
-    if (rc == 0 && !w->folder) file_sweep_of(path);   /* of a run that was killed */
     if (rc == 0 && !w->folder) rc = open_out(w, err); /* a name that cannot be written: told now */
     if (rc == 0) rc = start(w, err);
     if (rc == 0)

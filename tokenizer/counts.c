@@ -105,7 +105,6 @@ static int write_word(struct outfile *f, const char *word, size_t n, struct err 
 int words_write_counts(struct words *w, const char *path, struct err *err) {
     struct outfile *f = NULL;
     words_sort(w);
-    file_sweep_of(path); /* of a run that was killed */
     int rc = outfile_open(&f, path, err);
     for (uint64_t i = 0; rc == 0 && i < words_distinct(w); i++) {
         size_t n;

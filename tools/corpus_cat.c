@@ -68,7 +68,6 @@ static int mix_to(struct input *in, const struct flags *f, const struct source_l
     struct docs_opts each = in->opts;
     each.skip = each.take = 0;
     docs_stay_far(&each);
-    file_sweep_of(f->output); /* of a run that was killed */
     int rc = codec_writer_open(&m.writer, f->output, &t->err);
     if (rc < 0) return rc;
     rc = mix_documents(lists, t->operands->n, &each, o, write_mixed, &m, &t->err);

@@ -124,7 +124,6 @@ int corpus_report_show(struct corpus_report *r, const struct corpus_step *s, str
     char *inside = records_is_folder(s->output) ? beside(s->output) : NULL;
     const char *path = s->report ? s->report : inside;
     int rc = tool_json_whole(o, &t->err);
-    if (rc == 0 && path) file_sweep_of(path); /* of a run that was killed */
     if (rc == 0 && path) rc = json_save(path, o, true, &t->err);
     free(inside);
     if (rc == 0 && t->json) {

@@ -114,7 +114,6 @@ static int decode_all(struct decoding *d, const char *tok, const char *output, s
     d->in = std ? stdin : fopen(d->name, "rb");
     if (std) d->name = "stdin";
     if (!d->in) return err_errno(err, "%s", d->name);
-    file_sweep_of(output); /* of a run that was killed */
     rc = outfile_open(&d->file, output, err);
     if (rc >= 0) {
         rc = !strcmp(d->ids, "u16")   ? decode_raw(d, 2, err)

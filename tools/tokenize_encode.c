@@ -393,7 +393,6 @@ static int encode_all(struct encoding *e, struct input *in, const char *tok, con
     if (rc < 0) return rc;
     e->list = &in->list;
     const struct docs_made out = {sizeof(struct made), release_made};
-    file_sweep_of(output); /* of a run that was killed */
     rc = outfile_open(&e->file, output, &t->err);
     bool opened = rc >= 0;
     if (rc >= 0) rc = docs_run_ahead(e->docs, threads, encode_batch, write_batch, &out, e, &t->err);

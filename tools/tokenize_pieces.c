@@ -107,7 +107,6 @@ static int cut_all(struct cutting *c, struct input *in, const char *tok, const c
     if (rc >= 0) rc = docs_open(&c->docs, &in->list, &in->opts, &t->err);
     if (rc < 0) return rc;
     c->list = &in->list;
-    file_sweep_of(output); /* of a run that was killed */
     rc = outfile_open(&c->file, output, &t->err);
     bool opened = rc >= 0;
     if (rc >= 0) rc = docs_run(c->docs, threads, cut_batch, write_batch, c, &t->err);

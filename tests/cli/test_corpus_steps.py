@@ -415,23 +415,6 @@ class Steps(unittest.TestCase):
                 small, large = (self.peak(step[0], "-q", size + kind, "--threads", "1", *step[1:]) for size in ("small", "large"))
                 self.assertLess(large, small + 8, step + [kind])
 
-    def test_what_a_killed_run_left_stayed_for_ever(self):
-        """Gigabytes under a hidden name; the next run of the same command takes it away, and nothing else."""
-        with open("c.jsonl", "w") as f:
-            f.write(json.dumps({"text": "x"}) + "\n")
-        gone = subprocess.Popen(["true"])
-        gone.wait()
-        for program in (["corpus", "cat"], ["corpus", "clean", "--report", "r.json"], ["corpus", "tokenize", "-t", TOK],
-                        ["corpus", "dedup", "--clusters", "clusters.json"], ["tokenize", "encode", "-t", TOK],
-                        ["tokenize", "pieces", "-t", TOK]):
-            for name in ("out.jsonl", "r.json", "clusters.json", "other.jsonl"):
-                with open(f".{name}.tmp-{gone.pid}", "w"):
-                    pass
-            run(*program, "c.jsonl", "-o", "out.jsonl", "-q")
-            left = {n.split(".tmp")[0] for n in os.listdir(".") if ".tmp-" in n}
-            written = {n for n in ("r.json", "clusters.json") if n in program}
-            self.assertEqual(left, {".other.jsonl", ".r.json", ".clusters.json"} - {"." + n for n in written}, program)
-
     def test_a_step_wrote_over_what_it_reads(self):
         """The same file by any name, link or redirection, and a folder that files are read from: refused, nothing
         changed, nothing left."""

@@ -245,6 +245,13 @@ static void what_a_dead_writer_left_of_a_file_goes(void **state) {
         for (size_t i = 0; i < 4; i++)
             assert_int_equal(file_kind(in(*state, keep[i])), FILE_REGULAR);
     }
+    struct outfile *f;
+    for (int swept = 0; swept < 2; swept++) {
+        check_ok(file_write(in(*state, dead), "x", 1, &e), &e);
+        check_ok((swept ? outfile_open_swept : outfile_open)(&f, in(*state, "a.gz"), &e), &e);
+        outfile_abort(f);
+        assert_int_equal(file_kind(in(*state, dead)), swept ? FILE_REGULAR : FILE_NONE);
+    }
     file_sweep_of("-");
     file_sweep_of("/dev/null");
     file_sweep_of(in(*state, "nowhere/at/all"));

@@ -1,6 +1,7 @@
-"""Programs that are told to write over what they read: exit 2 with the name, before anything is written.
+"""What programs write. Over what they read: exit 2 with the name, before anything is written. And what a killed one left of
+it goes with the next.
 
-usage: test_over_input.py TOOLS TOK MODEL
+usage: test_outputs.py TOOLS TOK MODEL
 """
 import json
 import os
@@ -89,6 +90,28 @@ shard export nanogpt shards -o nano
 lmtrain export llmc model -o model/gpt2.bin
 lmreport run --html run/report.html
 """
+# Outputs that are named, the last of each line: alone, or one of several files.
+NAMED = """
+corpus cat c -o out
+corpus cat c/a.jsonl c/b.jsonl --interleave -o out
+corpus clean c -o new/ --report out
+corpus dedup c -o new/ --clusters out
+corpus tokenize c -t tok -o out
+corpus stats c --on-error out
+corpus pack packed --ext .gz --files 2 -o many/file-000000000001.json.gz
+bpe-train c --vocab 0 --counts-out out
+bpe-train c --vocab 300 -o many/merges.txt
+tokenize encode -t tok c/a.jsonl -o out
+tokenize decode -t tok ids.txt -o out
+tokenize pieces -t tok c/a.jsonl -o out
+tokenize convert -t tok -o many/additional_chat_templates/x.jinja
+fertility -t tok c --html out
+shard c -t tok -o many/index.json
+shard export nanogpt shards -o many/val.bin
+shard export jsonl shards -o many/train.jsonl.gz
+lmtrain export llmc model -o out
+lmreport run --html out
+"""
 
 
 def run(words, cwd):
@@ -112,7 +135,7 @@ def write(path, text):
         f.write(text)
 
 
-class OverInput(unittest.TestCase):
+class Outputs(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.root = tempfile.TemporaryDirectory()
@@ -146,7 +169,7 @@ class OverInput(unittest.TestCase):
         shutil.copytree(self.world, self.place, dirs_exist_ok=True)
         os.symlink(".", self.place + "/LINK")
 
-    def test_is_refused(self):
+    def test_over_an_input_is_refused(self):
         before = contents(self.place)
         for case in CASES.strip().splitlines():
             *words, said = case.split()
@@ -164,8 +187,26 @@ class OverInput(unittest.TestCase):
                 for _ in range(2):  # the second time, its own outputs lie there
                     r = run(case.split(), self.place)
                     self.assertEqual(r.returncode, 0, r.stderr)
-                self.tearDown()
                 self.setUp()
+
+    def test_leftovers_of_killed_runs_stayed(self):
+        """Gigabytes under a hidden name; the next run of the same command takes it away, and nothing else."""
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        for case in NAMED.strip().splitlines():
+            *words, out = case.split()
+            many, _, name = out.rpartition("/")
+            folder = os.path.join(self.place, many)
+            os.makedirs(folder, exist_ok=True)
+            left, other = (f"{folder}/.{n}.tmp-{gone.pid}" for n in (name, "other"))
+            for path in (left, other):
+                write(path, "")
+            with self.subTest(case=case):
+                r = run([*words, many.split("/")[0] or out], self.place)
+                self.assertEqual(r.returncode, 0, r.stderr)
+                self.assertFalse(os.path.exists(left))
+                self.assertTrue(many or os.path.exists(other))
+            self.setUp()
 
 
 if __name__ == "__main__":
