@@ -1,301 +1,12 @@
 /* shard SOURCE…: documents into a folder of shards, in one pass that can be taken up again. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include "base/file.h"
 #include "base/json.h"
 #include "base/signals.h"
-#include "stream/shard_encode.h"
 #include "stream/shard_index.h"
-#include "stream/shard_progress.h"
-#include "tools/common.h"
-#include "tools/input.h"
 #include "tools/outputs.h"
-#include "tools/shard.h"
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-struct options {
-    const char *tok, *output, *valid, *eot, *weights, *prompt;
-    uint64_t seq_len, shard_tokens, docs, max_tokens;
-    double valid_fraction;
-    bool fraction_given;
-};
-
-/* What a run reads and writes. */
-struct run {
-    struct tool *t;
-    struct options *o;
-    struct input *in;         /* the training sources                             */
-    double *weight;           /* of each training file: how often it is taken     */
-    struct source_list train; /* the files of in->list, again for each time       */
-    struct shard_share *shares;
-    struct source_list valid; /* the files of the validation set                  */
-    double fraction;          /* > 0: part of the training sources, by hash       */
-    struct shard_progress progress;
-    bool resumable, saved; /* saved: progress is in the folder                 */
-    double last_save, save_cost;
-    struct tokenizer *tokenizer;
-    struct shard_writer *writer;
-    struct shard_encode e;
-    double seconds;
-};
-
-static bool same_file(const struct source_file *a, const struct source_file *b) {
-    if (!strcmp(a->path, b->path)) return strcmp(a->path, "-") != 0;
-    char *x = realpath(a->path, NULL), *y = realpath(b->path, NULL);
-    bool same = x && y && !strcmp(x, y);
-    free(x);
-    free(y);
-    return same;
-}
-
-/* Takes file i out of the training sources. */
-static struct source_file take_file(struct run *r, size_t i) {
-    struct source_list *list = &r->in->list;
-    struct source_file f = list->v[i];
-    memmove(&list->v[i], &list->v[i + 1], (--list->n - i) * sizeof f);
-    memmove(&r->weight[i], &r->weight[i + 1], (list->n - i) * sizeof *r->weight);
-    return f;
-}
-
-/* A list of one file, which is taken over. */
-static int list_of(struct source_list *to, struct source_file f, struct err *err) {
-    to->v = mem_array(1, sizeof f);
-    if (!to->v) return err_nomem(err, sizeof f);
-    to->v[0] = f;
-    to->n = to->cap = 1;
-    return 0;
-}
-
-/* --valid SOURCE may name files of the training sources: they are read once, for validation. */
-static int name_valid(struct run *r, struct err *err) {
-    struct source_list *train = &r->in->list;
-    int rc = input_resolve_one(r->in, r->t, r->o->valid, &r->valid);
-    for (size_t i = 0; rc == 0 && i < train->n;) {
-        size_t j = 0;
-        while (j < r->valid.n && !same_file(&train->v[i], &r->valid.v[j])) j++;
-        if (j == r->valid.n) {
-            i++;
-            continue;
-        }
-        log_info(&r->t->log, "%s: for validation, not for training", train->v[i].name);
-        struct source_list gone = {0};
-        rc = list_of(&gone, take_file(r, i), err);
-        source_list_release(&gone);
-    }
-    if (rc == 0 && !train->n)
-        rc = err_set(err, ERR_USAGE, "--valid takes all files; nothing is left to train on");
-    return rc;
-}
-
-/* The training sources, one operand after the other, for each file the weight of its operand. */
-static int resolve_train(struct run *r, struct err *err) {
-    struct tool *t = r->t;
-    const struct strs *all = t->operands;
-    struct source_list *list = &r->in->list;
-    double *of = mem_array(all->n + 1, sizeof *of);
-    int rc = of ? 0 : err_nomem(err, all->n * sizeof *of);
-    for (size_t i = 0; of && i <= all->n; i++) of[i] = 1;
-    if (rc == 0 && r->o->weights)
-        rc = all->n ? tool_weights("--weights", r->o->weights, of, all->n, err)
-                    : err_set(err, ERR_USAGE, "--weights without sources");
-    for (size_t i = 0; rc == 0 && i < (all->n ? all->n : 1); i++) {
-        struct strs one = {.v = all->v ? all->v + i : NULL, .n = all->n ? 1 : 0};
-        size_t before = list->n;
-        t->operands = &one;
-        rc = input_resolve(r->in, t, "corpus");
-        t->operands = all;
-        double *v = rc == 0 ? mem_resize(r->weight, list->n + 1, sizeof *v) : NULL;
-        if (rc == 0 && !v) rc = err_nomem(err, list->n * sizeof *v);
-        if (v) r->weight = v;
-        for (size_t k = before; v && k < list->n; k++) v[k] = of[i];
-    }
-    free(of);
-    return rc;
-}
-
-/* A file of weight 2.5 stands in the list three times: in the first round with all others, whole;
- * in the second; and with half of its documents in the third. */
-static int expand(struct run *r, struct err *err) {
-    const struct source_list *list = &r->in->list;
-    int rc = 0;
-    bool more = true;
-    for (int round = 0; rc == 0 && more; round++) {
-        more = false;
-        for (size_t i = 0; rc == 0 && i < list->n; i++) {
-            double left = r->weight[i] - round;
-            if (left <= 0) continue;
-            more = more || left > 1;
-            struct shard_share *v = mem_resize(r->shares, r->train.n + 1, sizeof *v);
-            if (!v) return err_nomem(err, (r->train.n + 1) * sizeof *v);
-            r->shares = v;
-            v[r->train.n] = (struct shard_share){left < 1 ? left : 1, round > 0};
-            rc = source_add(&r->train, &list->v[i], err);
-        }
-    }
-    return rc;
-}
-
-static int make_lists(struct run *r, struct err *err) {
-    int rc = expand(r, err);
-    const size_t n[2] = {r->train.n, r->valid.n};
-    for (int i = 0; rc == 0 && i < 2; i++) {
-        struct shard_done *d = &r->progress.lists[i];
-        d->v = mem_array(n[i] + 1, sizeof *d->v);
-        d->n = n[i];
-        if (!d->v) rc = err_nomem(err, n[i] * sizeof *d->v);
-    }
-    return rc;
-}
-
-static int resolve(struct run *r, struct err *err) {
-    const struct source_list *train = &r->in->list;
-    struct options *o = r->o;
-    r->in->opts.prompt = o->prompt;
-    if (o->prompt && !r->in->opts.field) r->in->opts.field = "completion";
-    if (o->valid && o->fraction_given)
-        return err_set(err, ERR_USAGE, "--valid and --valid-fraction exclude each other");
-    int rc = resolve_train(r, err);
-    if (rc < 0) return rc;
-    if (o->valid)
-        rc = name_valid(r, err);
-    else if (o->fraction_given)
-        r->fraction = o->valid_fraction;
-    else if (train->n == 1)
-        r->fraction = 0.01;
-    else
-        rc = list_of(&r->valid, take_file(r, train->n - 1), err);
-    return rc < 0 ? rc : make_lists(r, err);
-}
-
-/* ---- taking up a run that was ended */
-
-/* Of options that change how, not what. */
-static bool decides(const char *line, size_t n) {
-    static const char *const others[] = {"threads", "quiet",  "verbose", "json",
-                                         "config",  "output", "on-error"};
-    while (n && *line == ' ') line++, n--;
-    size_t key = 0;
-    while (key < n && line[key] != ':') key++;
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (strlen(others[i]) == key && !strncmp(line, others[i], key)) return false;
-    return true;
-}
-
-static int plan_options(const struct run *r, struct buf *to, struct err *err) {
-    struct buf yaml = {0};
-    int rc = opt_yaml(&r->t->program, &yaml, err);
-    for (size_t at = 0, n; rc == 0 && at < yaml.n; at += n + 1) {
-        const char *end = memchr(yaml.v + at, '\n', yaml.n - at);
-        n = end ? (size_t)(end - yaml.v) - at : yaml.n - at;
-        if (decides(yaml.v + at, n)) rc = buf_printf(to, err, "%.*s\n", (int)n, yaml.v + at);
-    }
-    buf_release(&yaml);
-    return rc;
-}
-
-static int plan_files(const struct source_list *list, const struct shard_share *shares,
-                      struct buf *to, struct err *err) {
-    int rc = buf_str(to, "files\n", err);
-    for (size_t i = 0; rc == 0 && i < list->n; i++) {
-        const struct source_file *f = &list->v[i];
-        struct stat st = {0};
-        if (stat(f->path, &st) < 0) st = (struct stat){0}; /* an address has an etag instead */
-        rc = buf_printf(
-            to, err, "%s %llu %s %s %lld.%09ld %a %d\n", f->path, (unsigned long long)f->bytes,
-            f->etag ? f->etag : "-", f->sha256 ? f->sha256 : "-", (long long)st.st_mtim.tv_sec,
-            st.st_mtim.tv_nsec, shares ? shares[i].share : 1, shares ? shares[i].again : 0);
-    }
-    return rc;
-}
-
-/* Everything that decides what the shards will hold. */
-static int make_plan(struct run *r, const struct shard_opts *s, struct err *err) {
-    struct buf text = {0};
-    int rc = buf_printf(&text, err, "lory %s\ntokenizer %s\nvocab %u eot %u\nfraction %a\n",
-                        LORY_VERSION, s->tokenizer_digest, s->vocab, s->eot_id, r->fraction);
-    if (rc == 0) rc = plan_options(r, &text, err);
-    if (rc == 0) rc = plan_files(&r->train, r->shares, &text, err);
-    if (rc == 0) rc = plan_files(&r->valid, NULL, &text, err);
-    if (rc == 0) xxh128_bytes(text.v, text.n, r->progress.plan);
-    buf_release(&text);
-    return rc;
-}
-
-/* Files are done one after the other, can be read again, and nothing else is being written. */
-static bool can_resume(const struct run *r) {
-    const struct docs_opts *d = &r->in->opts;
-    for (size_t i = 0; i < r->train.n; i++)
-        if (!strcmp(r->train.v[i].path, "-")) return false;
-    return !d->shuffle_buffer && !d->skip && !d->take && !strcmp(d->order, "source") &&
-           (!strcmp(d->on_error, "stop") || !strcmp(d->on_error, "skip"));
-}
-
-static int save_progress(struct run *r, const char *field, struct err *err) {
-    struct shard_progress *p = &r->progress;
-    struct buf mark = {0};
-    if (field && !(p->field && !strcmp(field, p->field))) { /* else it is in use */
-        free(p->field);
-        p->field = strdup(field);
-        if (!p->field) return err_nomem(err, strlen(field));
-    }
-    int rc = shard_writer_mark(r->writer, &mark, err);
-    if (rc == 0 && !buf_cstr(&mark)) rc = err_nomem(err, mark.n);
-    if (rc < 0) {
-        buf_release(&mark);
-        return rc;
-    }
-    free(p->mark);
-    p->mark = mark.v;
-    p->train = r->e.train;
-    p->valid = r->e.valid;
-    return shard_progress_save(p, r->o->output, err);
-}
-
-/* After each file, but never for more than a twentieth of the time: noting means to wait for the
- * disk. */
-static int file_done(void *ctx, size_t i, const char *field, struct err *err) {
-    struct run *r = ctx;
-    struct shard_done *list = &r->progress.lists[!strcmp(r->e.split, "valid")];
-    list->done = i + 1;
-    double begun = now();
-    if (begun - r->last_save < 20 * r->save_cost) return 0;
-    int rc = save_progress(r, field, err);
-    r->last_save = now();
-    r->save_cost = r->last_save - begun;
-    r->saved = r->saved || rc == 0;
-    return rc;
-}
-
-/* 1: goes on where an earlier run with the same plan was ended. */
-static int take_up(struct run *r, const struct shard_opts *s, struct err *err) {
-    struct shard_progress *p = &r->progress;
-    struct err lost = {0};
-    int rc = shard_progress_load(p, r->o->output, err);
-    if (rc <= 0) return rc;
-    if (shard_writer_resume(&r->writer, r->o->output, s, p->mark, &lost) < 0) {
-        if (lost.code == ERR_IO) {
-            *err = lost;
-            return ERR_IO;
-        }
-        log_warn(&r->t->log, "%s; beginning anew", lost.msg);
-        p->lists[0].done = p->lists[1].done = 0;
-        p->train = p->valid = (struct shard_counts){0};
-        return 0;
-    }
-    r->saved = true;
-    r->e.train = p->train;
-    r->e.valid = p->valid;
-    log_info(&r->t->log, "going on: %zu of %zu files are done", p->lists[0].done + p->lists[1].done,
-             p->lists[0].n + p->lists[1].n);
-    return 1;
-}
+#include "tools/shard_parts.h"
 
 /* A source that bears the name of a shard, in the folder of the shards, would be removed. */
 static int check_sources(const struct options *o, const struct source_list *l, struct err *err) {
@@ -313,7 +24,7 @@ static int check_sources(const struct options *o, const struct source_list *l, s
 }
 
 /* The folder's tokenizer is made anew, too. */
-static int check_output(const struct run *r, struct err *err) {
+static int check_output(const struct sharding *r, struct err *err) {
     const struct options *o = r->o;
     char *made = path_join(o->output, "tokenizer");
     char *read = file_kind(o->tok) == FILE_FOLDER ? strdup(o->tok) : path_dir(o->tok);
@@ -325,7 +36,7 @@ static int check_output(const struct run *r, struct err *err) {
     return rc;
 }
 
-static int open_writer(struct run *r, struct err *err) {
+static int open_writer(struct sharding *r, struct err *err) {
     char digest[SHA256_HEX];
     struct options *o = r->o;
     struct shard_opts s = {.seq_len = o->seq_len,
@@ -344,10 +55,7 @@ static int open_writer(struct run *r, struct err *err) {
     if (r->e.eot && s.eot_id == TOKENIZER_NO_ID)
         return err_set(err, ERR_USAGE, "%s: has no token %s; add one, or use --eot none", o->tok,
                        TOKENIZER_EOT);
-    r->resumable = can_resume(r);
-    rc = make_plan(r, &s, err);
-    if (rc < 0) return rc;
-    if (r->resumable && file_kind(o->output) == FILE_FOLDER) rc = take_up(r, &s, err);
+    rc = sharding_take_up(r, &s, err);
     r->e.train.masked = r->e.valid.masked = s.masked;
     if (rc != 0) return rc < 0 ? rc : 0;
     return shard_writer_open(&r->writer, o->output, &s, err);
@@ -373,7 +81,7 @@ static void note_files(cJSON *to, const struct source_list *list, const struct s
 }
 
 /* Options that decide what is in the shards; threads do not. */
-static cJSON *options_tree(const struct run *r, bool *ok) {
+static cJSON *options_tree(const struct sharding *r, bool *ok) {
     const struct options *o = r->o;
     const struct docs_opts *d = &r->in->opts;
     cJSON *v = cJSON_CreateObject();
@@ -394,7 +102,7 @@ static cJSON *options_tree(const struct run *r, bool *ok) {
 }
 
 /* Takes the tree, which is not `ok` if a part of it is missing. */
-static int note(struct run *r, const char *key, cJSON *tree, bool ok, struct err *err) {
+static int note(struct sharding *r, const char *key, cJSON *tree, bool ok, struct err *err) {
     struct buf b = {0};
     int rc = tree && ok ? json_text(&b, tree, false, err) : err_nomem(err, 0);
     if (rc == 0) rc = buf_cstr(&b) ? shard_writer_note(r->writer, key, b.v, err) : ERR_NOMEM;
@@ -403,7 +111,7 @@ static int note(struct run *r, const char *key, cJSON *tree, bool ok, struct err
     return rc;
 }
 
-static int note_run(struct run *r, struct err *err) {
+static int note_run(struct sharding *r, struct err *err) {
     cJSON *files = cJSON_CreateArray();
     const struct shard_done *of = r->progress.lists;
     bool ok = true;
@@ -417,7 +125,7 @@ static int note_run(struct run *r, struct err *err) {
 
 /* ---- the run */
 
-static int encode_list(struct run *r, int which, struct err *err) {
+static int encode_list(struct sharding *r, int which, struct err *err) {
     struct shard_done *done = &r->progress.lists[which];
     r->e.split = which ? "valid" : "train";
     r->e.files = done->v;
@@ -435,13 +143,13 @@ static int encode_list(struct run *r, int which, struct err *err) {
     return rc;
 }
 
-static int encode_all(struct run *r, struct err *err) {
+static int encode_all(struct sharding *r, struct err *err) {
     r->e.writer = r->writer;
     r->e.tokenizer = r->tokenizer;
     r->e.docs = r->in->opts;
     r->e.seed = r->t->seed;
     r->e.log = &r->t->log;
-    r->e.file_done = r->resumable ? file_done : NULL;
+    r->e.file_done = r->resumable ? sharding_file_done : NULL;
     r->e.ctx = r;
     int rc = encode_list(r, 0, err);
     if (rc < 0) return rc;
@@ -452,7 +160,7 @@ static int encode_all(struct run *r, struct err *err) {
 }
 
 /* The tokenizer goes along, so that a trainer can put it beside its checkpoints. */
-static int finish(struct run *r, struct err *err) {
+static int finish(struct sharding *r, struct err *err) {
     char *dir = path_join(r->o->output, "tokenizer");
     if (!dir) return err_nomem(err, 0);
     int rc = note_run(r, err);
@@ -468,7 +176,7 @@ static int finish(struct run *r, struct err *err) {
     return rc;
 }
 
-static int report(struct run *r) {
+static int report(struct sharding *r) {
     struct tool *t = r->t;
     uint64_t bytes = r->e.train.text_bytes + r->e.valid.text_bytes;
     double rate = r->seconds > 0 ? (double)bytes / 1e6 / r->seconds : 0;
@@ -500,7 +208,7 @@ static int report(struct run *r) {
     return 0;
 }
 
-static void release(struct run *r) {
+static void release(struct sharding *r) {
     shard_encode_release(&r->e);
     shard_progress_release(&r->progress);
     tokenizer_free(r->tokenizer);
@@ -513,17 +221,17 @@ static void release(struct run *r) {
 }
 
 static int run_shard(struct tool *t, struct options *o, struct input *in) {
-    struct run r = {.t = t, .o = o, .in = in};
-    double begun = now();
+    struct sharding r = {.t = t, .o = o, .in = in};
+    double begun = sharding_now();
     signals_install();
-    int rc = resolve(&r, &t->err);
+    int rc = sharding_sources(&r, &t->err);
     if (rc == 0) rc = check_output(&r, &t->err);
     if (rc == 0) rc = open_writer(&r, &t->err);
     if (rc == 0) rc = encode_all(&r, &t->err);
     if (rc == 0 && !r.e.train.documents)
         rc = err_set(&t->err, ERR_DATA, "the sources hold no documents to train on");
     if (rc == 0) rc = finish(&r, &t->err);
-    r.seconds = now() - begun;
+    r.seconds = sharding_now() - begun;
     if (rc == 0) rc = report(&r);
     if (rc < 0 && r.saved) {
         shard_writer_keep(r.writer);
