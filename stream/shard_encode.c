@@ -267,7 +267,7 @@ static int write_batch(void *ctx, struct batch *b, int thread, struct err *err) 
     docs_totals(p->docs, &t);
     log_progress(p->e->log,
                  &(struct progress){"sharding", t.stored_bytes, t.stored_total, "B", p->e->split});
-    return rc;
+    return rc == 0 && p->e->batch_done ? p->e->batch_done(p->e->ctx, &t, err) : rc;
 }
 
 static int make_encoders(struct shard_encode *e, int threads, struct err *err) {

@@ -43,6 +43,8 @@ struct shard_encode {
     /* Called in order when all of file `i` of the list has gone to the writer, with `field`, and
      * files[i] is filled. Not while the rule above may still move a document. NULL is fine. */
     int (*file_done)(void *ctx, size_t i, const char *field, struct err *err);
+    /* Called when a batch has gone to the writer, with what was read of the list. NULL is fine. */
+    int (*batch_done)(void *ctx, const struct docs_totals *read, struct err *err);
     void *ctx;
     const struct log *log;
     struct shard_counts train, valid; /* out, added to                                         */

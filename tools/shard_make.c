@@ -138,6 +138,7 @@ static int encode_list(struct sharding *r, int which, struct err *err) {
     /* Found once a list: what a list was begun with, it goes on with. */
     bool begun = done->done > 0 && done->done < done->n && r->progress.field;
     r->e.docs.field = begun ? r->progress.field : r->in->opts.field;
+    sharding_space_begin(r);
     int rc = shard_encode(&r->e, which ? &r->valid : &r->train, err);
     done->done = done->n;
     return rc;
@@ -150,6 +151,7 @@ static int encode_all(struct sharding *r, struct err *err) {
     r->e.seed = r->t->seed;
     r->e.log = &r->t->log;
     r->e.file_done = r->resumable ? sharding_file_done : NULL;
+    r->e.batch_done = sharding_space;
     r->e.ctx = r;
     int rc = encode_list(r, 0, err);
     if (rc < 0) return rc;
@@ -284,13 +286,15 @@ int shard_make(int argc, char **argv) {
          "how often each SOURCE is taken: 2 twice, 0.3 three documents in ten, by hash"},
         {"prompt", 0, OPT_STR, &o.prompt, "NAME",
          "field with a prompt, of which nothing is to be learnt; --field (completion) follows it"},
+        {"force", 0, OPT_FLAG, &o.force, NULL,
+         "go on even where the disk will not hold the shards"},
         {"Validation", .type = OPT_GROUP},
         {"valid", 0, OPT_STR, &o.valid, "SOURCE", "the validation set"},
         {"valid-fraction", 0, OPT_F64, &o.valid_fraction, "F",
          "share of the documents for validation, by keyed hash; 0: none", .min = 0, .max = 0.5},
         {"Reading", .type = OPT_GROUP},
     };
-    enum { FRACTION = 12, OWN = 14 };
+    enum { FRACTION = 13, OWN = 15 };
     docs_option_rows(opts + OWN, INPUT_ROWS, &in.opts);
     in.opts.text_only = true;
     struct program p = {.name = "shard",

@@ -1,5 +1,6 @@
 /* What the files of `shard SOURCE…` share: the run and its options (shard_make.c), what is read
- * (shard_sources.c), and going on with a run that was ended (shard_resume.c). */
+ * (shard_sources.c), going on with a run that was ended (shard_resume.c), and whether the disk will
+ * hold it (shard_space.c). */
 #ifndef LORY_TOOLS_SHARD_PARTS_H
 #define LORY_TOOLS_SHARD_PARTS_H
 
@@ -11,7 +12,13 @@ struct options {
     const char *tok, *output, *valid, *eot, *weights, *prompt;
     uint64_t seq_len, shard_tokens, docs, max_tokens;
     double valid_fraction;
-    bool fraction_given;
+    bool fraction_given, force;
+};
+
+/* When to look at the disk next, in stored bytes read of a list, and how many both lists have. */
+struct shard_space {
+    uint64_t next, every;
+    double of[2]; /* train, valid; each file by its share */
 };
 
 /* What a run reads and writes. */
@@ -27,6 +34,7 @@ struct sharding {
     struct shard_progress progress;
     bool resumable, saved; /* saved: progress is in the folder                 */
     double last_save, save_cost;
+    struct shard_space space;
     struct tokenizer *tokenizer;
     struct shard_writer *writer;
     struct shard_encode e;
@@ -42,5 +50,10 @@ int sharding_take_up(struct sharding *r, const struct shard_opts *s, struct err 
 /* For struct shard_encode, of resumable runs; ctx is the run. */
 int sharding_file_done(void *ctx, size_t i, const char *field, struct err *err);
 double sharding_now(void); /* seconds, monotonic */
+
+/* Before each list is read. */
+void sharding_space_begin(struct sharding *r);
+/* For struct shard_encode; ctx is the run. ERR_IO: the disk will be full before the end. */
+int sharding_space(void *ctx, const struct docs_totals *read, struct err *err);
 
 #endif

@@ -15,8 +15,8 @@ double sharding_now(void) {
 
 /* Of options that change how, not what. */
 static bool decides(const char *line, size_t n) {
-    static const char *const others[] = {"threads", "quiet",  "verbose", "json",
-                                         "config",  "output", "on-error"};
+    static const char *const others[] = {"threads", "quiet",  "verbose",  "json",
+                                         "config",  "output", "on-error", "force"};
     while (n && *line == ' ') line++, n--;
     size_t key = 0;
     while (key < n && line[key] != ':') key++;

@@ -1,6 +1,6 @@
 """shard while the system lets it down: no memory, odd surroundings; and what it does to the disk, in which order.
 Usage: shard_faults.py SHARD TOK DISK_SHIM ALLOC_SHIM [CASE…]"""
-import os, re, resource, subprocess, sys
+import json, os, random, re, resource, subprocess, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from shard_world import World, check
 
@@ -84,7 +84,40 @@ def sync_order():
     check(f"{out}/index.json" in final, f"renamed: {final}")
 
 
-CASES = [no_memory, odd_surroundings, sync_order]
+def real_full_disk():
+    """A file system that is too small: told from what the sources have made so far, before it is full. With more room the
+    same command goes on, to the bytes of an undisturbed run. Standard input is of any length: written until the end."""
+    if subprocess.run(["unshare", "-rm", "true"], stderr=subprocess.DEVNULL).returncode:
+        print("no file systems of one's own here: skipped")
+        return
+    r = random.Random(5)
+    words = [f"w{r.randrange(9000)}" for _ in range(2000)]
+    for name in ("small", "long"):
+        os.makedirs(w.path(name))
+    for i in range(40):  # half of them with little text
+        with open(w.path(f"long/{i:02d}.jsonl"), "w") as f:
+            for _ in range(50):
+                text = " ".join(r.choices(words, k=2000))
+                f.write(json.dumps({"pad": text, "text": text[:800]} if i < 20 else {"text": text}) + "\n")
+    shard = f"{SHARD} long -t {TOK} --valid long/39.jsonl --threads 1 -o"
+    lines = f"""mount -t tmpfs -o size=8m none small
+        {shard} small/out > said; echo $? `du -m small | tail -1`
+        mount -o remount,size=64m small
+        {shard} small/out > said; echo $?
+        {shard} out > said; cat out/*.bin out/*.idx | sha256sum; cat small/out/*.bin small/out/*.idx | sha256sum
+        rm -r small/out; mount -o remount,size=8m small
+        {shard} small/out --force > said; echo $?; rm -r small/out
+        cat long/* | {SHARD} - -t {TOK} -q -o small/out; echo $?"""
+    p = subprocess.run(["unshare", "-rm", "sh", "-c", lines], cwd=w.dir, capture_output=True, text=True)
+    said, got = p.stderr, p.stdout.split("\n")
+    code, held = map(int, got[0].split()[:2])
+    check(code == 4 and 0 < held < 7 and "shards needs about" in said and "--force" in said, f"{got} {said}")
+    check(got[1] == "0" and "going on" in said and got[2] == got[3], f"not gone on: {got} {said}")
+    check(got[4:6] == ["4", "4"], f"forced, from a pipe: {got} {said}")
+    check(said.count("needs about") == 1 and said.count("No space left") == 2, said)
+
+
+CASES = [no_memory, odd_surroundings, sync_order, real_full_disk]
 try:
     check(w.run("ref").returncode == 0, "the undisturbed run")
     WANT = w.contents("ref")
