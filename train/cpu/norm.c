@@ -22,7 +22,7 @@ INLINE void forward_row(void *y, void *sum, float *mean, float *rstd, const void
         vf v = ld(x, e + c, w, bf16);
         if (add) {
             vf a = ld(add, e + c, w, bf16);
-            if (s->drop) a *= ldf(keep + c);
+            if (s->drop) a *= ld(keep, c, w, false); /* beyond C anything, also NaN */
             v += a;
             st(sum, e + c, w, bf16, v);
         }
