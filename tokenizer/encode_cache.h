@@ -1,7 +1,7 @@
 /* The caches of an encoder (inside tokenizer/).
  *
- * Short ones have pieces up to 15 bytes whose ids are 12 at most, in lines of the processor's cache.
- * A line holds two pieces of up to four ids, or one of more:
+ * Short ones have pieces up to 15 bytes whose ids are 12 at most, in lines of the processor's
+ * cache. A line holds two pieces of up to four ids, or one of more:
  *
  *     | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id | the same again       |
  *     | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id   id id id id id id id id |
