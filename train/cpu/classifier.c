@@ -1,20 +1,20 @@
 /* Softmax cross-entropy over the vocabulary in chunks of rows. Mathematics: ref/classifier.c.
  *
  *   w packed twice, once a call ─▶ per chunk of 512 rows (a w that is packed part by part, once a
- *   chunk, and chunks are of 1,024):
+ *   chunk; chunks are then of 1,024 rows, in bf16 of 256):
  *      logits = x w^T     product
- *      loss, dlogits      a row at a time, in place (bf16: into a second buffer)
+ *      loss, dlogits      a row at a time, in place (bf16: into the first half of the row's room)
  *      dx = dlogits w     product
  *      dw += dlogits^T x  product
  *
- * Logits are fp32 also for bf16. A chunk is large because each reads and writes all of dw. */
+ * Logits are fp32 also for bf16. A chunk is large because each reads and writes all of dw, and no
+ * larger because of its memory: 1,024 rows of 50,257 take 206 MB, all that bf16 saves elsewhere. */
 #include "train/cpu/gemm.h"
 #include "train/cpu/ops.h"
 
 struct logits_chunk {
-    float *z; /* (R, ld) logits, then for fp32 their gradients */
-    void *dz; /* (R, ld) act-typed gradients: z itself, or the bf16 buffer */
-    size_t ld, V;
+    float *z; /* (R, ld) logits, then their gradients, act-typed: (R, ld_dz) */
+    size_t ld, ld_dz, V;
 };
 
 static void logits_out(const void *ctx, const float *tile, size_t ld_tile, size_t m0, size_t m,
@@ -48,13 +48,13 @@ INLINE float loss_row(const struct logits_chunk *k, size_t r, int32_t label, flo
         float factor = scale / total;
         z[label] -= total; /* softmax - 1: exact where the label is nearly certain */
         for (size_t v = 0; v < k->ld; v += VL)
-            st(k->dz, r * k->ld + v, VL, bf16, ldf(z + v) * factor);
+            st(z, v, VL, bf16, ldf(z + v) * factor); /* bf16: what is written over was read */
     }
     return logf(total) + max - of_label;
 }
 
-static void zero_row(const struct logits_chunk *k, size_t r, bool bf16) {
-    memset(at_out(k->dz, r * k->ld, bf16), 0, k->ld * (bf16 ? 2 : 4));
+static void zero_row(const struct logits_chunk *k, size_t r) {
+    memset(k->z + r * k->ld, 0, k->ld * sizeof *k->z);
 }
 
 struct gradient {
@@ -94,7 +94,7 @@ static bool chunk_losses(struct device *d, const struct logits_chunk *k, float *
     for (size_t r = 0; r < n; r++) {
         loss[r] = 0;
         if (labels[r] == LABEL_IGNORED) {
-            if (gradient) zero_row(k, r, d->bf16);
+            if (gradient) zero_row(k, r);
             continue;
         }
         any = true;
@@ -111,27 +111,30 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
                     const float *scale) {
     size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
     bool bf16 = d->bf16, first = true, large = !gemm_packs_whole(C, V);
-    size_t chunk = large ? 1024 : 512, most = rows < chunk ? rows : chunk;
+    size_t chunk = !large ? 512 : bf16 ? 256 : 1024, most = rows < chunk ? rows : chunk;
+    bool keep = !large && rows > most; /* both packed copies of w, for the next chunk */
+    enum cpu_work pack_v = keep ? WORK_PACK2 : WORK_PACK, pack_x = keep ? WORK_PACK3 : WORK_PACK;
     struct logits_chunk k = {.ld = round_up(V, 32), .V = V};
     if (k.ld % 512 == 0) k.ld += 32; /* else the chunk could not be read in place: gemm_run() */
+    k.ld_dz = bf16 ? 2 * k.ld : k.ld;
     k.z = cpu_work(d, WORK_LOGITS, most * k.ld * sizeof *k.z);
-    k.dz = bf16 && dx ? cpu_work(d, WORK_DLOGITS, most * k.ld * 2) : k.z;
-    if (!k.z || !k.dz) return;
+    if (!k.z) return;
     struct matrix by_c = {w, C, true, bf16, false}, by_v = {w, C, false, bf16, false};
     for (size_t r0 = 0; r0 < rows; r0 += most) {
         size_t n = rows - r0 < most ? rows - r0 : most;
         struct matrix xs = {at(x, r0 * C, bf16), C, false, bf16, false};
-        struct matrix dzs = {k.dz, k.ld, false, bf16, true}, dzt = {k.dz, k.ld, true, bf16, false};
+        struct matrix dzs = {k.z, k.ld_dz, false, bf16, true},
+                      dzt = {k.z, k.ld_dz, true, bf16, false};
         struct gemm_to to_z = {logits_out, &k, {k.z}, k.ld, false};
-        gemm_run(d, n, V, C, &xs, &by_c, WORK_PACK, !first && !large, &to_z);
+        gemm_run(d, n, V, C, &xs, &by_c, WORK_PACK, !first && keep, &to_z);
         if (d->first.code) return;
         bool any = chunk_losses(d, &k, loss + r0, labels + r0, n, dx ? *scale : 0, dx != NULL);
         if (dx) {
             struct gradient to_x = {dx, C, r0, bf16}, to_w = {dw, C, 0, false};
             struct gemm_to out_x = {dx_out, &to_x, {at(dx, r0 * C, bf16)}, C, bf16};
             struct gemm_to out_w = {dw_out, &to_w, {dw}, C, false};
-            gemm_run(d, n, C, V, &dzs, &by_v, WORK_PACK2, !first && !large, &out_x);
-            if (dw && any) gemm_run(d, V, C, n, &dzt, &xs, WORK_PACK3, false, &out_w);
+            gemm_run(d, n, C, V, &dzs, &by_v, pack_v, !first && keep, &out_x);
+            if (dw && any) gemm_run(d, V, C, n, &dzt, &xs, pack_x, false, &out_w);
         }
         first = false;
     }

@@ -20,14 +20,13 @@
 
 /* Workspaces: grow, are kept, and belong to one operation at a time. */
 enum cpu_work {
-    WORK_PACK,    /* the packed right factor of a product                */
-    WORK_PACK2,   /* the classifier has w packed both ways,         */
-    WORK_PACK3,   /* and x besides                                  */
-    WORK_LEFT,    /* rows of the packed left factor                      */
-    WORK_THREAD,  /* per thread: tiles                                    */
-    WORK_LOGITS,  /* the classifier's chunk of logits                    */
-    WORK_DLOGITS, /* and of their gradients                              */
-    WORK_SUMS,    /* partial sums                                        */
+    WORK_PACK,   /* the packed right factor of a product                */
+    WORK_PACK2,  /* the classifier may keep w packed both ways, */
+    WORK_PACK3,  /* and packs x besides                            */
+    WORK_LEFT,   /* rows of the packed left factor                      */
+    WORK_THREAD, /* per thread: tiles                                    */
+    WORK_LOGITS, /* the classifier's chunk of logits, then their gradients */
+    WORK_SUMS,   /* partial sums                                        */
     WORK_KINDS
 };
 
