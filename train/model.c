@@ -37,6 +37,8 @@ static struct param *add(struct model *m, int layer, const char *name, int n_dim
     p->n = (size_t)(d0 * d1);
     p->decay = decay;
     p->trainable = true;
+    /* Two bytes a weight are worth reading four each time, where memory is the system's. */
+    p->shared = layer >= 0 && n_dims == 2 && m->train && m->dtype == DTYPE_BF16 && !m->ops->memory;
     p->init_value = init == INIT_ONE;
     if (init == INIT_NORMAL) p->init_std = m->config.init_range;
     if (init == INIT_RESIDUAL) /* GPT-2: the residual stream sums 2 L branches */
@@ -61,15 +63,30 @@ static void build_table(struct model *m) {
 #include "train/params.def"
 }
 
-/* Masters, gradients and copies each lie in one block, so that a whole kind can be zeroed at
- * once. */
-static int allocate(struct model *m, struct err *err) {
-    size_t fp32 = 0, copy = 0, at32 = 0, at16 = 0;
-    int rc;
+uint64_t model_copies(const struct model *m) {
+    uint64_t own = 0, shared = 0;
+    if (m->dtype == DTYPE_F32) return 0;
     for (size_t i = 0; i < m->n_params; i++) {
-        fp32 += tensor_room(m->params[i].n * 4);
-        copy += tensor_room(m->params[i].n * dtype_bytes(m->dtype));
+        uint64_t room = tensor_room(m->params[i].n * dtype_bytes(m->dtype));
+        if (!m->params[i].shared)
+            own += room;
+        else if (room > shared)
+            shared = room;
     }
+    return own + shared;
+}
+
+const void *model_weights(const struct model *m, const struct param *p) {
+    if (p->shared) m->ops->cast(m->device, p->act, p->master, p->n);
+    return p->act;
+}
+
+/* Masters, gradients and copies each lie in one block, so that a whole kind can be zeroed at
+ * once; the room that copies share is its end. */
+static int allocate(struct model *m, struct err *err) {
+    size_t fp32 = 0, copy = (size_t)model_copies(m), at32 = 0, at16 = 0;
+    int rc;
+    for (size_t i = 0; i < m->n_params; i++) fp32 += tensor_room(m->params[i].n * 4);
     rc = m->ops->alloc(m->device, &m->masters, fp32, err);
     m->params_bytes = fp32;
     m->grads_bytes = fp32 + tensor_room(sizeof *m->loss_sum);
@@ -82,8 +99,10 @@ static int allocate(struct model *m, struct err *err) {
         p->grad = m->grads ? (float *)((char *)m->grads + at32) : NULL;
         p->act = m->copies ? (char *)m->copies + at16 : (void *)p->master;
         at32 += tensor_room(p->n * 4);
-        at16 += tensor_room(p->n * dtype_bytes(m->dtype));
+        if (!p->shared) at16 += tensor_room(p->n * dtype_bytes(m->dtype));
     }
+    for (size_t i = 0; i < m->n_params; i++)
+        if (m->params[i].shared) m->params[i].act = (char *)m->copies + at16;
     if (m->grads) m->loss_sum = (double *)((char *)m->grads + at32);
     return 0;
 }
@@ -172,7 +191,8 @@ int model_init(struct model *m, uint64_t seed, struct err *err) {
 void model_cast(struct model *m) {
     if (m->dtype == DTYPE_F32) return;
     for (size_t i = 0; i < m->n_params; i++)
-        m->ops->cast(m->device, m->params[i].act, m->params[i].master, m->params[i].n);
+        if (!m->params[i].shared)
+            m->ops->cast(m->device, m->params[i].act, m->params[i].master, m->params[i].n);
 }
 
 void model_zero_grads(struct model *m) {

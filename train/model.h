@@ -27,6 +27,7 @@ struct param {
     size_t n;   /* elements                                                           */
     bool decay; /* HF's rule: not biases, not LayerNorm                               */
     bool trainable;
+    bool shared;    /* `act` is room for one matrix at a time, which is narrowed before each use  */
     float init_std; /* 0: constant init_value                                             */
     float init_value;
     float *master; /* device, fp32 (n)                                                   */
@@ -64,7 +65,8 @@ void model_zero_grads(struct model *m);
 const double *model_loss_sum(const struct model *m);
 
 /* What a layer keeps for the way back, and what it computes again there, to the same bits:
- * everything is kept; or the GELU's output is computed again (a quarter less memory); or only the
+ * everything is kept; or the GELU's output is computed again, and where memory is the system's the
+ * norms' too (a quarter less memory; three eighths); or only the
  * residual stream is kept and the layer goes forward a second time (an eighth of the memory for a
  * third more work). Counts from the next model_plan() on. */
 enum recompute { RECOMPUTE_NONE, RECOMPUTE_GELU, RECOMPUTE_BLOCK };

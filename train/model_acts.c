@@ -33,6 +33,7 @@ enum { FROM_GELU = RECOMPUTE_GELU, FROM_BLOCK = RECOMPUTE_BLOCK, FROM_NEVER };
 static void lay_out(struct acts *a, const struct model *m, struct layout *o) {
     const uint64_t rows = a->rows, C = (uint64_t)m->config.C, NH = (uint64_t)m->config.NH,
                    inner = (uint64_t)m->config.inner;
+    const int FROM_NORM = model_norms_again(m) ? FROM_GELU : FROM_BLOCK;
     for (int l = 0; l < m->config.L; l++) {
         if (l > 0 && !a->train) {
             a->layer[l] = a->layer[0];

@@ -43,8 +43,16 @@ static void *norm_back(const struct model *m, const struct model_batch *b, const
 static void linear_back(const struct model *m, int rows, void *dx, const void *dy, const void *x,
                         const struct param *w, const struct param *bias, const void *prev_pre,
                         enum act prev_act) {
-    m->ops->linear_backward(m->device, dx, w->grad, bias->grad, dy, x, w->act, prev_pre, prev_act,
-                            rows, (int)w->dims[0], (int)w->dims[1]);
+    m->ops->linear_backward(m->device, dx, w->grad, bias->grad, dy, x, model_weights(m, w),
+                            prev_pre, prev_act, rows, (int)w->dims[0], (int)w->dims[1]);
+}
+
+/* A norm's output once more, from the sum that it left. */
+static void norm_again(const struct model *m, const struct model_batch *b, void *y, float *mean,
+                       float *rstd, const void *sum, const struct param *g,
+                       const struct param *bias) {
+    m->ops->norm_forward(m->device, y, NULL, mean, rstd, sum, NULL, g->act, bias->act, b->B, b->T,
+                         m->config.C, m->config.eps, (struct dropout){0});
 }
 
 /* What layer l needs on its way back and did not keep, from what it did. The layer's own output
@@ -52,10 +60,14 @@ static void linear_back(const struct model *m, int rows, void *dx, const void *d
 static void layer_again(const struct model *m, const struct model_batch *b, int l) {
     const struct model_config *c = &m->config;
     const struct layer_acts *x = &m->acts.layer[l];
+    const struct layer_params *p = &m->layer[l];
     size_t n = (size_t)b->B * (size_t)b->T * (size_t)c->inner;
     if (l == c->L - 1 || m->acts.again == RECOMPUTE_NONE) return; /* the last one is still there */
     if (m->acts.again == RECOMPUTE_GELU) {
         m->ops->act_forward(m->device, x->gelu, x->fc, n, c->act);
+        if (!model_norms_again(m)) return;
+        norm_again(m, b, x->ln1, x->ln1_mean, x->ln1_rstd, x->res, p->ln1_g, p->ln1_b);
+        norm_again(m, b, x->ln2, x->ln2_mean, x->ln2_rstd, x->mid, p->ln2_g, p->ln2_b);
         return;
     }
     model_layer_in(m, &m->acts, b, l, true);

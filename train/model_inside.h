@@ -85,6 +85,16 @@ struct model {
  * m->layer. */
 int model_table(struct model *m, struct err *err);
 
+/* Whether norms are computed again where the GELU is: little work for a sixth of a layer's memory.
+ * Not on a GPU, where they wait for memory. */
+static inline bool model_norms_again(const struct model *m) {
+    return !m->ops->memory;
+}
+/* Bytes of the copies that products read: none for fp32. */
+uint64_t model_copies(const struct model *m);
+/* The copy of a matrix, which is made now if p->shared. */
+const void *model_weights(const struct model *m, const struct param *p);
+
 /* The places where dropout acts, numbered for its counters: embedding, then three a layer. */
 enum { SITE_EMBED = 0, SITE_ATTENTION = 1, SITE_ATTENTION_OUT = 2, SITE_MLP_OUT = 3 };
 struct dropout model_dropout(const struct model *m, const struct acts *a,

@@ -8,9 +8,9 @@ enum { MOST_ROWS = INT32_MAX / 4 };
 /* Addresses for tensors that nobody will follow. */
 static void *const NOWHERE = (void *)(uintptr_t)(1 << 20);
 
-static uint64_t sum_params(const struct model *m, size_t bytes_each) {
+static uint64_t sum_params(const struct model *m) {
     uint64_t sum = 0;
-    for (size_t i = 0; i < m->n_params; i++) sum += tensor_room(m->params[i].n * bytes_each);
+    for (size_t i = 0; i < m->n_params; i++) sum += tensor_room(m->params[i].n * 4);
     return sum;
 }
 
@@ -41,10 +41,10 @@ static int measure(struct model *m, int B, int T, uint64_t *ret, struct err *err
 static int add_up(struct model_memory *ret, struct model *m, int B, int T, enum recompute level,
                   struct err *err) {
     struct model_memory r = {0};
-    r.weights = sum_params(m, 4);
+    r.weights = sum_params(m);
     r.gradients = r.weights + tensor_room(sizeof *m->loss_sum) + sizeof(struct step_scalars);
     r.moments = 2 * r.weights;
-    r.copies = m->dtype == DTYPE_F32 ? 0 : sum_params(m, dtype_bytes(m->dtype));
+    r.copies = model_copies(m);
     int rc = acts_pretend(&m->acts, m, (size_t)B * (size_t)T, level, NOWHERE, err);
     r.activations = m->acts.bytes;
     if (rc == 0 && m->device && m->ops->measure) rc = measure(m, B, T, &r.workspace, err);

@@ -69,7 +69,7 @@ struct param_slice {
     float *master;     /* (n) fp32 weights                                               */
     const float *grad; /* (n)                                                            */
     float *m, *v;      /* (n) first and second moments                                   */
-    void *act;         /* (n) the copy the products read (bf16); NULL if fp32: master is */
+    void *act;         /* (n) the copy the products read (bf16); NULL if there is none   */
     size_t n;
     bool decay;
 };

@@ -44,7 +44,7 @@ int optimizer_new(struct optimizer *ret, struct model *model, const struct backe
         o.owners[o.n++] = p;
         *s = (struct param_slice){.master = p->master, .grad = p->grad, .n = p->n};
         s->decay = p->decay;
-        s->act = p->act == p->master ? NULL : p->act;
+        s->act = p->act == p->master || p->shared ? NULL : p->act;
     }
     if (rc == 0) rc = alloc_moments(&o, err);
     if (rc < 0) {

@@ -2,6 +2,7 @@
  * packing, an output matrix of its own and the other switches of a configuration; first values;
  * bf16. */
 #include "golden_help.h"
+#include "train/cpu/cpu.h"
 
 enum { B = 2, T = 12, V = 37 };
 
@@ -252,6 +253,63 @@ static void bf16_is_near_fp32(void **state) {
     close_fixture(&g);
 }
 
+/* Training in bf16 keeps no copy of every layer's matrices: one place, filled from the masters
+ * before each use, to the bits that a model of whole copies has. */
+static void bf16_layers_share_a_copy(void **state) {
+    struct model_config c = small();
+    struct fixture f;
+    struct model *whole;
+    struct model_memory three, six;
+    struct err err = {0};
+    struct param *p, *q;
+    double sum;
+    uint64_t targets;
+    (void)state;
+    open_fixture(&f, &c, backend_cpu(), DTYPE_BF16, false);
+    assert_ok(model_new(&whole, &c, f.ops, f.device, DTYPE_BF16, false, &err), err);
+    size_t n = model_params(f.model, &p);
+    model_params(whole, &q);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t e = 0; e < p[i].n; e++) p[i].master[e] *= 1.3f;
+        memcpy(q[i].master, p[i].master, p[i].n * sizeof(float));
+    }
+    model_cast(f.model);
+    model_cast(whole);
+    f.batch.dropout = false;
+    assert_ok(model_plan(whole, B, T, false, NULL, &err), err);
+    assert_ok(model_loss(whole, &f.batch, &sum, &targets, &err), err);
+    assert_true(loss_at(&f) == sum);
+    model_free(whole);
+    close_fixture(&f);
+
+    assert_ok(model_memory(&three, &c, backend_cpu(), NULL, DTYPE_BF16, B, T, RECOMPUTE_GELU, &err),
+              err);
+    c.L = 6;
+    assert_ok(model_memory(&six, &c, backend_cpu(), NULL, DTYPE_BF16, B, T, RECOMPUTE_GELU, &err),
+              err);
+    assert_true(six.copies - three.copies < (six.weights - three.weights) / 4);
+}
+
+/* Gradients of logits are written over them, in either type. */
+static void bf16_logits_have_no_second_room(void **state) {
+    size_t bytes[2] = {0};
+    (void)state;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        struct model_config c = small();
+        struct fixture f;
+        struct err err = {0};
+        double sum;
+        uint64_t targets;
+        c.V = 5000;
+        open_fixture(&f, &c, backend_cpu(), bf16 ? DTYPE_BF16 : DTYPE_F32, false);
+        assert_ok(model_forward_backward(f.model, &f.batch, 1, &sum, &targets, &err), err);
+        for (int i = 0; i < WORK_KINDS; i++) /* bf16 is widened, or multiplied by others */
+            if (i != WORK_LEFT && i != WORK_THREAD) bytes[bf16] += f.device->work[i].bytes;
+        close_fixture(&f);
+    }
+    assert_true(bytes[1] <= bytes[0]);
+}
+
 /* What a plan said of B rows of T tokens before there was a model. */
 static uint64_t activation_bytes(const struct model_config *c, enum dtype dtype,
                                  enum recompute level) {
@@ -330,6 +388,8 @@ int main(void) {
         cmocka_unit_test(dropout_does_not_depend_on_the_batch),
         cmocka_unit_test(first_values),
         cmocka_unit_test(bf16_is_near_fp32),
+        cmocka_unit_test(bf16_layers_share_a_copy),
+        cmocka_unit_test(bf16_logits_have_no_second_room),
         cmocka_unit_test(recomputing_changes_no_bit),
         cmocka_unit_test(plans_are_kept_to),
     };
