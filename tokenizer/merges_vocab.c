@@ -95,12 +95,13 @@ int merges_vocab_init(struct merges_vocab *v, const struct bpe_train_opts *opts,
     for (int i = 0; rc == 0 && i < 256; i++) {
         char byte = (char)(opts->byte_order ? i : bytemap_order()[i]);
         uint32_t id = find_special(v, &byte, 1), *to = &v->byte_id[(uint8_t)byte];
-        *to = TOKENIZER_NO_ID;
-        /* Also where the byte does not occur: a reader could not tell the two apart. */
-        if (id != TOKENIZER_NO_ID && (rc = check_reuse(v, id, err)) < 0) break;
-        if (!keep[(uint8_t)byte]) continue;
-        *to = id == TOKENIZER_NO_ID ? v->n : id;
-        if (id == TOKENIZER_NO_ID) rc = add_token(v, &byte, 1, 1, err);
+        *to = id; /* the special's, also where the alphabet leaves the byte out */
+        if (id != TOKENIZER_NO_ID) {
+            rc = check_reuse(v, id, err); /* a reader could not tell the two apart */
+        } else if (keep[(uint8_t)byte]) {
+            *to = v->n;
+            rc = add_token(v, &byte, 1, 1, err);
+        }
     }
     return rc;
 }

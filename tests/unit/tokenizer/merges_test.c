@@ -218,6 +218,18 @@ static void the_alphabet_is_limited(void **state) {
     words_free(w);
 }
 
+/* HF finds the byte's token by its character, which is the special's; it was left out. */
+static void a_byte_that_is_a_special_stays_in_a_limited_alphabet(void **state) {
+    (void)state;
+    const char *const specials[] = {"c"};
+    struct bpe_train_opts o = {.vocab = 4,
+                               .seen_alphabet = true,
+                               .limit_alphabet = 1,
+                               .specials = specials,
+                               .n_specials = 1};
+    check_merges(words_of("aaaaaa cc cc"), &o, "a a\nc c\n");
+}
+
 /* ------------------------------------------------------------------ after another tokenizer */
 
 /* Twelve tokens are enough to take settings from. "[P]" is an added token of ordinary text. */
@@ -622,6 +634,7 @@ int main(void) {
         cmocka_unit_test(a_special_spelled_like_other_bytes_is_refused),
         cmocka_unit_test(too_small_a_vocabulary_has_all_bytes),
         cmocka_unit_test(the_alphabet_is_limited),
+        cmocka_unit_test(a_byte_that_is_a_special_stays_in_a_limited_alphabet),
         cmocka_unit_test(settings_are_taken_over),
         cmocka_unit_test(a_post_processor_without_its_special_is_refused),
         cmocka_unit_test(random_words_as_the_textbook),
