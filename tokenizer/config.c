@@ -206,33 +206,87 @@ int config_added(struct tokenizer *t, const char *folder, struct err *err) {
 
 /* ------------------------------------------------------------------ after another tokenizer */
 
-/* Drops members whose token is not in t. */
-static void drop_strangers(const struct tokenizer *t, cJSON *tree) {
-    static const char *const keys[] = {"bos_token", "eos_token", "unk_token", "pad_token",
-                                       "sep_token", "cls_token", "mask_token"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *text = NULL;
-        if (role(CONFIG, tree, keys[i], &text, NULL) < 0 || !text) continue;
-        if (tokenizer_named(t, text) == TOKENIZER_NO_ID)
-            cJSON_DeleteItemFromObjectCaseSensitive(tree, keys[i]);
-    }
-    static const char *const ids[] = {"added_tokens_decoder", "additional_special_tokens",
-                                      "extra_special_tokens", "name_or_path"};
-    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
-        cJSON_DeleteItemFromObjectCaseSensitive(tree, ids[i]);
+static const char *const role_keys[] = {"bos_token", "eos_token", "unk_token", "pad_token",
+                                        "sep_token", "cls_token", "mask_token"};
+enum { ROLES = sizeof role_keys / sizeof *role_keys };
+
+static const char *token_text(const cJSON *x) {
+    return cJSON_GetStringValue(cJSON_IsObject(x) ? json_get(x, "content") : x);
 }
 
-int config_like(struct tokenizer *t, const struct config *like, struct err *err) {
+static bool has_special(const struct tokenizer *t, const char *text) {
+    for (uint32_t i = 0; i < t->n_specials; i++)
+        if (t->specials[i].special && strcmp(t->specials[i].text, text) == 0) return true;
+    return false;
+}
+
+static bool has_role(const cJSON *tree, const char *text) {
+    for (size_t i = 0; i < ROLES; i++) {
+        const char *token = token_text(json_get(tree, role_keys[i]));
+        if (token && strcmp(token, text) == 0) return true;
+    }
+    return false;
+}
+
+/* Drops members whose token is not in t. */
+static void drop_strangers(const struct tokenizer *t, cJSON *tree) {
+    for (size_t i = 0; i < ROLES; i++) {
+        const char *text = token_text(json_get(tree, role_keys[i]));
+        if (text && tokenizer_named(t, text) == TOKENIZER_NO_ID)
+            cJSON_DeleteItemFromObjectCaseSensitive(tree, role_keys[i]);
+    }
+    cJSON_DeleteItemFromObjectCaseSensitive(tree, "added_tokens_decoder");
+    cJSON_DeleteItemFromObjectCaseSensitive(tree, "name_or_path");
+}
+
+/* The special tokens without a role: a list, or tokens by names of their own. Those of t stay. Of
+ * the two keys the first is transformers 4's, which 5 reads, too. */
+static const char *const more_keys[] = {"additional_special_tokens", "extra_special_tokens"};
+
+static cJSON *keep_more(const struct tokenizer *t, cJSON *tree) {
+    cJSON *list = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        cJSON *o = cJSON_GetObjectItemCaseSensitive(tree, more_keys[i]), *next;
+        for (cJSON *x = o ? o->child : NULL; x; x = next) {
+            const char *text = token_text(x);
+            next = x->next;
+            if (!text || !has_special(t, text)) cJSON_Delete(cJSON_DetachItemViaPointer(o, x));
+        }
+        if (cJSON_IsArray(o)) list = o;
+        if (cJSON_IsNull(o)) cJSON_DeleteItemFromObjectCaseSensitive(tree, more_keys[i]);
+    }
+    return list;
+}
+
+/* Those of t that `like` does not have join them, as in train_new_from_iterator(). */
+static int add_more(const struct tokenizer *t, const struct tokenizer *like, cJSON *tree,
+                    struct err *err) {
+    cJSON *list = keep_more(t, tree);
+    for (uint32_t i = 0; i < t->n_specials; i++) {
+        const struct special *s = &t->specials[i];
+        if (!s->special || has_special(like, s->text) || has_role(tree, s->text)) continue;
+        if (!list) list = cJSON_AddArrayToObject(tree, more_keys[0]);
+        if (!list || !cJSON_AddItemToArray(list, cJSON_CreateString(s->text)))
+            return err_nomem(err, strlen(s->text));
+    }
+    return 0;
+}
+
+int config_like(struct tokenizer *t, const struct tokenizer *like, struct err *err) {
     struct config *c = &t->config;
-    if (!like->config) return 0; /* the defaults are made for the new tokens */
-    c->config = cJSON_Duplicate(like->config, true);
-    if (like->map) c->map = cJSON_Duplicate(like->map, true);
-    if (!c->config || (like->map && !c->map)) return err_nomem(err, 1024);
-    int rc = chats_like(c, like, err);
-    if (rc < 0) return rc;
-    drop_strangers(t, c->config);
-    if (c->map) drop_strangers(t, c->map);
-    return settle(c, err);
+    const struct config *old = &like->config;
+    if (!old->config) return 0; /* the defaults are made for the new tokens */
+    c->config = cJSON_Duplicate(old->config, true);
+    if (old->map) c->map = cJSON_Duplicate(old->map, true);
+    if (!c->config || (old->map && !c->map)) return err_nomem(err, 1024);
+    int rc = chats_like(c, old, err);
+    for (int i = 0; i < 2 && rc >= 0; i++) {
+        cJSON *tree = i ? c->map : c->config;
+        if (!tree) continue;
+        drop_strangers(t, tree);
+        rc = add_more(t, like, tree, err);
+    }
+    return rc < 0 ? rc : settle(c, err);
 }
 
 /* ------------------------------------------------------------------ writing */

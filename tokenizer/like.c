@@ -94,6 +94,6 @@ int merges_vocab_like(struct tokenizer *t, const struct tokenizer *like, struct 
     if (rc == 0) rc = keep_text(&t->padding, like->padding, err);
     if (rc == 0) rc = keep_text(&t->normalizer, like->normalizer, err);
     if (rc == 0 && like->nfc) rc = vocab_set_nfc(t, err);
-    if (rc == 0) rc = config_like(t, &like->config, err);
+    if (rc == 0) rc = config_like(t, like, err);
     return rc == 0 && like->post ? keep_post(t, like->post, err) : rc;
 }

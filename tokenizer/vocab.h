@@ -220,8 +220,9 @@ int config_text(const char *path, char **ret, struct err *err);
 /* The configuration decides over the flags of added tokens, as for AutoTokenizer; their texts and
  * ids must be those of the vocabulary. */
 int config_added(struct tokenizer *t, const char *folder, struct err *err);
-/* For a tokenizer trained after another: what it says, without the tokens that are not in t. */
-int config_like(struct tokenizer *t, const struct config *like, struct err *err);
+/* For a tokenizer trained after another: what it says, without the tokens that are not in t, and
+ * with t's further special tokens. */
+int config_like(struct tokenizer *t, const struct tokenizer *like, struct err *err);
 /* Writes the files, GPT-2's where nothing was read; removes those that another tokenizer had. */
 int config_write(const struct tokenizer *t, const char *dir, struct err *err);
 void config_release(struct config *c);

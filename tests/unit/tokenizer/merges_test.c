@@ -255,7 +255,7 @@ static const char like_json[] =
 static struct tokenizer *open_like(const char *folder) {
     struct tokenizer *t;
     struct err err = {0};
-    const char *path = in(folder, "like.json");
+    const char *path = in(folder, "tokenizer.json");
     check_ok(file_write(path, like_json, sizeof like_json - 1, &err), &err);
     check_ok(tokenizer_open(&t, path, NULL, &err), &err);
     return t;
@@ -296,6 +296,41 @@ static void settings_are_taken_over(void **state) {
     tokenizer_free(t);
     words_free(w);
     tokenizer_free(like);
+}
+
+/* The list of transformers 4 or of 5, or none yet: it was dropped. */
+static void further_special_tokens_are_listed(void **state) {
+    static const char *const config[][2] = {
+        {"{\"eos_token\":\"</s>\",\"additional_special_tokens\":[\"<m>\",\"[P]\",\"<gone>\"]}",
+         "\"additional_special_tokens\":[\"<m>\",\"<new>\"]"},
+        {"{\"extra_special_tokens\":[{\"content\":\"<m>\"}]}",
+         "\"extra_special_tokens\":[{\"content\":\"<m>\"},\"<new>\"]"},
+        {"{\"additional_special_tokens\":null,\"pad_token\":\"<m>\"}",
+         "\"pad_token\":\"<m>\",\"additional_special_tokens\":[\"<new>\"]"}};
+    const char *const specials[] = {"<m>", "<new>", "</s>"};
+    for (size_t i = 0; i < 3; i++) {
+        struct err err = {0};
+        struct buf text = {0};
+        check_ok(file_write(in(*state, "tokenizer_config.json"), config[i][0], strlen(config[i][0]),
+                            &err),
+                 &err);
+        struct tokenizer *like = open_like(*state), *t;
+        struct bpe_train_opts o = {
+            .vocab = 262, .specials = specials, .n_specials = 3, .like = like};
+        struct words *w = words_of("ab ab");
+        check_ok(bpe_train(&t, w, &o, NULL, NULL, NULL, &err), &err);
+        check_ok(tokenizer_save(t, in(*state, "made"), &err), &err);
+        check_ok(file_read(in(*state, "made/tokenizer_config.json"), 1 << 20, &text, &err), &err);
+        size_t n = 0;
+        for (size_t k = 0; k < text.n; k++)
+            if (text.v[k] != ' ' && text.v[k] != '\n') text.v[n++] = text.v[k];
+        text.n = n;
+        if (!strstr(buf_cstr(&text), config[i][1])) fail_msg("no %s in %s", config[i][1], text.v);
+        buf_release(&text);
+        tokenizer_free(t);
+        tokenizer_free(like);
+        words_free(w);
+    }
 }
 
 static void a_post_processor_without_its_special_is_refused(void **state) {
@@ -636,6 +671,7 @@ int main(void) {
         cmocka_unit_test(the_alphabet_is_limited),
         cmocka_unit_test(a_byte_that_is_a_special_stays_in_a_limited_alphabet),
         cmocka_unit_test(settings_are_taken_over),
+        cmocka_unit_test(further_special_tokens_are_listed),
         cmocka_unit_test(a_post_processor_without_its_special_is_refused),
         cmocka_unit_test(random_words_as_the_textbook),
         cmocka_unit_test(nested_vocabularies_as_runs_of_their_own),
