@@ -149,8 +149,7 @@ static int look_at(void *ctx, struct batch *b, int thread, struct err *err) {
         uint32_t signature[MINHASH_VALUES];
         uint64_t words;
         if (d->o.exact) rc = digest_of(w, &b->v[i], l, err);
-        if (rc == 0)
-            rc = minhash_words(w->minhasher, b->v[i].text, b->v[i].n, NULL, NULL, &words, err);
+        if (rc == 0) rc = minhash_doc(w->minhasher, &b->v[i], NULL, NULL, &words, err);
         l->indexed = rc == 0 && words >= MINHASH_WORDS_MIN;
         if (!l->indexed) continue;
         minhash_signature(w->minhasher, signature);
@@ -290,7 +289,7 @@ static int take_apart(void *ctx, struct batch *b, int thread, struct err *err) {
             rc = digest_of(w, &b->v[i], l, err);
             continue;
         }
-        rc = minhash_words(w->minhasher, b->v[i].text, b->v[i].n, &v, &l->n_words, &words, err);
+        rc = minhash_doc(w->minhasher, &b->v[i], &v, &l->n_words, &words, err);
         if (rc == 0) rc = u64s_append(&w->words, v, l->n_words, err);
     }
     return rc;

@@ -52,11 +52,11 @@ struct dedup;
 int dedup_new(struct dedup **ret, const struct dedup_opts *o, struct err *err);
 void dedup_free(struct dedup *d); /* NULL is fine */
 
-/* The first reading. ERR_STOPPED after a signal. */
+/* The first reading. In both of them documents may stay far (docs_stay_far). ERR_STOPPED after a
+ * signal. */
 int dedup_find(struct dedup *d, struct docs *docs, struct err *err);
 /* The second: calls `fate` for each document, in order, one at a time. ERR_DATA if the sources are
- * not what they were. With exact copies only, this alone does it, in one reading, and documents may
- * stay far (docs_stay_far). */
+ * not what they were. With exact copies only, this alone does it, in one reading. */
 typedef int (*dedup_fn)(void *ctx, const struct doc *doc, const struct dedup_verdict *v,
                         struct err *err);
 int dedup_settle(struct dedup *d, struct docs *docs, dedup_fn fate, void *ctx, struct err *err);

@@ -27,6 +27,8 @@ struct minhasher {
     uint64_t *slots;
     uint32_t *stamp, now;
     size_t cap;
+    struct buf open;   /* a word that the next piece of the text may go on with */
+    uint64_t met;      /* words, with repeats                                   */
     struct u64s words; /* distinct, in the order met, then sorted */
     struct u32s hashes;
 };
@@ -143,6 +145,7 @@ void minhasher_free(struct minhasher *m) {
     free(m->cache);
     free(m->slots);
     free(m->stamp);
+    buf_release(&m->open);
     u64s_release(&m->words);
     u32s_release(&m->hashes);
     free(m);
@@ -183,30 +186,75 @@ static int ascending(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-int minhash_words(struct minhasher *m, const char *text, size_t n, const uint64_t **ret,
-                  size_t *ret_n, uint64_t *ret_words, struct err *err) {
-    const unsigned char *v = (const unsigned char *)text;
-    uint64_t words = 0;
-    int rc = 0;
-    m->words.n = m->hashes.n = 0;
+static void begin(struct minhasher *m) {
+    m->words.n = m->hashes.n = m->open.n = 0;
+    m->met = 0;
     if (++m->now == 0) { /* 2^32 documents: the stamps begin anew */
         memset(m->stamp, 0, m->cap * sizeof *m->stamp);
         m->now = 1;
     }
-    for (size_t i = 0; rc == 0 && i < n;) {
-        while (i < n && !m->in_word[v[i]]) i++;
-        size_t begin = i;
-        while (i < n && m->in_word[v[i]]) i++;
-        if (i == begin) break;
-        words++;
-        rc = add_word(m, text + begin, i - begin, err);
+}
+
+/* Bytes of the word, or of the rest of one, that v[0..n) begins with. */
+static size_t word_bytes(const struct minhasher *m, const char *v, size_t n) {
+    size_t i = 0;
+    while (i < n && m->in_word[(unsigned char)v[i]]) i++;
+    return i;
+}
+
+static int end_open(struct minhasher *m, struct err *err) {
+    if (!m->open.n) return 0;
+    int rc = add_word(m, m->open.v, m->open.n, err);
+    m->open.n = 0;
+    m->met++;
+    return rc;
+}
+
+/* Takes the words of v[0..n) but one that may go on, unless it is the `last` piece. */
+static int take_words(struct minhasher *m, const char *v, size_t n, bool last, struct err *err) {
+    size_t i = m->open.n ? word_bytes(m, v, n) : 0;
+    int rc = buf_append(&m->open, v, i, err);
+    if (rc == 0 && (i < n || last)) rc = end_open(m, err);
+    while (rc == 0 && i < n) {
+        while (i < n && !m->in_word[(unsigned char)v[i]]) i++;
+        size_t word = i, bytes = word_bytes(m, v + i, n - i);
+        i += bytes;
+        if (!bytes) break;
+        if (i == n && !last) return buf_append(&m->open, v + word, bytes, err);
+        m->met++;
+        rc = add_word(m, v + word, bytes, err);
     }
+    return rc;
+}
+
+static void finish(struct minhasher *m, const uint64_t **ret, size_t *ret_n, uint64_t *ret_words) {
     if (ret) {
         if (m->words.n) qsort(m->words.v, m->words.n, sizeof *m->words.v, ascending);
         *ret = m->words.v;
         *ret_n = m->words.n;
     }
-    *ret_words = words;
+    *ret_words = m->met;
+}
+
+int minhash_words(struct minhasher *m, const char *text, size_t n, const uint64_t **ret,
+                  size_t *ret_n, uint64_t *ret_words, struct err *err) {
+    begin(m);
+    int rc = take_words(m, text, n, true, err);
+    finish(m, ret, ret_n, ret_words);
+    return rc;
+}
+
+static int take_piece(void *ctx, const char *v, size_t n, struct err *err) {
+    return take_words(ctx, v, n, false, err);
+}
+
+int minhash_doc(struct minhasher *m, const struct doc *doc, const uint64_t **ret, size_t *ret_n,
+                uint64_t *ret_words, struct err *err) {
+    if (!doc->far) return minhash_words(m, doc->text, doc->n, ret, ret_n, ret_words, err);
+    begin(m);
+    int rc = docs_far_text(doc, take_piece, m, err);
+    if (rc == 0) rc = end_open(m, err);
+    finish(m, ret, ret_n, ret_words);
     return rc;
 }
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/err.h"
+#include "stream/docs.h"
 
 enum { MINHASH_VALUES = 256, MINHASH_BANDS = 13, MINHASH_ROWS = 19, MINHASH_WORDS_MIN = 10 };
 
@@ -25,6 +26,9 @@ void minhasher_free(struct minhasher *m); /* NULL is fine */
  * *ret_words: how many there were with repeats. `ret` and `ret_n` may be NULL. */
 int minhash_words(struct minhasher *m, const char *text, size_t n, const uint64_t **ret,
                   size_t *ret_n, uint64_t *ret_words, struct err *err);
+/* The same of a document, which may stay far (docs_stay_far); then no more than a word is held. */
+int minhash_doc(struct minhasher *m, const struct doc *doc, const uint64_t **ret, size_t *ret_n,
+                uint64_t *ret_words, struct err *err);
 /* The signature of the text that minhash_words() has just taken apart. */
 void minhash_signature(struct minhasher *m, uint32_t ret[MINHASH_VALUES]);
 /* The keys of its bands. Keys of different bands never meet but by chance (2^-64). */

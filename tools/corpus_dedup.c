@@ -4,6 +4,7 @@
 #include "base/signals.h"
 #include "stream/dedup.h"
 #include "stream/jsonl.h"
+#include "stream/jsonl_edit.h"
 #include "stream/rows.h"
 #include "tools/corpus.h"
 
@@ -18,21 +19,29 @@ struct deduping {
     struct buf room;
 };
 
+static int far_field(const char *line, size_t n, const char *field, struct buf *room,
+                     const char **ret, size_t *ret_n) {
+    int rc = jsonl_field_mapped(line, n, field, strlen(field), ret, ret_n, NULL);
+    return rc < 0 ? rc : jsonl_text(*ret, *ret_n, room, ret, ret_n, NULL);
+}
+
 /* What a cluster says of a document, beside its number: these fields, if it has them. */
 static int add_names(const struct doc *doc, struct buf *names, struct err *err) {
     static const char *const fields[] = {"repo_name", "path"};
     struct buf room = {0};
-    const char *v;
-    size_t n;
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && doc->line && i < sizeof fields / sizeof *fields; i++) {
+    const char *v, *line = doc->line;
+    size_t n, line_n = doc->line_n;
+    int rc = doc->far ? docs_far_map(doc, &line, &line_n, err) : 0;
+    for (size_t i = 0; rc == 0 && line && i < sizeof fields / sizeof *fields; i++) {
         room.n = 0;
-        if (jsonl_field(doc->line, doc->line_n, fields[i], strlen(fields[i]), &room, &v, &n, NULL) <
-            0)
-            continue;
+        int found =
+            doc->far ? far_field(line, line_n, fields[i], &room, &v, &n)
+                     : jsonl_field(line, line_n, fields[i], strlen(fields[i]), &room, &v, &n, NULL);
+        if (found < 0) continue;
         rc = buf_printf(names, err, ", \"%s\": ", fields[i]);
         if (rc == 0) rc = rows_quote(names, v, n, err);
     }
+    if (doc->far) docs_far_unmap(doc, line);
     buf_release(&room);
     return rc;
 }
@@ -83,6 +92,7 @@ static int begin(struct deduping *d, struct tool *t) {
     int rc = corpus_step_check(&d->step, t);
     if (rc == 0 && d->clusters_path && !d->o.near)
         rc = err_set(&t->err, ERR_USAGE, "--clusters: exact copies make no clusters");
+    docs_stay_far(&d->step.in.opts);
     if (rc == 0) rc = corpus_step_resolve(&d->step, t);
     if (rc == 0 && d->clusters_path)
         rc = input_check_output(&d->step.in.list, d->clusters_path, &t->err);
@@ -102,7 +112,6 @@ static int find(struct deduping *d, struct tool *t) {
 
 static int settle(struct deduping *d, struct tool *t, struct docs_totals *in) {
     struct docs *docs;
-    if (!d->o.near) docs_stay_far(&d->step.in.opts);
     int rc = docs_open(&docs, &d->step.in.list, &d->step.in.opts, &t->err);
     if (rc < 0) return rc;
     rc = dedup_settle(d->dedup, docs, fate, d, &t->err);

@@ -364,9 +364,17 @@ class Steps(unittest.TestCase):
         with open("s.jsonl", "w") as f:
             f.write(json.dumps({"content": (line + "\u3000\u2003 ") * 130000}) + "\n")
         sources = ["c.jsonl", "t.txt", "s.jsonl"]  # the last is the first text but for its white space
-        for args in (["info"], ["info", "--json"], ["dedup", "--mode", "exact"]):
-            command = ["corpus", args[0], "-q", *sources, *args[1:]]
-            self.assertEqual(run(*command).stdout, run(*command, "--contains", "").stdout, args)
+        with open("s.jsonl", "a") as f:  # and near copies, of a long record and of a short one
+            for i, words in enumerate((range(500000), range(2, 500000), range(20), range(19), range(1 << 18))):
+                f.write(json.dumps({"content": " ".join(f"word{w}" for w in words) + "x" * (i == 4) * 2000000, "path": f"\u00e9\\{i}",
+                                    "repo_name": [0] if i == 1 else "r"}) + "\n")
+        for args in (["info"], ["info", "--json"], ["dedup", "--mode", "exact"], ["dedup", "--clusters", "clusters"]):
+            command, seen = ["corpus", args[0], "-q", *sources, *args[1:]], []
+            for more in ([], ["--contains", ""]):
+                seen.append((run(*command, *more).stdout, slurp("clusters") if "clusters" in args else b""))
+            self.assertEqual(*seen, args)
+        self.assertEqual([c["path"] for cluster in json.loads(slurp("clusters")) for c in cluster if "path" in c],
+                         [f"\u00e9\\{i}" for i in range(4)])
         with open("c.jsonl") as f, open("n.jsonl", "w") as to:
             to.writelines(x for x in f if '"n": ' in x)
         for args in ([], ["--by", "n"], ["--by", "content", "--per-file", "7"], ["--stratify", "n"]):
@@ -402,7 +410,7 @@ class Steps(unittest.TestCase):
 
     def test_memory_has_a_bound_whatever_the_record(self):
         steps = (["cat"], ["cat", "-o", "o.gz"], ["tokenize", "-t", TOK], ["tokenize", "-t", TOK, "-o", "out/", "--drop-text"],
-                 ["info"], ["split", "-o", "parts/"], ["dedup", "--mode", "exact"], ["clean", "--columns", "-t", TOK, "--without", "line_max"])
+                 ["info"], ["split", "-o", "parts/"], ["dedup"], ["clean", "--columns", "-t", TOK, "--without", "line_max"])
         for size, n in (("small", 200000), ("large", 1000000)):  # never much in our own hands: it would count as theirs
             with open(size + ".txt", "w") as f:
                 f.writelines("def f(x): return x + 1\n" for _ in range(n))

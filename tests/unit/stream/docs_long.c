@@ -3,6 +3,7 @@
 #include "docs_help.h"
 #include <stdatomic.h>
 #include "base/json.h"
+#include "stream/minhash.h"
 #include "stream/source.h"
 
 struct seen {
@@ -487,6 +488,59 @@ static void what_cannot_stay_far(void **state) {
     }
 }
 
+static int see_words(void *ctx, struct batch *b, int thread, struct err *err) {
+    struct buf text = {0};
+    struct minhasher *one, *other;
+    const uint64_t *want, *got;
+    size_t want_n, got_n;
+    uint64_t want_words, words;
+    int *far = ctx;
+    (void)thread;
+    assert_int_equal(minhasher_new(&one, err), 0);
+    assert_int_equal(minhasher_new(&other, err), 0);
+    for (size_t i = 0; i < b->n; i++, ++*far) {
+        const struct doc *d = &b->v[i];
+        assert_non_null(d->far);
+        text.n = 0;
+        assert_int_equal(docs_far_text(d, see_bytes, &text, err), 0);
+        assert_int_equal(minhash_words(one, text.v, text.n, &want, &want_n, &want_words, err), 0);
+        assert_int_equal(minhash_doc(other, d, &got, &got_n, &words, err), 0);
+        assert_int_equal(words, want_words);
+        assert_int_equal(got_n, want_n);
+        assert_memory_equal(got, want, want_n * sizeof *want);
+    }
+    minhasher_free(one);
+    minhasher_free(other);
+    buf_release(&text);
+    return 0;
+}
+
+/* They lie across what is read at once (1 MiB), or end there, or are longer. */
+static void words_of_what_stays_far(void **state) {
+    struct docs_opts o = docs_defaults;
+    struct source_list list = {0};
+    struct docs *d;
+    struct buf b = {0};
+    struct err err = {0};
+    int far = 0;
+    for (int i = 0; b.n < 3 << 20; i++) buf_printf(&b, NULL, "w%d+", i);
+    put(*state, "a.txt", b.v, b.n);
+    for (size_t i = 0; i < b.n; i++) b.v[i] = i % (1 << 20) ? 'x' : ' ';
+    put(*state, "b.txt", b.v, b.n);
+    memset(b.v, 'y', b.n);
+    put(*state, "c.txt", b.v, b.n);
+    docs_stay_far(&o);
+    o.batch_bytes = 1000;
+    o.spill = "/tmp";
+    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+    assert_ok(docs_open(&d, &list, &o, &err), err);
+    assert_ok(docs_run(d, 1, NULL, see_words, &far, &err), err);
+    assert_int_equal(far, 3);
+    docs_close(d, NULL);
+    source_list_release(&list);
+    buf_release(&b);
+}
+
 static void a_bad_byte_of_what_stays_far(void **state) {
     struct docs_opts o = docs_defaults;
     struct buf b = {0};
@@ -521,6 +575,7 @@ int main(void) {
         in_folder(what_stays_far),
         in_folder(what_cannot_stay_far),
         in_folder(a_bad_byte_of_what_stays_far),
+        in_folder(words_of_what_stays_far),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
