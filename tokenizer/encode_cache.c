@@ -45,15 +45,29 @@ void batch_store(const struct batch *b, size_t i, const uint32_t *ids, size_t n_
 
 enum { LONG_BITS_FIRST = 13, LONG_BITS_MAX = 16, LONG_TEXT = 64, LONG_IDS = 24 };
 
-static struct long_slot *long_place(const struct long_cache *c, uint64_t hash) {
-    return &c->slot[hash & (((uint64_t)1 << c->bits) - 1)];
+/* The first of the two places of a piece. */
+static struct long_slot *long_places(const struct long_cache *c, uint64_t hash) {
+    return &c->slot[hash & (((uint64_t)1 << c->bits) - 2)];
 }
 
-const struct long_slot *long_get(const struct long_cache *c, uint64_t hash, const uint8_t *p,
-                                 size_t n) {
+/* A new one takes the first and moves what was there to the second. */
+static void long_put(const struct long_cache *c, const struct long_slot *s) {
+    struct long_slot *v = long_places(c, s->hash);
+    v[1] = v[0];
+    v[0] = *s;
+}
+
+static bool long_is(const struct long_cache *c, const struct long_slot *s, uint64_t hash,
+                    const uint8_t *p, size_t n) {
+    return s->hash == hash && s->len == n && memcmp(c->text.v + s->at, p, n) == 0;
+}
+
+const struct long_slot *long_get(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n) {
     if (!c->slot) return NULL;
-    const struct long_slot *s = long_place(c, hash);
-    return s->hash == hash && s->len == n && memcmp(c->text.v + s->at, p, n) == 0 ? s : NULL;
+    const struct long_slot *s = long_places(c, hash);
+    if (!long_is(c, s, hash, p, n) && !long_is(c, ++s, hash, p, n)) return NULL;
+    c->hits++;
+    return s;
 }
 
 static bool long_full(const struct long_cache *c, size_t n, size_t n_ids) {
@@ -64,26 +78,33 @@ static bool long_full(const struct long_cache *c, size_t n, size_t n_ids) {
 
 static int long_grow(struct long_cache *c, struct err *err) {
     struct long_cache to = *c;
-    to.since = 0;
+    to.since = to.hits = 0;
     to.bits = c->slot ? c->bits + 1 : LONG_BITS_FIRST;
     to.slot = mem_array((size_t)1 << to.bits, sizeof *to.slot);
     if (!to.slot) return err_nomem(err, sizeof *to.slot << to.bits);
-    for (size_t i = 0; c->slot && i < (size_t)1 << c->bits; i++)
-        if (c->slot[i].len) *long_place(&to, c->slot[i].hash) = c->slot[i];
+    for (size_t i = c->slot ? (size_t)1 << c->bits : 0; i-- > 0;) /* the later one first */
+        if (c->slot[i].len) long_put(&to, &c->slot[i]);
     free(c->slot);
     *c = to;
     return 0;
 }
 
+/* What seldom comes again is better stored where the nearest caches hold it. */
+static bool long_may_grow(const struct long_cache *c) {
+    return !c->slot || (c->bits < LONG_BITS_MAX && c->hits >= c->since);
+}
+
+static void long_empty(struct long_cache *c) {
+    memset(c->slot, 0, sizeof *c->slot << c->bits);
+    c->text.n = c->ids.n = c->since = c->hits = 0;
+}
+
 int long_store(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n, const uint32_t *ids,
                size_t n_ids, struct err *err) {
     int rc = 0;
-    if (long_full(c, n, n_ids) && (!c->slot || c->bits < LONG_BITS_MAX)) rc = long_grow(c, err);
+    if (long_full(c, n, n_ids) && long_may_grow(c)) rc = long_grow(c, err);
     if (rc < 0) return rc;
-    if (long_full(c, n, n_ids)) {
-        memset(c->slot, 0, sizeof *c->slot << c->bits);
-        c->text.n = c->ids.n = c->since = 0;
-    }
+    if (long_full(c, n, n_ids)) long_empty(c);
     struct long_slot s = {.hash = hash,
                           .at = (uint32_t)c->text.n,
                           .len = (uint32_t)n,
@@ -92,7 +113,7 @@ int long_store(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n, 
     rc = buf_append(&c->text, p, n, err);
     if (rc >= 0) rc = u32s_append(&c->ids, ids, n_ids, err);
     if (rc < 0) return rc;
-    *long_place(c, hash) = s;
+    long_put(c, &s);
     c->since++;
     return 0;
 }

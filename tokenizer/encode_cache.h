@@ -121,9 +121,9 @@ static inline void batch_add(const struct short_cache *c, struct batch *b, const
 
 /* ------------------------------------------------------------------ the long cache */
 
-/* Longer pieces, compared in full, one place for each. The table doubles while pieces keep coming
- * that it does not hold, up to 64 Ki of them; there is room for 64 bytes and 24 ids a place. When
- * that is full, too, it is emptied. Zero is empty. */
+/* Longer pieces, compared in full, two places for each. There is room for 64 bytes and 24 ids a
+ * place. A table that is full doubles, up to 64 Ki places, if what was asked for was there at least
+ * every other time; else it is emptied. Zero is empty. */
 struct long_slot {
     uint64_t hash;
     uint32_t at, len;    /* in `text`; len 0: free */
@@ -132,14 +132,14 @@ struct long_slot {
 struct long_cache {
     struct long_slot *slot;
     int bits;     /* of the number of slots           */
-    size_t since; /* pieces stored since it last grew */
+    size_t since; /* pieces stored since it last grew or was emptied */
+    size_t hits;  /* pieces found since then                         */
     struct buf text;
     struct u32s ids;
 };
 
 /* NULL: it is not there. `hash` is vocab_hash() of the piece. Valid until the next is stored. */
-const struct long_slot *long_get(const struct long_cache *c, uint64_t hash, const uint8_t *p,
-                                 size_t n);
+const struct long_slot *long_get(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n);
 int long_store(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n, const uint32_t *ids,
                size_t n_ids, struct err *err);
 void long_release(struct long_cache *c);
