@@ -33,7 +33,7 @@ void batch_store(const struct batch *b, size_t i, const uint32_t *ids, size_t n_
     /* The top byte of a wide line's last ids is a length of the second place: it has to be 0. */
     if (n_ids > WIDE_IDS || (wide && top >> 24)) return;
     struct short_line *line = b->line[i];
-    if (batch_is(b, i, &line->way[0])) return; /* twice in the batch */
+    if (short_same(&line->way[0], b->low[i], b->high[i])) return; /* twice in the batch */
     line->way[1] =
         wide || short_ids(&line->way[0]) > NARROW_IDS ? (struct short_slot){0} : line->way[0];
     line->way[0] =

@@ -76,13 +76,13 @@ static inline bool short_same(const struct short_slot *s, uint64_t low, uint64_t
     return ((s->low ^ low) | (s->high ^ high) << 4) == 0;
 }
 
-/* Where piece i is, if it is in its line: one of the two places, without a branch. */
-static inline const struct short_slot *batch_slot(const struct batch *b, size_t i) {
-    return &b->line[i]->way[!short_same(&b->line[i]->way[0], b->low[i], b->high[i])];
-}
-
-static inline bool batch_is(const struct batch *b, size_t i, const struct short_slot *s) {
-    return short_same(s, b->low[i], b->high[i]);
+/* Where piece i is if it *ret_is in its line: one of the two places, without a branch. */
+static inline const struct short_slot *batch_slot(const struct batch *b, size_t i, bool *ret_is) {
+    const struct short_line *line = b->line[i];
+    const uint64_t low = b->low[i], high = b->high[i];
+    const struct short_slot *s = &line->way[!short_same(&line->way[0], low, high)];
+    *ret_is = short_same(s, low, high);
+    return s;
 }
 
 static inline size_t short_ids(const struct short_slot *s) {

@@ -17,7 +17,7 @@
 
 enum {
     LONG_BYTES = 512,
-    FEW = 6, /* new pieces of a batch that are not worth it side by side */
+    FEW = 8, /* new pieces of a batch that are not worth it side by side */
     ROOM = BATCH * BPE_MANY_BYTES,
 };
 _Static_assert((int)BATCH <= BPE_MANY && (int)BATCH <= FINDER_MANY &&
@@ -158,11 +158,12 @@ static void batch_find(struct encoder *e, bool parts, const struct batch *b, siz
     uint8_t missing[BATCH];
     size_t n_missing = 0;
     for (size_t i = from; i < b->size; i++) {
-        const struct short_slot *s = batch_slot(b, i);
+        bool is;
+        const struct short_slot *s = batch_slot(b, i, &is);
         a->ids[a->which[i]] = s->id;
         a->n_ids[a->which[i]] = (uint32_t)short_ids(s);
         missing[n_missing] = (uint8_t)i;
-        n_missing += !batch_is(b, i, s);
+        n_missing += !is;
     }
     new->n = new->n_alone = 0;
     for (size_t k = 0; k < n_missing; k++) {
@@ -235,8 +236,9 @@ static inline int batch_take(struct encoder *e, struct batch *b, struct u32s *ou
     c->lately = 0;
     uint32_t *to = out->v + out->n;
     for (size_t i = 0; i < b->size; i++) {
-        const struct short_slot *s = batch_slot(b, i);
-        if (__builtin_expect(!batch_is(b, i, s), 0)) {
+        bool is;
+        const struct short_slot *s = batch_slot(b, i, &is);
+        if (__builtin_expect(!is, 0)) {
             out->n = (size_t)(to - out->v);
             rc = many ? batch_rest(e, b, i, out, err) : batch_one(e, false, b, i, out, err);
             if (rc < 0) return rc;
@@ -349,10 +351,11 @@ static inline int parts_each(struct encoder *e, struct parts *v, struct u32s *ou
     e->part.lately = 0;
     for (size_t k = 0; k < b->size && rc >= 0; k++) {
         size_t i = a->which[k];
-        const struct short_slot *s = batch_slot(b, k);
+        bool is;
+        const struct short_slot *s = batch_slot(b, k, &is);
         a->ids[i] = s->id;
         a->n_ids[i] = (uint32_t)short_ids(s);
-        if (__builtin_expect(!batch_is(b, k, s), 0)) {
+        if (__builtin_expect(!is, 0)) {
             answers_put(a, done, i, out); /* before lines change */
             rc = batch_one(e, true, b, k, out, err);
             done = i + 1;
