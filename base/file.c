@@ -285,3 +285,10 @@ void mapping_close(struct mapping *m) {
     if (m->v) munmap((void *)(uintptr_t)m->v, m->bytes);
     *m = (struct mapping){0};
 }
+
+void mapping_forget(const void *v, size_t from, size_t to) {
+    const uintptr_t page = 64 << 10; /* the largest there is */
+    uintptr_t begin = ((uintptr_t)v + from) / page * page, end = ((uintptr_t)v + to) / page * page;
+    if (begin < (uintptr_t)v) begin += page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}

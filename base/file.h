@@ -61,6 +61,9 @@ struct mapping {
 };
 int mapping_open(struct mapping *ret, const char *path, struct err *err);
 void mapping_close(struct mapping *m);
+/* Gives back the whole pages within v[from..to) of a mapping of a file, which begins at `v` or
+ * before; they come again from the file when asked for. */
+void mapping_forget(const void *v, size_t from, size_t to);
 
 /* An artefact being written. Devices and pipes ("-" is stdout) are written directly.
  *

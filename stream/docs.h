@@ -170,7 +170,7 @@ int docs_save(struct docs *d, const struct batch *b, struct buf *to, struct err 
 typedef int (*docs_put)(void *ctx, const char *v, size_t n, struct err *err);
 int docs_far_text(const struct doc *doc, docs_put put, void *ctx, struct err *err);
 /* The line of the record that doc->far holds, as it stands, without its newline: a shared mapping,
- * whose pages scratch_forget() gives back. NULL of a text. Any thread; docs_far_unmap() ends it. */
+ * whose pages mapping_forget() gives back. NULL of a text. Any thread; docs_far_unmap() ends it. */
 int docs_far_map(const struct doc *doc, const char **ret, size_t *ret_n, struct err *err);
 void docs_far_unmap(const struct doc *doc, const char *line); /* NULL is fine */
 /* The same, piece by piece; of a text, {"text": …}. */

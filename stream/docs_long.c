@@ -184,7 +184,7 @@ int long_valid(const struct long_record *l, bool *ret, uint64_t *ret_at, struct 
             n--; /* not within a character */
         *ret = scan_best()->utf8(v + at, n);
         if (!*ret) *ret_at = at + utf8_error(v + at, l->bytes - at);
-        scratch_forget(v, at, at + n);
+        mapping_forget(v, at, at + n);
     }
     if (rc == 0) long_unmap(l, v);
     return rc;
@@ -285,7 +285,7 @@ int docs_far_line(const struct doc *doc, docs_put put, void *ctx, struct err *er
     for (size_t at = 0; rc == 0 && at < all; at += n) {
         n = all - at < PIECE ? all - at : PIECE;
         rc = put(ctx, line + at, n, err);
-        scratch_forget(line, at, at + n);
+        mapping_forget(line, at, at + n);
     }
     docs_far_unmap(doc, line);
     return rc;

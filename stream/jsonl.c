@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/file.h"
 #include "stream/scan.h"
-#include "stream/scratch.h"
 
 enum { DEPTH_MAX = 1024, STRIDE = 1 << 20 };
 
@@ -26,7 +26,7 @@ struct cursor {
 /* Gives back the pages behind `at`, now and then. They come again from the file when asked for. */
 static void forget_behind(struct cursor *c, size_t at) {
     if (!c->mapped || at - c->kept < STRIDE) return;
-    scratch_forget(c->v, c->kept, at);
+    mapping_forget(c->v, c->kept, at);
     c->kept = at;
 }
 

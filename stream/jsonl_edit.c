@@ -3,9 +3,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#include "base/file.h"
 #include "base/json.h"
 #include "stream/scan.h"
-#include "stream/scratch.h"
 
 /* A line, which may be a mapping: then strides of it that were walked through are given back. */
 struct walk {
@@ -21,7 +21,7 @@ static struct walk walk_from(const char *v, size_t n, size_t at, bool mapped) {
 }
 
 static void forget(struct walk *w, size_t i) {
-    scratch_forget(w->v, w->next - STRIDE, i);
+    mapping_forget(w->v, w->next - STRIDE, i);
     w->next = i / STRIDE * STRIDE + STRIDE;
 }
 
@@ -145,7 +145,7 @@ static int put_bytes(struct walk *w, size_t from, size_t to, jsonl_put put, void
     for (size_t n; rc == 0 && from < to; from += n) {
         n = w->next == SIZE_MAX || to - from < STRIDE ? to - from : STRIDE;
         rc = put(ctx, w->v + from, n, err);
-        if (w->next != SIZE_MAX) scratch_forget(w->v, from, from + n);
+        if (w->next != SIZE_MAX) mapping_forget(w->v, from, from + n);
     }
     return rc;
 }

@@ -65,14 +65,6 @@ int scratch_empty(int fd, struct err *err) {
     return err_errno(err, "a scratch file");
 }
 
-void scratch_forget(const char *map, size_t from, size_t to) {
-    const uintptr_t page = 64 << 10; /* the largest there is */
-    uintptr_t begin = (uintptr_t)(map + from) / page * page,
-              end = (uintptr_t)(map + to) / page * page;
-    if (begin < (uintptr_t)map) begin += page;
-    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
-}
-
 static int map_file(struct scratch *s, struct scratch_map *m, struct err *err) {
     int fd, rc = scratch_file(s->dir, &fd, err);
     if (rc < 0) return rc;

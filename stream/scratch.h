@@ -32,9 +32,6 @@ int scratch_write(int fd, const void *v, size_t n, struct err *err);
 int scratch_read(int fd, uint64_t at, void *v, size_t n, struct err *err);
 /* Makes the file empty again. */
 int scratch_empty(int fd, struct err *err);
-/* Gives back the pages of a shared mapping of a file, which begins at `map` or before, that hold
- * map[from..to); they come again from the file when asked for. */
-void scratch_forget(const char *map, size_t from, size_t to);
 void scratch_release(struct scratch *s);
 
 #endif

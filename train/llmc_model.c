@@ -149,6 +149,7 @@ static int load_tensor(struct model *m, const struct reading *r, const struct ki
     for (uint64_t i = 0; i < p->n; i++) /* the rows behind V are left out */
         host[k->across ? i % k->cols * k->rows + i / k->cols : i] = element(r, at + i);
     m->ops->upload(m->device, p->master, host, p->n * sizeof *host);
+    model_narrow(m, p);
     int rc = m->ops->sync(m->device, err);
     free(host);
     return rc;

@@ -76,6 +76,16 @@ uint64_t model_copies(const struct model *m) {
     return own + shared;
 }
 
+uint64_t model_masters(const struct model *m) {
+    uint64_t all = 0, most = 0;
+    for (size_t i = 0; i < m->n_params; i++) {
+        uint64_t room = tensor_room(m->params[i].n * 4);
+        all += room;
+        if (room > most) most = room;
+    }
+    return model_is_lean(m) ? most : all;
+}
+
 const void *model_weights(const struct model *m, const struct param *p) {
     if (p->shared) m->ops->cast(m->device, p->act, p->master, p->n);
     return p->act;
@@ -84,10 +94,8 @@ const void *model_weights(const struct model *m, const struct param *p) {
 /* Masters, gradients and copies each lie in one block, so that a whole kind can be zeroed at
  * once; the room that copies share is its end. */
 static int allocate(struct model *m, struct err *err) {
-    size_t fp32 = 0, copy = (size_t)model_copies(m), at32 = 0, at16 = 0;
-    int rc;
-    for (size_t i = 0; i < m->n_params; i++) fp32 += tensor_room(m->params[i].n * 4);
-    rc = m->ops->alloc(m->device, &m->masters, fp32, err);
+    size_t fp32 = (size_t)model_masters(m), copy = (size_t)model_copies(m), at32 = 0, at16 = 0;
+    int rc = m->ops->alloc(m->device, &m->masters, fp32, err);
     m->params_bytes = fp32;
     m->grads_bytes = fp32 + tensor_room(sizeof *m->loss_sum);
     if (rc == 0 && m->train) rc = m->ops->alloc(m->device, &m->grads, m->grads_bytes, err);
@@ -98,7 +106,7 @@ static int allocate(struct model *m, struct err *err) {
         p->master = (float *)((char *)m->masters + at32);
         p->grad = m->grads ? (float *)((char *)m->grads + at32) : NULL;
         p->act = m->copies ? (char *)m->copies + at16 : (void *)p->master;
-        at32 += tensor_room(p->n * 4);
+        if (!model_is_lean(m)) at32 += tensor_room(p->n * 4);
         if (!p->shared) at16 += tensor_room(p->n * dtype_bytes(m->dtype));
     }
     for (size_t i = 0; i < m->n_params; i++)
@@ -182,17 +190,20 @@ int model_init(struct model *m, uint64_t seed, struct err *err) {
             draw(p, seed, i, at, n, host);
             m->ops->upload(m->device, p->master + at, host, n * sizeof *host);
         }
+        model_narrow(m, p);
     }
     free(host);
-    model_cast(m);
     return m->ops->sync(m->device, err);
 }
 
+void model_narrow(const struct model *m, const struct param *p) {
+    if (m->dtype == DTYPE_F32 || p->shared) return;
+    m->ops->cast(m->device, p->act, p->master, p->n);
+}
+
 void model_cast(struct model *m) {
-    if (m->dtype == DTYPE_F32) return;
-    for (size_t i = 0; i < m->n_params; i++)
-        if (!m->params[i].shared)
-            m->ops->cast(m->device, m->params[i].act, m->params[i].master, m->params[i].n);
+    if (model_is_lean(m)) return;
+    for (size_t i = 0; i < m->n_params; i++) model_narrow(m, &m->params[i]);
 }
 
 void model_zero_grads(struct model *m) {

@@ -30,7 +30,7 @@ struct param {
     bool shared;    /* `act` is room for one matrix at a time, which is narrowed before each use  */
     float init_std; /* 0: constant init_value                                             */
     float init_value;
-    float *master; /* device, fp32 (n)                                                   */
+    float *master; /* device, fp32 (n); one place for all if bf16 is not made for training */
     void *act;     /* device, what products read; == master for fp32                     */
     float *grad;   /* device, fp32 (n); NULL unless made for training                    */
 };
@@ -55,9 +55,9 @@ int model_load(struct model *m, const char *dir, struct err *err);
  * allocated by what a configuration says. */
 int model_check_files(const struct model_config *c, const char *dir, struct err *err);
 /* DIR/model.safetensors as transformers' save_pretrained (tied lm_head left out), fp32 masters, or
- * bf16. */
+ * bf16. Of a model in fp32, or made for training: others keep no masters. */
 int model_save(struct model *m, const char *dir, enum dtype stored, struct err *err);
-/* Refreshes `act` of every parameter from `master` (after load, init or a resumed optimizer). */
+/* Refreshes `act` of every parameter from `master` (after a resumed optimizer, say). */
 void model_cast(struct model *m);
 /* Gradients and the sum of the losses. */
 void model_zero_grads(struct model *m);

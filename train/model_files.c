@@ -88,6 +88,9 @@ static int load_params(struct model *m, const struct safetensors *s, const char 
     for (size_t i = 0; rc == 0 && i < m->n_params; i++) {
         const struct param *p = &m->params[i];
         if ((rc = upload(m, p, find(s, p->name), host, err)) < 0) err_prefix(err, "%s", path);
+        if (rc < 0) break;
+        model_narrow(m, p);
+        st_forget(find(s, p->name));
     }
     free(host);
     return rc;
@@ -179,9 +182,7 @@ int model_load(struct model *m, const char *dir, struct err *err) {
     if (rc == 0 && !llmc) rc = load_params(m, &s, path, err);
     safetensors_close(&s);
     free(path);
-    if (rc < 0) return rc;
-    model_cast(m);
-    return m->ops->sync(m->device, err);
+    return rc < 0 ? rc : m->ops->sync(m->device, err);
 }
 
 /* ------------------------------------------------------------------ writing */

@@ -90,8 +90,16 @@ int model_table(struct model *m, struct err *err);
 static inline bool model_norms_again(const struct model *m) {
     return !m->ops->memory;
 }
-/* Bytes of the copies that products read: none for fp32. */
+/* Who is only asked in bf16 needs no masters: they share one place, where each is narrowed as soon
+ * as it is there. */
+static inline bool model_is_lean(const struct model *m) {
+    return !m->train && m->dtype != DTYPE_F32;
+}
+/* Bytes of the masters, and of the copies that products read: none for fp32. */
+uint64_t model_masters(const struct model *m);
 uint64_t model_copies(const struct model *m);
+/* Makes a parameter's copy of its master. */
+void model_narrow(const struct model *m, const struct param *p);
 /* The copy of a matrix, which is made now if p->shared. */
 const void *model_weights(const struct model *m, const struct param *p);
 

@@ -8,12 +8,6 @@ enum { MOST_ROWS = INT32_MAX / 4 };
 /* Addresses for tensors that nobody will follow. */
 static void *const NOWHERE = (void *)(uintptr_t)(1 << 20);
 
-static uint64_t sum_params(const struct model *m) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < m->n_params; i++) sum += tensor_room(m->params[i].n * 4);
-    return sum;
-}
-
 /* One optimizer step, as optimizer.c asks for it. */
 static int go_through_update(const struct model *m, struct err *err) {
     struct param_slice *slices = calloc(m->n_params, sizeof *slices);
@@ -41,7 +35,7 @@ static int measure(struct model *m, int B, int T, uint64_t *ret, struct err *err
 static int add_up(struct model_memory *ret, struct model *m, int B, int T, enum recompute level,
                   struct err *err) {
     struct model_memory r = {0};
-    r.weights = sum_params(m);
+    r.weights = model_masters(m);
     r.gradients = r.weights + tensor_room(sizeof *m->loss_sum) + sizeof(struct step_scalars);
     r.moments = 2 * r.weights;
     r.copies = model_copies(m);

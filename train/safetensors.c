@@ -371,3 +371,7 @@ int st_read_f32(const struct st_tensor *t, uint64_t at, uint64_t n, float *out, 
                        st_dtype_name(t->dtype));
     }
 }
+
+void st_forget(const struct st_tensor *t) {
+    mapping_forget(t->data, 0, (size_t)t->bytes);
+}

@@ -82,6 +82,8 @@ const struct st_tensor *safetensors_find(const struct safetensors *s, const char
 
 /* Elements [at, at+n) of a tensor widened to fp32; F32, BF16 and F16, else ERR_CORRUPT. */
 int st_read_f32(const struct st_tensor *t, uint64_t at, uint64_t n, float *out, struct err *err);
+/* It has been read: its pages need not stay in memory beside what was made of them. */
+void st_forget(const struct st_tensor *t);
 
 /* ------------------------------------------------------------------ writing */
 

@@ -3,6 +3,7 @@
  * bf16. */
 #include "golden_help.h"
 #include "train/cpu/cpu.h"
+#include "train/model_inside.h"
 
 enum { B = 2, T = 12, V = 37 };
 
@@ -272,9 +273,9 @@ static void bf16_layers_share_a_copy(void **state) {
     for (size_t i = 0; i < n; i++) {
         for (size_t e = 0; e < p[i].n; e++) p[i].master[e] *= 1.3f;
         memcpy(q[i].master, p[i].master, p[i].n * sizeof(float));
+        model_narrow(whole, &q[i]);
     }
     model_cast(f.model);
-    model_cast(whole);
     f.batch.dropout = false;
     assert_ok(model_plan(whole, B, T, false, NULL, &err), err);
     assert_ok(model_loss(whole, &f.batch, &sum, &targets, &err), err);
@@ -288,6 +289,35 @@ static void bf16_layers_share_a_copy(void **state) {
     assert_ok(model_memory(&six, &c, backend_cpu(), NULL, DTYPE_BF16, B, T, RECOMPUTE_GELU, &err),
               err);
     assert_true(six.copies - three.copies < (six.weights - three.weights) / 4);
+}
+
+/* A model in bf16 that is only asked has room for one master, and answers as one with all. */
+static void bf16_masters_are_for_training(void **state) {
+    struct model_config c = small();
+    struct fixture f;
+    struct model *asked;
+    struct err err = {0};
+    struct param *p;
+    double sum;
+    uint64_t targets;
+    (void)state;
+    open_fixture(&f, &c, backend_cpu(), DTYPE_BF16, false);
+    assert_ok(model_init(f.model, 5, &err), err);
+    assert_ok(model_new(&asked, &c, f.ops, f.device, DTYPE_BF16, false, &err), err);
+    assert_ok(model_init(asked, 5, &err), err);
+    size_t n = model_params(asked, &p), most = 0;
+    for (size_t i = 0; i < n; i++) {
+        assert_ptr_equal(p[i].master, p[0].master);
+        if (p[i].n > most) most = p[i].n;
+    }
+    assert_true(asked->params_bytes < most * sizeof(float) + 4096);
+    model_cast(asked); /* there is nothing to refresh from */
+    f.batch.dropout = false;
+    assert_ok(model_plan(asked, B, T, false, NULL, &err), err);
+    assert_ok(model_loss(asked, &f.batch, &sum, &targets, &err), err);
+    assert_true(loss_at(&f) == sum);
+    model_free(asked);
+    close_fixture(&f);
 }
 
 /* Gradients of logits are written over them, in either type. */
@@ -389,6 +419,7 @@ int main(void) {
         cmocka_unit_test(first_values),
         cmocka_unit_test(bf16_is_near_fp32),
         cmocka_unit_test(bf16_layers_share_a_copy),
+        cmocka_unit_test(bf16_masters_are_for_training),
         cmocka_unit_test(bf16_logits_have_no_second_room),
         cmocka_unit_test(recomputing_changes_no_bit),
         cmocka_unit_test(plans_are_kept_to),
