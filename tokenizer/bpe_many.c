@@ -5,8 +5,9 @@
  * alone waits out both, one after the other; a batch of them waits together:
  *
  *   lowest    the lowest pair of each piece; those that have none are done
- *   begin     each merges it, asks the filter of pairs, and asks memory for those that may be
- *   finish    the ranks of these
+ *   begin     each merges it, and asks memory for the bits of its new pairs in the filter
+ *   sieve     pairs that the filter lets pass ask for their slots
+ *   answer    the ranks of these
  *
  * The steps have no branch that depends on a piece, but for a third slot of the table of pairs. As
  * in bpe.c the ranks of a piece's pairs stand by the places of their left symbols, `vectors` of

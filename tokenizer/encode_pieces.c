@@ -199,7 +199,7 @@ static __attribute__((noinline)) int batch_many(struct encoder *e, bool parts,
     struct news new;
     batch_find(e, parts, b, first, a, &new);
     int rc = u32s_reserve(out, ROOM, err);
-    for (size_t k = 0; k < new.n_alone &&rc >= 0; k++) {
+    for (size_t k = 0; rc >= 0 && k < new.n_alone; k++) {
         size_t i = new.alone[k], here = a->which[i];
         answers_put(a, from, here, out);
         from = here + 1;
