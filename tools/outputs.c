@@ -1,6 +1,7 @@
 /* Outputs that are inputs: see outputs.h. */
 #include "tools/outputs.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,17 +22,6 @@ int output_check(const char *path, const char *read, struct err *err) {
                    strcmp(path, "-") ? path : "stdout", S_ISDIR(in.st_mode) ? "folder" : "file");
 }
 
-int output_check_names(const char *path, const char *dir, const char *const *names,
-                       struct err *err) {
-    int rc = 0;
-    for (; rc == 0 && *names; names++) {
-        char *read = path_join(dir, *names);
-        rc = read ? output_check(path, read, err) : err_nomem(err, strlen(dir));
-        free(read);
-    }
-    return rc;
-}
-
 int output_each(const char *dir, const char *const *names,
                 int (*check)(void *ctx, const char *path, struct err *err), void *ctx,
                 struct err *err) {
@@ -42,4 +32,13 @@ int output_each(const char *dir, const char *const *names,
         free(path);
     }
     return rc;
+}
+
+static int check_read(void *path, const char *read, struct err *err) {
+    return output_check(path, read, err);
+}
+
+int output_check_names(const char *path, const char *dir, const char *const *names,
+                       struct err *err) {
+    return output_each(dir, names, check_read, (void *)(uintptr_t)path, err);
 }
