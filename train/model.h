@@ -57,7 +57,7 @@ int model_check_files(const struct model_config *c, const char *dir, struct err 
 /* DIR/model.safetensors as transformers' save_pretrained (tied lm_head left out), fp32 masters, or
  * bf16. Of a model in fp32, or made for training: others keep no masters. */
 int model_save(struct model *m, const char *dir, enum dtype stored, struct err *err);
-/* Refreshes `act` of every parameter from `master` (after a resumed optimizer, say). */
+/* Refreshes `act` of every parameter from `master`, for who changed it; loading and drawing do. */
 void model_cast(struct model *m);
 /* Gradients and the sum of the losses. */
 void model_zero_grads(struct model *m);

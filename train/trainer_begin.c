@@ -258,17 +258,12 @@ static int begin_branch(struct trainer *t, struct err *err) {
 
 static int load_weights(struct trainer *t, const char *checkpoint, struct err *err) {
     const struct trainer_opts *p = t->opts;
-    int rc;
-    if (!checkpoint) {
-        rc = p->init_dir ? model_load(t->model, p->init_dir, err)
-                         : model_init(t->model, p->seed, err);
-        if (rc == 0) model_cast(t->model);
-        return rc;
-    }
+    if (!checkpoint)
+        return p->init_dir ? model_load(t->model, p->init_dir, err)
+                           : model_init(t->model, p->seed, err);
     char *path = path_join(checkpoint, "optimizer.safetensors");
-    rc = path ? model_load(t->model, checkpoint, err) : err_nomem(err, strlen(checkpoint));
+    int rc = path ? model_load(t->model, checkpoint, err) : err_nomem(err, strlen(checkpoint));
     if (rc == 0) rc = optimizer_load(&t->optimizer, path, err);
-    if (rc == 0) model_cast(t->model);
     free(path);
     return rc;
 }

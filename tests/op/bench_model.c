@@ -57,7 +57,6 @@ static struct model *open_model(struct dev *v, const struct shape *s, struct mod
     c->embd_pdrop = c->attn_pdrop = c->resid_pdrop = s->dropout;
     stop_on(model_new(&m, c, v->be, v->d, v->dtype, train, &err), &err);
     stop_on(model_init(m, 1, &err), &err);
-    model_cast(m);
     return m;
 }
 
