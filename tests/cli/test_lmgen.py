@@ -22,8 +22,8 @@ def completions(*args):
 def on_terminal(*args):
     """What a terminal sees."""
     master, slave = pty.openpty()
-    p = subprocess.Popen([lmgen, "-m", model, "-t", tok, "--device", "cpu", "-q", *map(str, args)], stdout=slave,
-                         stderr=subprocess.DEVNULL)
+    p = subprocess.Popen([lmgen, "-m", model, "-t", tok, "--device", "cpu", "--dtype", "fp32", "-q", *map(str, args)],
+                         stdout=slave, stderr=subprocess.DEVNULL)
     os.close(slave)
     out = b""
     try:
