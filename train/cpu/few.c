@@ -1,7 +1,8 @@
 /* See few.h.
  *
  *   x w      K is cut into fixed parts; a thread takes whole rows of w, eight at a time, and adds
- *            them, times x, to the part's sums, which stay in L1:
+ *            them, times x, to the part's sums, which stay in L1. The eight are not neighbours but
+ *            lie an eighth of the part apart, so that they are eight long runs through memory:
  *
  *              part 0  ▒▒▒▒▒▒▒▒▒▒▒▒▒▒  ─▶ sums 0 (rows,N) ┐
  *              part 1  ▒▒▒▒▒▒▒▒▒▒▒▒▒▒  ─▶ sums 1          ├─▶ added in the parts' order ─▶ out
@@ -10,14 +11,17 @@
  *            Parts depend on K alone, so that the number of threads changes no bit. (Strips of a
  *            few columns down all of K need no second pass, but read 128 bytes here and there,
  *            which the hardware does not fetch ahead: half the bandwidth or less.)
- *   x w^T    each column's sum is the dot product of two rows in memory. */
+ *   x w^T    each column's sum is the dot product of two rows in memory; eight columns at a time,
+ *            an eighth of a thread's share apart. */
 #include "train/cpu/few.h"
 
 enum {
-    PARTS = 16,      /* of K, at most                                       */
-    PART_ROWS = 32,  /* at least, but for the last                          */
-    L1_SUMS = 4096,  /* floats of sums a thread adds to at a time           */
-    COLUMNS = 8 * VL /* columns of the second pass                          */
+    PARTS = 16,       /* of K, at most                                           */
+    PART_ROWS = 32,   /* at least, but for the last                              */
+    L1_SUMS = 4096,   /* floats of sums a thread adds to at a time               */
+    COLUMNS = 8 * VL, /* columns of the second pass                              */
+    RUNS = 8,         /* places in memory that are read in turns                 */
+    AHEAD = 512       /* bytes: where in a run the lines lie that are asked for  */
 };
 
 struct few {
@@ -28,42 +32,54 @@ struct few {
     bool bf16;
 };
 
-/* sum[r][0 … n) += x[r][k …] times `group` rows of w from row k, column n0 on. */
-INLINE void add_group(const struct few *f, float *sum, size_t k, size_t n0, size_t n, size_t rows,
-                      size_t group, bool bf16) {
+/* ------------------------------------------------------------------ x w */
+
+/* sum[j …) += the group's rows times x, a vector of columns. */
+INLINE void add_columns(float *sum, vf x[8], const void *w[8], size_t j, int n, size_t group,
+                        bool bf16) {
+    vf s = ldf(sum + j);
+    for (size_t g = 0; g < group; g++) s += x[g] * ld(w[g], j, n, bf16);
+    stf(sum + j, s);
+}
+
+/* sum[r][0 … n) += x[r][k …] times `group` rows of w from row k, `apart` rows apart, column n0 on.
+ */
+INLINE void add_group(const struct few *f, float *sum, size_t k, size_t apart, size_t n0, size_t n,
+                      size_t rows, size_t group, bool bf16) {
+    const size_t line = bf16 ? 32 : 16; /* columns */
     vf x[FEW_ROWS][8];
     const void *w[8];
     for (size_t g = 0; g < group; g++) {
-        w[g] = at(f->w, (k + g) * f->N + n0, bf16);
-        for (size_t r = 0; r < rows; r++) x[r][g] = vf_all(ld(f->x, r * f->K + k + g, 1, bf16)[0]);
+        w[g] = at(f->w, (k + g * apart) * f->N + n0, bf16);
+        for (size_t r = 0; r < rows; r++)
+            x[r][g] = vf_all(ld(f->x, r * f->K + k + g * apart, 1, bf16)[0]);
     }
-    const size_t bytes = bf16 ? 2 : 4, next = group * f->N * bytes;
-    size_t whole = n / VL * VL;
-    for (size_t j = 0; j < whole; j += VL) {
-        for (size_t g = 0; j * bytes % 64 == 0 && g < group; g++)
-            __builtin_prefetch((const char *)w[g] + j * bytes + next);
-        for (size_t r = 0; r < rows; r++) {
-            vf s = ldf(sum + r * f->ld + j);
-            for (size_t g = 0; g < group; g++) s += x[r][g] * ld(w[g], j, VL, bf16);
-            stf(sum + r * f->ld + j, s);
-        }
+    size_t j = 0;
+    for (; j + line <= n; j += line) {
+        for (size_t g = 0; g < group; g++)
+            __builtin_prefetch((const char *)at(w[g], j, bf16) + AHEAD);
+        for (size_t i = 0; i < line; i += VL)
+            for (size_t r = 0; r < rows; r++)
+                add_columns(sum + r * f->ld, x[r], w, j + i, VL, group, bf16);
     }
-    for (size_t r = 0; whole < n && r < rows; r++) {
-        vf s = ldf(sum + r * f->ld + whole);
-        for (size_t g = 0; g < group; g++) s += x[r][g] * ld(w[g], whole, (int)(n - whole), bf16);
-        stf(sum + r * f->ld + whole, s);
-    }
+    for (; j < n; j += VL)
+        for (size_t r = 0; r < rows; r++)
+            add_columns(sum + r * f->ld, x[r], w, j, lanes(j, n), group, bf16);
 }
 
 /* Rows k0 … k1 of w, columns n0 … n0 + n. */
 INLINE void add_part(const struct few *f, float *sum, size_t k0, size_t k1, size_t n0, size_t n,
                      bool bf16) {
-    size_t k = k0;
+    size_t apart = (k1 - k0) / RUNS, k = k0;
     for (size_t r = 0; r < f->rows; r++) memset(sum + r * f->ld, 0, round_up(n, VL) * sizeof *sum);
-    if (f->rows == 1)
-        for (; k + 8 <= k1; k += 8) add_group(f, sum, k, n0, n, 1, 8, bf16);
-    for (; k + 4 <= k1; k += 4) add_group(f, sum, k, n0, n, f->rows, 4, bf16);
-    for (; k < k1; k++) add_group(f, sum, k, n0, n, f->rows, 1, bf16);
+    for (; k < k0 + apart; k++)
+        if (f->rows == 1) {
+            add_group(f, sum, k, apart, n0, n, 1, RUNS, bf16);
+        } else { /* the same sums in the same order */
+            add_group(f, sum, k, apart, n0, n, f->rows, RUNS / 2, bf16);
+            add_group(f, sum, k + RUNS / 2 * apart, apart, n0, n, f->rows, RUNS / 2, bf16);
+        }
+    for (k = k0 + RUNS * apart; k < k1; k++) add_group(f, sum, k, 0, n0, n, f->rows, 1, bf16);
 }
 
 static void add_up(const struct few *f, size_t n0, few_out out, const void *ctx) {
@@ -107,37 +123,66 @@ void few_along(struct device *d, const void *x, const void *w, size_t rows, size
 
 /* ------------------------------------------------------------------ x w^T */
 
-/* Columns n0 … n0 + n (at most VL) of `rows` rows; x is fp32. */
-INLINE void dot_rows(float *to, size_t ld_to, const float *x, const void *w, size_t K, size_t n0,
-                     size_t n, size_t rows, bool bf16) {
-    vf sums[FEW_ROWS][VL];
-    size_t whole = K / (2 * VL) * (2 * VL);
-    for (size_t i = 0; i < VL; i++) {
-        vf s[FEW_ROWS][2];
-        size_t e = (n0 + (i < n ? i : 0)) * K;
-        for (size_t r = 0; r < rows; r++) s[r][0] = s[r][1] = (vf){0};
-        for (size_t k = 0; k < whole; k += 2 * VL) {
-            vf w0 = ld(w, e + k, VL, bf16), w1 = ld(w, e + k + VL, VL, bf16);
-            for (size_t r = 0; r < rows; r++) {
-                s[r][0] += w0 * ldf(x + r * K + k);
-                s[r][1] += w1 * ldf(x + r * K + k + VL);
+/* to[r][n0 + g apart … ) = n columns (at most VL) of each of `runs`, of `rows` rows; x is fp32. */
+INLINE void dot_columns(float *to, size_t ld_to, const float *x, const void *w, size_t K, size_t n0,
+                        size_t n, size_t apart, size_t rows, size_t runs, bool bf16) {
+    const size_t line = bf16 ? 32 : 16; /* elements */
+    vf sums[RUNS][VL];
+    for (size_t i = 0; i < n; i++) {
+        vf s[RUNS];
+        const void *v[RUNS];
+        size_t k = 0;
+        for (size_t g = 0; g < runs; g++) v[g] = at(w, (n0 + i + g * apart) * K, bf16);
+        for (size_t g = 0; g < runs * rows; g++) s[g] = (vf){0};
+        for (; k + line <= K; k += line) {
+            for (size_t g = 0; g < runs; g++)
+                __builtin_prefetch((const char *)at(v[g], k, bf16) + AHEAD);
+            for (size_t e = k; e < k + line; e += VL)
+                for (size_t g = 0; g < runs; g++) {
+                    vf wide = ld(v[g], e, VL, bf16);
+                    for (size_t r = 0; r < rows; r++) s[g * rows + r] += wide * ldf(x + r * K + e);
+                }
+        }
+        for (; k < K; k += VL) {
+            int l = lanes(k, K);
+            for (size_t g = 0; g < runs; g++) {
+                vf wide = ld(v[g], k, l, bf16);
+                for (size_t r = 0; r < rows; r++)
+                    s[g * rows + r] += wide * ld(x, r * K + k, l, false);
             }
         }
-        for (size_t k = whole; k < K; k += VL) {
-            int l = lanes(k, K);
-            vf w0 = ld(w, e + k, l, bf16);
-            for (size_t r = 0; r < rows; r++) s[r][0] += w0 * ld(x, r * K + k, l, false);
-        }
-        for (size_t r = 0; r < rows; r++) sums[r][i] = s[r][0] + s[r][1];
+        for (size_t g = 0; g < runs * rows; g++) sums[g][i] = s[g];
     }
-    for (size_t r = 0; r < rows; r++) st(to, r * ld_to + n0, (int)n, false, vf_sums(sums[r]));
+    for (size_t g = 0; g < runs; g++)
+        for (size_t r = 0; r < rows; r++) {
+            vf *s = sums[g * rows + r];
+            for (size_t i = n; i < VL; i++) s[i] = (vf){0};
+            st(to, r * ld_to + n0 + g * apart, (int)n, false, vf_sums(s));
+        }
 }
 
-INLINE void dot_all(float *to, size_t N, const float *x, const void *w, size_t rows, size_t K,
-                    size_t n0, size_t n, bool bf16) {
+/* The same of any number of rows. */
+INLINE void dot_rows(float *to, size_t N, const float *x, const void *w, size_t rows, size_t K,
+                     size_t n0, size_t n, size_t apart, size_t runs, bool bf16) {
     size_t r = 0;
-    for (; r + 4 <= rows; r += 4) dot_rows(to + r * N, N, x + r * K, w, K, n0, n, 4, bf16);
-    for (; r < rows; r++) dot_rows(to + r * N, N, x + r * K, w, K, n0, n, 1, bf16);
+    for (; r + 4 <= rows; r += 4)
+        dot_columns(to + r * N, N, x + r * K, w, K, n0, n, apart, 4, runs, bf16);
+    for (; r < rows; r++) dot_columns(to + r * N, N, x + r * K, w, K, n0, n, apart, 1, runs, bf16);
+}
+
+/* Columns n0 … n1. */
+INLINE void dot_share(float *to, size_t N, const float *x, const void *w, size_t rows, size_t K,
+                      size_t n0, size_t n1, bool bf16) {
+    size_t runs = rows == 1 ? RUNS : 2, apart = (n1 - n0) / runs;
+    for (size_t i = 0; i < apart; i += VL) {
+        size_t n = apart - i < VL ? apart - i : VL;
+        if (rows == 1)
+            dot_columns(to, N, x, w, K, n0 + i, n, apart, 1, RUNS, bf16);
+        else
+            dot_rows(to, N, x, w, rows, K, n0 + i, n, apart, 2, bf16);
+    }
+    for (size_t i = n0 + runs * apart; i < n1; i += VL)
+        dot_rows(to, N, x, w, rows, K, i, n1 - i < VL ? n1 - i : VL, 0, 1, bf16);
 }
 
 void few_across(struct device *d, float *to, const void *x, const void *w, size_t rows, size_t K,
@@ -148,12 +193,13 @@ void few_across(struct device *d, float *to, const void *x, const void *w, size_
         int l = lanes(i, rows * K);
         st(wide, i, l, false, ld(x, i, l, d->bf16));
     }
-#pragma omp parallel for num_threads(d->threads) schedule(static)
-    for (size_t n0 = 0; n0 < N; n0 += VL) {
-        size_t n = N - n0 < VL ? N - n0 : VL;
+#pragma omp parallel num_threads(d->threads)
+    {
+        size_t me = (size_t)omp_get_thread_num(), team = (size_t)omp_get_num_threads();
+        size_t n0 = N * me / team, n1 = N * (me + 1) / team;
         if (d->bf16)
-            dot_all(to, N, wide, w, rows, K, n0, n, true);
+            dot_share(to, N, wide, w, rows, K, n0, n1, true);
         else
-            dot_all(to, N, wide, w, rows, K, n0, n, false);
+            dot_share(to, N, wide, w, rows, K, n0, n1, false);
     }
 }
