@@ -40,6 +40,8 @@ bool sampling_obey(const struct sampling_rules *r, float *logits, int V, const u
  * top-k, top-p, min-p, typical, epsilon, eta, softmax. Greedy: 1 for the largest (the lowest id
  * among equals). `work`: (2,V) scratch. */
 void sampling_warp(const struct sampling *s, float *logits, int V, float *ret_probs, double *work);
+/* The lowest of the ids whose logit is the largest: what greedy draws. */
+uint32_t sampling_largest(const float *logits, int V);
 /* Whether there is a next id: no logit is NaN or infinitely large. */
 bool sampling_possible(const float *logits, int V);
 /* The id at which the probabilities add up to more than `unit`, in [0, 1), of their sum. */

@@ -10,10 +10,17 @@
 #include <string.h>
 #include "train/generate.h"
 
+/* Logits are looked at in blocks, without a branch inside one, which compilers make vectors of. */
+enum { BLOCK = 64 };
+
 static float largest(const float *z, size_t V) {
-    float max = -INFINITY;
-    for (size_t i = 0; i < V; i++)
-        if (z[i] > max) max = z[i];
+    float top[BLOCK], max = -INFINITY;
+    size_t i = 0;
+    for (size_t l = 0; l < BLOCK; l++) top[l] = -INFINITY;
+    for (; i + BLOCK <= V; i += BLOCK)
+        for (size_t l = 0; l < BLOCK; l++) top[l] = z[i + l] > top[l] ? z[i + l] : top[l];
+    for (; i < V; i++) max = z[i] > max ? z[i] : max;
+    for (size_t l = 0; l < BLOCK; l++) max = top[l] > max ? top[l] : max;
     return max;
 }
 
@@ -174,13 +181,11 @@ static double eta(double epsilon, const double *w, const float *z, size_t V) {
 
 void sampling_warp(const struct sampling *s, float *logits, int V_, float *ret_probs,
                    double *work) {
-    size_t V = (size_t)V_, best = 0;
+    size_t V = (size_t)V_;
     double *w = work, sum;
     if (s->greedy) { /* all on the largest: two logits apart may be one as probabilities */
-        for (size_t i = 1; i < V; i++)
-            if (logits[i] > logits[best]) best = i;
         memset(ret_probs, 0, V * sizeof *ret_probs);
-        ret_probs[best] = 1;
+        ret_probs[sampling_largest(logits, V_)] = 1;
         return;
     }
     if (s->temperature != 1)
@@ -197,10 +202,21 @@ void sampling_warp(const struct sampling *s, float *logits, int V_, float *ret_p
     for (size_t i = 0; i < V; i++) ret_probs[i] = (float)(w[i] / sum);
 }
 
+uint32_t sampling_largest(const float *logits, int V_) {
+    size_t V = (size_t)V_, i = 0;
+    float max = largest(logits, V);
+    for (int found = 0; i + BLOCK <= V; i += BLOCK) {
+        for (size_t l = 0; l < BLOCK; l++) found |= logits[i + l] == max;
+        if (found) break;
+    }
+    while (i < V && logits[i] != max) i++;
+    return i < V ? (uint32_t)i : 0;
+}
+
 bool sampling_possible(const float *logits, int V) {
-    bool good = true;
-    for (int i = 0; i < V; i++) good &= logits[i] < INFINITY; /* false of NaN */
-    return good;
+    int bad = 0;
+    for (int i = 0; i < V; i++) bad |= !(logits[i] < INFINITY); /* nor is NaN */
+    return !bad;
 }
 
 uint32_t sampling_draw(const float *probs, int V, double unit) {

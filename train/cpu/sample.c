@@ -15,6 +15,10 @@ void cpu_sample(struct device *d, int32_t *ids, float *logits, const double *uni
         float *probs = (float *)(void *)(weights + 2 * V);
         ids[r] = -1;
         if (!sampling_possible(logits + (size_t)r * V, V_)) continue;
+        if (how->greedy) {
+            ids[r] = (int32_t)sampling_largest(logits + (size_t)r * V, V_);
+            continue;
+        }
         sampling_warp(how, logits + (size_t)r * V, V_, probs, weights);
         ids[r] = (int32_t)sampling_draw(probs, V_, unit[r]);
     }

@@ -147,12 +147,33 @@ static void the_edges_of_rules(void **state) {
     assert_true(!allows(&fresh, 7, ids, 5, 4) && allows(&fresh, 7, ids, 5, 3));
 }
 
+/* The largest, and which one where several are: against one look after the other. */
+static void the_first_of_the_largest(void **state) {
+    enum { V = 200 };
+    float z[V];
+    struct rng rng = {7, 0, 0};
+    (void)state;
+    for (int turn = 0; turn < 2000; turn++) {
+        int n = 1 + (int)(rng_unit(&rng) * V), first = 0, values = turn % 3 ? 4 : 100000;
+        for (int i = 0; i < n; i++) {
+            z[i] = (float)(int)(rng_unit(&rng) * values) - 50000;
+            if (turn % 2 && rng_unit(&rng) < 0.5) z[i] = -INFINITY;
+            if (z[i] > z[first]) first = i;
+        }
+        assert_int_equal(sampling_largest(z, n), first);
+        assert_true(sampling_possible(z, n));
+        z[n / 2] = turn % 2 ? NAN : INFINITY;
+        assert_false(sampling_possible(z, n));
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) path = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_transformers),
         cmocka_unit_test(the_edges_of_rules),
         cmocka_unit_test(equals_are_equally_typical),
+        cmocka_unit_test(the_first_of_the_largest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
