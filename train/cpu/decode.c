@@ -7,7 +7,14 @@ struct cache {
     void *k, *v;         /* (P,HS) of one head */
     size_t n, first, HS; /* the new position; the first one seen */
     size_t keys;         /* from the one to the other */
+    const void *next_k;  /* of the head that comes next */
 };
+
+/* Asks for n rows of HS elements from row j on of what begins at p. */
+INLINE void ask_rows(const void *p, size_t j, size_t n, size_t HS, bool bf16) {
+    const char *from = at(p, j * HS, bf16), *to = at(p, (j + n) * HS, bf16);
+    for (; from < to; from += 64) __builtin_prefetch(from, 0, 2);
+}
 
 /* s[j] = scale q . k_(first + j), VL keys at a time, -infinity up to a whole vector; their largest.
  * q is fp32, zero beyond HS. */
@@ -16,6 +23,7 @@ INLINE float all_scores(float *s, const float *q, const struct cache *c, float s
     vf top = vf_all(-INFINITY);
     for (size_t j = 0; j < keys; j += VL) {
         vf r[VL], index, all;
+        ask_rows(c->v, c->first + j, VL, HS, bf16);
         for (size_t i = 0; i < VL; i++) {
             size_t key = (c->first + (j + i < keys ? j + i : j)) * HS, e = 0;
             index[i] = (float)(j + i);
@@ -36,6 +44,7 @@ INLINE void add_values(float *out, const float *p, const struct cache *c, size_t
     vf sum[8] = {{0}};
     for (size_t j = 0; j < c->keys; j++) {
         vf pj = vf_all(p[j]);
+        if (e == 0) ask_rows(c->next_k, c->first + j, 1, c->HS, bf16);
         _Pragma("GCC unroll 8") for (size_t i = 0; i < 8; i++) if (i * VL < n) sum[i] +=
             pj * ld(c->v, (c->first + j) * c->HS + e + i * VL, lanes(i * VL, n), bf16);
     }
@@ -84,7 +93,8 @@ void cpu_attention_decode(struct device *d, void *y, void *k_cache, void *v_cach
                           (size_t)n_past[b],
                           start ? (size_t)start[b] : 0,
                           HS,
-                          0};
+                          0,
+                          at(k_cache, at_head + (size_t)P * HS, bf16)};
         if (c.first <= c.n) c.keys = c.n + 1 - c.first;
         size_t q0 = b * 3 * C + h * HS, y0 = b * C + h * HS;
         if (bf16)
