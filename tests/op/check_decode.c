@@ -1,11 +1,36 @@
 /* Cached attention and logits; the cached form against the whole one. */
 #include <stdlib.h>
+#include <string.h>
 #include "harness.h"
 
 struct decode_case {
     int B, P, C, NH, V;
     bool starts;
 };
+
+/* Rows of the two products of a few rows, each alone: the same bits as together. */
+#ifndef OP_DEVICE
+enum { FEW = 8 };
+static void check_alone(struct dev *v, const void *x, const void *w, const float *logits, int rows,
+                        int K, int N) {
+    size_t n = (size_t)N, row = (size_t)K * dtype_bytes(v->dtype);
+    void *y = dev_zero(v, (size_t)rows * n), *one = dev_zero(v, n);
+    float *z = dev_zero(v, n);
+    v->be->linear_forward(v->d, y, NULL, x, w, NULL, rows, K, N, ACT_NONE);
+    float *all = dev_get(v, y, (size_t)rows * n, true);
+    for (int r = 0; r < rows; r++) {
+        const char *mine = (const char *)x + (size_t)r * row;
+        v->be->linear_forward(v->d, one, NULL, mine, w, NULL, 1, K, N, ACT_NONE);
+        v->be->logits(v->d, z, mine, w, 1, K, N);
+        float *alone = dev_get(v, one, n, true);
+        expect(memcmp(alone, all + (size_t)r * n, n * sizeof *alone) == 0 &&
+                   memcmp(z, logits + (size_t)r * n, n * sizeof *z) == 0,
+               "%s: row %d of %d has other bits alone", v->name, r, rows);
+        free(alone);
+    }
+    free(all);
+}
+#endif
 
 static void run(struct dev *v, const void *one_case, struct out *o) {
     const struct decode_case *k = one_case;
@@ -24,6 +49,9 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
     void *x = dev_random(v, 7, B * C, 1);
     v->be->logits(v->d, logits, x, w, k->B, k->C, k->V);
     out_f32(o, v, "logits", logits, B * V, 2 * tol_sum(C), 2 * tol_sum(C));
+#ifndef OP_DEVICE
+    if (B <= FEW) check_alone(v, x, w, logits, k->B, k->C, k->V);
+#endif
 }
 
 /* Decoding T positions one by one gives what attention_forward gives at once. */
@@ -55,11 +83,9 @@ static void slopes(void) {
 }
 
 static void quick(void) {
-    static const struct decode_case cases[] = {{1, 1, 8, 1, 5, false},
-                                               {3, 50, 60, 3, 515, false},
-                                               {8, 20, 64, 2, 70, true},
-                                               {11, 9, 33, 3, 101, false},
-                                               {2, 40, 200, 1, 70, false}};
+    static const struct decode_case cases[] = {
+        {1, 1, 8, 1, 5, false},     {3, 50, 60, 3, 515, false}, {8, 20, 64, 2, 70, true},
+        {11, 9, 33, 3, 101, false}, {7, 3, 332, 4, 611, false}, {2, 40, 200, 1, 70, false}};
     op_check("decode", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 

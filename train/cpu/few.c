@@ -16,13 +16,17 @@
 #include "train/cpu/few.h"
 
 enum {
-    PARTS = 16,       /* of K, at most                                           */
-    PART_ROWS = 32,   /* at least, but for the last                              */
-    L1_SUMS = 4096,   /* floats of sums a thread adds to at a time               */
-    COLUMNS = 8 * VL, /* columns of the second pass                              */
-    RUNS = 8,         /* places in memory that are read in turns                 */
-    AHEAD = 512       /* bytes: where in a run the lines lie that are asked for  */
+    PARTS = 16,                      /* of K, at most                                         */
+    PART_ROWS = 32,                  /* at least, but for the last                            */
+    L1_SUMS = 4096,                  /* floats of sums a thread adds to at a time             */
+    COLUMNS = 8 * VL,                /* columns of the second pass                            */
+    RUNS = 8,                        /* places in memory that are read in turns               */
+    ROWS_AT_ONCE = 4,                /* of x; what is left goes one by one                    */
+    RUNS_OF_ROWS = VL == 16 ? 4 : 2, /* of x w^T for so many rows: all sums are in registers  */
+    AHEAD = 512                      /* bytes: where in a run the lines lie that are asked for */
 };
+
+_Static_assert((int)RUNS_OF_ROWS *(int)ROWS_AT_ONCE >= (int)RUNS, "room for one row's sums");
 
 struct few {
     const void *x, *w;
@@ -34,52 +38,61 @@ struct few {
 
 /* ------------------------------------------------------------------ x w */
 
-/* sum[j …) += the group's rows times x, a vector of columns. */
-INLINE void add_columns(float *sum, vf x[8], const void *w[8], size_t j, int n, size_t group,
-                        bool bf16) {
-    vf s = ldf(sum + j);
-    for (size_t g = 0; g < group; g++) s += x[g] * ld(w[g], j, n, bf16);
-    stf(sum + j, s);
+/* A vector of columns of add_group(). */
+INLINE void add_columns(float *sum, size_t ld_sum, vf x[][RUNS], const void **w, size_t j, int n,
+                        size_t rows, size_t group, bool bf16) {
+    vf s[ROWS_AT_ONCE];
+    for (size_t r = 0; r < rows; r++) s[r] = ldf(sum + r * ld_sum);
+    for (size_t g = 0; g < group; g++) {
+        vf wide = ld(w[g], j, n, bf16);
+        for (size_t r = 0; r < rows; r++) s[r] += x[r][g] * wide;
+    }
+    for (size_t r = 0; r < rows; r++) stf(sum + r * ld_sum, s[r]);
 }
 
-/* sum[r][0 … n) += x[r][k …] times `group` rows of w from row k, `apart` rows apart, column n0 on.
- */
-INLINE void add_group(const struct few *f, float *sum, size_t k, size_t apart, size_t n0, size_t n,
-                      size_t rows, size_t group, bool bf16) {
+/* Of `rows` rows from r0 on: sum[r][0 … n) += x[r][k …] times `group` rows of w, the first of them
+ * row k, `apart` rows apart, from column n0 on. */
+INLINE void add_group(const struct few *f, float *sum, size_t r0, size_t rows, size_t k,
+                      size_t apart, size_t n0, size_t n, size_t group, bool bf16) {
     const size_t line = bf16 ? 32 : 16; /* columns */
-    vf x[FEW_ROWS][8];
-    const void *w[8];
+    vf x[ROWS_AT_ONCE][RUNS];
+    const void *w[RUNS];
+    size_t j = 0;
     for (size_t g = 0; g < group; g++) {
         w[g] = at(f->w, (k + g * apart) * f->N + n0, bf16);
         for (size_t r = 0; r < rows; r++)
-            x[r][g] = vf_all(ld(f->x, r * f->K + k + g * apart, 1, bf16)[0]);
+            x[r][g] = vf_all(ld(f->x, (r0 + r) * f->K + k + g * apart, 1, bf16)[0]);
     }
-    size_t j = 0;
     for (; j + line <= n; j += line) {
         for (size_t g = 0; g < group; g++)
             __builtin_prefetch((const char *)at(w[g], j, bf16) + AHEAD);
-        for (size_t i = 0; i < line; i += VL)
-            for (size_t r = 0; r < rows; r++)
-                add_columns(sum + r * f->ld, x[r], w, j + i, VL, group, bf16);
+        for (size_t i = j; i < j + line; i += VL)
+            add_columns(sum + r0 * f->ld + i, f->ld, x, w, i, VL, rows, group, bf16);
     }
     for (; j < n; j += VL)
-        for (size_t r = 0; r < rows; r++)
-            add_columns(sum + r * f->ld, x[r], w, j, lanes(j, n), group, bf16);
+        add_columns(sum + r0 * f->ld + j, f->ld, x, w, j, lanes(j, n), rows, group, bf16);
+}
+
+/* The same of all rows, for all RUNS rows of w. Each row's sums are made in the same order. */
+INLINE void add_runs(const struct few *f, float *sum, size_t k, size_t apart, size_t n0, size_t n,
+                     bool bf16) {
+    const size_t half = RUNS / 2;
+    size_t r = 0;
+    for (; r + ROWS_AT_ONCE <= f->rows; r += ROWS_AT_ONCE) {
+        add_group(f, sum, r, ROWS_AT_ONCE, k, apart, n0, n, half, bf16);
+        add_group(f, sum, r, ROWS_AT_ONCE, k + half * apart, apart, n0, n, half, bf16);
+    }
+    for (; r < f->rows; r++) add_group(f, sum, r, 1, k, apart, n0, n, RUNS, bf16);
 }
 
 /* Rows k0 … k1 of w, columns n0 … n0 + n. */
 INLINE void add_part(const struct few *f, float *sum, size_t k0, size_t k1, size_t n0, size_t n,
                      bool bf16) {
-    size_t apart = (k1 - k0) / RUNS, k = k0;
+    size_t apart = (k1 - k0) / RUNS;
     for (size_t r = 0; r < f->rows; r++) memset(sum + r * f->ld, 0, round_up(n, VL) * sizeof *sum);
-    for (; k < k0 + apart; k++)
-        if (f->rows == 1) {
-            add_group(f, sum, k, apart, n0, n, 1, RUNS, bf16);
-        } else { /* the same sums in the same order */
-            add_group(f, sum, k, apart, n0, n, f->rows, RUNS / 2, bf16);
-            add_group(f, sum, k + RUNS / 2 * apart, apart, n0, n, f->rows, RUNS / 2, bf16);
-        }
-    for (k = k0 + RUNS * apart; k < k1; k++) add_group(f, sum, k, 0, n0, n, f->rows, 1, bf16);
+    for (size_t k = k0; k < k0 + apart; k++) add_runs(f, sum, k, apart, n0, n, bf16);
+    for (size_t k = k0 + RUNS * apart; k < k1; k++)
+        for (size_t r = 0; r < f->rows; r++) add_group(f, sum, r, 1, k, 0, n0, n, 1, bf16);
 }
 
 static void add_up(const struct few *f, size_t n0, few_out out, const void *ctx) {
@@ -127,9 +140,9 @@ void few_along(struct device *d, const void *x, const void *w, size_t rows, size
 INLINE void dot_columns(float *to, size_t ld_to, const float *x, const void *w, size_t K, size_t n0,
                         size_t n, size_t apart, size_t rows, size_t runs, bool bf16) {
     const size_t line = bf16 ? 32 : 16; /* elements */
-    vf sums[RUNS][VL];
+    vf sums[RUNS_OF_ROWS * ROWS_AT_ONCE][VL];
     for (size_t i = 0; i < n; i++) {
-        vf s[RUNS];
+        vf s[RUNS_OF_ROWS * ROWS_AT_ONCE];
         const void *v[RUNS];
         size_t k = 0;
         for (size_t g = 0; g < runs; g++) v[g] = at(w, (n0 + i + g * apart) * K, bf16);
@@ -165,21 +178,21 @@ INLINE void dot_columns(float *to, size_t ld_to, const float *x, const void *w, 
 INLINE void dot_rows(float *to, size_t N, const float *x, const void *w, size_t rows, size_t K,
                      size_t n0, size_t n, size_t apart, size_t runs, bool bf16) {
     size_t r = 0;
-    for (; r + 4 <= rows; r += 4)
-        dot_columns(to + r * N, N, x + r * K, w, K, n0, n, apart, 4, runs, bf16);
+    for (; r + ROWS_AT_ONCE <= rows; r += ROWS_AT_ONCE)
+        dot_columns(to + r * N, N, x + r * K, w, K, n0, n, apart, ROWS_AT_ONCE, runs, bf16);
     for (; r < rows; r++) dot_columns(to + r * N, N, x + r * K, w, K, n0, n, apart, 1, runs, bf16);
 }
 
 /* Columns n0 … n1. */
 INLINE void dot_share(float *to, size_t N, const float *x, const void *w, size_t rows, size_t K,
                       size_t n0, size_t n1, bool bf16) {
-    size_t runs = rows == 1 ? RUNS : 2, apart = (n1 - n0) / runs;
+    size_t runs = rows == 1 ? RUNS : RUNS_OF_ROWS, apart = (n1 - n0) / runs;
     for (size_t i = 0; i < apart; i += VL) {
         size_t n = apart - i < VL ? apart - i : VL;
         if (rows == 1)
             dot_columns(to, N, x, w, K, n0 + i, n, apart, 1, RUNS, bf16);
         else
-            dot_rows(to, N, x, w, rows, K, n0 + i, n, apart, 2, bf16);
+            dot_rows(to, N, x, w, rows, K, n0 + i, n, apart, RUNS_OF_ROWS, bf16);
     }
     for (size_t i = n0 + runs * apart; i < n1; i += VL)
         dot_rows(to, N, x, w, rows, K, i, n1 - i < VL ? n1 - i : VL, 0, 1, bf16);
