@@ -1,7 +1,8 @@
 /* Which two tokens merge, and with which rank (inside tokenizer/): most of what merging a piece
  * costs is asking this, and what asking costs is caches missed, so all of it is small.
  *
- *   filter   a bit by hash: 0 says that the two do not merge, which is nearly always the answer
+ *   filter   two bits of a word by hash: unless both are set the two do not merge, and that is
+ *            nearly always the answer
  *   slot     [left | right | rank] in 64 bits; as many for an id as the largest one needs
  *
  * What a pair merges to follows from its rank: see vocab_merged() in vocab.h. */
@@ -39,15 +40,19 @@ static inline uint64_t pairs_hash(uint64_t key) {
     return key * 0x9E3779B97F4A7C15u;
 }
 
-/* A pair's bit in the filter. */
+/* The first of a pair's bits in the filter; the second is in the same word. */
 static inline uint64_t pairs_bit(const struct pairs *p, uint64_t hash) {
     return hash >> (64 - p->filter_bits);
 }
 
+static inline unsigned pairs_second_bit(uint64_t hash) {
+    return hash >> 24 & 63;
+}
+
 /* Does the filter let this pair pass? */
 static inline bool pairs_may(const struct pairs *p, uint64_t hash) {
-    uint64_t bit = pairs_bit(p, hash);
-    return p->filter[bit >> 6] >> (bit & 63) & 1;
+    uint64_t bit = pairs_bit(p, hash), word = p->filter[bit >> 6];
+    return word >> (bit & 63) & word >> pairs_second_bit(hash) & 1;
 }
 
 /* Where the search for a pair begins. */
