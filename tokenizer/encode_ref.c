@@ -2,19 +2,35 @@
 #include <stdlib.h>
 #include "tokenizer/bpe.h"
 
+/* The rank of sym[0] and sym[1], whose bytes begin at p, and what they merge to; or PAIRS_NONE.
+ * With ranks of tokens any two merge whose bytes are a token. */
+static uint32_t rank_of(const struct tokenizer *t, const uint32_t *sym, const uint8_t *p,
+                        uint32_t *ret) {
+    size_t left, right;
+    vocab_token(t, sym[0], &left);
+    vocab_token(t, sym[1], &right);
+    uint32_t rank = t->by_rank ? finder_get(&t->finder, t, p, left + right)
+                               : pairs_get(&t->pairs, sym[0], sym[1]);
+    if (rank != PAIRS_NONE) *ret = t->by_rank ? rank : vocab_merged(t, rank);
+    return rank;
+}
+
 /* The pair of the lowest rank, the leftmost of equals; n if none merges. */
-static size_t lowest(const struct tokenizer *t, const uint32_t *sym, size_t n, uint32_t *ret) {
-    uint32_t low = PAIRS_NONE;
-    size_t at = n;
-    for (size_t i = 0; i + 1 < n; i++) {
-        uint32_t rank = pairs_get(&t->pairs, sym[i], sym[i + 1]);
+static size_t lowest(const struct tokenizer *t, const uint32_t *sym, size_t n, const uint8_t *piece,
+                     uint32_t *ret) {
+    uint32_t low = PAIRS_NONE, result = 0;
+    size_t at = n, len;
+    for (size_t i = 0; i + 1 < n; i++, piece += len) {
+        uint32_t rank = rank_of(t, sym + i, piece, &result);
+        vocab_token(t, sym[i], &len);
         if (rank >= low) continue;
         low = rank;
         at = i;
-        *ret = vocab_merged(t, rank);
+        *ret = result;
     }
     return at;
 }
+_Static_assert(TOKENIZER_NO_ID == PAIRS_NONE, "no token, no rank");
 
 static int piece_ref(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,
                      struct err *err) {
@@ -29,7 +45,7 @@ static int piece_ref(const struct tokenizer *t, const uint8_t *piece, size_t n, 
     }
     uint32_t *sym = out->v + first, result = 0;
     size_t at;
-    while ((at = lowest(t, sym, n, &result)) < n) {
+    while ((at = lowest(t, sym, n, piece, &result)) < n) {
         sym[at] = result;
         n--;
         memmove(sym + at + 1, sym + at + 2, (n - at - 1) * sizeof *sym);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "tokenizer/bytemap.h"
 #include "tokenizer/pages.h"
+#include "tokenizer/splits.h"
 #include "tokenizer/vocab.h"
 
 enum { AHEAD = 12 }; /* how far ahead a slot is asked for */
@@ -274,8 +275,7 @@ static int merge_check(const struct tokenizer *t, const struct merge *m, uint64_
     return 0;
 }
 
-/* Ids that merging can meet: the largest of them. */
-static uint32_t largest_symbol(const struct tokenizer *t) {
+uint32_t vocab_largest_symbol(const struct tokenizer *t) {
     uint32_t most = 0;
     for (int i = 0; i < 256; i++)
         if (t->byte_id[i] != TOKENIZER_NO_ID && t->byte_id[i] > most) most = t->byte_id[i];
@@ -344,6 +344,19 @@ int vocab_trie(const struct trie **ret, const struct tokenizer *t, struct err *e
     return 0;
 }
 
+/* A pair listed twice counts where it stands last: HF reads its list into a map. */
+static int pairs_of_list(struct tokenizer *t, struct err *err) {
+    const uint64_t n = t->n_merges;
+    int rc = pairs_new(&t->pairs, n, n, vocab_largest_symbol(t), err);
+    if (rc < 0) return rc;
+    for (uint64_t i = 0; i < n; i++) {
+        const struct merge *m = &t->merges[i], *ahead = &t->merges[i + AHEAD < n ? i + AHEAD : i];
+        pairs_expect(&t->pairs, ahead->left, ahead->right);
+        pairs_set(&t->pairs, m->left, m->right, (uint32_t)i);
+    }
+    return 0;
+}
+
 int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, struct err *err) {
     t->merges = merges;
     t->n_merges = n;
@@ -353,15 +366,8 @@ int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, stru
         if (rc < 0) return rc;
     }
     pairs_release(&t->pairs);
-    int rc = pairs_new(&t->pairs, n, t->by_rank ? t->n : n, largest_symbol(t), err);
-    if (rc < 0) return rc;
-    for (uint64_t i = 0; i < n; i++) {
-        const struct merge *m = &merges[i], *ahead = &merges[i + AHEAD < n ? i + AHEAD : i];
-        pairs_expect(&t->pairs, ahead->left, ahead->right);
-        /* A pair listed twice counts where it stands last: HF reads its list into a map. */
-        pairs_set(&t->pairs, m->left, m->right, t->by_rank ? m->result : (uint32_t)i);
-    }
-    return derive(t, err);
+    int rc = t->by_rank ? splits_of_ranks(t, err) : pairs_of_list(t, err);
+    return rc < 0 ? rc : derive(t, err);
 }
 
 /* The splits of token `id` into two tokens, sorted by (left, right), to v; returns how many. The

@@ -124,6 +124,9 @@ int vocab_merges_of_ranks(struct tokenizer *t, struct err *err);
 int vocab_set_nfc(struct tokenizer *t, struct err *err);
 int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err);
 
+/* The largest of the ids that merging can meet. */
+uint32_t vocab_largest_symbol(const struct tokenizer *t);
+
 static inline const uint8_t *vocab_token(const struct tokenizer *t, uint32_t id, size_t *n) {
     *n = (size_t)(t->start[id + 1] - t->start[id]);
     return t->bytes + t->start[id];
