@@ -1,5 +1,6 @@
 /* The encoder beside its slow twin, on vocabularies that no trainer would make: merges in any
- * order, results that merge before their parts, tokens that nothing yields.
+ * order, results that merge before their parts, tokens that nothing yields; or by the ranks of
+ * their tokens, if the number is MERGES or more.
  *
  *   flags │ number of merges │ left, right (a byte each, of the tokens so far) … │ text */
 #include "tests/fuzz/fuzz.h"
@@ -53,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     struct made v = {0};
     struct tokenizer *t = NULL;
     struct err err = {0};
-    uint8_t flags = fuzz_byte(&data, &n), n_merges = fuzz_byte(&data, &n) % MERGES;
+    uint8_t flags = fuzz_byte(&data, &n), number = fuzz_byte(&data, &n), n_merges = number % MERGES;
     FUZZ_CHECK(u64s_push(&v.start, 0, NULL) == 0, "out of memory");
     for (int b = 0; b < 256; b++) add(&v, (char[]){(char)b}, 1);
     for (int i = 0; i < n_merges; i++) {
@@ -75,6 +76,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
                                 .n_specials = (uint32_t)n_specials,
                                 .specials = s};
     int rc = tokenizer_build(&t, &p, &err);
+    if (rc == 0 && number >= MERGES) {
+        free(t->merges);
+        rc = vocab_merges_of_ranks(t, &err);
+    }
     FUZZ_CHECK(rc == 0, "%s", err.msg);
     t->ignore_merges = flags & 128;
     same_ids(t, (const char *)data, n < 3000 ? n : 3000); /* the twin is quadratic */
