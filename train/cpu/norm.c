@@ -53,21 +53,39 @@ INLINE void forward_row(void *y, void *sum, float *mean, float *rstd, const void
     rstd[r] = rs;
 }
 
+struct forward {
+    void *y, *sum;
+    float *mean, *rstd;
+    const void *x, *add, *g, *b;
+    struct rows rows;
+    float eps;
+    bool bf16;
+};
+
+static void forward_one(const struct forward *f, size_t r, float *keep) {
+    if (f->bf16)
+        forward_row(f->y, f->sum, f->mean, f->rstd, f->x, f->add, f->g, f->b, &f->rows, r, f->eps,
+                    keep, true);
+    else
+        forward_row(f->y, f->sum, f->mean, f->rstd, f->x, f->add, f->g, f->b, &f->rows, r, f->eps,
+                    keep, false);
+}
+
 void cpu_norm_forward(struct device *d, void *y, void *sum, float *mean, float *rstd, const void *x,
                       const void *add, const void *g, const void *b, int B, int T, int C, float eps,
                       struct dropout drop) {
-    struct rows s = {(size_t)T, (size_t)C, drop.p > 0 ? &drop : NULL};
-    size_t row = round_up((size_t)C, 16);
+    struct forward f = {y,   sum,    mean, rstd, x, add, g, b, {(size_t)T, (size_t)C, NULL},
+                        eps, d->bf16};
+    size_t rows = (size_t)B * (size_t)T, row = round_up((size_t)C, 16);
     float *keep = cpu_work(d, WORK_THREAD, (size_t)d->threads * row * sizeof *keep);
     if (!keep) return;
-#pragma omp parallel for num_threads(d->threads) schedule(static) if (B * T >= ROWS_TO_SHARE)
-    for (size_t r = 0; r < (size_t)B * (size_t)T; r++) {
-        float *mine = keep + (size_t)omp_get_thread_num() * row;
-        if (d->bf16)
-            forward_row(y, sum, mean, rstd, x, add, g, b, &s, r, eps, mine, true);
-        else
-            forward_row(y, sum, mean, rstd, x, add, g, b, &s, r, eps, mine, false);
+    if (drop.p > 0) f.rows.drop = &drop;
+    if (rows < ROWS_TO_SHARE) {
+        for (size_t r = 0; r < rows; r++) forward_one(&f, r, keep);
+        return;
     }
+#pragma omp parallel for num_threads(d->threads) schedule(static)
+    for (size_t r = 0; r < rows; r++) forward_one(&f, r, keep + (size_t)omp_get_thread_num() * row);
 }
 
 INLINE void backward_row(void *dsum, void *dadd, float *dg, float *db, const void *dy,

@@ -9,7 +9,8 @@ void cpu_sample(struct device *d, int32_t *ids, float *logits, const double *uni
     size_t each = (bytes + 63) / 64 * 64;
     char *work = cpu_work(d, WORK_THREAD, (size_t)d->threads * each);
     if (!work) return;
-#pragma omp parallel for num_threads(d->threads) schedule(static)
+    int team = rows < d->threads ? rows : d->threads;
+#pragma omp parallel for num_threads(team) schedule(static)
     for (int r = 0; r < rows; r++) {
         double *weights = (double *)(void *)(work + (size_t)omp_get_thread_num() * each);
         float *probs = (float *)(void *)(weights + 2 * V);
