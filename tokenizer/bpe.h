@@ -45,6 +45,19 @@ int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct 
 int bpe_merge_runs(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,
                    struct err *err);
 
+/* The same for a piece of BPE_LONGEST_MOST bytes at most, by the longest tokens (bpe_longest.c), of
+ * a table that vocab_longest() made. Writes to `out`, which has room for n ids. False: it has to be
+ * merged. */
+enum { BPE_LONGEST_MOST = 512 };
+struct longest {
+    const struct trie *trie;
+    struct split *of; /* (t->n); NULL: not for this vocabulary */
+};
+int longest_new(struct longest **ret, const struct tokenizer *t, struct err *err);
+void longest_free(struct longest *l);
+bool bpe_merge_longest(const struct tokenizer *t, const struct longest *l, const uint8_t *piece,
+                       size_t n, uint32_t *out, size_t *ret_n);
+
 /* Many short pieces side by side (bpe_many.c); only where bpe_many_can(). */
 enum { BPE_MANY = 32, BPE_MANY_BYTES = 16 };
 struct bpe_short {

@@ -29,6 +29,11 @@ struct encoder {
     struct buf prefixed, formed;    /* with a blank before it; in form C */
     struct u32s formed_places;      /* (2 x formed.n) see nfc.h */
     struct bpe_scratch scratch;
+    struct by_longest {              /* see encode_pieces.c */
+        const struct longest *table; /* NULL: not needed yet                                  */
+        uint64_t merged;             /* bytes of pieces that could have gone this way         */
+        int gain;                    /* below 0: the tokens of such pieces were short of late */
+    } by_longest;
 };
 
 /* Appends the ids of the pieces text[from .. ends[0]), text[ends[0] .. ends[1]) … of text[0..n). */

@@ -11,7 +11,9 @@
  * cut at its seams (seams.h), and the parts go through a short cache of their own: a sentence of
  * Chinese is one piece and seldom comes twice, but its words do. Most of its parts are single
  * characters, for which there is a table. Neither where a seam is nor which of both a part is can
- * be foreseen, so seams, then ids, are found for BATCH parts at once, without a branch. */
+ * be foreseen, so seams, then ids, are found for BATCH parts at once, without a branch. What has 16
+ * bytes and more then, words of Russian and of Thai, goes by its longest tokens (bpe_longest.c) if
+ * there has been much of it. */
 #include "tokenizer/bpe.h"
 #include "tokenizer/encode_inside.h"
 
@@ -36,20 +38,59 @@ static inline bool is_sentence(const uint8_t *p, size_t n) {
 
 /* ------------------------------------------------------------------ a new piece, alone */
 
+/* By the longest tokens a token takes as long as some merges: worth it where tokens are long. What
+ * that needs is made when merging has taken as long as making it will. */
+enum { LONGEST_FROM = 16, LONG_TOKEN = 4, GAIN_MOST = 16, MERGED_FIRST = 4 << 20 };
+
+/* 1: done; 0: to be merged; or a negative code. */
+static int merge_longest(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                         struct err *err) {
+    struct by_longest *b = &e->by_longest;
+    size_t n_ids;
+    int rc = 0;
+    if (b->gain < 0) return 0;
+    if (!b->table) {
+        b->merged += n;
+        if (b->merged < MERGED_FIRST) return 0;
+        rc = vocab_longest(&b->table, e->t, err);
+    }
+    if (rc >= 0) rc = u32s_reserve(out, n, err);
+    if (rc < 0 || !b->table->of) return rc;
+    if (!bpe_merge_longest(e->t, b->table, p, n, out->v + out->n, &n_ids)) return 0;
+    out->n += n_ids;
+    return 1;
+}
+
+/* With no_token it is none of the finder's. */
+static int merge(struct encoder *e, const uint8_t *p, size_t n, bool no_token, struct u32s *out,
+                 struct err *err) {
+    const bool may = n >= LONGEST_FROM && n <= BPE_LONGEST_MOST;
+    size_t first = out->n;
+    int rc = may ? merge_longest(e, p, n, out, err) : 0;
+    if (rc == 0)
+        rc = no_token ? bpe_merge_no_token(e->t, &e->scratch, p, n, out, err)
+                      : bpe_merge(e->t, &e->scratch, p, n, out, err);
+    if (rc < 0 || !may) return rc;
+    int *gain = &e->by_longest.gain;
+    bool is = n >= LONG_TOKEN * (out->n - first);
+    *gain += is ? *gain < GAIN_MOST : -(*gain > -GAIN_MOST);
+    return 0;
+}
+
 static int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                      struct err *err) {
     if (e->t->ignore_merges) {
         uint32_t whole = finder_get(&e->t->finder, e->t, p, n);
         if (whole != TOKENIZER_NO_ID) return u32s_push(out, whole, err);
-        return bpe_merge_no_token(e->t, &e->scratch, p, n, out, err);
+        return merge(e, p, n, true, out, err);
     }
-    return bpe_merge(e->t, &e->scratch, p, n, out, err);
+    return merge(e, p, n, false, out, err);
 }
 
 /* Of a part nothing but the merges counts: it may not be a token by decree (ignore_merges). */
 static int piece_alone(struct encoder *e, bool parts, const uint8_t *p, size_t n, struct u32s *out,
                        struct err *err) {
-    if (parts) return bpe_merge(e->t, &e->scratch, p, n, out, err);
+    if (parts) return merge(e, p, n, false, out, err);
     if (n > SHORT_BYTES) return piece_long(e, p, n, out, err);
     return is_sentence(p, n) ? piece_apart(e, p, n, out, err) : piece_new(e, p, n, out, err);
 }

@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "tokenizer/bpe.h"
 #include "tokenizer/bytemap.h"
 #include "tokenizer/pages.h"
 #include "tokenizer/splits.h"
@@ -11,14 +12,15 @@
 enum { AHEAD = 12 }; /* how far ahead a slot is asked for */
 
 /* Threads may make it at the same time; the first is kept. */
-struct lazy_trie {
-    _Atomic(struct trie *) made;
+struct lazy {
+    _Atomic(struct trie *) trie;
+    _Atomic(struct longest *) longest;
 };
 
 struct tokenizer *vocab_new(void) {
     struct tokenizer *t = calloc(1, sizeof *t);
-    if (t) t->trie = calloc(1, sizeof *t->trie);
-    if (!t || !t->trie) {
+    if (t) t->lazy = calloc(1, sizeof *t->lazy);
+    if (!t || !t->lazy) {
         free(t);
         return NULL;
     }
@@ -42,8 +44,9 @@ void tokenizer_free(struct tokenizer *t) {
     pairs_release(&t->pairs);
     free(t->byte_ranks);
     seams_release(&t->seams);
-    trie_free(atomic_load(&t->trie->made));
-    free(t->trie);
+    longest_free(atomic_load(&t->lazy->longest));
+    trie_free(atomic_load(&t->lazy->trie));
+    free(t->lazy);
     free_specials(t->specials, t->n_specials);
     for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
     pattern_free(t->pattern);
@@ -319,7 +322,8 @@ static int derive_byte_ranks(struct tokenizer *t, struct err *err) {
 /* What follows from the tokens and pairs and makes merging fast. */
 static int derive(struct tokenizer *t, struct err *err) {
     seams_release(&t->seams);
-    trie_free(atomic_exchange(&t->trie->made, NULL));
+    longest_free(atomic_exchange(&t->lazy->longest, NULL));
+    trie_free(atomic_exchange(&t->lazy->trie, NULL));
     find_steady(t);
     int rc = derive_byte_ranks(t, err);
     for (uint32_t id = 0; id < t->n && rc == 0; id++) {
@@ -331,14 +335,28 @@ static int derive(struct tokenizer *t, struct err *err) {
 }
 
 int vocab_trie(const struct trie **ret, const struct tokenizer *t, struct err *err) {
-    struct trie *made = atomic_load(&t->trie->made), *mine = NULL;
+    struct trie *made = atomic_load(&t->lazy->trie), *mine = NULL;
     if (!made) {
         int rc = trie_new(&mine, t, err);
         if (rc < 0) return rc;
-        if (atomic_compare_exchange_strong(&t->trie->made, &made, mine))
+        if (atomic_compare_exchange_strong(&t->lazy->trie, &made, mine))
             made = mine;
         else
             trie_free(mine);
+    }
+    *ret = made;
+    return 0;
+}
+
+int vocab_longest(const struct longest **ret, const struct tokenizer *t, struct err *err) {
+    struct longest *made = atomic_load(&t->lazy->longest), *mine = NULL;
+    if (!made) {
+        int rc = longest_new(&mine, t, err);
+        if (rc < 0) return rc;
+        if (atomic_compare_exchange_strong(&t->lazy->longest, &made, mine))
+            made = mine;
+        else
+            longest_free(mine);
     }
     *ret = made;
     return 0;

@@ -76,7 +76,7 @@ struct tokenizer {
     bool steady;          /* the pair of rank r merges to r + first_result, for all ranks */
     uint32_t first_result;
     struct seams seams;
-    struct lazy_trie *trie; /* made when it is first asked for */
+    struct lazy *lazy; /* made when it is first asked for: trie, longest */
 
     struct special *specials; /* by rising id */
     uint32_t n_specials;
@@ -150,6 +150,9 @@ static inline uint32_t vocab_merged(const struct tokenizer *t, uint32_t rank) {
 
 /* The tree of t's tokens, which the first of all threads that asks for it makes and t owns. */
 int vocab_trie(const struct trie **ret, const struct tokenizer *t, struct err *err);
+/* In the same way, what bpe_longest.c needs. */
+struct longest;
+int vocab_longest(const struct longest **ret, const struct tokenizer *t, struct err *err);
 
 /* A hash of byte strings, for tables in memory. */
 uint64_t vocab_hash(const uint8_t *p, size_t n);
