@@ -113,6 +113,17 @@ static inline bool scan_asian(const uint8_t *p) {
            (x - 0xeab080 <= 0xed9ea3 - 0xeab080);
 }
 
+/* How many of four characters of two bytes each, the first byte of x the lowest, are U+first to
+ * U+last, up to the first that is not one; `first` and `last` from 0x80 to 0x7ff. */
+static inline size_t scan_two_bytes(uint64_t x, uint64_t first, uint64_t last) {
+    const uint64_t each = 0x0001000100010001, top = each << 15;
+    uint64_t lead = x & each * 0x1f, behind = x >> 8 & each * 0x3f, u = lead << 6 | behind;
+    uint64_t odd = (x & each * 0xc0e0) ^ each * 0x80c0; /* is no such character */
+    odd |= (odd & ~top) + each * 0x7fff;
+    uint64_t in = (u + each * (0x8000 - first)) & ~(u + each * (0x7fff - last)) & ~odd & top;
+    return in == top ? 4 : (size_t)__builtin_ctzll(in ^ top) / 16;
+}
+
 /* The last place in text(from..to] behind a letter and before a blank, where every named pattern
  * cuts, whatever stands around; `from` if there is none. text[to] can be read. */
 static inline size_t scan_sure_end(const uint8_t *text, size_t from, size_t to) {

@@ -71,6 +71,22 @@ static inline const uint8_t *skip_asian(const struct cursor *c, const uint8_t *p
     return p;
 }
 
+/* Passes four at a time small letters of Russian and its kin, U+0430-045F, or letters of Arabic,
+ * U+0620-064A, which have the bits of all letters. */
+static inline const uint8_t *skip_two_bytes(const struct cursor *c, const uint8_t *p,
+                                            uint64_t first, uint64_t last) {
+    for (size_t n = 4; n == 4 && c->end - p >= 8; p += 2 * n)
+        n = scan_two_bytes(load8(p), first, last);
+    return p;
+}
+
+static inline const uint8_t *skip_russian(const struct cursor *c, const uint8_t *p) {
+    return skip_two_bytes(c, p, 0x430, 0x45f);
+}
+static inline const uint8_t *skip_arabic(const struct cursor *c, const uint8_t *p) {
+    return skip_two_bytes(c, p, 0x620, 0x64a);
+}
+
 /* First character from p on that has no bit of `mask` (SCAN_L or SCAN_LOWER). */
 static inline const uint8_t *skip(const struct cursor *c, const uint8_t *p, unsigned mask) {
     p = skip_ascii(c, p, mask == SCAN_L);
@@ -80,6 +96,7 @@ static inline const uint8_t *skip(const struct cursor *c, const uint8_t *p, unsi
         if (!(cls & mask)) break;
         p += len;
         if (len == 3) p = skip_asian(c, p);
+        if (len == 2 && p < c->end) p = *p >= 0xd8 ? skip_arabic(c, p) : skip_russian(c, p);
     }
     return p;
 }
@@ -121,6 +138,7 @@ static const uint8_t *cased_word(const struct cursor *c, const uint8_t *p) {
         if (!(cls & SCAN_UPPER)) break;
         q += len;
         if (len == 3 && cls & SCAN_LOWER) q = skip_asian(c, q);
+        if (len == 2 && cls & SCAN_LOWER) q = skip_arabic(c, q);
         if (cls & SCAN_LOWER) shared = q;
     }
     const uint8_t *end = skip(c, q, SCAN_LOWER);

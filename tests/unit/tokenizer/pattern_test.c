@@ -51,6 +51,11 @@ static const char *const bits[] = {
     "_x",
     "\xc2\xa0",
     "\xe3\x80\x80",
+    "\xd0\x9f\xd1\x80\xd0\xb8",
+    "\xd1\x91",
+    "\xd1\xa0",
+    "\xd8\xb3\xd9\x84",
+    "\xd9\x8b",
     "\xe2\x80\xa8",
     "\xc2\x85",
     "\xe2\x80\x8b",
@@ -468,6 +473,35 @@ static void letters_of_asia(void **state) {
                                 (0x30fa - 0x30a1 + 1) + 4);
 }
 
+/* How many of the first characters of p[0..8) are U+first to U+last, in two bytes each. */
+static size_t two_bytes_plain(const uint8_t *p, uint32_t first, uint32_t last) {
+    size_t n = 0;
+    for (uint32_t c; n < 4; n++)
+        if (unicode_decode(p + 2 * n, p + 8, &c) != 2 || c < first || c > last) break;
+    return n;
+}
+
+/* Any two bytes at each of the four places, between characters of the range. */
+static void letters_of_two_bytes(void **state) {
+    (void)state;
+    static const uint32_t ranges[][2] = {{0x430, 0x45f}, {0x620, 0x64a}, {0x80, 0x7ff}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        for (uint32_t k = 0; k < 4u << 16; k++) {
+            const uint32_t first = ranges[i][0], last = ranges[i][1];
+            uint8_t p[10];
+            for (size_t at = 0; at < 8; at += 2)
+                unicode_encode(at & 2 ? first : last, (char *)p + at);
+            memcpy(p + 2 * (k >> 16), (uint8_t[]){(uint8_t)(k >> 8), (uint8_t)k}, 2);
+            uint64_t x;
+            memcpy(&x, p, sizeof x);
+            assert_int_equal(scan_two_bytes(x, first, last), two_bytes_plain(p, first, last));
+        }
+    for (uint32_t c = 0x430; c <= 0x45f; c++)
+        assert_int_equal(scan_cat_class[unicode_cat(c)], SCAN_L | SCAN_LOWER);
+    for (uint32_t c = 0x620; c <= 0x64a; c++)
+        assert_int_equal(scan_cat_class[unicode_cat(c)], SCAN_L | SCAN_UPPER | SCAN_LOWER);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(byte_map),
@@ -482,6 +516,7 @@ int main(void) {
         cmocka_unit_test(an_expression_that_ends_within_a_group),
         cmocka_unit_test(plain_equals_pcre),
         cmocka_unit_test(letters_of_asia),
+        cmocka_unit_test(letters_of_two_bytes),
         cmocka_unit_test(borders_of_windows),
         cmocka_unit_test(fast_equals_plain),
         cmocka_unit_test(fast_equals_plain_in_ascii),
