@@ -7,7 +7,7 @@
 
 PACKAGES="gcc g++ libc6-dev meson ninja-build pkg-config python3 python3-venv clang-format
     zlib1g-dev libzstd-dev libcurl4-openssl-dev libcjson-dev libpcre2-dev libunistring-dev libyaml-dev libssl-dev
-    libxxhash-dev libzip-dev libsnappy-dev liblz4-dev libisal-dev libdnnl-dev libcmocka-dev"
+    libxxhash-dev libzip-dev libsnappy-dev liblz4-dev libisal-dev libcmocka-dev"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$0: $*"; exit 1; }

@@ -113,7 +113,7 @@ struct backend {
     /* ---------------------------------------------------------------- device and memory */
     int (*open)(struct device **ret, const struct device_opts *opts, struct err *err);
     void (*close)(struct device *d); /* NULL is fine */
-    /* One line for people: "cpu: AMD EPYC, 2 threads, avx512, oneDNN 2.6, fp32". Borrowed. */
+    /* One line for people: "cpu: AMD EPYC, 2 threads, avx512, fp32". Borrowed. */
     const char *(*describe)(const struct device *d);
     /* Bytes that GPU number `ordinal` has free, before anything is opened; NULL where a device's
      * memory is the system's. */

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include "base/rng.h"
+#ifdef HAVE_AMX
+#include "train/cpu/amx.h"
+#endif
 
 static int failed;
 
@@ -97,6 +100,46 @@ static void fill(zmm *x, struct rng *r, int kind) {
     }
 }
 
+#ifdef HAVE_AMX
+static void tiles(struct rng *r, int n) {
+    static struct tmm twin, own;
+    struct tile_config config = {.palette = 1};
+    for (int t = 0; t < 8; t++) config.row_bytes[t] = 64, config.rows[t] = 16;
+    for (int t = 0; t < 3; t++) {
+        for (int i = 0; i < 16; i++) {
+            zmm row;
+            fill(&row, r, t == 0 ? 1 : n % 3);
+            memcpy(own.f[t][i], &row, sizeof row);
+        }
+        amx_twin_load(&twin, t, own.f[t], 64);
+    }
+    TILE_CONFIG(config);
+    TILE_LOAD(0, own.f[0], (size_t)64);
+    TILE_LOAD(1, own.f[1], (size_t)64);
+    TILE_LOAD(2, own.f[2], (size_t)64);
+    TILE_MUL_ADD(0, 1, 2);
+    TILE_STORE(0, own.f[0], (size_t)64);
+    TILE_RELEASE();
+    amx_twin_mul_add(&twin, 0, 1, 2);
+    for (int i = 0; i < 16; i++) {
+        zmm a, b;
+        memcpy(&a, own.f[0][i], sizeof a);
+        memcpy(&b, twin.f[0][i], sizeof b);
+        expect(same_floats(&a, &b), "tdpbf16ps", n);
+    }
+}
+static int compare_tiles(void) {
+    struct rng r = {8, 1, 0};
+    if (!amx_allowed()) return 0;
+    for (int n = 0; n < 3000; n++) tiles(&r, n);
+    return 1;
+}
+#else
+static int compare_tiles(void) {
+    return 0;
+}
+#endif
+
 /* How many groups of instructions this processor has. */
 static int compare(void) {
     struct rng r = {7, 1, 0};
@@ -113,7 +156,7 @@ static int compare(void) {
         if (has_words) words(&x, &y, &z, n);
         if (has_pairs) pairs(&x, &y, &z, n);
     }
-    return has_bytes + has_words + has_pairs;
+    return has_bytes + has_words + has_pairs + compare_tiles();
 }
 
 /* ---- what the manual says ---- */
@@ -171,7 +214,7 @@ int main(void) {
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 77;
     by_the_manual();
     int groups = compare();
-    printf("%d of 3 groups of instructions compared with this processor's, %d failures\n", groups,
+    printf("%d of 4 groups of instructions compared with this processor's, %d failures\n", groups,
            failed);
     return failed > 0;
 }

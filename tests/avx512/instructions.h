@@ -13,6 +13,7 @@
 
 #include <immintrin.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -26,8 +27,14 @@ typedef union {
     uint8_t b[64];
 } zmm;
 
-#define TWIN      static inline __attribute__((always_inline, unused))
-#define LONG_TWIN static __attribute__((noinline, unused)) /* a tile has hundreds */
+#define TWIN static inline __attribute__((always_inline, unused))
+/* A tile has hundreds. (Not beside the processor's own: functions that are compiled for it hand
+ * vectors over in its registers, those for less in memory.) */
+#ifdef AVX512_TWINS_ONLY
+#define LONG_TWIN TWIN
+#else
+#define LONG_TWIN static __attribute__((noinline, unused))
+#endif
 #define EACH(N)   for (int i = 0; i < (N); i++)
 #define BIT(mask) ((mask) >> i & 1)
 #define MASK8(IS)                                                                                  \
@@ -145,6 +152,11 @@ TWIN __mmask16 avx512_not_less_ps_mask(__m512 a, __m512 b) {
     EACH(16) mask |= (unsigned)!(x.f[i] < y.f[i]) << i;
     return (__mmask16)mask;
 }
+TWIN uint32_t avx512_bits(float f) {
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
 /* a 2^floor(b), rounded once: the product is exact as a double. */
 TWIN float avx512_scale(float a, float b) {
     float whole = floorf(b), near = whole < -300 ? -300 : whole > 300 ? 300 : whole;
@@ -152,6 +164,8 @@ TWIN float avx512_scale(float a, float b) {
     double power;
     memcpy(&power, &bits, sizeof power);
     if (b != b) return b + a;
+    bool quiet = a != a && avx512_bits(a) >> 22 & 1; /* a NaN that 2^infinity overrules */
+    if (isinf(b) && quiet) return b > 0 ? INFINITY : 0;
     if (isinf(b)) return b > 0 ? a * b : a * 0;
     return (float)(a * power);
 }
@@ -173,11 +187,6 @@ TWIN float avx512_flushed(uint32_t u) {
     memcpy(&f, &u, sizeof f);
     return f;
 }
-TWIN uint32_t avx512_bits(float f) {
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    return u;
-}
 /* VCVTNEPS2BF16: to the nearest, ties to even; subnormal numbers are zeros, NaNs become quiet. */
 LONG_TWIN __m256bh avx512_cvtneps_pbh(__m512 a) {
     zmm x = {.ps = a};
@@ -190,19 +199,56 @@ LONG_TWIN __m256bh avx512_cvtneps_pbh(__m512 a) {
     memcpy(&r, h, sizeof r);
     return r;
 }
+/* sum + a b, where a and b have the bits of bf16. Zero if it would be subnormal with 24 bits and any
+ * exponent: fmaf(), whose numbers get coarser there, lifts some of those to 2^-126. */
+TWIN float avx512_mul_add(float sum, uint32_t a, uint32_t b) {
+    double product = (double)avx512_flushed(a) * avx512_flushed(b), all = sum + product;
+    double of_product = all - sum, lost = (sum - (all - of_product)) + (product - of_product);
+    const double least = 0x1p-126 - 0x1p-151; /* halfway to the number below: goes up */
+    float r = fmaf(avx512_flushed(a), avx512_flushed(b), sum);
+    bool lifted = fabs(all) < least || (fabs(all) == least && lost * all < 0);
+    return lifted ? copysignf(0, r) : avx512_flushed(avx512_bits(r));
+}
 /* VDPBF16PS: two fused multiply-adds, that of the upper halves first. Subnormal numbers are zeros
- * on the way in, and results that would be subnormal become zeros, whatever MXCSR says. (Results
- * that only their last rounding would lift to 2^-126 do so here.) */
+ * on the way in, and results that would be subnormal become zeros, whatever MXCSR says. */
 LONG_TWIN __m512 avx512_dpbf16_ps(__m512 acc, __m512bh a, __m512bh b) {
     zmm s = {.ps = acc}, x = {.bh = a}, y = {.bh = b};
     EACH(16) {
-        float sum = avx512_flushed(s.u[i]);
-        sum = fmaf(avx512_flushed(x.u[i] & 0xffff0000), avx512_flushed(y.u[i] & 0xffff0000), sum);
-        sum = avx512_flushed(avx512_bits(sum));
-        sum = fmaf(avx512_flushed(x.u[i] << 16), avx512_flushed(y.u[i] << 16), sum);
-        s.u[i] = avx512_flush(avx512_bits(sum));
+        float sum =
+            avx512_mul_add(avx512_flushed(s.u[i]), x.u[i] & 0xffff0000, y.u[i] & 0xffff0000);
+        s.f[i] = avx512_mul_add(sum, x.u[i] << 16, y.u[i] << 16);
     }
     return s.ps;
+}
+
+/* ---- matrix units: train/cpu/amx.h ---- */
+
+/* One thread's registers. */
+struct tmm {
+    float f[8][16][16];
+};
+
+LONG_TWIN void amx_twin_load(struct tmm *t, int reg, const void *p, size_t bytes) {
+    EACH(16) memcpy(t->f[reg][i], (const char *)p + (size_t)i * bytes, 64);
+}
+LONG_TWIN void amx_twin_store(const struct tmm *t, int reg, void *p, size_t bytes) {
+    EACH(16) memcpy((char *)p + (size_t)i * bytes, t->f[reg][i], 64);
+}
+/* TDPBF16PS. Even and odd elements of K are summed apart, each with fused steps from zero, then
+ * together; subnormal numbers as above. */
+LONG_TWIN void amx_twin_mul_add(struct tmm *t, int sum, int a, int b) {
+    for (int m = 0; m < 16; m++)
+        for (int n = 0; n < 16; n++) {
+            float even = 0, odd = 0;
+            for (int k = 0; k < 16; k++) {
+                uint32_t x = avx512_bits(t->f[a][m][k]), y = avx512_bits(t->f[b][k][n]);
+                even = avx512_mul_add(even, x << 16, y << 16);
+                odd = avx512_mul_add(odd, x & 0xffff0000, y & 0xffff0000);
+            }
+            float both = avx512_flushed(avx512_bits(even + odd));
+            float all = avx512_flushed(avx512_bits(t->f[sum][m][n])) + both;
+            t->f[sum][m][n] = avx512_flushed(avx512_bits(all));
+        }
 }
 
 #undef TWIN
@@ -213,6 +259,23 @@ LONG_TWIN __m512 avx512_dpbf16_ps(__m512 acc, __m512bh a, __m512bh b) {
 
 /* The names, unless the twins are to be compared with what has them. */
 #ifndef AVX512_TWINS_ONLY
+#define LORY_TRAIN_CPU_AMX_H /* in its place */
+struct tile_config {
+    uint8_t palette, start_row, zero[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+static _Thread_local struct tmm amx_twin_registers;
+#define TILE_CONFIG(CONFIG)       (void)(CONFIG)
+#define TILE_RELEASE()            (void)0
+#define TILE_LOAD(REG, P, BYTES)  amx_twin_load(&amx_twin_registers, REG, P, BYTES)
+#define TILE_STORE(REG, P, BYTES) amx_twin_store(&amx_twin_registers, REG, P, BYTES)
+#define TILE_ZERO(REG)            memset(amx_twin_registers.f[REG], 0, 1024)
+#define TILE_MUL_ADD(SUM, A, B)   amx_twin_mul_add(&amx_twin_registers, SUM, A, B)
+static inline int amx_allowed(void) {
+    return 1;
+}
+
 #undef _mm512_cmp_ps_mask
 #define _mm512_set1_ps                    avx512_set1_ps
 #define _mm512_set1_epi64                 avx512_set1_epi64

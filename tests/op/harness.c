@@ -186,8 +186,8 @@ void dev_open_measuring(struct dev *v, enum dtype dtype, int threads, const char
 #else
 void dev_open_best(struct dev *v, enum dtype dtype, int threads) {
     dev_open(v, backend_cpu(), dtype, threads, NULL);
-    const char *onednn = getenv("OP_ONEDNN"); /* for timing: 0 or 1 */
-    if (onednn && !cpu_use_onednn(v->d, *onednn == '1')) puts("there is no oneDNN");
+    const char *amx = getenv("OP_AMX"); /* for timing: 0 or 1 */
+    if (amx && !cpu_use_amx(v->d, *amx == '1')) puts("there are no matrix units");
     snprintf(v->name, sizeof v->name, "%s %dT", dtype == DTYPE_BF16 ? "bf16" : "fp32", threads);
 }
 #endif
@@ -253,18 +253,18 @@ static void check_device(const char *op, op_run run, const void *one_case, size_
 }
 #else
 static void check_table(const char *op, op_run run, const void *one_case, size_t k, int isa,
-                        bool onednn, enum dtype dtype, const struct out *want) {
+                        bool amx, enum dtype dtype, const struct out *want) {
     struct out one = {0};
     for (int threads = 1; threads <= 3; threads++) {
         struct dev v;
         struct out got = {0};
         dev_open(&v, cpu_backend(isa), dtype, threads, NULL);
-        if (!cpu_use_onednn(v.d, onednn)) {
+        if (!cpu_use_amx(v.d, amx)) {
             dev_close(&v);
             break;
         }
-        snprintf(v.name, sizeof v.name, "%s%s %s, %d threads", cpu_isa_name(isa),
-                 onednn ? " oneDNN" : "", dtype == DTYPE_BF16 ? "bf16" : "fp32", threads);
+        snprintf(v.name, sizeof v.name, "%s%s %s, %d threads", cpu_isa_name(isa), amx ? " AMX" : "",
+                 dtype == DTYPE_BF16 ? "bf16" : "fp32", threads);
         run(&v, one_case, &got);
         if (threads == 1) {
             for (int i = 0; i < got.n; i++)
@@ -282,8 +282,8 @@ static void check_table(const char *op, op_run run, const void *one_case, size_t
 static void check_device(const char *op, op_run run, const void *one_case, size_t k,
                          enum dtype dtype, const struct out *want) {
     for (int isa = 0; isa < CPU_ISAS; isa++)
-        for (int onednn = 0; cpu_backend(isa) && onednn < 2; onednn++)
-            check_table(op, run, one_case, k, isa, onednn, dtype, want);
+        for (int amx = 0; cpu_backend(isa) && amx < 2; amx++)
+            check_table(op, run, one_case, k, isa, amx, dtype, want);
 }
 #endif
 

@@ -11,6 +11,7 @@
  *
  * backward, per block: S and P again, dP = dO V^T, dS = P (dP - D), dV += P^T dO, dK += dS^T Q,
  * dQ += dS K. The queries' blocks come in order, so dK and dV are sums in a fixed order. */
+#include "train/cpu/attention_amx.h"
 #include "train/cpu/attention_tile.h"
 #include "train/cpu/ops.h"
 #include "train/dropout.h"
@@ -20,8 +21,8 @@ enum { BLOCK = ATT_BLOCK };
 struct head {
     int b, h, T;
     size_t C, HS, HSp; /* HSp: HS rounded up to NR   */
-    size_t units;      /* of HS                      */
-    bool bf16, pairs;
+    size_t units;      /* of HS, for AMX whole steps */
+    bool bf16, pairs, amx;
     float scale;
     const int32_t *start; /* of this batch row, or NULL */
     const struct dropout *drop;
@@ -47,13 +48,13 @@ struct ahead {
 struct scratch {
     float *k_cols, *v_cols;    /* K^T, V^T: [T / NR][units][NR]; V^T only backward        */
     float *rows;               /* V, backward K: [T / BLOCK][HSp / NR][BLOCK units][NR]   */
-    float *q_left, *dy_left;   /* [BLOCK / MR][units][MR]                                 */
-    float *q_right, *dy_right; /* [HSp / NR][BLOCK units][NR]                             */
+    float *q_left, *dy_left;   /* [BLOCK / MR][units][MR]; AMX: (BLOCK, units)            */
+    float *q_right, *dy_right; /* [HSp / NR][BLOCK units][NR]; AMX: Q^T, dO^T (HSp, units)*/
     float *s, *dp;             /* (BLOCK, BLOCK): S, then P; dP, then dS / scale          */
     float *s_half, *ds_half;   /* bf16: P or dS with pairs along keys (BLOCK, BLOCK / 2)  */
     float *p_pairs, *ds_pairs; /* bf16: pairs along queries (BLOCK / 2, BLOCK)            */
     float *out;                /* (BLOCK, HSp): O or dQ                                   */
-    float *dk, *dv;            /* (T rounded up to BLOCK, HSp)                            */
+    float *dk, *dv;            /* (T rounded up to BLOCK, HSp); AMX: across               */
     float *keep;               /* (BLOCK, BLOCK) dropout's factors                        */
     float *top, *sum;          /* (BLOCK, VL) a row's largest score, its sum, in VL parts */
     float *max, *shrink;       /* (BLOCK) scale * top as exponent of 2, 2^(old - new)     */
@@ -92,11 +93,6 @@ static size_t cut(struct scratch *s, float *base, size_t T, size_t HSp, bool bac
     return n;
 }
 
-/* A block of scores: queries i0 … i0 + m, keys k0 … k0 + n. */
-struct block {
-    size_t i0, m, k0, n;
-};
-
 /* Rows t0 … t0 + n of x, counted from the head's first. */
 static void fetch_rows(struct ahead *a, const struct head *hd, const void *x, size_t ld,
                        ptrdiff_t t0, size_t n) {
@@ -128,22 +124,40 @@ INLINE void fetch_some(struct ahead *a) {
 
 /* X's rows t0 … t0 + n as right factor across: columns are positions. `to` is of all T. */
 static void pack_columns(float *to, const struct head *hd, struct matrix x, size_t t0, size_t n) {
+    size_t packed = gemm_units(hd->HS, hd->bf16);
     x.across = true;
-    for (size_t t = t0; t < t0 + n; t += NR)
-        gemm_pack_right(to + t * hd->units, &x, 0, hd->HS, t, t0 + n - t < NR ? t0 + n - t : NR);
+    for (size_t t = t0; t < t0 + n; t += NR) {
+        float *panel = to + t * hd->units;
+        gemm_pack_right(panel, &x, 0, hd->HS, t, t0 + n - t < NR ? t0 + n - t : NR);
+        memset(panel + packed * NR, 0, (hd->units - packed) * NR * sizeof *panel);
+    }
 }
 
 /* X's rows t0 … t0 + n as right factor: rows are K, columns HS; panels of BLOCK positions. */
 static void pack_positions(float *to, const struct head *hd, const struct matrix *x, size_t t0,
                            size_t n) {
-    size_t panel = gemm_units(BLOCK, hd->bf16) * NR;
-    for (size_t c = 0; c < hd->HS; c += NR)
-        gemm_pack_right(to + c / NR * panel, x, t0, n, c, hd->HS - c < NR ? hd->HS - c : NR);
+    size_t panel = gemm_units(BLOCK, hd->bf16) * NR, packed = gemm_units(n, hd->bf16) * NR;
+    for (size_t c = 0; c < hd->HS; c += NR, to += panel) {
+        gemm_pack_right(to, x, t0, n, c, hd->HS - c < NR ? hd->HS - c : NR);
+        if (hd->amx) memset(to + packed, 0, (panel - packed) * sizeof *to);
+    }
+}
+/* X's rows t0 … t0 + n as left factor across, for AMX: rows are columns HS, K positions. */
+static void pack_across(float *to, const struct head *hd, struct matrix x, size_t t0, size_t n) {
+    x.across = true;
+    gemm_amx_pack_left(to, &x, 0, hd->HS, t0, n);
 }
 
 /* X's rows t0 … t0 + n as left factor: where they are, if the tile can read them there. */
 static struct left left_rows(float *to, const struct head *hd, const struct matrix *x, size_t t0,
                              size_t n) {
+    if (hd->amx) {
+        const float *rows = at(x->p, t0 * x->ld, true);
+        if (hd->HS % (2 * AMX_UNITS) == 0 && n % AMX_MR == 0)
+            return (struct left){rows, x->ld / 2, 1, AMX_MR * x->ld / 2};
+        gemm_amx_pack_left(to, x, t0, n, 0, hd->HS);
+        return (struct left){to, hd->units, 1, AMX_MR * hd->units};
+    }
     if (!hd->bf16 && n % MR == 0 && x->ld % 512 != 0)
         return (struct left){(const float *)x->p + t0 * x->ld, x->ld, 1, MR * x->ld};
     gemm_pack_left(to, x, t0, n, 0, hd->HS);
@@ -155,13 +169,9 @@ static float *block_rows(const struct scratch *s, const struct head *hd, size_t 
     return s->rows + k0 / BLOCK * gemm_units(BLOCK, hd->bf16) * hd->HSp;
 }
 
-/* How many keys of the block the panel of queries i … i + MR may see; and in whole tiles. */
-INLINE size_t keys_seen(const struct block *b, size_t i) {
-    size_t keys = b->i0 + i / MR * MR + MR - b->k0;
-    return keys < b->n ? keys : b->n;
-}
+/* How many keys of the block query i's panel of MR may see, in whole tiles. */
 INLINE size_t tiles_seen(const struct block *b, size_t i) {
-    return round_up(keys_seen(b, i), NR);
+    return round_up(keys_seen(b, i, MR), NR);
 }
 /* The first of the block's queries that sees key j; b->m or more: none does. */
 INLINE size_t first_query(const struct block *b, size_t j) {
@@ -202,9 +212,13 @@ static void add_keys(struct scratch *s, const struct head *hd, const float *p, s
                      const float *shrink, const struct block *b) {
     size_t panel = NR * gemm_units(BLOCK, hd->bf16);
     const float *x = block_rows(s, hd, b->k0);
+    if (hd->amx) {
+        amx_add_keys(s->out, hd->HSp, shrink, p, x, b);
+        return;
+    }
     for (size_t i = 0; i < b->m; i += MR) {
         struct left a = {p + i * ld_p, ld_p, 1, 0};
-        size_t units = gemm_units(keys_seen(b, i), hd->bf16);
+        size_t units = gemm_units(keys_seen(b, i, MR), hd->bf16);
         for (size_t c = 0; c < hd->HSp; c += NR) {
             fetch_some(&s->ahead);
             tile_add(s->out + i * hd->HSp + c, hd->HSp, shrink ? shrink + i : NULL, &a,
@@ -219,6 +233,10 @@ static void add_keys(struct scratch *s, const struct head *hd, const float *p, s
 static void add_queries(float *to, const struct head *hd, const float *p, const float *x,
                         const struct block *b) {
     size_t units = gemm_units(b->m, hd->bf16), panel = NR * gemm_units(BLOCK, hd->bf16);
+    if (hd->amx) {
+        amx_add_queries(to, round_up((size_t)hd->T, BLOCK), x, hd->HSp, p, b);
+        return;
+    }
     for (size_t j = 0; j < b->n && first_query(b, j) < b->m; j += MR) {
         size_t first = first_query(b, j) / (hd->pairs ? 2 : 1);
         struct left a = {p + first * BLOCK + j, 1, BLOCK, 0};
@@ -241,20 +259,23 @@ static void narrow_pairs(float *to, const float *from, const struct block *b) {
             if (2 * u + 1 < b->m) hi = ldf(from + (2 * u + 1) * BLOCK + j);
             stf(to + u * BLOCK + j, vf_bits(vu_of(vf_narrow(lo)) | vu_of(vf_narrow(hi)) << 16));
         }
+    size_t end = round_up(gemm_units(b->m, true), AMX_UNITS); /* steps are whole */
+    for (size_t u = (b->m + 1) / 2; u < end; u++) memset(to + u * BLOCK, 0, BLOCK * sizeof *to);
 }
 
 /* S = Q K^T up to the diagonal, and each row's largest. */
 static void scores(struct scratch *s, const struct head *hd, const struct left *q,
                    const struct block *b) {
     const float *cols = s->k_cols + b->k0 * hd->units;
+    if (hd->amx) amx_scores(s->s, q, cols, hd->units, b);
     for (size_t i = 0; i < b->m; i += MR) {
         struct seen seen;
         struct left a = panel_of(q, i);
         panel_sees(&seen, hd, b, i);
         for (size_t j = 0; j < tiles_seen(b, i); j += NR) {
             fetch_some(&s->ahead);
-            tile_scores(s->s + i * BLOCK + j, s->top + i * VL, &a, cols + j * hd->units, hd->units,
-                        hd->pairs, &seen, j);
+            tile_scores(s->s + i * BLOCK + j, s->top + i * VL, hd->amx ? NULL : &a,
+                        cols + j * hd->units, hd->units, hd->pairs, &seen, j);
         }
     }
 }
@@ -339,14 +360,16 @@ static void forward_head(struct scratch *s, const struct head *hd, void *y, floa
 static void probabilities(struct scratch *s, const struct head *hd, const struct left *q,
                           const struct block *b) {
     const float *cols = s->k_cols + b->k0 * hd->units;
+    if (hd->amx) amx_scores(s->s, q, cols, hd->units, b);
     for (size_t i = 0; i < b->m; i += MR) {
         struct seen seen;
         struct left a = panel_of(q, i);
         panel_sees(&seen, hd, b, i);
         for (size_t j = 0; j < tiles_seen(b, i); j += NR) {
             fetch_some(&s->ahead);
-            tile_probabilities(s->s + i * BLOCK + j, hd->scale * LOG2_E, s->lse + i, &a,
-                               cols + j * hd->units, hd->units, hd->pairs, &seen, j);
+            tile_probabilities(s->s + i * BLOCK + j, hd->scale * LOG2_E, s->lse + i,
+                               hd->amx ? NULL : &a, cols + j * hd->units, hd->units, hd->pairs,
+                               &seen, j);
         }
     }
 }
@@ -354,12 +377,13 @@ static void probabilities(struct scratch *s, const struct head *hd, const struct
 static void slopes(struct scratch *s, const struct head *hd, const struct left *dy,
                    const struct block *b) {
     const float *cols = s->v_cols + b->k0 * hd->units;
+    if (hd->amx) amx_scores(s->dp, dy, cols, hd->units, b);
     for (size_t i = 0; i < b->m; i += MR) {
         struct left a = panel_of(dy, i);
         for (size_t j = 0; j < tiles_seen(b, i); j += NR) {
             fetch_some(&s->ahead);
             tile_slopes(s->dp + i * BLOCK + j, s->s + i * BLOCK + j,
-                        hd->drop ? s->keep + i * BLOCK + j : NULL, s->D + i, &a,
+                        hd->drop ? s->keep + i * BLOCK + j : NULL, s->D + i, hd->amx ? NULL : &a,
                         cols + j * hd->units, hd->units, hd->pairs);
         }
     }
@@ -387,6 +411,19 @@ static void store_rows(void *to, const float *from, float scale, const struct he
         for (size_t c = 0; c < hd->HS; c += VL)
             st(to, (t0 + i) * 3 * hd->C + c, lanes(c, hd->HS), hd->bf16,
                ldf(from + i * hd->HSp + c) * scale);
+}
+
+/* All rows of dk or dv from `from` (HSp, T rounded up to BLOCK): its padding may be read. */
+static void store_across(void *to, const float *from, float scale, const struct head *hd) {
+    size_t T = (size_t)hd->T, Tp = round_up(T, BLOCK);
+    for (size_t t = 0; t < T; t += VL)
+        for (size_t c = 0; c < hd->HS; c += VL) {
+            vf r[VL];
+            for (size_t j = 0; j < VL; j++) r[j] = ldf(from + (c + j) * Tp + t);
+            vf_transpose(r);
+            for (size_t j = 0; j < VL && t + j < T; j++)
+                st(to, (t + j) * 3 * hd->C + c, lanes(c, hd->HS), true, r[j] * scale);
+        }
 }
 
 /* D = y·dy and lse of queries i0 … i0 + m; zeros behind them. */
@@ -417,8 +454,13 @@ static void backward_head(struct scratch *s, const struct head *hd, void *dq, vo
         pack_columns(s->k_cols, hd, hd->k, i0, m);
         pack_columns(s->v_cols, hd, hd->v, i0, m);
         pack_positions(block_rows(s, hd, i0), hd, &hd->k, i0, m);
-        pack_positions(s->q_right, hd, &hd->q, i0, m);
-        pack_positions(s->dy_right, hd, &hd->dy, i0, m);
+        if (hd->amx) {
+            pack_across(s->q_right, hd, hd->q, i0, m);
+            pack_across(s->dy_right, hd, hd->dy, i0, m);
+        } else {
+            pack_positions(s->q_right, hd, &hd->q, i0, m);
+            pack_positions(s->dy_right, hd, &hd->dy, i0, m);
+        }
         struct left q = left_rows(s->q_left, hd, &hd->q, i0, m),
                     dy = left_rows(s->dy_left, hd, &hd->dy, i0, m);
         row_sums(s, hd, lse, i0, m);
@@ -429,8 +471,13 @@ static void backward_head(struct scratch *s, const struct head *hd, void *dq, vo
             backward_block(s, hd, &q, &dy, &(struct block){i0, m, k0, k0 < i0 ? BLOCK : m});
         store_rows(dq, s->out, hd->scale, hd, i0, m);
     }
-    store_rows(dk, s->dk, hd->scale, hd, 0, T);
-    store_rows(dv, s->dv, 1, hd, 0, T);
+    if (hd->amx) {
+        store_across(dk, s->dk, hd->scale, hd);
+        store_across(dv, s->dv, 1, hd);
+    } else {
+        store_rows(dk, s->dk, hd->scale, hd, 0, T);
+        store_rows(dv, s->dv, 1, hd, 0, T);
+    }
 }
 
 /* Head bh of all B x NH; y and dy NULL: forward. */
@@ -448,9 +495,10 @@ static struct head make_head(const struct device *d, size_t bh, const void *qkv,
         .C = C,
         .HS = HS,
         .HSp = round_up(HS, NR),
-        .units = gemm_units(HS, bf16),
+        .units = round_up(gemm_units(HS, bf16), d->amx ? AMX_UNITS : 1),
         .bf16 = bf16,
         .pairs = bf16 && ISA_LEVEL == 3,
+        .amx = d->amx,
         .scale = scale,
         .start = start ? start + row : NULL,
         .drop = drop->p > 0 ? drop : NULL,
@@ -479,7 +527,9 @@ void cpu_attention_forward(struct device *d, void *y, float *lse, const void *qk
         struct head hd = make_head(d, bh, qkv, NULL, NULL, start, B, T, C, NH, scale, &drop);
         struct scratch s;
         cut(&s, work + (size_t)omp_get_thread_num() * per_thread, (size_t)T, hd.HSp, false);
+        if (hd.amx) gemm_amx_begin();
         forward_head(&s, &hd, at_out(y, hd.first, d->bf16), lse + bh * (size_t)T);
+        if (hd.amx) gemm_amx_end();
     }
 }
 
@@ -495,8 +545,10 @@ void cpu_attention_backward(struct device *d, void *dqkv, const void *dy, const 
         struct head hd = make_head(d, bh, qkv, y, dy, start, B, T, C, NH, scale, &drop);
         struct scratch s;
         cut(&s, work + (size_t)omp_get_thread_num() * per_thread, (size_t)T, hd.HSp, true);
+        if (hd.amx) gemm_amx_begin();
         backward_head(&s, &hd, at_out(dqkv, hd.first3, d->bf16),
                       at_out(dqkv, hd.first3 + hd.C, d->bf16),
                       at_out(dqkv, hd.first3 + 2 * hd.C, d->bf16), lse + bh * (size_t)T);
+        if (hd.amx) gemm_amx_end();
     }
 }

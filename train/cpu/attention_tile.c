@@ -23,6 +23,13 @@ INLINE struct tile sum(const float *a, size_t rs, size_t cs, const float *b, siz
     }
     return t;
 }
+/* A tile of a product that is in memory already. */
+INLINE struct tile loaded(const float *p) {
+    struct tile t;
+    EACH_ROW for (size_t half = 0; half < 2; half++) t.at[r][half] =
+        ldf(p + r * ATT_BLOCK + half * VL);
+    return t;
+}
 INLINE struct tile product(const struct left *a, const float *b, size_t units, bool pairs) {
     bool rows = a->cs == 1 && a->rs != 1;
     pairs = pairs && ISA_LEVEL == 3;
@@ -59,7 +66,7 @@ INLINE void keep_scores(float *s, float *top, struct tile t, const struct seen *
 }
 void tile_scores(float *s, float *top, const struct left *a, const float *b, size_t units,
                  bool pairs, const struct seen *seen, size_t j) {
-    struct tile t = product(a, b, units, pairs);
+    struct tile t = a ? product(a, b, units, pairs) : loaded(s);
     if (whole(seen, j))
         keep_scores(s, top, t, seen, j, false);
     else
@@ -81,7 +88,7 @@ INLINE void keep_probabilities(float *p, float scale, const float *lse, struct t
 void tile_probabilities(float *p, float scale, const float *lse, const struct left *a,
                         const float *b, size_t units, bool pairs, const struct seen *seen,
                         size_t j) {
-    struct tile t = product(a, b, units, pairs);
+    struct tile t = a ? product(a, b, units, pairs) : loaded(p);
     if (whole(seen, j))
         keep_probabilities(p, scale, lse, t, seen, j, false);
     else
@@ -103,7 +110,7 @@ INLINE void keep_slopes(float *ds, float *p, const float *keep, const float *D, 
 }
 void tile_slopes(float *ds, float *p, const float *keep, const float *D, const struct left *a,
                  const float *b, size_t units, bool pairs) {
-    struct tile t = product(a, b, units, pairs);
+    struct tile t = a ? product(a, b, units, pairs) : loaded(ds);
     if (keep)
         keep_slopes(ds, p, keep, D, t);
     else

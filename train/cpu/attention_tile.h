@@ -7,7 +7,8 @@
  *   tile_add            out += P V,  dQ += dS K,  dV += P^T dO,  dK += dS^T Q
  *
  * Factors lie as gemm.h says: the left one in memory or packed, the right one a packed panel of
- * `units` rows. Mathematics: ref/attention.c. */
+ * `units` rows. The first three take a product that is where its result goes, if `a` is NULL.
+ * Mathematics: ref/attention.c. */
 #ifndef LORY_TRAIN_CPU_ATTENTION_TILE_H
 #define LORY_TRAIN_CPU_ATTENTION_TILE_H
 
@@ -18,6 +19,16 @@ enum { ATT_BLOCK = 96 }; /* queries or keys of a block of scores: a multiple of 
 /* Exponents are of 2, so that the processor's own do the work. */
 #define LOG2_E 1.44269504f
 #define LN_2   0.693147181f
+
+/* A block of scores: queries i0 … i0 + m, keys k0 … k0 + n. */
+struct block {
+    size_t i0, m, k0, n;
+};
+/* How many keys of the block any of query i's panel of `mr` may see. */
+INLINE size_t keys_seen(const struct block *b, size_t i, size_t mr) {
+    size_t keys = b->i0 + i / mr * mr + mr - b->k0;
+    return keys < b->n ? keys : b->n;
+}
 
 /* The keys [lo, hi) of a block that a query sees. */
 struct span {

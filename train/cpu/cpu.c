@@ -5,10 +5,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "base/pool.h"
-#include "train/cpu/gemm_onednn.h"
 #include "train/cpu/table.h"
-#ifdef HAVE_X86_ISAS
-#include <cpuid.h>
+#ifdef HAVE_AMX
+#include "train/cpu/amx.h"
 #endif
 
 static const char *const ISA_NAMES[CPU_ISAS] = {"plain", "avx2", "avx512", "avx512bf16"};
@@ -54,40 +53,22 @@ static void processor_name(char *name, size_t n) {
     if (f) fclose(f);
 }
 
-bool cpu_use_onednn(struct device *d, bool use) {
-#ifdef HAVE_ONEDNN
-    onednn_free(d->onednn);
-    d->onednn = use ? onednn_new(d->threads) : NULL;
-    return !use || d->onednn;
-#else
-    (void)d;
-    return !use;
+bool cpu_use_amx(struct device *d, bool use) {
+    d->amx = false;
+#ifdef HAVE_AMX
+    d->amx = use && d->isa == 3 && d->bf16 && amx_allowed();
 #endif
+    return d->amx == use;
 }
 
-/* Matrix units for bf16 (Sapphire Rapids on), which only oneDNN's kernels use. Elsewhere gemm.c's
- * own are as fast or faster. */
-static bool has_matrix_units(void) {
-#ifdef HAVE_X86_ISAS
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1; /* AMX-BF16 */
-#else
-    return false;
-#endif
-}
-
-static void describe(struct device *d, int isa) {
+static void describe(struct device *d) {
     char name[96];
     processor_name(name, sizeof name);
-    const char *onednn = "";
-#ifdef HAVE_ONEDNN
-    if (d->onednn) onednn = onednn_version();
-#endif
-    snprintf(d->text, sizeof d->text, "cpu: %s, %d thread%s, %s, %s%s%s", name, d->threads,
-             d->threads == 1 ? "" : "s", ISA_NAMES[isa], onednn, *onednn ? ", " : "",
-             !d->bf16   ? "fp32"
-             : isa == 3 ? "bf16"
-                        : "bf16 (widened to fp32)");
+    snprintf(d->text, sizeof d->text, "cpu: %s, %d thread%s, %s, %s%s", name, d->threads,
+             d->threads == 1 ? "" : "s", ISA_NAMES[d->isa], d->amx ? "AMX, " : "",
+             !d->bf16      ? "fp32"
+             : d->isa == 3 ? "bf16"
+                           : "bf16 (widened to fp32)");
 }
 
 int cpu_open(struct device **ret, const struct device_opts *opts, int isa, struct err *err) {
@@ -97,14 +78,14 @@ int cpu_open(struct device **ret, const struct device_opts *opts, int isa, struc
     if (!d) return err_nomem(err, sizeof *d);
     d->bf16 = opts->dtype == DTYPE_BF16;
     d->threads = opts->threads ? opts->threads : pool_cpus();
-    if (d->bf16 && isa == 3 && has_matrix_units()) cpu_use_onednn(d, true);
-    describe(d, isa);
+    d->isa = isa;
+    cpu_use_amx(d, true);
+    describe(d);
     *ret = d;
     return 0;
 }
 
 void cpu_close(struct device *d) {
-    if (d) cpu_use_onednn(d, false);
     for (int i = 0; d && i < WORK_KINDS; i++) cpu_free(d, d->work[i].p);
     free(d);
 }

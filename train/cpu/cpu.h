@@ -33,13 +33,14 @@ enum cpu_work {
 struct device {
     struct err first; /* the first failure; code 0 if none */
     bool bf16;        /* activations and weights are bf16  */
+    int isa;          /* of the table: cpu_isa_name()      */
     int threads;
     struct {
         void *p;
         size_t bytes;
     } work[WORK_KINDS];
-    char *next;            /* where the next large block is to lie; NULL: none so far */
-    struct onednn *onednn; /* NULL: products by gemm.c's own kernels */
+    char *next; /* where the next large block is to lie; NULL: none so far */
+    bool amx;   /* products of bf16 by the processor's matrix units */
     char text[256];
 };
 
@@ -53,9 +54,9 @@ enum { CPU_ISAS = 4 };
 const struct backend *cpu_backend(int i);
 const char *cpu_isa_name(int i);
 
-/* Products of an open device by oneDNN, or by gemm.c; false if there is no oneDNN. For tests and
- * timing. */
-bool cpu_use_onednn(struct device *d, bool use);
+/* Products of an open device by the processor's matrix units or by its vectors; false if it has no
+ * such units for them. For tests and timing. */
+bool cpu_use_amx(struct device *d, bool use);
 
 /* Shared by the tables. */
 int cpu_open(struct device **ret, const struct device_opts *opts, int isa, struct err *err);

@@ -1,7 +1,7 @@
 /* See gemm.h. Blocking after Goto and van de Geijn (2008), with the roles of the caches as there:
  * the panel of A in L1, the block of B in L2. */
 #include "train/cpu/gemm.h"
-#include "train/cpu/gemm_onednn.h"
+#include "train/cpu/gemm_amx.h"
 
 INLINE float unit_one(const struct matrix *x, size_t i) {
     if (!x->bf16) return ((const float *)x->p)[i];
@@ -180,6 +180,8 @@ INLINE void micro(float *c, size_t ldc, const struct left *a, const float *b, si
 struct product {
     size_t M, N, K, units, kc;
     size_t unit; /* elements of K per unit */
+    bool amx;    /* by the matrix units (gemm_amx.h), else by the kernels above */
+    size_t mr;   /* rows of a panel: AMX_MR or MR */
     struct matrix a, b;
     float *right, *left;           /* a part of B packed; of A, or NULL: in place     */
     size_t part_m, part_n, part_k; /* rows, columns, blocks of K of a part, at most   */
@@ -196,7 +198,7 @@ struct part {
 
 /* A block of K: units from, n of them. */
 struct k_block {
-    size_t at, n; /* units */
+    size_t at, n; /* units; n as the kernel takes them, so the last ones may be zeros */
     size_t k0, k; /* elements */
 };
 
@@ -209,6 +211,7 @@ INLINE struct k_block k_block(const struct product *p, size_t i) {
     b.n = p->units - b.at < p->kc ? p->units - b.at : p->kc;
     b.k0 = b.at * p->unit;
     b.k = p->K - b.k0 < b.n * p->unit ? p->K - b.k0 : b.n * p->unit;
+    if (p->amx) b.n = round_up(b.n, AMX_UNITS);
     return b;
 }
 
@@ -221,7 +224,16 @@ INLINE float *right_at(const struct product *p, const struct part *o, const stru
 /* The packed panels of a part of A from its row i on. */
 INLINE float *left_at(const struct product *p, const struct part *o, const struct k_block *b,
                       size_t i) {
-    return p->left + (b->at - o->k0 * p->kc) * round_up(o->m, MR) + i * b->n;
+    return p->left + (b->at - o->k0 * p->kc) * round_up(o->m, p->mr) + i * b->n;
+}
+
+/* Rows m0 … m0 + m of A as the kernel wants them. */
+static void pack_rows(const struct product *p, float *out, size_t m0, size_t m,
+                      const struct k_block *b) {
+    if (p->amx)
+        gemm_amx_pack_left(out, &p->a, m0, m, b->k0, b->k);
+    else
+        gemm_pack_left(out, &p->a, m0, m, b->k0, b->k);
 }
 
 /* The two packings below are shared out among the threads of the region they are called in, and
@@ -232,31 +244,34 @@ static void pack_right(const struct product *p, const struct part *o) {
     for (size_t job = 0; job < o->k * panels; job++) {
         struct k_block b = k_block(p, o->k0 + job / panels);
         size_t j = job % panels * NR, n = o->n - j < NR ? o->n - j : NR;
-        gemm_pack_right(right_at(p, o, &b, j), &p->b, b.k0, b.k, o->n0 + j, n);
+        size_t units = (b.k + p->unit - 1) / p->unit;
+        float *panel = right_at(p, o, &b, j);
+        gemm_pack_right(panel, &p->b, b.k0, b.k, o->n0 + j, n);
+        memset(panel + units * NR, 0, (b.n - units) * NR * sizeof *panel);
     }
 }
 
 static void pack_left(const struct product *p, const struct part *o) {
-    enum { ROWS = 8 * MR }; /* of a job */
-    size_t jobs = (o->m + ROWS - 1) / ROWS;
+    size_t rows = 96 / p->mr * p->mr; /* of a job */
+    size_t jobs = (o->m + rows - 1) / rows;
 #pragma omp for schedule(dynamic, 2) nowait
     for (size_t job = 0; job < o->k * jobs; job++) {
         struct k_block b = k_block(p, o->k0 + job / jobs);
-        size_t i = job % jobs * ROWS, m = o->m - i < ROWS ? o->m - i : ROWS;
-        gemm_pack_left(left_at(p, o, &b, i), &p->a, o->m0 + i, m, b.k0, b.k);
+        size_t i = job % jobs * rows, m = o->m - i < rows ? o->m - i : rows;
+        pack_rows(p, left_at(p, o, &b, i), o->m0 + i, m, &b);
     }
 }
 
-/* Where MR rows of A from row i of the part lie; packed to `few` if they are to be read in place,
- * but are too few for a panel. */
+/* Where a panel's rows of A from row i of the part lie; packed to `few` if they are to be read in
+ * place, but are too few for a panel. */
 static struct left panel_of(const struct product *p, const struct part *o, const struct k_block *b,
                             size_t i, float *few) {
-    if (p->left) return (struct left){left_at(p, o, b, i), 1, MR, 0};
     size_t row = o->m0 + i, ld = p->a.ld / p->unit;
-    if (row + MR <= p->M)
+    if (!p->left && row + p->mr <= p->M)
         return (struct left){at(p->a.p, row * p->a.ld + b->k0, p->a.bf16), ld, 1, 0};
-    gemm_pack_left(few, &p->a, row, p->M - row, b->k0, b->k);
-    return (struct left){few, 1, MR, 0};
+    if (!p->left) pack_rows(p, few, row, p->M - row, b);
+    const float *packed = p->left ? left_at(p, o, b, i) : few;
+    return p->amx ? (struct left){packed, b->n, 1, 0} : (struct left){packed, 1, MR, 0};
 }
 
 /* Asks for lines from … to of a panel of A, or of each of its rows, so that it is in L1 when its
@@ -282,19 +297,23 @@ INLINE void fetch(const struct gemm_to *to, size_t m0, size_t m, size_t n0) {
 static void tile(const struct product *p, const struct part *o, float *scratch, size_t i,
                  size_t end, size_t j, size_t n, const struct gemm_to *to) {
     size_t wide = round_up(n, NR), blocks = k_blocks(p), ld = p->c ? p->ldc : wide;
-    float *first = p->c ? p->c + (o->m0 + i) * ld + o->n0 + j : scratch + MR * GEMM_KC;
+    float *first = p->c ? p->c + (o->m0 + i) * ld + o->n0 + j : scratch + p->mr * p->kc;
     for (size_t kb = o->k0; kb < o->k0 + o->k; kb++) {
         struct k_block b = k_block(p, kb);
         const float *right = right_at(p, o, &b, j);
         bool last = kb + 1 == blocks;
-        for (size_t r = i; r < end; r += MR) {
+        for (size_t r = i, mr = p->mr; r < end; r += mr) {
             struct left a = panel_of(p, o, &b, r, scratch), next = a;
-            if (r + MR < end && (p->left || o->m0 + r + 2 * MR <= p->M))
-                next = panel_of(p, o, &b, r + MR, scratch);
+            if (r + mr < end && (p->left || o->m0 + r + 2 * mr <= p->M))
+                next = panel_of(p, o, &b, r + mr, scratch);
             float *sum = blocks > 1 ? first + (r - i) * ld : first;
-            size_t m = end - r < MR ? end - r : MR;
+            size_t m = end - r < mr ? end - r : mr;
             size_t lines = (panel_lines(&a, b.n) * NR + wide - 1) / wide; /* asked for per tile */
             for (size_t c = 0; c < wide; c += NR) {
+                if (p->amx) { /* its loads run ahead by themselves */
+                    gemm_amx_tile(sum + c, ld, &a, right + c * p->kc, NR, b.n, kb > 0);
+                    continue;
+                }
                 if (last) fetch(to, o->m0 + r, m, o->n0 + j + c);
                 fetch_panel(&next, c / NR * lines, (c / NR + 1) * lines);
                 micro(sum + c, ld, &a, right + c * p->kc, b.n, kb > 0, p->unit == 2);
@@ -316,7 +335,7 @@ static void choose_tiles(struct product *p, size_t M, size_t N, size_t most_m, s
                          size_t threads) {
     size_t mc = most_m, nc = most_n;
     for (;;) {
-        p->mc = even_parts(M, mc, MR);
+        p->mc = even_parts(M, mc, p->mr);
         p->nc = even_parts(N, nc, NR);
         p->tiles_m = (M + p->mc - 1) / p->mc;
         p->tiles_n = (N + p->nc - 1) / p->nc;
@@ -331,111 +350,9 @@ static void choose_tiles(struct product *p, size_t M, size_t N, size_t most_m, s
     }
 }
 
-#ifdef HAVE_ONEDNN
-/* `rows` rows of n elements, one behind the other: oneDNN is slow where rows of B, or of A across,
- * lie further apart than they are long. */
-static void gather(void *to, const void *from, size_t ld, size_t rows, size_t n, bool bf16) {
-    size_t bytes = bf16 ? 2 : 4;
-    for (size_t r = 0; r < rows; r++)
-        memcpy((char *)to + r * n * bytes, (const char *)from + r * ld * bytes, n * bytes);
-}
-
-struct onednn_plan {
-    struct product *p;
-    size_t tiles_m, tiles_n, last_m, last_n, ldc, tile_bytes, left_bytes, per_thread;
-    int primitive[2][2]; /* of whole and last tiles */
-    const void *right;   /* B, each tile's columns gathered if it is not across */
-};
-
-static bool plan_primitives(struct device *d, struct onednn_plan *o) {
-    struct product *p = o->p;
-    size_t scratch = 0;
-    for (int i = 0; i < 2; i++)
-        for (int j = 0; j < 2; j++) {
-            if ((!i && o->tiles_m == 1) || (!j && o->tiles_n == 1)) continue;
-            struct onednn_tile t = {.m = i ? o->last_m : p->mc,
-                                    .n = j ? o->last_n : p->nc,
-                                    .K = p->K,
-                                    .ldc = o->ldc,
-                                    .a_across = p->a.across,
-                                    .b_across = p->b.across,
-                                    .bf16 = p->a.bf16};
-            t.lda = p->a.across ? t.m : p->a.ld;
-            t.ldb = p->b.across ? p->b.ld : t.n;
-            o->primitive[i][j] = onednn_prepare(d->onednn, &t);
-            if (o->primitive[i][j] < 0) return false;
-            size_t need = onednn_scratch(d->onednn, o->primitive[i][j]);
-            if (need > scratch) scratch = need;
-        }
-    o->tile_bytes = round_up(p->mc * o->ldc * sizeof(float), 64);
-    o->left_bytes = p->a.across ? round_up(p->mc * p->K * (p->a.bf16 ? 2 : 4), 64) : 0;
-    o->per_thread = o->tile_bytes + o->left_bytes + round_up(scratch, 64);
-    return true;
-}
-
-/* One tile; false: oneDNN failed. */
-static bool onednn_tile(struct device *d, const struct onednn_plan *o, char *scratch, size_t t,
-                        const struct gemm_to *to) {
-    const struct product *p = o->p;
-    size_t i = t % o->tiles_m, j = t / o->tiles_m, m0 = i * p->mc, n0 = j * p->nc;
-    size_t m = i == o->tiles_m - 1 ? o->last_m : p->mc, n = j == o->tiles_n - 1 ? o->last_n : p->nc;
-    float *sum = (float *)scratch;
-    void *left = scratch + o->tile_bytes;
-    const void *a = at(p->a.p, p->a.across ? m0 : m0 * p->a.ld, p->a.bf16);
-    const void *b = at(o->right, n0 * (p->b.across ? p->b.ld : p->K), p->b.bf16);
-    if (p->a.across) gather(left, a, p->a.ld, p->K, m, p->a.bf16), a = left;
-    if (!onednn_run(d->onednn, o->primitive[i == o->tiles_m - 1][j == o->tiles_n - 1],
-                    omp_get_thread_num(), a, b, sum, scratch + o->tile_bytes + o->left_bytes))
-        return false;
-    to->out(to->ctx, sum, o->ldc, m0, m, n0, n);
-    return true;
-}
-
-/* The product by oneDNN's kernels, every tile summed over all of K at once. Tiles depend on the
- * shapes only, as oneDNN's order of summation may depend on the tile. False: not done. */
-static bool run_onednn(struct device *d, struct product *p, enum cpu_work pack, bool packed,
-                       const struct gemm_to *to) {
-    if (p->a.bf16 && ISA_LEVEL != 3) return false;
-    choose_tiles(p, p->M, p->N, 96, 320, 4);
-    struct onednn_plan o = {.p = p,
-                            .tiles_m = (p->M + p->mc - 1) / p->mc,
-                            .tiles_n = (p->N + p->nc - 1) / p->nc,
-                            .ldc = round_up(p->nc, 16),
-                            .right = p->b.p};
-    o.last_m = p->M - (o.tiles_m - 1) * p->mc;
-    o.last_n = p->N - (o.tiles_n - 1) * p->nc;
-    if (!plan_primitives(d, &o)) return false;
-    char *scratch = cpu_work(d, WORK_THREAD, (size_t)d->threads * o.per_thread);
-    char *right = p->b.across ? NULL : cpu_work(d, pack, p->K * p->N * (p->b.bf16 ? 2 : 4));
-    if (!scratch || (!right && !p->b.across)) return true;
-    if (right) o.right = right;
-    bool failed = false;
-#pragma omp parallel num_threads(d->threads) reduction(|| : failed)
-    {
-        /* A region of one thread does not count as parallel: there oneDNN would start threads of
-         * its own and split K among them (without AVX-512 it does), so that sums would depend on
-         * the number of threads. Holds for this region only. */
-        omp_set_num_threads(1);
-#pragma omp for schedule(static)
-        for (size_t j = 0; j < o.tiles_n; j++) {
-            size_t n0 = j * p->nc, n = j == o.tiles_n - 1 ? o.last_n : p->nc;
-            if (right && !packed)
-                gather(at_out(right, n0 * p->K, p->b.bf16), at(p->b.p, n0, p->b.bf16), p->b.ld,
-                       p->K, n, p->b.bf16);
-        }
-#pragma omp for schedule(dynamic)
-        for (size_t t = 0; t < o.tiles_m * o.tiles_n; t++)
-            if (!onednn_tile(d, &o, scratch + (size_t)omp_get_thread_num() * o.per_thread, t, to))
-                failed = true;
-    }
-    if (failed) err_set(&d->first, ERR_OTHER, "oneDNN failed in a product");
-    return true;
-}
-#endif
-
 /* Where tile i of m rows begins: panels shared out evenly. */
 INLINE size_t edge(const struct product *p, size_t m, size_t i) {
-    size_t row = i * ((m + MR - 1) / MR) / p->tiles_m * MR;
+    size_t row = i * ((m + p->mr - 1) / p->mr) / p->tiles_m * p->mr;
     return row < m ? row : m;
 }
 
@@ -486,16 +403,26 @@ static bool plan_parts(struct device *d, struct product *p, enum cpu_work pack, 
     size_t units = p->part_k * p->kc;
     p->right = cpu_work(d, pack, units * round_up(p->part_n, NR) * sizeof *p->right);
     if (!in_place) {
-        if (p->M * units > PART_OF_A) p->part_m = even_parts(p->M, PART_OF_A / units + MR, MR);
-        p->left = cpu_work(d, WORK_LEFT, round_up(p->part_m, MR) * units * sizeof *p->left);
+        if (p->M * units > PART_OF_A)
+            p->part_m = even_parts(p->M, PART_OF_A / units + p->mr, p->mr);
+        p->left = cpu_work(d, WORK_LEFT, round_up(p->part_m, p->mr) * units * sizeof *p->left);
         if (!p->left) return false;
     }
     if (p->part_k < blocks) {
         p->ldc = round_up(p->N, NR);
-        p->c = cpu_work(d, WORK_SUMS, round_up(p->M, MR) * p->ldc * sizeof *p->c);
+        p->c = cpu_work(d, WORK_SUMS, round_up(p->M, p->mr) * p->ldc * sizeof *p->c);
         if (!p->c) return false;
     }
     return p->right != NULL;
+}
+
+/* True if the kernel can read A where it is: units must be what is in memory, and rows must not
+ * share the sets of L1. */
+static bool in_place(const struct product *p) {
+    const struct matrix *a = &p->a;
+    if (a->across || a->ld / p->unit % 512 == 0) return false;
+    if (p->unit == 1) return !a->bf16;
+    return a->ld % 2 == 0 && (a->padded || p->K % (p->amx ? 2 * AMX_UNITS : 2) == 0);
 }
 
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
@@ -504,18 +431,18 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
     struct product p = {.M = M, .N = N, .K = K, .a = *a, .b = *b};
     p.units = gemm_units(K, a->bf16);
     p.unit = a->bf16 && ISA_LEVEL == 3 ? 2 : 1;
-    p.kc = gemm_kc(p.units);
-#ifdef HAVE_ONEDNN
-    if (d->onednn && run_onednn(d, &p, pack, packed, to)) return;
-#endif
-    /* In place: units must be what is in memory, and rows must not share the sets of L1. */
-    bool in_place = !a->across &&
-                    (!a->bf16 || (ISA_LEVEL == 3 && (K % 2 == 0 || a->padded) && a->ld % 2 == 0)) &&
-                    a->ld / p.unit % 512 != 0;
-    size_t per_thread = MR * GEMM_KC + GEMM_MC * GEMM_NC, threads = (size_t)d->threads;
+    p.amx = d->amx && p.unit == 2;
+    p.mr = p.amx ? AMX_MR : MR;
+    p.kc = p.amx ? round_up(gemm_kc(p.units, AMX_KC), AMX_UNITS) : gemm_kc(p.units, GEMM_KC);
+    size_t most_m = p.amx ? AMX_MC : GEMM_MC, most_n = p.amx ? AMX_NC : GEMM_NC;
+    size_t per_thread = p.mr * p.kc + most_m * most_n, threads = (size_t)d->threads;
     float *scratch = cpu_work(d, WORK_THREAD, threads * per_thread * sizeof *scratch);
-    if (!scratch || !plan_parts(d, &p, pack, in_place)) return;
-    choose_tiles(&p, p.part_m, p.part_n, GEMM_MC, GEMM_NC, threads);
+    if (!scratch || !plan_parts(d, &p, pack, in_place(&p))) return;
+    choose_tiles(&p, p.part_m, p.part_n, most_m, most_n, threads);
 #pragma omp parallel num_threads(d->threads)
-    run_parts(&p, scratch + (size_t)omp_get_thread_num() * per_thread, packed, to);
+    {
+        if (p.amx) gemm_amx_begin();
+        run_parts(&p, scratch + (size_t)omp_get_thread_num() * per_thread, packed, to);
+        if (p.amx) gemm_amx_end();
+    }
 }

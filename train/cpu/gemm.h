@@ -38,7 +38,7 @@ struct matrix {
     size_t ld;
     bool across;
     bool bf16;
-    bool padded; /* a left factor's rows have a zero behind element K: odd K needs no copy */
+    bool padded; /* a left factor's rows have zeros behind element K, up to a multiple of 32 */
 };
 
 /* Units along K for a factor of type bf16 or fp32. */
@@ -46,8 +46,8 @@ INLINE size_t gemm_units(size_t K, bool bf16) {
     return bf16 && ISA_LEVEL == 3 ? (K + 1) / 2 : K;
 }
 /* Units per K block: K split evenly, a function of K alone. */
-INLINE size_t gemm_kc(size_t units) {
-    size_t blocks = (units + GEMM_KC - 1) / GEMM_KC;
+INLINE size_t gemm_kc(size_t units, size_t most) {
+    size_t blocks = (units + most - 1) / most;
     return blocks ? (units + blocks - 1) / blocks : 1;
 }
 
