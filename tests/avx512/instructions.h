@@ -265,7 +265,7 @@ struct tile_config {
     uint16_t row_bytes[16];
     uint8_t rows[16];
 };
-static _Thread_local struct tmm amx_twin_registers;
+static _Thread_local struct tmm amx_twin_registers __attribute__((unused));
 #define TILE_CONFIG(CONFIG)       (void)(CONFIG)
 #define TILE_RELEASE()            (void)0
 #define TILE_LOAD(REG, P, BYTES)  amx_twin_load(&amx_twin_registers, REG, P, BYTES)
