@@ -199,8 +199,8 @@ LONG_TWIN __m256bh avx512_cvtneps_pbh(__m512 a) {
     memcpy(&r, h, sizeof r);
     return r;
 }
-/* sum + a b, where a and b have the bits of bf16. Zero if it would be subnormal with 24 bits and any
- * exponent: fmaf(), whose numbers get coarser there, lifts some of those to 2^-126. */
+/* sum + a b, where a and b have the bits of bf16. Zero if it would be subnormal with 24 bits and
+ * any exponent: fmaf(), whose numbers get coarser there, lifts some of those to 2^-126. */
 TWIN float avx512_mul_add(float sum, uint32_t a, uint32_t b) {
     double product = (double)avx512_flushed(a) * avx512_flushed(b), all = sum + product;
     double of_product = all - sum, lost = (sum - (all - of_product)) + (product - of_product);

@@ -160,6 +160,11 @@ void *cpu_work(struct device *d, enum cpu_work which, size_t bytes) {
     return d->work[which].p;
 }
 
+void cpu_spoil_work(struct device *d) {
+    for (int i = 0; i < WORK_KINDS; i++)
+        if (d->work[i].p) memset(d->work[i].p, 0xff, d->work[i].bytes);
+}
+
 /* Pieces that threads share: fresh pages are then cleared by all of them. */
 enum { PIECE = 1 << 20 };
 

@@ -48,6 +48,9 @@ struct device {
  * that kind. NULL after noting the failure, or if one was noted before. */
 void *cpu_work(struct device *d, enum cpu_work which, size_t bytes);
 
+/* Fills every workspace with NaNs: no operation may find anything there. For tests. */
+void cpu_spoil_work(struct device *d);
+
 /* One table per instruction set. cpu_backend(i): i from 0 (plain) upwards while not NULL; NULL
  * also for those this processor cannot run. For tests; programs use backend_cpu(). */
 enum { CPU_ISAS = 4 };
