@@ -3,6 +3,8 @@
 #include "train/cpu/gemm.h"
 #include "train/cpu/gemm_amx.h"
 
+enum { LINE = 64 }; /* bytes that the caches hold together */
+
 INLINE float unit_one(const struct matrix *x, size_t i) {
     if (!x->bf16) return ((const float *)x->p)[i];
     uint32_t u = (uint32_t)((const uint16_t *)x->p)[i] << 16;
@@ -79,6 +81,7 @@ INLINE void pack_across(float *out, size_t width, const struct matrix *x, size_t
                         size_t i0, size_t n) {
     bool pairs = x->bf16 && ISA_LEVEL == 3;
     size_t units = pairs ? (k + 1) / 2 : k, whole = (pairs ? k / 2 : k) / VL * VL;
+    size_t unit = x->bf16 && !pairs ? 2 : 4; /* bytes */
     for (size_t g = 0; g < width; g += VL) {
         size_t most = width - g < VL ? width - g : VL;
         for (size_t u = 0; u < whole; u += VL) {
@@ -88,6 +91,10 @@ INLINE void pack_across(float *out, size_t width, const struct matrix *x, size_t
             vf_transpose(r);
             float *to = out + u * width + g;
             for (size_t j = 0; j < VL; j++, to += width) memcpy(to, &r[j], most * sizeof *to);
+            if (u * unit % LINE == 0 && u * unit + 2 * LINE < units * unit)
+                for (size_t i = 0; i < most; i++)
+                    __builtin_prefetch((const char *)at(x->p, (i0 + g + i) * x->ld + k0, x->bf16) +
+                                       u * unit + 2 * LINE);
         }
     }
     for (size_t u = whole; u < units; u++) {
@@ -120,51 +127,152 @@ void gemm_pack_left(float *out, const struct matrix *a, size_t m0, size_t m, siz
         pack_across(out + i * units, MR, a, k0, k, m0 + i, m - i < MR ? m - i : MR);
 }
 
+/* Lines of memory that will be wanted. They are asked for into L2, one a turn of the kernel: many
+ * at once would take all places for lines on their way, and the kernel would wait for its own. */
+enum { TURN = 4, MOST_AHEAD = GEMM_KC / TURN }; /* units a turn */
+struct ahead {
+    const void *line[MOST_AHEAD];
+    size_t n, most; /* most: turns */
+};
+
+/* A factor that is read where it lies is packed by the way: what is loaded for the multiply-adds is
+ * also stored as a panel, for the tiles that come after. Which of the two this is done for, the
+ * kernel's name says. */
+struct copies {
+    float *left, *right;
+};
+
+/* gcc 12 would fold loads of B into multiply-adds or keep sums in the wrong operand and move them
+ * back, each some instructions in a hundred: so a load stays where it is written, and the sum is
+ * added to in its place. OPAQUE: one pointer for three rows instead of one each. */
+#ifdef __AVX512F__
+#define REGISTER "v"
+#elif ISA_LEVEL == 1 && defined(__FMA__)
+#define REGISTER "x"
+#endif
+#ifdef REGISTER
+#define IN_ORDER(x) __asm__ volatile("" : "+" REGISTER(x))
+INLINE vf mul_add_in_place(vf acc, float a, vf b, bool pairs) {
+    if (pairs) return mul_add(acc, a, b, true);
+    __asm__("vfmadd231ps %2, %1, %0" : "+" REGISTER(acc) : REGISTER(vf_all(a)), REGISTER(b));
+    return acc;
+}
+#else
+#define IN_ORDER(x)      (void)0
+#define mul_add_in_place mul_add
+#endif
+#define OPAQUE(p) __asm__("" : "+r"(p))
+
+enum { UNITS_AHEAD = 16 }; /* that a factor read in place is asked for, line by line */
+
 /* MR x NR of C in registers; 24 sums of 16 lanes keep the multipliers busy. Four units a turn, as
- * instructions are what a processor that is shared with a second thread runs out of first. */
-#define MICRO_KERNEL(NAME, A_AT, PAIRS)                                                            \
-    static __attribute__((noinline)) void NAME(float *c, size_t ldc, const float *a,               \
-                                               size_t stride, const float *b, size_t units,        \
-                                               bool add) {                                         \
-        vf acc[MR][2];                                                                             \
-        _Pragma("GCC unroll 12") for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = (vf){0};     \
-        _Pragma("GCC unroll 4") for (size_t k = 0; k < units; k++) {                               \
-            vf b0 = ldf(b + k * NR), b1 = ldf(b + k * NR + VL);                                    \
-            _Pragma("GCC unroll 12") for (size_t i = 0; i < MR; i++) {                             \
-                float x = a[A_AT];                                                                 \
-                acc[i][0] = mul_add(acc[i][0], x, b0, PAIRS);                                      \
-                acc[i][1] = mul_add(acc[i][1], x, b1, PAIRS);                                      \
-            }                                                                                      \
+ * instructions are what a processor that is shared with a second thread runs out of first. Element
+ * (i, k) of A at a[i * rs + k * cs], row k of B at b[k * ldb]. */
+INLINE void multiply(float *c, size_t ldc, const float *a, size_t rs, size_t cs, const float *b,
+                     size_t ldb, size_t units, bool add, bool pairs, struct copies to,
+                     bool keep_left, bool keep_right, const struct ahead *ahead) {
+    vf acc[MR][2];
+    const void *const *line = ahead->line, *const *end = line + ahead->n;
+    bool apart = !__builtin_constant_p(rs); /* rows; else one pointer is enough */
+    const float *p[MR / 3];
+    float *left = to.left, *right = to.right;
+    size_t below[3] = {0, rs, 2 * rs};
+    OPAQUE(below[2]);
+    _Pragma("GCC unroll 4") for (int g = 0; g < MR / 3; g++) p[g] = a + 3 * (size_t)g * rs;
+    _Pragma("GCC unroll 12") for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = (vf){0};
+#define UNIT(k)                                                                                    \
+    do {                                                                                           \
+        vf b0 = ldf(b + (k)*ldb), b1 = ldf(b + (k)*ldb + VL);                                      \
+        IN_ORDER(b0);                                                                              \
+        IN_ORDER(b1);                                                                              \
+        if (keep_right) {                                                                          \
+            stf(right + (k)*NR, b0);                                                               \
+            stf(right + (k)*NR + VL, b1);                                                          \
+            __builtin_prefetch(b + ((k) + UNITS_AHEAD) * ldb);                                     \
+            if (NR > 16) __builtin_prefetch(b + ((k) + UNITS_AHEAD) * ldb + NR / 2);               \
+        }                                                                                          \
+        if (keep_left) {                                                                           \
+            memcpy(left + (k)*MR, p[0] + (k)*cs, MR * sizeof *a);                                  \
+            __builtin_prefetch(p[0] + ((k) + UNITS_AHEAD) * cs);                                   \
         }                                                                                          \
         _Pragma("GCC unroll 12") for (size_t i = 0; i < MR; i++) {                                 \
-            float *row = c + i * ldc;                                                              \
-            stf(row, add ? ldf(row) + acc[i][0] : acc[i][0]);                                      \
-            stf(row + VL, add ? ldf(row + VL) + acc[i][1] : acc[i][1]);                            \
+            float x = p[i / 3][below[i % 3] + (k)*cs];                                             \
+            acc[i][0] = mul_add_in_place(acc[i][0], x, b0, pairs);                                 \
+            acc[i][1] = mul_add_in_place(acc[i][1], x, b1, pairs);                                 \
         }                                                                                          \
+    } while (0)
+    for (const float *stop = b + units / TURN * TURN * ldb; b != stop; b += TURN * ldb) {
+        if (line < end) __builtin_prefetch(*line++, 0, 2);
+        UNIT(0);
+        UNIT(1);
+        UNIT(2);
+        UNIT(3);
+        _Pragma("GCC unroll 4") for (int g = 0; g < MR / 3; g++) {
+            p[g] += TURN * cs;
+            if (apart) OPAQUE(p[g]);
+        }
+        if (keep_right) right += TURN * NR;
+        if (keep_left) left += TURN * MR;
     }
-MICRO_KERNEL(micro_rows, i *stride + k, false)
-MICRO_KERNEL(micro_columns, k *stride + i, false)
+    for (units %= TURN; units; units--) {
+        UNIT(0);
+        _Pragma("GCC unroll 4") for (int g = 0; g < MR / 3; g++) p[g] += cs;
+        b += ldb;
+        if (keep_right) right += NR;
+        if (keep_left) left += MR;
+    }
+#undef UNIT
+    _Pragma("GCC unroll 12") for (size_t i = 0; i < MR; i++) {
+        float *row = c + i * ldc;
+        stf(row, add ? ldf(row) + acc[i][0] : acc[i][0]);
+        stf(row + VL, add ? ldf(row + VL) + acc[i][1] : acc[i][1]);
+    }
+}
+
+/* Every way the factors may lie as a function of its own: A in place by rows, or packed or across
+ * by columns; _right, _left, _both: what is packed by the way. */
+#define MICRO_KERNEL(NAME, RS, CS, LDB, PAIRS, LEFT, RIGHT)                                        \
+    static __attribute__((noinline)) void NAME(                                                    \
+        float *c, size_t ldc, const float *a, size_t stride, const float *b, size_t ldb,           \
+        size_t units, bool add, struct copies to, const struct ahead *ahead) {                     \
+        (void)ldb, (void)to, (void)stride;                                                         \
+        multiply(c, ldc, a, RS, CS, b, LDB, units, add, PAIRS, to, LEFT, RIGHT, ahead);            \
+    }
+MICRO_KERNEL(micro_rows, stride, 1, NR, false, false, false)
+MICRO_KERNEL(micro_columns, 1, MR, NR, false, false, false)
+MICRO_KERNEL(micro_rows_right, stride, 1, ldb, false, false, true)
+MICRO_KERNEL(micro_columns_right, 1, MR, ldb, false, false, true)
+MICRO_KERNEL(micro_left, 1, stride, NR, false, true, false)
+MICRO_KERNEL(micro_both, 1, stride, ldb, false, true, true)
 #if ISA_LEVEL == 3
-MICRO_KERNEL(micro_rows_pairs, i *stride + k, true)
-MICRO_KERNEL(micro_columns_pairs, k *stride + i, true)
+MICRO_KERNEL(micro_rows_pairs, stride, 1, NR, true, false, false)
+MICRO_KERNEL(micro_columns_pairs, 1, MR, NR, true, false, false)
 #else
 #define micro_rows_pairs    micro_rows
 #define micro_columns_pairs micro_columns
 #endif
 
 /* One tile of registers; a's first MR rows. */
-INLINE void micro(float *c, size_t ldc, const struct left *a, const float *b, size_t units,
-                  bool add, bool pairs) {
+INLINE void micro(float *c, size_t ldc, const struct left *a, const float *b, size_t ldb,
+                  size_t units, bool add, bool pairs, struct copies to, const struct ahead *ahead) {
     bool rows = a->cs == 1 && a->rs != 1;
     size_t stride = rows ? a->rs : a->cs;
     if (rows && pairs)
-        micro_rows_pairs(c, ldc, a->p, stride, b, units, add);
-    else if (rows)
-        micro_rows(c, ldc, a->p, stride, b, units, add);
+        micro_rows_pairs(c, ldc, a->p, stride, b, ldb, units, add, to, ahead);
     else if (pairs)
-        micro_columns_pairs(c, ldc, a->p, stride, b, units, add);
+        micro_columns_pairs(c, ldc, a->p, stride, b, ldb, units, add, to, ahead);
+    else if (to.left && to.right)
+        micro_both(c, ldc, a->p, stride, b, ldb, units, add, to, ahead);
+    else if (to.left)
+        micro_left(c, ldc, a->p, stride, b, ldb, units, add, to, ahead);
+    else if (rows && to.right)
+        micro_rows_right(c, ldc, a->p, stride, b, ldb, units, add, to, ahead);
+    else if (rows)
+        micro_rows(c, ldc, a->p, stride, b, ldb, units, add, to, ahead);
+    else if (to.right)
+        micro_columns_right(c, ldc, a->p, stride, b, ldb, units, add, to, ahead);
     else
-        micro_columns(c, ldc, a->p, stride, b, units, add);
+        micro_columns(c, ldc, a->p, stride, b, ldb, units, add, to, ahead);
 }
 
 /* C = A B on its way, part by part: as much of B is packed at a time, and of A where it cannot be
@@ -183,12 +291,13 @@ struct product {
     bool amx;    /* by the matrix units (gemm_amx.h), else by the kernels above */
     size_t mr;   /* rows of a panel: AMX_MR or MR */
     struct matrix a, b;
-    float *right, *left;           /* a part of B packed; of A, or NULL: in place     */
+    float *right, *left;           /* a part of B, of A packed; NULL: each tile for itself */
     size_t part_m, part_n, part_k; /* rows, columns, blocks of K of a part, at most   */
     float *c;                      /* sums (M, ldc) that wait for the next blocks of K, or NULL */
     size_t ldc;
     size_t mc, nc; /* of a tile, at most */
     size_t tiles_m, tiles_n;
+    size_t few, block; /* floats of a thread's scratch before what struct tile has there */
 };
 
 struct part {
@@ -262,65 +371,166 @@ static void pack_left(const struct product *p, const struct part *o) {
     }
 }
 
-/* Where a panel's rows of A from row i of the part lie; packed to `few` if they are to be read in
- * place, but are too few for a panel. */
-static struct left panel_of(const struct product *p, const struct part *o, const struct k_block *b,
-                            size_t i, float *few) {
-    size_t row = o->m0 + i, ld = p->a.ld / p->unit;
-    if (!p->left && row + p->mr <= p->M)
+/* A tile, and its thread's scratch. */
+struct tile {
+    size_t i, end, j, n;       /* rows and columns of the part; n columns from j */
+    size_t wide;               /* n in whole panels                              */
+    float *few, *block, *sums; /* a panel of A; a block of B; C                  */
+    size_t ld;                 /* of C's sums                                    */
+    const struct product *p;
+    const struct part *o;
+    const struct gemm_to *to;
+};
+enum { FEW_LD = GEMM_KC + 16 }; /* rows copied do not share their sets of L1 */
+
+/* True if A is read in place by columns, and packed by the way. */
+INLINE bool copies_left(const struct tile *t, size_t r) {
+    return t->p->a.across && !t->p->left && t->o->m0 + r + MR <= t->p->M;
+}
+
+/* Where a panel of A from row r of the part lies; in `few` if they are too few for a panel, or if
+ * all of them would share the sets of L1. */
+static struct left panel_of(const struct tile *t, const struct k_block *b, size_t r) {
+    const struct product *p = t->p;
+    size_t row = t->o->m0 + r, ld = p->a.ld / p->unit;
+    if (copies_left(t, r)) return (struct left){(const float *)p->a.p + b->k0 * ld + row, 1, ld, 0};
+    if (p->left || row + p->mr > p->M) {
+        if (!p->left) pack_rows(p, t->few, row, p->M - row, b);
+        const float *packed = p->left ? left_at(p, t->o, b, r) : t->few;
+        return p->amx ? (struct left){packed, b->n, 1, 0} : (struct left){packed, 1, MR, 0};
+    }
+    if (p->a.bf16 || ld % 512 != 0)
         return (struct left){at(p->a.p, row * p->a.ld + b->k0, p->a.bf16), ld, 1, 0};
-    if (!p->left) pack_rows(p, few, row, p->M - row, b);
-    const float *packed = p->left ? left_at(p, o, b, i) : few;
-    return p->amx ? (struct left){packed, b->n, 1, 0} : (struct left){packed, 1, MR, 0};
+    const float *from = (const float *)p->a.p + row * ld + b->k0;
+    for (size_t i = 0; i < MR; i++) memcpy(t->few + i * FEW_LD, from + i * ld, b->k * sizeof *from);
+    return (struct left){t->few, FEW_LD, 1, 0};
 }
 
-/* Asks for lines from … to of a panel of A, or of each of its rows, so that it is in L1 when its
- * first tile begins. */
-INLINE void fetch_panel(const struct left *a, size_t from, size_t to) {
-    size_t rows = a->cs == 1 && a->rs != 1 ? MR : 1;
-    for (size_t l = from; l < to; l++)
-        for (size_t r = 0; r < rows; r++) __builtin_prefetch(a->p + r * a->rs + l * 16);
-}
-INLINE size_t panel_lines(const struct left *a, size_t units) {
-    return a->cs == 1 && a->rs != 1 ? units / 16 + 1 : units * MR / 16;
+INLINE void ask(struct ahead *ahead, const void *line) {
+    if (ahead->n < ahead->most) ahead->line[ahead->n++] = line;
 }
 
-/* Asks for what `out` will touch of m rows, NR columns. */
-INLINE void fetch(const struct gemm_to *to, size_t m0, size_t m, size_t n0) {
+/* Rows of memory that are asked for a few lines at a time. */
+struct walk {
+    const char *row;
+    size_t step, rows;      /* bytes from row to row        */
+    size_t lines, at, each; /* lines of a row; asked for; at a time */
+};
+INLINE struct walk walk(const float *p, size_t ld, size_t rows, size_t n, size_t times) {
+    const char *from = (const char *)((uintptr_t)p / LINE * LINE);
+    size_t lines = (size_t)((const char *)(p + n) - from + LINE - 1) / LINE;
+    return (struct walk){from, ld * sizeof *p, rows, lines, 0, rows * lines / times + 1};
+}
+INLINE void walk_on(struct ahead *ahead, struct walk *w) {
+    for (size_t n = w->each; n && w->rows; n--) {
+        ask(ahead, w->row + LINE * w->at);
+        if (++w->at < w->lines) continue;
+        w->at = 0, w->rows--, w->row += w->step;
+    }
+}
+
+/* What the tile reads in place after block kb, asked for while that is multiplied: the next block
+ * of A across, and of B; at the end of K the first block of the next columns. */
+static void walk_blocks(const struct tile *t, size_t kb, struct walk *a, struct walk *b) {
+    const struct product *p = t->p;
+    const struct part *o = t->o;
+    size_t times = (t->end - t->i + p->mr - 1) / p->mr * (t->wide / NR);
+    bool last = kb + 1 == o->k0 + o->k;
+    struct k_block next = k_block(p, last ? o->k0 : kb + 1);
+    size_t j = !last ? t->j : t->j + t->n < o->n ? t->j + t->n : 0;
+    size_t n = o->n - j < t->n ? o->n - j : t->n;
+    *a = *b = (struct walk){0};
+    if (!p->right)
+        *b = walk((const float *)p->b.p + next.k0 * p->b.ld + o->n0 + j, p->b.ld, next.k, n, times);
+    if (!last && p->a.across && !p->left)
+        *a = walk((const float *)p->a.p + next.k0 * p->a.ld + o->m0 + t->i, p->a.ld, next.k,
+                  t->end - t->i, times);
+}
+
+/* The panel of A behind that at row r, in as many pieces as the panel at r meets panels of B. */
+static struct walk walk_panel(const struct tile *t, const struct k_block *b, size_t r) {
+    const struct product *p = t->p;
+    size_t times = t->wide / NR, ld = p->a.ld / p->unit, row = t->o->m0 + r + MR;
+    if (p->amx || r + MR >= t->end || (!p->left && (p->a.across || row + MR > p->M)))
+        return (struct walk){0};
+    if (p->left) return walk(left_at(p, t->o, b, r + MR), 0, 1, b->n * MR, times);
+    return walk(at(p->a.p, row * p->a.ld + b->k0, p->a.bf16), ld, MR, b->n, times);
+}
+
+/* What `out` will touch of m rows, NR columns. */
+INLINE void ask_out(struct ahead *ahead, const struct gemm_to *to, size_t m0, size_t m, size_t n0) {
     for (int k = 0; k < 2 && to->at[k]; k++)
         for (size_t r = m0; r < m0 + m; r++)
             for (size_t n = 0; n < NR; n += to->bf16 ? 32 : 16)
-                __builtin_prefetch(at(to->at[k], r * to->ld + n0 + n, to->bf16), 1);
+                ask(ahead, at(to->at[k], r * to->ld + n0 + n, to->bf16));
+}
+
+/* The sums (m, NR) so far, which the kernel adds to. */
+INLINE void ask_sums(struct ahead *ahead, const float *sum, size_t ld, size_t m) {
+    for (size_t r = 0; r < m; r++)
+        for (size_t n = 0; n < NR; n += 16) ask(ahead, sum + r * ld + n);
+}
+
+/* One panel of A by one of B, columns c … of the tile. `first`: of the tile's panels of A, so that
+ * B is still to be packed, unless it has been for all. */
+static void panel(const struct tile *t, const struct k_block *b, struct left *a, bool first,
+                  size_t c, float *sum, bool copy, const struct ahead *ahead) {
+    const struct product *p = t->p;
+    struct copies to = {copy ? t->few : NULL, NULL};
+    float *packed = (p->right ? right_at(p, t->o, b, t->j) : t->block) + c * p->kc;
+    const float *right = packed;
+    size_t ldb = NR, column = t->o->n0 + t->j + c;
+    if (first && !p->right && t->n - c < NR) {
+        gemm_pack_right(packed, &p->b, b->k0, b->k, column, t->n - c);
+    } else if (first && !p->right) {
+        to.right = packed;
+        right = (const float *)p->b.p + b->k0 * p->b.ld + column, ldb = p->b.ld;
+    }
+    if (p->amx) { /* its loads run ahead by themselves */
+        gemm_amx_tile(sum, t->ld, a, right, NR, b->n, b->at > 0);
+        return;
+    }
+    micro(sum, t->ld, a, right, ldb, b->n, b->at > 0, p->unit == 2, to, ahead);
+    if (copy) *a = (struct left){t->few, 1, MR, 0};
+}
+
+/* The tile's rows by one block of K. */
+static void tile_block(const struct tile *t, size_t kb) {
+    const struct product *p = t->p;
+    size_t blocks = k_blocks(p), m0 = t->o->m0;
+    struct k_block b = k_block(p, kb);
+    struct walk next_a, next_b;
+    struct ahead ahead;
+    bool last = kb + 1 == blocks;
+    ahead.most = p->amx ? 0 : b.n / TURN;
+    walk_blocks(t, kb, &next_a, &next_b);
+    for (size_t r = t->i; r < t->end; r += p->mr) {
+        struct left a = panel_of(t, &b, r);
+        struct walk next = walk_panel(t, &b, r);
+        float *sum = blocks > 1 ? t->sums + (r - t->i) * t->ld : t->sums;
+        size_t m = t->end - r < p->mr ? t->end - r : p->mr;
+        for (size_t c = 0; c < t->wide; c += NR) {
+            ahead.n = 0;
+            if (last && !p->amx) ask_out(&ahead, t->to, m0 + r, m, t->o->n0 + t->j + c);
+            if (kb > 0 && ISA_LEVEL >= 2 && !p->amx) ask_sums(&ahead, sum + c, t->ld, m);
+            walk_on(&ahead, &next);
+            walk_on(&ahead, &next_b);
+            walk_on(&ahead, &next_a);
+            panel(t, &b, &a, r == t->i, c, sum + c, c == 0 && copies_left(t, r), &ahead);
+        }
+        if (last) t->to->out(t->to->ctx, sum, t->ld, m0 + r, m, t->o->n0 + t->j, t->n);
+    }
 }
 
 /* Rows i … end of the part by its columns j … j + n. */
-static void tile(const struct product *p, const struct part *o, float *scratch, size_t i,
-                 size_t end, size_t j, size_t n, const struct gemm_to *to) {
-    size_t wide = round_up(n, NR), blocks = k_blocks(p), ld = p->c ? p->ldc : wide;
-    float *first = p->c ? p->c + (o->m0 + i) * ld + o->n0 + j : scratch + p->mr * p->kc;
-    for (size_t kb = o->k0; kb < o->k0 + o->k; kb++) {
-        struct k_block b = k_block(p, kb);
-        const float *right = right_at(p, o, &b, j);
-        bool last = kb + 1 == blocks;
-        for (size_t r = i, mr = p->mr; r < end; r += mr) {
-            struct left a = panel_of(p, o, &b, r, scratch), next = a;
-            if (r + mr < end && (p->left || o->m0 + r + 2 * mr <= p->M))
-                next = panel_of(p, o, &b, r + mr, scratch);
-            float *sum = blocks > 1 ? first + (r - i) * ld : first;
-            size_t m = end - r < mr ? end - r : mr;
-            size_t lines = (panel_lines(&a, b.n) * NR + wide - 1) / wide; /* asked for per tile */
-            for (size_t c = 0; c < wide; c += NR) {
-                if (p->amx) { /* its loads run ahead by themselves */
-                    gemm_amx_tile(sum + c, ld, &a, right + c * p->kc, NR, b.n, kb > 0);
-                    continue;
-                }
-                if (last) fetch(to, o->m0 + r, m, o->n0 + j + c);
-                fetch_panel(&next, c / NR * lines, (c / NR + 1) * lines);
-                micro(sum + c, ld, &a, right + c * p->kc, b.n, kb > 0, p->unit == 2);
-            }
-            if (last) to->out(to->ctx, sum, ld, o->m0 + r, m, o->n0 + j, n);
-        }
-    }
+static void run_tile(const struct product *p, const struct part *o, float *scratch, size_t i,
+                     size_t end, size_t j, size_t n, const struct gemm_to *to) {
+    struct tile t = {.i = i, .end = end, .j = j, .n = n, .wide = round_up(n, NR)};
+    t.p = p, t.o = o, t.to = to;
+    t.few = scratch, t.block = t.few + p->few, t.sums = t.block + p->block;
+    t.ld = p->c ? p->ldc : t.wide;
+    if (p->c) t.sums = p->c + (o->m0 + i) * t.ld + o->n0 + j;
+    for (size_t kb = o->k0; kb < o->k0 + o->k; kb++) tile_block(&t, kb);
 }
 
 /* n cut into equal parts of at most `most`, each a multiple of `unit`. */
@@ -363,8 +573,8 @@ static void run_part(const struct product *p, const struct part *o, float *scrat
 #pragma omp for schedule(dynamic)
     for (size_t t = 0; t < p->tiles_m * tiles_n; t++) {
         size_t i = t % p->tiles_m, j = t / p->tiles_m * p->nc;
-        tile(p, o, scratch, edge(p, o->m, i), edge(p, o->m, i + 1), j,
-             o->n - j < p->nc ? o->n - j : p->nc, to);
+        run_tile(p, o, scratch, edge(p, o->m, i), edge(p, o->m, i + 1), j,
+                 o->n - j < p->nc ? o->n - j : p->nc, to);
     }
 }
 
@@ -379,9 +589,11 @@ static void run_parts(const struct product *p, float *scratch, bool packed,
                 if (o.m > p->part_m) o.m = p->part_m;
                 if (o.n > p->part_n) o.n = p->part_n;
                 if (o.k > p->part_k) o.k = p->part_k;
-                if (m0 == 0 && !packed) pack_right(p, &o);
+                if (m0 == 0 && p->right && !packed) pack_right(p, &o);
                 if (p->left) pack_left(p, &o);
+                if (p->right || p->left) {
 #pragma omp barrier
+                }
                 run_part(p, &o, scratch, to);
             }
 }
@@ -392,16 +604,18 @@ bool gemm_packs_whole(size_t K, size_t N) {
     return K * N <= PART_OF_B;
 }
 
-/* Cuts the product in parts and finds room for them. False: no memory. */
-static bool plan_parts(struct device *d, struct product *p, enum cpu_work pack, bool in_place) {
+/* Cuts the product in parts and finds room for them. `by_tiles`: B is packed by each tile. False:
+ * no memory. */
+static bool plan_parts(struct device *d, struct product *p, enum cpu_work pack, bool in_place,
+                       bool by_tiles) {
     size_t blocks = k_blocks(p);
     p->part_m = p->M, p->part_n = p->N, p->part_k = blocks;
-    if (!gemm_packs_whole(p->K, p->N) && p->N >= p->K)
+    if (!by_tiles && !gemm_packs_whole(p->K, p->N) && p->N >= p->K)
         p->part_n = even_parts(p->N, PART_OF_B / p->K + NR, NR);
-    else if (!gemm_packs_whole(p->K, p->N))
+    else if (!by_tiles && !gemm_packs_whole(p->K, p->N))
         p->part_k = PART_OF_B / (p->N * p->kc) + 1;
     size_t units = p->part_k * p->kc;
-    p->right = cpu_work(d, pack, units * round_up(p->part_n, NR) * sizeof *p->right);
+    if (!by_tiles) p->right = cpu_work(d, pack, units * round_up(p->part_n, NR) * sizeof *p->right);
     if (!in_place) {
         if (p->M * units > PART_OF_A)
             p->part_m = even_parts(p->M, PART_OF_A / units + p->mr, p->mr);
@@ -413,15 +627,15 @@ static bool plan_parts(struct device *d, struct product *p, enum cpu_work pack, 
         p->c = cpu_work(d, WORK_SUMS, round_up(p->M, p->mr) * p->ldc * sizeof *p->c);
         if (!p->c) return false;
     }
-    return p->right != NULL;
+    return by_tiles || p->right != NULL;
 }
 
-/* True if the kernel can read A where it is: units must be what is in memory, and rows must not
- * share the sets of L1. */
+/* True if A is not packed first: units must be what is in memory, and rows must not share the sets
+ * of L1, unless a panel of them can be copied; across, a tile packs it. */
 static bool in_place(const struct product *p) {
     const struct matrix *a = &p->a;
-    if (a->across || a->ld / p->unit % 512 == 0) return false;
-    if (p->unit == 1) return !a->bf16;
+    if (!a->bf16) return !a->across || a->ld % 512 != 0;
+    if (a->across || a->ld / p->unit % 512 == 0 || p->unit == 1) return false;
     return a->ld % 2 == 0 && (a->padded || p->K % (p->amx ? 2 * AMX_UNITS : 2) == 0);
 }
 
@@ -433,11 +647,18 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
     p.unit = a->bf16 && ISA_LEVEL == 3 ? 2 : 1;
     p.amx = d->amx && p.unit == 2;
     p.mr = p.amx ? AMX_MR : MR;
-    p.kc = p.amx ? round_up(gemm_kc(p.units, AMX_KC), AMX_UNITS) : gemm_kc(p.units, GEMM_KC);
-    size_t most_m = p.amx ? AMX_MC : GEMM_MC, most_n = p.amx ? AMX_NC : GEMM_NC;
-    size_t per_thread = p.mr * p.kc + most_m * most_n, threads = (size_t)d->threads;
+    /* Packed by each tile: what needs no transposition, and is not wanted again. */
+    bool by_tiles = !b->bf16 && !b->across && pack == WORK_PACK;
+    p.kc = p.amx ? round_up(gemm_kc(p.units, AMX_KC), AMX_UNITS)
+                 : gemm_kc(p.units, by_tiles && p.units > GEMM_KC ? GEMM_KC_TILES : GEMM_KC);
+    size_t most_m = p.amx ? AMX_MC : a->bf16 ? GEMM_MC : GEMM_MC_F32;
+    size_t most_n = p.amx ? AMX_NC : GEMM_NC, threads = (size_t)d->threads;
+    p.few = p.amx ? p.mr * p.kc : MR * FEW_LD;
+    p.block = by_tiles ? GEMM_KC * GEMM_NC : 0;
+    size_t per_thread = p.few + p.block + most_m * most_n;
+    if (by_tiles && k_blocks(&p) == 1) most_m *= 2; /* no sums wait for the end */
     float *scratch = cpu_work(d, WORK_THREAD, threads * per_thread * sizeof *scratch);
-    if (!scratch || !plan_parts(d, &p, pack, in_place(&p))) return;
+    if (!scratch || !plan_parts(d, &p, pack, in_place(&p), by_tiles)) return;
     choose_tiles(&p, p.part_m, p.part_n, most_m, most_n, threads);
 #pragma omp parallel num_threads(d->threads)
     {

@@ -1,8 +1,11 @@
 /* Matrix products C (M,N) = A (M,K) B (K,N), as packed panels and a register tile.
  *
- *   B is packed once: [K block][panel of NR columns][k][NR]        shared by all threads
- *   and A:            [K block][panel of MR rows][k][MR], or read in place where its rows are
- *                     contiguous; both part by part where they are large
+ *   B packed:         [K block][panel of NR columns][k][NR]
+ *   A packed:         [K block][panel of MR rows][k][MR], or read in place by rows
+ *
+ * In fp32 a tile packs what it reads while it multiplies: B with its first panel of A, and A across
+ * with its first panel of B. What has to be transposed (B across), is wanted again, or is bf16, is
+ * packed before, once, by all threads, part by part where it is large.
  *
  *                NR
  *              ┌────┐      A tile of C (MC x NC) belongs to one thread: it is summed over all of
@@ -25,11 +28,14 @@
 #define MR 6
 #endif
 
-/* A block of B, NC x KC floats, lives in L2: 256 KB of it here, 512 KB where AVX-512 is. */
+/* A block of B, NC x KC floats, lives in L2: 256 KB of it here, 512 KB where AVX-512 is; with the
+ * sums of a tile, MC x NC. */
 enum {
-    GEMM_MC = 192,                       /* rows of a tile, at most: a multiple of MR         */
-    GEMM_NC = ISA_LEVEL < 2 ? 160 : 320, /* columns of a tile: a multiple of NR               */
-    GEMM_KC = 384                        /* units of K per pass: MR * KC floats live in L1    */
+    GEMM_MC = 192,                           /* rows of a tile, at most: a multiple of MR         */
+    GEMM_MC_F32 = ISA_LEVEL < 2 ? 192 : 516, /* in fp32: a tile packs its own B, for all its rows */
+    GEMM_NC = ISA_LEVEL < 2 ? 160 : 320,     /* columns of a tile: a multiple of NR               */
+    GEMM_KC = 384,                           /* units of K per pass: MR * KC floats live in L1    */
+    GEMM_KC_TILES = ISA_LEVEL < 2 ? 384 : 256 /* where each tile packs B, in several passes */
 };
 
 /* A factor in memory: element (i, j) at p[i * ld + j], or p[j * ld + i] if `across`. */
@@ -45,7 +51,7 @@ struct matrix {
 INLINE size_t gemm_units(size_t K, bool bf16) {
     return bf16 && ISA_LEVEL == 3 ? (K + 1) / 2 : K;
 }
-/* Units per K block: K split evenly, a function of K alone. */
+/* Units per K block: K split evenly in blocks of at most `most`, a function of K alone. */
 INLINE size_t gemm_kc(size_t units, size_t most) {
     size_t blocks = (units + most - 1) / most;
     return blocks ? (units + blocks - 1) / blocks : 1;
