@@ -38,6 +38,8 @@ enum {
     GEMM_KC_TILES = ISA_LEVEL < 2 ? 384 : 256 /* where each tile packs B, in several passes */
 };
 
+enum { LINE = 64 }; /* bytes that the caches hold together */
+
 /* A factor in memory: element (i, j) at p[i * ld + j], or p[j * ld + i] if `across`. */
 struct matrix {
     const void *p;

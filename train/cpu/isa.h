@@ -29,6 +29,7 @@
 #define gemm_pack_right        ISA_FN(gemm_pack_right)
 #define gemm_packs_whole       ISA_FN(gemm_packs_whole)
 #define gemm_pack_left         ISA_FN(gemm_pack_left)
+#define gemm_micro             ISA_FN(gemm_micro)
 #define gemm_run               ISA_FN(gemm_run)
 #define gemm_amx_begin         ISA_FN(gemm_amx_begin)
 #define gemm_amx_end           ISA_FN(gemm_amx_end)
