@@ -7,11 +7,17 @@
 #include "stream/codec_parts.h"
 #include "stream/zstd_parts.h"
 
-enum { WINDOW_LOG_MAX = 27 }; /* 128 MiB: what `zstd --long` makes, and what memory we promise */
+enum {
+    WINDOW_LOG_MAX = 27, /* 128 MiB: what `zstd --long` makes, and what memory we promise */
+    MAGIC = 4,           /* bytes that begin a frame */
+    HEADER_MAX = 18      /* of its header, with them */
+};
 
 struct zstd {
     ZSTD_DCtx *d;
-    bool inside;  /* of a frame */
+    bool inside;            /* of a frame */
+    bool begun;             /* the decoder has its first bytes */
+    uint64_t content, made; /* bytes that the frame's header promises, or ZSTD's unknown; so far */
     bool pending; /* the last step filled the caller's buffer: more may come without input */
     struct zstd_trace *trace; /* NULL: nobody is going to ask for a place */
     bool resumed;             /* in a frame entered in its middle */
@@ -29,11 +35,14 @@ static int truncated(struct codec *c, struct err *err) {
 
 /* 1: a frame begins, 0: the end of the file. */
 static int next_frame(struct codec *c, struct zstd *z, struct err *err) {
-    int rc = input_fill(&c->in, 4, err);
+    int rc = input_fill(&c->in, HEADER_MAX, err);
     if (rc < 0) return rc;
     size_t n = input_left(&c->in);
     if (!n) return 0;
-    if (n >= 4 && frame_begins(c->in.at)) {
+    if (n >= MAGIC && frame_begins(c->in.at)) {
+        z->content = ZSTD_getFrameContentSize(c->in.at, n);
+        z->made = 0;
+        z->begun = false;
         if (c->keeps_places && !z->trace && !(z->trace = zstd_trace_new()))
             return err_nomem(err, sizeof *z);
         if (z->trace) zstd_trace_begin(z->trace);
@@ -41,7 +50,7 @@ static int next_frame(struct codec *c, struct zstd *z, struct err *err) {
         return 1;
     }
     if (!*c->in.at) return codec_padding(c, "zstd frame", err);
-    if (n < 4 && (!memcmp(c->in.at, "\x28\xb5\x2f\xfd", n) || (*c->in.at & 0xf0) == 0x50))
+    if (n < MAGIC && (!memcmp(c->in.at, "\x28\xb5\x2f\xfd", n) || (*c->in.at & 0xf0) == 0x50))
         return truncated(c, err);
     return codec_bad(c, err, "garbage behind the last zstd frame");
 }
@@ -63,6 +72,9 @@ static void set_up(struct zstd *z) {
 }
 
 static int frame_ended(struct codec *c, struct zstd *z, struct err *err) {
+    bool known = z->content < ZSTD_CONTENTSIZE_ERROR; /* which is below ZSTD_CONTENTSIZE_UNKNOWN */
+    if (!z->resumed && known && z->made != z->content)
+        return codec_bad(c, err, "damaged zstd data (the frame has not the size it says)");
     size_t sum = z->resumed ? zstd_trace_sum_bytes(z->trace) : 0;
     int rc = input_fill(&c->in, sum, err);
     if (rc < 0) return rc;
@@ -76,9 +88,11 @@ static int frame_ended(struct codec *c, struct zstd *z, struct err *err) {
     return 0;
 }
 
-/* How much of the input the decoder is given: with a trace, up to where the next block begins. */
+/* How much of the input the decoder is given: with a trace, up to where the next block begins;
+ * never a whole frame: libzstd has a second way for those, which refuses more than this one. */
 static size_t portion(const struct codec *c, const struct zstd *z) {
     size_t n = input_left(&c->in), most = z->trace ? zstd_trace_next(z->trace) : n;
+    if (!z->begun && most > MAGIC) most = MAGIC;
     if (z->trace && z->pending) return 0;
     return n < most ? n : most;
 }
@@ -97,6 +111,8 @@ static long zstd_read(struct codec *c, void *bytes, size_t n, struct err *err) {
         if (z->trace && (rc = zstd_trace_in(z->trace, c->in.at, in.pos, err)) < 0) return rc;
         if (z->trace) zstd_trace_out(z->trace, bytes, out.pos);
         c->in.at += in.pos;
+        z->begun = true;
+        z->made += out.pos;
         z->pending = code && out.pos == n;
         if (!code && (rc = frame_ended(c, z, err)) < 0) return rc;
         if (out.pos) return (long)out.pos;
@@ -142,7 +158,7 @@ static int enter(struct zstd *z, struct cursor *from, struct err *err) {
     if (ZSTD_isError(ZSTD_DCtx_loadDictionary(z->d, v, n)) ||
         ZSTD_isError(ZSTD_decompressStream(z->d, &out, &in)))
         return 0;
-    z->inside = z->resumed = true;
+    z->inside = z->begun = z->resumed = true;
     return 1;
 }
 

@@ -216,6 +216,21 @@ static void zstd_last_block(void **state) {
     buf_release(&b);
 }
 
+/* A frame that says 8,613 bytes and has none: libzstd does not mind if its last block is empty. One
+ * that says none and has none is fine. */
+static void zstd_frame_has_the_size_it_says(void **state) {
+    (void)state;
+    static const char promised[] = "\x28\xb5\x2f\xfd\x40\x18\xa5\x20\x01\0\0",
+                      none[] = "\x28\xb5\x2f\xfd\x20\0\x01\0\0";
+    struct buf b = {0};
+    add(&b, none, sizeof none - 1);
+    reads(&b, "", 0);
+    b.n = 0;
+    add(&b, promised, sizeof promised - 1);
+    refuses(&b, "the frame has not the size it says");
+    buf_release(&b);
+}
+
 /* A frame header that asks for a window of 2^30: refused by name, before the memory is taken. */
 static void zstd_window_is_bounded(void **state) {
     (void)state;
@@ -319,6 +334,7 @@ int main(void) {
         cmocka_unit_test(zstd_damage),
         cmocka_unit_test(zstd_frames),
         cmocka_unit_test(zstd_last_block),
+        cmocka_unit_test(zstd_frame_has_the_size_it_says),
         cmocka_unit_test(zstd_window_is_bounded),
         cmocka_unit_test(large_streams),
         cmocka_unit_test(sums_are_zlibs),
