@@ -323,7 +323,8 @@ static int begin_v2(struct pq_column *c, const struct header *h, const uint8_t *
                       (long long)h->stored);
     size_t n = (size_t)levels, stored = (size_t)h->stored - n, plain = (size_t)h->unpacked - n;
     c->page.n = 0;
-    int rc = buf_append(&c->page, in, n, err);
+    int rc = buf_reserve(&c->page, n + 1, err); /* an empty page, too, lies somewhere */
+    if (rc == 0) rc = buf_append(&c->page, in, n, err);
     if (rc == 0 && h->packed && stored)
         rc = unpack(c, in + n, stored, plain, err);
     else if (rc == 0)
