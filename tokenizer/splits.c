@@ -81,7 +81,7 @@ static void expect(const struct tokenizer *t, const struct work *w, uint32_t id)
 static bool settle_all(const struct tokenizer *t, struct work *w, struct pairs *pairs,
                        size_t room) {
     enum { AHEAD = 4 };
-    for (uint32_t k = 0; k < t->n; k++) {
+    for (uint32_t k = 0; k < t->n && t->n_merges; k++) {
         const uint32_t id = w->order[k];
         if (k + 2 * AHEAD < t->n)
             __builtin_prefetch(&t->merges[w->merge[w->first[w->order[k + 2 * AHEAD]]]]);
