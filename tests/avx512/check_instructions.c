@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include "base/rng.h"
-#ifdef HAVE_AMX
+#ifdef HAVE_X86_AMX
 #include "train/cpu/amx.h"
 #endif
 
@@ -100,7 +100,7 @@ static void fill(zmm *x, struct rng *r, int kind) {
     }
 }
 
-#ifdef HAVE_AMX
+#ifdef HAVE_X86_AMX
 static void tiles(struct rng *r, int n) {
     static struct tmm twin, own;
     struct tile_config config = {.palette = 1};

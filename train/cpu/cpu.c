@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include "base/pool.h"
 #include "train/cpu/table.h"
-#ifdef HAVE_AMX
+#ifdef HAVE_X86_AMX
 #include "train/cpu/amx.h"
 #endif
 
@@ -55,7 +55,7 @@ static void processor_name(char *name, size_t n) {
 
 bool cpu_use_amx(struct device *d, bool use) {
     d->amx = false;
-#ifdef HAVE_AMX
+#ifdef HAVE_X86_AMX
     d->amx = use && d->isa == 3 && d->bf16 && amx_allowed();
 #endif
     return d->amx == use;

@@ -1,7 +1,7 @@
 /* See gemm_amx.h. */
 #include "train/cpu/gemm_amx.h"
 
-#if ISA_LEVEL == 3 && defined HAVE_AMX
+#if ISA_LEVEL == 3 && defined HAVE_X86_AMX
 #include "train/cpu/amx.h"
 
 enum { ROWS = 16 };

@@ -25,7 +25,7 @@ enum {
     AMX_NC = 384
 };
 
-#if ISA_LEVEL == 3 && defined HAVE_AMX
+#if ISA_LEVEL == 3 && defined HAVE_X86_AMX
 /* Sets this thread's registers up; frees them. All below comes between. */
 void gemm_amx_begin(void);
 void gemm_amx_end(void);
