@@ -93,6 +93,24 @@ static inline struct tokenizer *random_tokenizer(struct random_vocab *v, const c
     return random_with(v, pattern, &s, 1);
 }
 
+/* The same with `ranks`: merges are those of ranks of tokens then, as in a file of tiktoken. */
+static inline struct tokenizer *random_tokenizer_by(struct random_vocab *v, const char *pattern,
+                                                    bool ranks) {
+    struct tokenizer *t = random_tokenizer(v, pattern);
+    struct err err = {0};
+    if (!ranks) return t;
+    free(t->merges);
+    check_ok(vocab_merges_of_ranks(t, &err), &err);
+    return t;
+}
+
+/* A vocabulary of up to some 500 merges, and its tokenizer. */
+static inline struct tokenizer *random_vocabulary(struct random_vocab *v, struct rng *r,
+                                                  int letters, bool ranks, const char *pattern) {
+    random_vocab(v, r, 10 + rng_below(r, 500), letters);
+    return random_tokenizer_by(v, pattern, ranks);
+}
+
 /* Random text: letters of the vocabulary, runs, blanks, and now and then any byte. */
 static inline void random_text(struct buf *out, struct rng *r, size_t n, int letters) {
     out->n = 0;

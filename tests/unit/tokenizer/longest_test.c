@@ -3,18 +3,6 @@
 #include "tests/unit/tokenizer/encode_help.h"
 #include "tokenizer/encode_inside.h"
 
-static struct tokenizer *vocabulary(struct random_vocab *v, struct rng *r, int letters, bool ranks,
-                                    const char *pattern) {
-    struct err err = {0};
-    random_vocab(v, r, 10 + rng_below(r, 500), letters);
-    struct tokenizer *t = random_tokenizer(v, pattern);
-    if (ranks) {
-        free(t->merges);
-        check_ok(vocab_merges_of_ranks(t, &err), &err);
-    }
-    return t;
-}
-
 /* Returns whether it was done. */
 static bool as_the_twin(const struct tokenizer *t, const struct longest *l,
                         const struct buf *text) {
@@ -39,7 +27,7 @@ static void the_longest_equal_the_slow_twin(void **state) {
         struct err err = {0};
         const struct longest *l;
         int letters = 1 + (int)rng_below(&r, 6);
-        struct tokenizer *t = vocabulary(&v, &r, letters, round % 2, "[\\s\\S]+");
+        struct tokenizer *t = random_vocabulary(&v, &r, letters, round % 2, "[\\s\\S]+");
         check_ok(vocab_longest(&l, t, &err), &err);
         for (int i = 0; i < 60 && l->of; i++, all++) {
             random_text(&text, &r, 1 + rng_below(&r, i % 8 ? 40 : BPE_LONGEST_MOST), letters);
@@ -65,7 +53,7 @@ static void an_encoder_takes_them(void **state) {
         struct random_vocab v;
         struct err err = {0};
         struct encoder *e;
-        struct tokenizer *t = vocabulary(&v, &r, 2, round % 2, round % 3 ? "gpt2" : "o200k");
+        struct tokenizer *t = random_vocabulary(&v, &r, 2, round % 2, round % 3 ? "gpt2" : "o200k");
         t->ignore_merges = round % 4 > 1;
         check_ok(encoder_new(&e, t, &err), &err);
         e->by_longest.merged = UINT64_MAX / 2;

@@ -2,18 +2,6 @@
  * are new. */
 #include "tests/unit/tokenizer/encode_help.h"
 
-static struct tokenizer *vocabulary(struct random_vocab *v, struct rng *r, int letters, bool ranks,
-                                    const char *pattern) {
-    struct err err = {0};
-    random_vocab(v, r, 10 + rng_below(r, 500), letters);
-    struct tokenizer *t = random_tokenizer(v, pattern);
-    if (ranks) {
-        free(t->merges);
-        check_ok(vocab_merges_of_ranks(t, &err), &err);
-    }
-    return t;
-}
-
 /* Some pieces, of which some are tokens and some have one byte; their ids go anywhere. */
 static void batch_as_the_twin(const struct tokenizer *t, struct rng *r, int letters) {
     struct bpe_short v[BPE_MANY];
@@ -55,7 +43,7 @@ static void a_batch_equals_the_slow_twin(void **state) {
     for (int round = 0; round < 60; round++) {
         struct random_vocab v;
         int letters = 1 + (int)rng_below(&r, 4);
-        struct tokenizer *t = vocabulary(&v, &r, letters, round % 3 == 0, "[\\s\\S]+");
+        struct tokenizer *t = random_vocabulary(&v, &r, letters, round % 3 == 0, "[\\s\\S]+");
         for (int i = 0; i < 60 && bpe_many_can(t); i++) batch_as_the_twin(t, &r, letters);
         tokenizer_free(t);
         random_release(&v);
@@ -91,7 +79,7 @@ static void new_pieces_equal_the_slow_twin(void **state) {
         struct random_vocab v;
         struct encoder *e;
         int letters = 1 + (int)rng_below(&r, 4);
-        struct tokenizer *t = vocabulary(&v, &r, letters, round % 3 == 0, "\\S+|\\s");
+        struct tokenizer *t = random_vocabulary(&v, &r, letters, round % 3 == 0, "\\S+|\\s");
         t->ignore_merges = round % 2;
         check_ok(encoder_new(&e, t, &err), &err);
         for (int i = 0; i < 4; i++) {

@@ -75,7 +75,6 @@ static void no_token_crosses_a_seam(void **state) {
 static struct tokenizer *wide_tokenizer(struct rng *r, size_t n_merges, size_t kinds, bool ranks) {
     struct random_vocab v = {.n_merges = 0};
     struct buf b = {0};
-    struct err err = {0};
     u64s_push(&v.start, 0, NULL);
     for (int i = 0; i < 256; i++) {
         buf_char(&v.bytes, (char)i, NULL);
@@ -95,11 +94,7 @@ static struct tokenizer *wide_tokenizer(struct rng *r, size_t n_merges, size_t k
         }
         v.merges[v.n_merges++] = (struct merge){left, right, id};
     }
-    struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
-    if (ranks) {
-        free(t->merges);
-        check_ok(vocab_merges_of_ranks(t, &err), &err);
-    }
+    struct tokenizer *t = random_tokenizer_by(&v, "[\\s\\S]+", ranks);
     t->ignore_merges = ranks || rng_below(r, 2);
     buf_release(&b);
     random_release(&v);

@@ -27,23 +27,14 @@ static bool comes_to_pass(const struct tokenizer *t, const struct merge *m) {
     }
 }
 
-/* A vocabulary of ranks: the tokens of random merges, in their order or in any. */
-static struct tokenizer *vocabulary(struct random_vocab *v, struct rng *r) {
-    struct err err = {0};
-    random_vocab(v, r, 10 + rng_below(r, 500), 1 + (int)rng_below(r, 5));
-    struct tokenizer *t = random_tokenizer(v, "[\\s\\S]+");
-    free(t->merges);
-    check_ok(vocab_merges_of_ranks(t, &err), &err);
-    return t;
-}
-
 static void what_comes_to_pass_has_its_pair(void **state) {
     (void)state;
     struct rng r = {.key = 41};
     size_t all = 0, real = 0, kept = 0;
     for (int round = 0; round < 200; round++) {
         struct random_vocab v;
-        struct tokenizer *t = vocabulary(&v, &r);
+        int letters = 1 + (int)rng_below(&r, 5);
+        struct tokenizer *t = random_vocabulary(&v, &r, letters, true, "[\\s\\S]+");
         for (uint64_t i = 0; i < t->n_merges; i++) {
             const struct merge *m = &t->merges[i];
             bool is = comes_to_pass(t, m);
@@ -69,10 +60,7 @@ static struct tokenizer *of_tokens(struct random_vocab *v, const char *const *to
         buf_str(&v->bytes, tokens[i], &err);
         u64s_push(&v->start, v->bytes.n, &err);
     }
-    struct tokenizer *t = random_tokenizer(v, "[\\s\\S]+");
-    free(t->merges);
-    check_ok(vocab_merges_of_ranks(t, &err), &err);
-    return t;
+    return random_tokenizer_by(v, "[\\s\\S]+", true);
 }
 
 static void encodes_as_the_twin(const struct tokenizer *t, const char *text, size_t n) {

@@ -32,14 +32,8 @@ static void windows_equal_the_slow_twin(void **state) {
     struct buf text = {0}, bit = {0};
     for (int round = 0; round < 60; round++) {
         struct random_vocab v;
-        struct err err = {0};
         int letters = 1 + (int)rng_below(&r, 3);
-        random_vocab(&v, &r, 10 + rng_below(&r, 500), letters);
-        struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
-        if (round % 3 == 0) {
-            free(t->merges);
-            check_ok(vocab_merges_of_ranks(t, &err), &err);
-        }
+        struct tokenizer *t = random_vocabulary(&v, &r, letters, round % 3 == 0, "[\\s\\S]+");
         for (int i = 0; i < 20; i++) {
             random_text(&text, &r, 1 + rng_below(&r, i ? 400 : 1500), letters);
             if (text.n) same_as_the_twin(t, &text);
@@ -86,14 +80,8 @@ static void rounds_equal_the_slow_twin(void **state) {
     struct buf text = {0}, bit = {0};
     for (int round = 0; round < 60; round++) {
         struct random_vocab v;
-        struct err err = {0};
         int letters = 1 + (int)rng_below(&r, 6);
-        random_vocab(&v, &r, 10 + rng_below(&r, 500), letters);
-        struct tokenizer *t = random_tokenizer(&v, "[\\s\\S]+");
-        if (round % 3 == 0) {
-            free(t->merges);
-            check_ok(vocab_merges_of_ranks(t, &err), &err);
-        }
+        struct tokenizer *t = random_vocabulary(&v, &r, letters, round % 3 == 0, "[\\s\\S]+");
         for (int i = 0; i < 20 && bpe_rounds_can(t); i++) {
             random_text(&text, &r, 1 + rng_below(&r, i % 4 ? 300 : 1500), letters);
             if (text.n) rounds_as_the_twin(t, &text);
