@@ -82,9 +82,8 @@ static int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s 
     if (e->t->ignore_merges) {
         uint32_t whole = finder_get(&e->t->finder, e->t, p, n);
         if (whole != TOKENIZER_NO_ID) return u32s_push(out, whole, err);
-        return merge(e, p, n, true, out, err);
     }
-    return merge(e, p, n, false, out, err);
+    return merge(e, p, n, e->t->ignore_merges, out, err);
 }
 
 /* Of a part nothing but the merges counts: it may not be a token by decree (ignore_merges). */

@@ -173,10 +173,6 @@ static float *block_rows(const struct scratch *s, const struct head *hd, size_t 
 INLINE size_t tiles_seen(const struct block *b, size_t i) {
     return round_up(keys_seen(b, i, MR), NR);
 }
-/* The first of the block's queries that sees key j; b->m or more: none does. */
-INLINE size_t first_query(const struct block *b, size_t j) {
-    return b->k0 + j > b->i0 ? b->k0 + j - b->i0 : 0;
-}
 
 /* First position that row i sees, and the first that any of rows i0 … i0 + m sees. */
 INLINE int row_start(const struct head *hd, size_t i) {
@@ -253,14 +249,14 @@ static void narrow_rows(float *to, const float *from, const struct block *b) {
             st(to, i * BLOCK + j, VL, true, ldf(from + i * BLOCK + j));
 }
 static void narrow_pairs(float *to, const float *from, const struct block *b) {
-    for (size_t u = 0; u < (b->m + 1) / 2; u++)
+    size_t units = (b->m + 1) / 2, steps = round_up(units, AMX_UNITS);
+    for (size_t u = 0; u < units; u++)
         for (size_t j = 0; j < tiles_seen(b, 2 * u); j += VL) {
             vf lo = ldf(from + 2 * u * BLOCK + j), hi = {0};
             if (2 * u + 1 < b->m) hi = ldf(from + (2 * u + 1) * BLOCK + j);
             stf(to + u * BLOCK + j, vf_bits(vu_of(vf_narrow(lo)) | vu_of(vf_narrow(hi)) << 16));
         }
-    size_t end = round_up(gemm_units(b->m, true), AMX_UNITS); /* steps are whole */
-    for (size_t u = (b->m + 1) / 2; u < end; u++) memset(to + u * BLOCK, 0, BLOCK * sizeof *to);
+    memset(to + units * BLOCK, 0, (steps - units) * BLOCK * sizeof *to);
 }
 
 /* S = Q K^T up to the diagonal, and each row's largest. */

@@ -33,8 +33,7 @@ void amx_add_queries(float *to, size_t ld, const float *x, size_t rows, const fl
                      const struct block *b) {
     size_t units = round_up(gemm_units(b->m, true), AMX_UNITS);
     for (size_t j = 0; j < b->n; j += NR) {
-        size_t query = b->k0 + j > b->i0 ? b->k0 + j - b->i0 : 0; /* the first that sees key j */
-        size_t first = query / 2 / AMX_UNITS * AMX_UNITS;
+        size_t first = first_query(b, j) / 2 / AMX_UNITS * AMX_UNITS;
         for (size_t c = 0; c < rows && first < units; c += AMX_MR) {
             struct left a = {x + c * units + first, units, 1, 0};
             gemm_amx_tile(to + c * ld + b->k0 + j, ld, &a, p + first * BLOCK + j, BLOCK,

@@ -30,6 +30,11 @@ INLINE size_t keys_seen(const struct block *b, size_t i, size_t mr) {
     return keys < b->n ? keys : b->n;
 }
 
+/* The first of the block's queries that sees key j; b->m or more: none does. */
+INLINE size_t first_query(const struct block *b, size_t j) {
+    return b->k0 + j > b->i0 ? b->k0 + j - b->i0 : 0;
+}
+
 /* The keys [lo, hi) of a block that a query sees. */
 struct span {
     int lo, hi;
