@@ -124,17 +124,31 @@ static inline size_t scan_two_bytes(uint64_t x, uint64_t first, uint64_t last) {
     return in == top ? 4 : (size_t)__builtin_ctzll(in ^ top) / 16;
 }
 
-/* The last place in text(from..to] behind a letter and before a blank, where every named pattern
- * cuts, whatever stands around; `from` if there is none. text[to] can be read. */
+/* Do all named patterns cut between the bytes a and b, whatever stands around, and what is on
+ * either side as if it were alone? So they do
+ *
+ *   between a letter and what is neither a letter nor an apostrophe,
+ *   between a digit and what is none,
+ *   between a symbol and a digit, or white space but CR and LF,
+ *
+ * all of them ASCII. For
+ *   - no alternative goes on behind a letter but with letters, marks, which are not ASCII, or with
+ *     an apostrophe; nor behind a number but with numbers; nor behind symbols but with letters,
+ *     symbols, CR and LF;
+ *   - none looks back, and only those of white space look ahead, which does not end what is before.
+ * scan_sure_bits() says the same of masks. */
+static inline bool scan_sure(uint8_t a, uint8_t b) {
+    if ((a | b) & 0x80) return false;
+    unsigned x = scan_ascii[a], y = scan_ascii[b];
+    if (x & SCAN_L) return !(y & SCAN_L) && b != '\'';
+    if (x & SCAN_N) return !(y & SCAN_N);
+    return !(x & SCAN_S) && (y & SCAN_N || (y & (SCAN_S | SCAN_NL)) == SCAN_S);
+}
+
+/* The last such place in text(from..to]; `from` if there is none. text[to] can be read. */
 static inline size_t scan_sure_end(const uint8_t *text, size_t from, size_t to) {
-    for (size_t end = to + 1; end > from + 1;) {
-        const uint8_t *blank = memrchr(text + from + 1, ' ', end - from - 1);
-        if (!blank) break;
-        uint8_t letter = blank[-1] | 0x20;
-        end = (size_t)(blank - text);
-        if (letter >= 'a' && letter <= 'z') return end;
-    }
-    return from;
+    while (to > from && !scan_sure(text[to - 1], text[to])) to--;
+    return to;
 }
 
 /* Length of 's 't 're 've 'm 'll 'd at p, else 0. `fold`: (?i:…), where the long s (U+017F) is an

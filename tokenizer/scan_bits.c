@@ -16,10 +16,10 @@
  *      and no blank leads that; o200k starts a word at a capital behind a small letter, too.
  * Contractions are rare and moved one by one.
  *
- * The text goes in windows that end behind a letter before a blank, where every piece ends, so that
- * nothing reaches across. Where there is no such place, or a character outside ASCII, scan_runs()
- * goes on for a while: it stops at ends of pieces only. The windows after that are small, and grow
- * again: their masks must not be made for nothing all the time. */
+ * The text goes in windows that end where every piece ends whatever stands around, so that nothing
+ * reaches across: see scan_sure(). Where there is no such place, or a character outside ASCII,
+ * scan_runs() goes on for a while: it stops at ends of pieces only. The windows after that are
+ * small, and grow again: their masks must not be made for nothing all the time. */
 #include <string.h>
 #include "tokenizer/scan.h"
 #include "tokenizer/scan_masks.h"
@@ -38,15 +38,24 @@ struct window {
     size_t words;
     size_t runs_to; /* where scan_runs() may stop, if the window is not cut */
     struct scan_masks m;
-    uint64_t taken[SCAN_WORDS];  /* newlines that belong to P's piece       */
+    uint64_t taken[SCAN_WORDS];  /* newlines, and slashes behind them, that belong to P's piece */
     uint64_t before[SCAN_WORDS]; /* white space, and a newline follows in the same run */
     uint64_t start[SCAN_WORDS];
 };
 
 /* The whole runs of `run` that begin with a bit of `first`: in the sum they carry to behind their
  * end, the others stay. */
-static inline uint64_t flood_up(uint64_t run, uint64_t first) {
+static inline uint64_t flood_runs(uint64_t run, uint64_t first) {
     return run & ~(run + first);
+}
+
+/* Bits of `run` from those of `first` (a subset) on upwards, as long as `run` has no gap. */
+static inline uint64_t flood_up(uint64_t run, uint64_t first) {
+    for (int by = 1; by < 64; by *= 2) {
+        first |= run & first << by;
+        run &= run << by;
+    }
+    return first;
 }
 
 /* Bits of `run` from those of `last` (a subset) on downwards, as long as `run` has no gap. */
@@ -58,13 +67,18 @@ static inline uint64_t flood_down(uint64_t run, uint64_t last) {
     return last;
 }
 
-static void find_taken(struct window *v) {
-    uint64_t carry = 0; /* P, or a taken newline, before bit 0 */
+/* o200k's [\r\n/]*: a slash behind a taken newline is taken, too, and what is behind that. */
+static void find_taken(struct window *v, bool o200k) {
+    uint64_t symbol = 0, taken = 0; /* is the byte before bit 0 P; taken? */
     for (size_t w = 0; w < v->words; w++) {
         uint64_t S = v->m.space[w], R = v->m.newline[w], P = ~(S | v->m.letter[w] | v->m.number[w]);
-        uint64_t first = R & (P << 1 | carry);
-        v->taken[w] = flood_up(R, first);
-        carry = (P | v->taken[w]) >> 63;
+        uint64_t first = R & (P << 1 | symbol | taken), slash = v->m.slash[w];
+        if (o200k && slash & (R << 1 | taken))
+            v->taken[w] = flood_up(R | slash, first | (slash & taken));
+        else
+            v->taken[w] = flood_runs(R, first);
+        symbol = P >> 63;
+        taken = v->taken[w] >> 63;
     }
 }
 
@@ -99,12 +113,12 @@ static void find_starts(struct window *v, bool o200k) {
     uint64_t L = 0, U = 0, S = 0, R = 0, B = 0, P = 0, alone = 0, taken = 0;
     for (size_t w = 0; w < v->words; w++) {
         uint64_t L0 = m->letter[w], N0 = m->number[w], S0 = m->space[w], R0 = m->newline[w],
-                 B0 = m->blank[w], P0 = ~(L0 | N0 | S0), T0 = v->taken[w], U0 = m->upper[w];
+                 B0 = m->blank[w], T0 = v->taken[w], P0 = ~(L0 | N0 | S0 | T0), U0 = m->upper[w];
         uint64_t L1 = L0 << 1 | L >> 63, S1 = S0 << 1 | S >> 63, R1 = R0 << 1 | R >> 63,
                  B1 = B0 << 1 | B >> 63, P1 = P0 << 1 | P >> 63, T1 = T0 << 1 | taken >> 63,
                  U1 = U0 << 1 | U >> 63;
         uint64_t next = w + 1 < v->words ? m->space[w + 1] << 63 : 0;
-        if (w + 1 == v->words) /* a window ends before a blank, or the text ends: as before space */
+        if (w + 1 == v->words) /* the text may end, which is as before white space */
             next = 1ull << ((v->to - v->from - 1) & 63);
         uint64_t Q0 = S0 & ~R0, free0 = S0 & ~T0, free1 = S1 & ~T1;
         uint64_t white = (free0 & ~free1) | (Q0 & R1 & ~v->before[w]) | (Q0 & ~(S0 >> 1 | next));
@@ -149,46 +163,49 @@ static void join_end(struct window *v) {
     if (b < bits) clear_bits(v->start, b + 1, bits);
 }
 
-/* o200k's [\r\n/]*: a slash behind a taken newline goes on with the symbols before. */
-static bool slash_taken(const struct window *v) {
-    for (size_t w = 0; w < v->words; w++)
-        for (uint64_t x = v->taken[w]; x; x &= x - 1) {
-            size_t at = v->from + 64 * w + (size_t)__builtin_ctzll(x) + 1;
-            if (at < v->to && v->text[at] == '/') return true;
-        }
-    return false;
-}
-
 /* Behind the characters outside ASCII that begin in word w: at two words without any. */
 static size_t narrow_again(const struct window *v, size_t w) {
     while (w < v->words && (v->m.wide[w] | (w + 1 < v->words ? v->m.wide[w + 1] : 0))) w++;
     return w < v->words ? v->from + 64 * w : v->to;
 }
 
-/* Cuts the window. False: not ASCII, or another thing for scan_runs(). */
-static bool cut_window(struct window *v, scan_masks_fn masks, bool o200k) {
-    size_t bits = v->to - v->from;
+/* The last sure place of the window, in bytes from its beginning, before its byte `limit`. */
+static size_t last_place(const struct window *v, size_t limit, bool o200k) {
+    for (size_t w = (limit + 63) / 64; w-- > 0;) {
+        uint64_t sure = scan_sure_bits(&v->m, v->words, w, o200k);
+        if (limit <= 64 * w + 64) sure &= (1ull << (limit - 64 * w - 1)) - 1;
+        if (sure) return 64 * w + 64 - (size_t)__builtin_clzll(sure);
+    }
+    return 0;
+}
+
+/* Makes the masks, and lets the window end at a sure place. False: there is none. */
+static bool begin_window(struct window *v, scan_masks_fn masks, bool o200k) {
+    size_t bits = v->to - v->from, w = 0;
     v->words = (bits + 63) / 64;
     v->runs_to = v->to;
     if (masks(&v->m, v->text + v->from, bits)) {
-        size_t w = 0;
         while (!v->m.wide[w]) w++;
-        size_t wide = v->from + 64 * w + (size_t)__builtin_ctzll(v->m.wide[w]);
+        bits = 64 * w + (size_t)__builtin_ctzll(v->m.wide[w]);
         v->runs_to = narrow_again(v, w);
-        v->to = scan_sure_end(v->text, v->from, wide);
-        if (v->to - v->from < STRIDE) return false;
-        bits = v->to - v->from;
-        v->words = (bits + 63) / 64;
-        masks(&v->m, v->text + v->from, bits);
+    } else if (v->to == v->n) {
+        return true;
     }
-    find_taken(v);
-    if (o200k && slash_taken(v)) return false;
+    bits = last_place(v, bits, o200k);
+    v->to = v->from + bits;
+    if (bits < STRIDE) return false;
+    v->words = (bits + 63) / 64;
+    v->m.quote[v->words - 1] &= ~0ull >> (63 - ((bits - 1) & 63)); /* of the others none matters */
+    return true;
+}
+
+static void cut_window(struct window *v, bool o200k) {
+    find_taken(v, o200k);
     find_before(v);
     find_starts(v, o200k);
     move_contractions(v, o200k);
     if (v->to == v->n && v->form->end_run) join_end(v);
     v->start[0] &= ~1ull; /* the window's first byte ends nothing */
-    return true;
 }
 
 static int scan(const struct scan_form *f, const uint8_t *text, size_t n, struct u32s *out,
@@ -199,10 +216,10 @@ static int scan(const struct scan_form *f, const uint8_t *text, size_t n, struct
     size_t size = WINDOW;
     int rc = 0;
     while (v.from < n && rc == 0) {
-        size_t most = n - v.from <= size ? n : v.from + size;
-        v.to = most == n ? n : scan_sure_end(text, v.from, most);
         size_t from = v.from, begin = out->n;
-        if (v.to > v.from && cut_window(&v, masks, o200k)) {
+        v.to = n - from <= size ? n : from + size;
+        if (begin_window(&v, masks, o200k)) {
+            cut_window(&v, o200k);
             rc = u32s_reserve(out, v.to - from + 9, err); /* 8: scan_write_starts() in groups */
             if (rc < 0) return rc;
             uint32_t *o = scan_write_starts(v.start, v.words, (uint32_t)from, out->v + begin);
@@ -211,7 +228,7 @@ static int scan(const struct scan_form *f, const uint8_t *text, size_t n, struct
             v.from = v.to;
             size = 2 * size < WINDOW ? 2 * size : WINDOW;
         } else {
-            rc = scan_runs(f, text, n, &v.from, v.to > from ? v.runs_to : most, out, err);
+            rc = scan_runs(f, text, n, &v.from, v.runs_to, out, err);
             size = WINDOW_LEAST;
         }
     }

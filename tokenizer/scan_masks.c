@@ -1,5 +1,5 @@
-/* One byte -> eight bits. Plain: a table. AVX-512 (VBMI): the same table in two registers, looked
- * up 64 bytes at a time. AVX2: comparisons of ranges. */
+/* One byte -> eight bits, and whether it is a slash. Plain: a table. AVX-512 (VBMI): the same table
+ * in two registers, looked up 64 bytes at a time. AVX2: comparisons of ranges. */
 #include <string.h>
 #include "tokenizer/scan_masks.h"
 
@@ -31,8 +31,8 @@ static const uint8_t table[128] = {[9] = SPACE,
 bool scan_masks_plain(struct scan_masks *m, const uint8_t *p, size_t n) {
     uint64_t any = 0;
     for (size_t w = 0; 64 * w < n; w++) {
-        uint64_t letter = 0, number = 0, space = 0, blank = 0, quote = 0, newline = 0, upper = 0,
-                 wide = 0;
+        uint64_t letter = 0, number = 0, space = 0, blank = 0, quote = 0, slash = 0, newline = 0,
+                 upper = 0, wide = 0;
         for (size_t i = 0; i < 64 && 64 * w + i < n; i++) {
             uint8_t byte = p[64 * w + i];
             uint64_t c = byte < 128 ? table[byte] : WIDE;
@@ -43,10 +43,11 @@ bool scan_masks_plain(struct scan_masks *m, const uint8_t *p, size_t n) {
             quote |= (c >> 4 & 1) << i;
             newline |= (c >> 5 & 1) << i;
             upper |= (c >> 6 & 1) << i;
+            slash |= (uint64_t)(byte == '/') << i;
             wide |= (c >> 7) << i;
         }
         m->letter[w] = letter, m->number[w] = number, m->space[w] = space;
-        m->blank[w] = blank, m->quote[w] = quote;
+        m->blank[w] = blank, m->quote[w] = quote, m->slash[w] = slash;
         m->newline[w] = newline, m->upper[w] = upper, m->wide[w] = wide;
         any |= wide;
     }
@@ -71,6 +72,7 @@ __attribute__((target("avx512f,avx512bw,avx512vbmi"))) static bool masks_avx512(
         m->space[w] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(SPACE)) & ~wide;
         m->blank[w] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(BLANK)) & ~wide;
         m->quote[w] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(QUOTE)) & ~wide;
+        m->slash[w] = _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8('/'));
         m->newline[w] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(NEWLINE)) & ~wide;
         m->upper[w] = _mm512_test_epi8_mask(c, _mm512_set1_epi8(UPPER)) & ~wide;
         m->wide[w] = wide;
@@ -97,7 +99,7 @@ __attribute__((target("avx2"))) static bool masks_avx2(struct scan_masks *m, con
     for (size_t w = 0; 64 * w < n; w++) {
         const uint8_t *q = p + 64 * w;
         if (n - 64 * w < 64) q = memcpy(rest, q, n - 64 * w);
-        uint64_t v[8] = {0};
+        uint64_t v[9] = {0};
         for (int half = 0; half < 2; half++) {
             __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(q + 32 * half));
             uint64_t blank = equal32(x, ' ');
@@ -109,10 +111,11 @@ __attribute__((target("avx2"))) static bool masks_avx2(struct scan_masks *m, con
             v[5] |= (equal32(x, '\n') | equal32(x, '\r')) << 32 * half;
             v[6] |= range32(x, 'A', 26) << 32 * half;
             v[7] |= (uint64_t)(uint32_t)_mm256_movemask_epi8(x) << 32 * half;
+            v[8] |= equal32(x, '/') << 32 * half;
         }
         m->letter[w] = v[0], m->number[w] = v[1], m->space[w] = v[2];
         m->blank[w] = v[3], m->quote[w] = v[4], m->newline[w] = v[5];
-        m->upper[w] = v[6], m->wide[w] = v[7];
+        m->upper[w] = v[6], m->wide[w] = v[7], m->slash[w] = v[8];
         any |= v[7];
     }
     return any != 0;

@@ -14,7 +14,8 @@ struct scan_masks {
     uint64_t space[SCAN_WORDS];   /* 9-13 and 32                             */
     uint64_t blank[SCAN_WORDS];   /* 32                                      */
     uint64_t quote[SCAN_WORDS];   /* the apostrophe                          */
-    uint64_t newline[SCAN_WORDS]; /* 10 and 13                              */
+    uint64_t slash[SCAN_WORDS];   /* the slash                               */
+    uint64_t newline[SCAN_WORDS]; /* 10 and 13                               */
     uint64_t upper[SCAN_WORDS];   /* A-Z                                     */
     uint64_t wide[SCAN_WORDS];    /* 128-255: classes to be found otherwise  */
     uint64_t tail[SCAN_WORDS];    /* bytes of a wide space but the first; the caller's */
@@ -29,6 +30,25 @@ bool scan_masks_plain(struct scan_masks *m, const uint8_t *p, size_t n);
 scan_masks_fn scan_masks_best(void);
 /* The i-th one that this machine can run, or NULL; for tests. */
 scan_masks_fn scan_masks_at(int i);
+
+/* Bit i: scan_sure() holds between byte i of word w and the next one, which is in m[0..words). For
+ * o200k also between a small letter and a capital, unless the small one is the first letter of a
+ * contraction ('lL): no other alternative goes on behind a small letter with a capital. */
+static inline uint64_t scan_sure_bits(const struct scan_masks *m, size_t words, size_t w,
+                                      bool o200k) {
+    const size_t v = w + 1 < words ? w + 1 : w;
+    const uint64_t L = m->letter[w], N = m->number[w], S = m->space[w], U = m->upper[w];
+    const uint64_t wide = m->wide[w] >> 1 | m->wide[v] << 63, /* the next one is … */
+        letter = L >> 1 | m->letter[v] << 63, number = N >> 1 | m->number[v] << 63,
+                   white = (S & ~m->newline[w]) >> 1 | (m->space[v] & ~m->newline[v]) << 63;
+    uint64_t sure = L & ~(letter | (m->quote[w] >> 1 | m->quote[v] << 63));
+    sure |= (N & ~number) | (~(L | N | S | m->wide[w]) & (number | white));
+    if (o200k) {
+        uint64_t begun = m->quote[w] << 1 | (w ? m->quote[w - 1] >> 63 : 0);
+        sure |= L & ~U & ~begun & (U >> 1 | m->upper[v] << 63);
+    }
+    return sure & ~wide;
+}
 
 /* Writes from + i to `o` for every bit i of start[0..words), in order, and returns where it
  * stopped. Up to eight elements behind that are written, too. */

@@ -208,6 +208,56 @@ static void borders_of_windows(void **state) {
     u32s_release(&b);
 }
 
+/* Does the twin cut text[0..n) at `at`, and both sides as if they were alone? */
+static bool cuts_surely(const struct scan_form *f, const struct buf *t, size_t at) {
+    struct u32s all = {0}, sides = {0}, right = {0};
+    struct buf a = {t->v, at, t->cap}, b = {t->v + at, t->n - at, t->cap};
+    cut(scan_plain, f, t, &all);
+    cut(scan_plain, f, &a, &sides);
+    cut(scan_plain, f, &b, &right);
+    for (size_t i = 0; i < right.n; i++)
+        assert_int_equal(u32s_push(&sides, right.v[i] + (uint32_t)at, NULL), 0);
+    bool same = all.n == sides.n && memcmp(all.v, sides.v, all.n * sizeof *all.v) == 0;
+    u32s_release(&all);
+    u32s_release(&sides);
+    u32s_release(&right);
+    return same;
+}
+
+/* Every text of four of these: what scan_sure() calls sure is so, and the masks say the same, where
+ * words meet, too. */
+static void sure_places(void **state) {
+    (void)state;
+    static const char *const kinds[] = {
+        "a", "l",  "B",  "L",        "'",    "1",        "!",        "/",
+        " ", "\t", "\n", "\xc3\xa9", "\xff", "\xc2\xbd", "\xcc\x81", "\xe3\x80\x80"};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    struct scan_masks m;
+    struct buf t = {0};
+    for (size_t code = 0; code < KINDS * KINDS * KINDS * KINDS; code++) {
+        t.n = 0;
+        for (size_t i = 0, left = code; i < 4; i++, left /= KINDS)
+            buf_str(&t, kinds[left % KINDS], NULL);
+        const uint8_t *p = (const uint8_t *)t.v;
+        for (size_t at = 1, shift = code % 64; at < t.n; at++) {
+            uint8_t moved[128] = {0};
+            memcpy(moved + shift, p, t.n);
+            scan_masks_plain(&m, moved, sizeof moved);
+            size_t bit = shift + at - 1;
+            bool sure = scan_sure_bits(&m, 2, bit / 64, false) >> (bit % 64) & 1;
+            bool cased = scan_sure_bits(&m, 2, bit / 64, true) >> (bit % 64) & 1;
+            assert_int_equal(sure, scan_sure(p[at - 1], p[at]));
+            for (size_t i = 0; i < PUBLISHED && (sure || cased); i++)
+                if (sure || published[i].form.kind == SCAN_O200K)
+                    assert_true(cuts_surely(&published[i].form, &t, at));
+        }
+    }
+    assert_int_equal(scan_sure_end((const uint8_t *)"a b  c", 0, 2), 1);
+    assert_int_equal(scan_sure_end((const uint8_t *)"a b  c", 1, 5), 3);
+    assert_int_equal(scan_sure_end((const uint8_t *)"a b  c", 3, 5), 3);
+    buf_release(&t);
+}
+
 static void masks_agree(void **state) {
     (void)state;
     struct rng r = {.key = 3};
@@ -224,6 +274,7 @@ static void masks_agree(void **state) {
             assert_memory_equal(a.space, b.space, words);
             assert_memory_equal(a.blank, b.blank, words);
             assert_memory_equal(a.quote, b.quote, words);
+            assert_memory_equal(a.slash, b.slash, words);
             assert_memory_equal(a.newline, b.newline, words);
             assert_memory_equal(a.upper, b.upper, words);
             assert_memory_equal(a.wide, b.wide, words);
@@ -520,6 +571,7 @@ int main(void) {
         cmocka_unit_test(borders_of_windows),
         cmocka_unit_test(fast_equals_plain),
         cmocka_unit_test(fast_equals_plain_in_ascii),
+        cmocka_unit_test(sure_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
