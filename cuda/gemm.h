@@ -12,8 +12,9 @@
 
 enum gemm_extra {
     GEMM_PLAIN,
-    GEMM_BIAS, /* out += bias of each column                                        */
-    GEMM_DGELU /* out *= the slope of gelu_new at aux, before it is rounded         */
+    GEMM_BIAS,  /* out += bias of each column                                        */
+    GEMM_DGELU, /* out *= the slope of gelu_new at aux, before it is rounded         */
+    GEMM_GELU   /* pre = out + bias of each column;  out = gelu_new(pre), before pre is rounded */
 };
 
 struct gemm {
@@ -25,6 +26,7 @@ struct gemm {
     enum gemm_extra extra;
     const void *bias; /* (n) act                                      */
     const void *aux;  /* (m,n) act, as far between rows as out        */
+    void *pre;        /* = the same                                   */
 };
 
 /* Whether the extra can be had in one go for this shape (else the caller does it by itself). */

@@ -183,12 +183,13 @@ struct backend {
                           const void *g, int B, int T, int C, struct dropout drop);
 
     /* pre = x w + b;  y = act(pre).  w is (K,N): HF's Conv1D. pre NULL with ACT_NONE; it is what
-     * backward needs of the activation, which is taken of pre as it is stored. */
+     * backward needs of the activation. `again`: act_forward() may be asked for the same y later,
+     * so the activation is taken of pre as it is stored; else it may be of pre before rounding. */
     void (*linear_forward)(struct device *d, void *y /* = (rows,N) act */,
                            void *pre /* = (rows,N) act */, const void *x /* (rows,K) act */,
                            const void *w /* (K,N) act */, const void *b /* (N) act, or NULL */,
-                           int rows, int K, int N, enum act act);
-    /* y = act(pre) again: the bits that linear_forward gave. */
+                           int rows, int K, int N, enum act act, bool again);
+    /* y = act(pre) again: the bits that linear_forward gave with `again`. */
     void (*act_forward)(struct device *d, void *y /* = (n) act */, const void *pre /* (n) act */,
                         size_t n, enum act act);
     /* dx = (dy w^T) * prev_act'(prev_pre);  dw += x^T dy;  db += sum of rows of dy.

@@ -123,12 +123,13 @@ struct shapes {
 
 static void linear_forward(void *ctx) {
     struct shapes *s = ctx;
-    G.v.be->linear_forward(G.v.d, s->y, NULL, s->x, s->w, s->b, s->B * s->T, s->K, s->N, ACT_NONE);
+    G.v.be->linear_forward(G.v.d, s->y, NULL, s->x, s->w, s->b, s->B * s->T, s->K, s->N, ACT_NONE,
+                           false);
 }
 static void linear_gelu(void *ctx) {
     struct shapes *s = ctx;
     G.v.be->linear_forward(G.v.d, s->y, s->pre, s->x, s->w, s->b, s->B * s->T, s->K, s->N,
-                           ACT_GELU_TANH);
+                           ACT_GELU_TANH, false);
 }
 static void linear_backward(void *ctx) {
     struct shapes *s = ctx;
@@ -312,7 +313,6 @@ static bool bench_step(const struct preset *p, int B, bool recorded) {
     if (rc == 0) rc = model_plan(t.m, B, G.T, true, &bytes, &err);
     if (rc == 0) rc = model_init(t.m, 1, &err);
     if (rc == 0) {
-        model_cast(t.m);
         int32_t *tokens = ints_below(1, (size_t)B * (size_t)G.T, c.V);
         t.batch = (struct model_batch){.B = B, .T = G.T, .tokens = tokens, .labels = tokens};
         double s = median(train_step, &t);

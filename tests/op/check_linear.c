@@ -33,11 +33,15 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
     void *x = dev_random(v, 1, rows * K, 1), *w = dev_random(v, 2, K * N, 1 / sqrtf((float)K));
     void *b = k->bias ? dev_random(v, 3, N, 1) : NULL;
     void *y = dev_zero(v, rows * N), *pre = k->act != ACT_NONE ? dev_zero(v, rows * N) : NULL;
-    v->be->linear_forward(v->d, y, pre, x, w, b, k->rows, k->K, k->N, k->act);
+    v->be->linear_forward(v->d, y, pre, x, w, b, k->rows, k->K, k->N, k->act, true);
     out_act(o, v, "y", y, rows * N, tol_sum(K) * 2, tol_bf16(pre ? 2 : 1));
     if (pre) {
         out_act(o, v, "pre", pre, rows * N, tol_sum(K), tol_bf16(1));
         check_again(v, y, pre, rows * N, k->act);
+        void *y1 = dev_zero(v, rows * N), *pre1 = dev_zero(v, rows * N);
+        v->be->linear_forward(v->d, y1, pre1, x, w, b, k->rows, k->K, k->N, k->act, false);
+        out_act(o, v, "y, once", y1, rows * N, tol_sum(K) * 2, tol_bf16(2));
+        out_act(o, v, "pre, once", pre1, rows * N, tol_sum(K), tol_bf16(1));
     }
 
     void *dy = dev_random(v, 4, rows * N, 1), *prev = dev_random(v, 5, rows * K, 2);
@@ -60,8 +64,8 @@ static float x[R * A], w1[A * M], b1[M], w2[M * Z], b2[Z], pre[R * M], mid[R * M
 
 static double loss(void *ctx) {
     (void)ctx;
-    ref.be->linear_forward(ref.d, mid, pre, x, w1, b1, R, A, M, act);
-    ref.be->linear_forward(ref.d, y, NULL, mid, w2, b2, R, M, Z, ACT_NONE);
+    ref.be->linear_forward(ref.d, mid, pre, x, w1, b1, R, A, M, act, false);
+    ref.be->linear_forward(ref.d, y, NULL, mid, w2, b2, R, M, Z, ACT_NONE, false);
     return weighted(y, wy, R * Z);
 }
 
@@ -132,7 +136,7 @@ struct timed {
 static void time_forward(struct dev *v, void *ctx) {
     struct timed *t = ctx;
     v->be->linear_forward(v->d, t->y, t->act ? t->pre : NULL, t->x, t->w, t->b, t->rows, t->K, t->N,
-                          t->act);
+                          t->act, false);
 }
 static void time_dx(struct dev *v, void *ctx) {
     struct timed *t = ctx;

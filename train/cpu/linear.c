@@ -64,7 +64,8 @@ static void forward_out(const void *ctx, const float *tile, size_t ld_tile, size
 }
 
 void cpu_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
-                        const void *b, int rows, int K, int N, enum act act) {
+                        const void *b, int rows, int K, int N, enum act act, bool again) {
+    (void)again; /* always of what is stored */
     if (d->first.code) return;
     struct forward f = {y, pre, b, (size_t)N, act, d->bf16};
     if (rows <= FEW_ROWS) {

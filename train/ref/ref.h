@@ -41,7 +41,7 @@ void ref_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, floa
                        const void *dy, const void *sum, const float *mean, const float *rstd,
                        const void *g, int B, int T, int C, struct dropout drop);
 void ref_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
-                        const void *b, int rows, int K, int N, enum act act);
+                        const void *b, int rows, int K, int N, enum act act, bool again);
 void ref_act_forward(struct device *d, void *y, const void *pre, size_t n, enum act act);
 void ref_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
                          const void *x, const void *w, const void *prev_pre, enum act prev_act,
