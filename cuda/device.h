@@ -75,7 +75,7 @@ void cuda_linear_forward(struct device *d, void *y, void *pre, const void *x, co
 void cuda_act_forward(struct device *d, void *y, const void *pre, size_t n, enum act act);
 void cuda_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
                           const void *x, const void *w, const void *prev_pre, enum act prev_act,
-                          int rows, int K, int N);
+                          float *prev_db, int rows, int K, int N);
 void cuda_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
                      const void *w, const int32_t *labels, int rows, int C, int V,
                      const float *scale);

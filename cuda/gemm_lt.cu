@@ -125,24 +125,26 @@ static cublasStatus_t set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttribute
     return cublasLtMatmulDescSetAttribute(desc, what, value, bytes);
 }
 
-static bool has_bias(const struct gemm *g) {
-    return g->extra == GEMM_BIAS || g->extra == GEMM_GELU;
+/* One element for each column: the bias, or its gradient. */
+static bool has_row(const struct gemm *g) {
+    return g->extra == GEMM_BIAS || g->extra == GEMM_GELU || g->extra == GEMM_DGELU_SUMS;
 }
 /* A second matrix beside out. */
 static bool has_aux(const struct gemm *g) {
-    return g->extra == GEMM_DGELU || g->extra == GEMM_GELU;
+    return g->extra == GEMM_DGELU || g->extra == GEMM_GELU || g->extra == GEMM_DGELU_SUMS;
 }
 
 static cublasStatus_t set_extra(struct device *d, cublasLtMatmulDesc_t desc, const struct gemm *g) {
-    static const cublasLtEpilogue_t kinds[] = {CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS,
-                                               CUBLASLT_EPILOGUE_DGELU,
-                                               CUBLASLT_EPILOGUE_GELU_AUX_BIAS};
+    static const cublasLtEpilogue_t kinds[] = {
+        CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_DGELU,
+        CUBLASLT_EPILOGUE_GELU_AUX_BIAS, CUBLASLT_EPILOGUE_DGELU_BGRAD};
     cublasLtEpilogue_t kind = kinds[g->extra];
     cublasStatus_t s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &kind, sizeof kind);
     int64_t ld = g->ldc;
     cudaDataType_t type = act_type(d); /* of the bias, of what GELU and its slope are taken of */
-    if (s == CUBLAS_STATUS_SUCCESS && has_bias(g))
-        s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    cudaDataType_t row = g->extra == GEMM_DGELU_SUMS ? CUDA_R_32F : type;
+    if (s == CUBLAS_STATUS_SUCCESS && has_row(g))
+        s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &row, sizeof row);
     if (s == CUBLAS_STATUS_SUCCESS && has_aux(g))
         s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &ld, sizeof ld);
     if (s == CUBLAS_STATUS_SUCCESS && has_aux(g))
@@ -152,9 +154,10 @@ static cublasStatus_t set_extra(struct device *d, cublasLtMatmulDesc_t desc, con
 
 /* The pointers of this call. */
 static cublasStatus_t set_pointers(cublasLtMatmulDesc_t desc, const struct gemm *g) {
-    const void *aux = g->extra == GEMM_GELU ? g->pre : g->aux;
+    const void *aux = g->extra == GEMM_GELU ? g->pre : g->aux,
+               *row = g->extra == GEMM_DGELU_SUMS ? g->sums : g->bias;
     cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
-    if (has_bias(g)) s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias, sizeof g->bias);
+    if (has_row(g)) s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &row, sizeof row);
     if (s == CUBLAS_STATUS_SUCCESS && has_aux(g))
         s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &aux, sizeof aux);
     return s;
@@ -348,7 +351,7 @@ static bool make_possible(struct device *d, struct plan *p, const struct gemm *g
 }
 
 static void refuse(struct device *d, struct plan *p) {
-    static const char *const names[] = {"product", "bias", "dgelu", "gelu"};
+    static const char *const names[] = {"product", "bias", "dgelu", "gelu", "dgelu with sums"};
     p->refused = true;
     cuda_note(d, "no fused %s for %d x %d x %d", names[p->key.extra], p->key.m, p->key.n, p->key.k);
 }

@@ -40,11 +40,13 @@ static void *norm_back(const struct model *m, const struct model_batch *b, const
     return d_branch ? d_branch : a->d_res;
 }
 
+/* bias NULL: whoever made dy has added up its gradient. */
 static void linear_back(const struct model *m, int rows, void *dx, const void *dy, const void *x,
                         const struct param *w, const struct param *bias, const void *prev_pre,
-                        enum act prev_act) {
-    m->ops->linear_backward(m->device, dx, w->grad, bias->grad, dy, x, model_weights(m, w),
-                            prev_pre, prev_act, rows, (int)w->dims[0], (int)w->dims[1]);
+                        enum act prev_act, const struct param *prev_bias) {
+    m->ops->linear_backward(
+        m->device, dx, w->grad, bias ? bias->grad : NULL, dy, x, model_weights(m, w), prev_pre,
+        prev_act, prev_bias ? prev_bias->grad : NULL, rows, (int)w->dims[0], (int)w->dims[1]);
 }
 
 /* A norm's output once more, from the sum that it left. */
@@ -83,15 +85,15 @@ static void *layer_back(const struct model *m, const struct model_batch *b, int 
     const struct layer_params *p = &m->layer[l];
     int rows = b->B * b->T;
     struct dropout none = {0};
-    linear_back(m, rows, a->d_fc, branch, x->gelu, p->mlp_w, p->mlp_b, x->fc, c->act);
-    linear_back(m, rows, a->d_norm, a->d_fc, x->ln2, p->fc_w, p->fc_b, NULL, ACT_NONE);
+    linear_back(m, rows, a->d_fc, branch, x->gelu, p->mlp_w, p->mlp_b, x->fc, c->act, p->fc_b);
+    linear_back(m, rows, a->d_norm, a->d_fc, x->ln2, p->fc_w, NULL, NULL, ACT_NONE, NULL);
     branch = norm_back(m, b, x->mid, x->ln2_mean, x->ln2_rstd, p->ln2_g, p->ln2_b,
                        model_dropout(m, a, b, l, SITE_ATTENTION_OUT));
-    linear_back(m, rows, a->d_att, branch, x->att, p->attn_w, p->attn_b, NULL, ACT_NONE);
+    linear_back(m, rows, a->d_att, branch, x->att, p->attn_w, p->attn_b, NULL, ACT_NONE, NULL);
     m->ops->attention_backward(
         m->device, a->d_qkv, a->d_att, x->att, x->lse, x->qkv, b->start ? a->start : NULL, b->B,
         b->T, c->C, c->NH, model_attention_scale(m, l), model_dropout(m, a, b, l, SITE_ATTENTION));
-    linear_back(m, rows, a->d_norm, a->d_qkv, x->ln1, p->qkv_w, p->qkv_b, NULL, ACT_NONE);
+    linear_back(m, rows, a->d_norm, a->d_qkv, x->ln1, p->qkv_w, p->qkv_b, NULL, ACT_NONE, NULL);
     return norm_back(m, b, x->res, x->ln1_mean, x->ln1_rstd, p->ln1_g, p->ln1_b,
                      l > 0 ? model_dropout(m, a, b, l - 1, SITE_MLP_OUT) : none);
 }

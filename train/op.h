@@ -194,13 +194,14 @@ struct backend {
                         size_t n, enum act act);
     /* dx = (dy w^T) * prev_act'(prev_pre);  dw += x^T dy;  db += sum of rows of dy.
      * prev_pre, prev_act: of the operation that made x, so that its derivative costs no
-     * pass of its own;
-     * NULL and ACT_NONE otherwise. dx, dw, db may each be NULL. */
+     * pass of its own; NULL and ACT_NONE otherwise. prev_db: of its bias, for the same reason:
+     * += sum of rows of dx, which may be of dx before rounding. dx, dw, db, prev_db may each be
+     * NULL, prev_db is if dx is. */
     void (*linear_backward)(struct device *d, void *dx /* = (rows,K) act */,
                             float *dw /* += (K,N) */, float *db /* += (N) */,
                             const void *dy /* (rows,N) act */, const void *x, const void *w,
-                            const void *prev_pre /* (rows,K) act */, enum act prev_act, int rows,
-                            int K, int N);
+                            const void *prev_pre /* (rows,K) act */, enum act prev_act,
+                            float *prev_db /* += (K) */, int rows, int K, int N);
 
     /* Causal self-attention, never T×T in memory:
      *   y[b,i,h] = sum over start[b,i] <= j <= i of dropout(softmax_j(scale q_i·k_j)) v_j

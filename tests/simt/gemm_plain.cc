@@ -61,6 +61,7 @@ static void multiply(const struct gemm &g, bool bf, void *out, const void *a, co
     check_operand("b", b, g.tb ? g.n : g.k, g.tb ? g.k : g.n, g.ldb, in_bytes);
     check_operand("out", out, g.m, g.n, g.ldc, out_bytes);
     if (g.extra == GEMM_GELU) check_operand("pre", g.pre, g.m, g.n, g.ldc, in_bytes);
+    if (g.extra == GEMM_DGELU_SUMS) check_operand("sums", g.sums, 1, g.n, g.n, sizeof(float));
     if (simt_first_fault()) return;
     for (int i = 0; i < g.m; i++)
         for (int j = 0; j < g.n; j++) {
@@ -74,12 +75,15 @@ static void multiply(const struct gemm &g, bool bf, void *out, const void *a, co
                 put(g.pre, at, bf, s);
                 s = gelu(s);
             }
-            if (g.extra == GEMM_DGELU) s *= dgelu(value(g.aux, at, bf));
+            if (g.extra == GEMM_DGELU || g.extra == GEMM_DGELU_SUMS)
+                s *= dgelu(value(g.aux, at, bf));
+            if (g.extra == GEMM_DGELU_SUMS) g.sums[j] = i == 0 ? s : g.sums[j] + s;
             if (g.add) s += value(out, at, out_bf);
             put(out, at, out_bf, s);
         }
     written(g, out, out_bytes);
     if (g.extra == GEMM_GELU) written(g, g.pre, in_bytes);
+    if (g.extra == GEMM_DGELU_SUMS) simt_heap_written(g.sums, (size_t)g.n * sizeof(float));
 }
 
 bool gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b) {

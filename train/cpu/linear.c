@@ -153,25 +153,7 @@ INLINE void db_strip(float *db, const void *dy, size_t rows, size_t N, size_t n0
     }
 }
 
-void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
-                         const void *x, const void *w, const void *prev_pre, enum act prev_act,
-                         int rows_, int K_, int N_) {
-    if (d->first.code) return;
-    size_t rows = (size_t)rows_, K = (size_t)K_, N = (size_t)N_;
-    struct matrix dys = {dy, N, false, d->bf16, false};
-    if (dx) {
-        struct backward f = {dx, prev_pre, K, prev_pre ? prev_act : ACT_NONE, d->bf16};
-        struct matrix wt = {w, N, true, d->bf16, false};
-        struct gemm_to to = {dx_out, &f, {dx, prev_pre}, K, d->bf16};
-        gemm_run(d, rows, K, N, &dys, &wt, WORK_PACK, false, &to);
-    }
-    if (dw) {
-        struct gradient f = {dw, N};
-        struct matrix xt = {x, K, true, d->bf16, false};
-        struct gemm_to to = {dw_out, &f, {dw}, N, false};
-        gemm_run(d, K, N, rows, &xt, &dys, WORK_PACK, false, &to);
-    }
-    if (!db) return;
+static void add_columns(struct device *d, float *db, const void *dy, size_t rows, size_t N) {
 #pragma omp parallel for num_threads(d->threads) schedule(static)
     for (size_t n0 = 0; n0 < N; n0 += STRIP) {
         size_t n = N - n0 < STRIP ? N - n0 : STRIP;
@@ -180,4 +162,26 @@ void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const
         else
             db_strip(db, dy, rows, N, n0, n, false);
     }
+}
+
+void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
+                         const void *x, const void *w, const void *prev_pre, enum act prev_act,
+                         float *prev_db, int rows_, int K_, int N_) {
+    if (d->first.code) return;
+    size_t rows = (size_t)rows_, K = (size_t)K_, N = (size_t)N_;
+    struct matrix dys = {dy, N, false, d->bf16, false};
+    if (dx) {
+        struct backward f = {dx, prev_pre, K, prev_pre ? prev_act : ACT_NONE, d->bf16};
+        struct matrix wt = {w, N, true, d->bf16, false};
+        struct gemm_to to = {dx_out, &f, {dx, prev_pre}, K, d->bf16};
+        gemm_run(d, rows, K, N, &dys, &wt, WORK_PACK, false, &to);
+        if (prev_db) add_columns(d, prev_db, dx, rows, K);
+    }
+    if (dw) {
+        struct gradient f = {dw, N};
+        struct matrix xt = {x, K, true, d->bf16, false};
+        struct gemm_to to = {dw_out, &f, {dw}, N, false};
+        gemm_run(d, K, N, rows, &xt, &dys, WORK_PACK, false, &to);
+    }
+    if (db) add_columns(d, db, dy, rows, N);
 }
