@@ -68,8 +68,8 @@ void cuda_norm_forward(struct device *d, void *y, void *sum, float *mean, float 
                        const void *x, const void *add, const void *g, const void *b, int B, int T,
                        int C, float eps, struct dropout drop);
 void cuda_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, float *db,
-                        const void *dy, const void *sum, const float *mean, const float *rstd,
-                        const void *g, int B, int T, int C, struct dropout drop);
+                        float *add_db, const void *dy, const void *sum, const float *mean,
+                        const float *rstd, const void *g, int B, int T, int C, struct dropout drop);
 void cuda_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
                          const void *b, int rows, int K, int N, enum act act, bool again);
 void cuda_act_forward(struct device *d, void *y, const void *pre, size_t n, enum act act);

@@ -247,6 +247,10 @@ template <class A, int N> struct piece {
             store_pack(p, x);
         }
     }
+    __device__ __forceinline__ void round() { /* as it is stored */
+#pragma unroll
+        for (int i = 0; i < N; i++) v[i] = to_float(from_float<A>(v[i]));
+    }
     /* Times dropout's factors of elements e …; e is a multiple of N, so one Philox block does. */
     __device__ __forceinline__ void drop(const drop_rule &rule, int b, uint64_t e) {
         if (rule.threshold == 0) return;

@@ -123,16 +123,16 @@ template <class A> struct norm_rows {
 
 /* Shared: g (room), a warp's three rows of this and of the next step, and its accumulators:
  *
- *   g | warp 0: dy sum dsum, dy sum dsum | warp 1: … | warp 0: dg db (fp32) | warp 1: …
+ *   g | warp 0: dy sum dsum, dy sum dsum | warp 1: … | warp 0: dg db add_db (fp32) | warp 1: …
  *
- * partial: (gridDim.x, 2, room), as columns lie. */
-template <class A, int N>
+ * partial: (gridDim.x, SUMS, room), as columns lie. SUMS 2: without add_db. */
+template <class A, int N, int SUMS>
 __global__ void norm_backward_kernel(norm_rows<A> rows, A *dadd, float *partial, const A *g, int T,
                                      int C, int room, drop_rule rule) {
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
     A *gain = shared_memory<A>(), *mine = gain + room + (size_t)warp * 6 * room;
     float *all = reinterpret_cast<float *>(gain + room + (size_t)warps * 6 * room);
-    float *dg = all + (size_t)warp * 2 * room, *db = dg + room;
+    float *dg = all + (size_t)warp * SUMS * room, *db = dg + room, *add_db = db + room;
     const size_t step = (size_t)gridDim.x * warps;
     auto copy = [&](size_t r, int at) { /* rows past the end, too, so that copies can be counted */
                                         A *to = mine + at * 3 * room;
@@ -146,7 +146,7 @@ __global__ void norm_backward_kernel(norm_rows<A> rows, A *dadd, float *partial,
     size_t r = (size_t)blockIdx.x * warps + warp;
     copy(r, 0);
     for (int c = threadIdx.x; c < C; c += blockDim.x) gain[c] = g[c];
-    for (int c = lane; c < 2 * room; c += 32) dg[c] = 0;
+    for (int c = lane; c < SUMS * room; c += 32) dg[c] = 0;
     __syncthreads();
     for (int at = 0; r < rows.n; r += step, at ^= 1) {
         const A *dy = mine + at * 3 * room, *sum = dy + room, *dsum = sum + room;
@@ -185,32 +185,35 @@ __global__ void norm_backward_kernel(norm_rows<A> rows, A *dadd, float *partial,
             if (dadd) {
                 out.drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
                 out.store(dadd + r * C + c);
+                out.round();
             }
+            if constexpr (SUMS == 3) add_columns<N>(add_db, c, out.v);
         }
     }
     cp_async_wait<0>();
     __syncthreads();
-    for (int at = threadIdx.x; at < 2 * room; at += blockDim.x) {
+    for (int at = threadIdx.x; at < SUMS * room; at += blockDim.x) {
         float s = 0;
-        for (int w = 0; w < warps; w++) s += all[(size_t)w * 2 * room + at];
-        partial[(size_t)blockIdx.x * 2 * room + at] = s;
+        for (int w = 0; w < warps; w++) s += all[(size_t)w * SUMS * room + at];
+        partial[(size_t)blockIdx.x * SUMS * room + at] = s;
     }
 }
 
-/* dg, db += the sums over `n` blocks: a block takes 32 places, its warps every 8th of the sums. */
+/* dg, db, add_db += the sums over `n` blocks, each of `sums` rooms: a block takes 32 places, its
+ * warps every 8th of the sums. */
 template <int N>
-__global__ void norm_reduce_kernel(float *dg, float *db, const float *partial, int n, int C,
-                                   int room) {
+__global__ void norm_reduce_kernel(float *dg, float *db, float *add_db, const float *partial, int n,
+                                   int sums, int C, int room) {
     float(*part)[32] = shared_memory<float[32]>(); /* (REDUCE_WARPS, 32) */
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, at = blockIdx.x * 32 + lane;
     float s = 0;
-    for (int i = warp; i < n; i += REDUCE_WARPS) s += partial[(size_t)i * 2 * room + at];
+    for (int i = warp; i < n; i += REDUCE_WARPS) s += partial[(size_t)i * sums * room + at];
     part[warp][lane] = s;
     __syncthreads();
     int c = column<N>(at % room);
     if (warp != 0 || c >= C) return;
     for (int w = 1; w < REDUCE_WARPS; w++) s += part[w][lane];
-    (at < room ? dg : db)[c] += s;
+    (at < room ? dg : at < 2 * room ? db : add_db)[c] += s;
 }
 
 /* As many warps, at most `most`, as have `each` bytes of shared memory beside `common`. */
@@ -231,23 +234,32 @@ void forward(struct device *d, void *y, void *sum, float *mean, float *rstd, con
            (const A *)b, rows, T, C, room, eps, drop_rule_of(drop));
 }
 
-template <class A, int N>
-void backward(struct device *d, void *dsum, void *dadd, float *dg, float *db, const void *dy,
-              const void *sum, const float *mean, const float *rstd, const void *g, size_t rows,
-              int T, int C, struct dropout drop) {
+template <class A, int N, int SUMS>
+void backward_sums(struct device *d, void *dsum, void *dadd, float *dg, float *db, float *add_db,
+                   const void *dy, const void *sum, const float *mean, const float *rstd,
+                   const void *g, size_t rows, int T, int C, struct dropout drop) {
     int room = padded<N>(C);
     size_t common = (size_t)room * sizeof(A),
-           each = (size_t)room * (6 * sizeof(A) + 2 * sizeof(float));
+           each = (size_t)room * (6 * sizeof(A) + SUMS * sizeof(float));
     int warps = warps_for(d, BACKWARD_WARPS, common, each);
     unsigned blocks = blocks_for(rows, warps), most = (unsigned)cuda_multiprocessors(d);
     if (blocks > most) blocks = most;
-    float *partial = (float *)cuda_work(d, (size_t)blocks * 2 * room * sizeof(float));
+    float *partial = (float *)cuda_work(d, (size_t)blocks * SUMS * room * sizeof(float));
     norm_rows<A> in = {(const A *)dy, (const A *)sum, (A *)dsum, mean, rstd, rows};
-    launch(d, "norm_backward", norm_backward_kernel<A, N>, blocks, 32 * warps,
+    launch(d, "norm_backward", norm_backward_kernel<A, N, SUMS>, blocks, 32 * warps,
            common + warps * each, in, (A *)dadd, partial, (const A *)g, T, C, room,
            drop_rule_of(drop));
-    launch(d, "norm_reduce", norm_reduce_kernel<N>, 2 * (unsigned)room / 32, 32 * REDUCE_WARPS,
-           REDUCE_WARPS * 32 * sizeof(float), dg, db, (const float *)partial, (int)blocks, C, room);
+    launch(d, "norm_reduce", norm_reduce_kernel<N>, SUMS * (unsigned)room / 32, 32 * REDUCE_WARPS,
+           REDUCE_WARPS * 32 * sizeof(float), dg, db, add_db, (const float *)partial, (int)blocks,
+           SUMS, C, room);
+}
+
+template <class A, int N>
+void backward(struct device *d, void *dsum, void *dadd, float *dg, float *db, float *add_db,
+              const void *dy, const void *sum, const float *mean, const float *rstd, const void *g,
+              size_t rows, int T, int C, struct dropout drop) {
+    auto *f = add_db ? backward_sums<A, N, 3> : backward_sums<A, N, 2>;
+    f(d, dsum, dadd, dg, db, add_db, dy, sum, mean, rstd, g, rows, T, C, drop);
 }
 
 } // namespace
@@ -261,9 +273,10 @@ void cuda_norm_forward(struct device *d, void *y, void *sum, float *mean, float 
 }
 
 void cuda_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, float *db,
-                        const void *dy, const void *sum, const float *mean, const float *rstd,
-                        const void *g, int B, int T, int C, struct dropout drop) {
+                        float *add_db, const void *dy, const void *sum, const float *mean,
+                        const float *rstd, const void *g, int B, int T, int C,
+                        struct dropout drop) {
     size_t rows = (size_t)B * T;
     auto *f = PIECES(d, C, backward);
-    f(d, dsum, dadd, dg, db, dy, sum, mean, rstd, g, rows, T, C, drop);
+    f(d, dsum, dadd, dg, db, add_db, dy, sum, mean, rstd, g, rows, T, C, drop);
 }

@@ -29,14 +29,17 @@ static int sum_losses(const struct model *m, const struct model_batch *b, double
 }
 
 /* Back through a norm: its part of d_res, and the gradient of the branch that it had added, which
- * is returned: d_res itself where nothing was dropped. */
+ * is returned: d_res itself where nothing was dropped. branch_bias: what that branch ended with, or
+ * NULL; its gradient is the sum of that one's rows. */
 static void *norm_back(const struct model *m, const struct model_batch *b, const void *sum,
                        const float *mean, const float *rstd, const struct param *g,
-                       const struct param *bias, struct dropout drop) {
+                       const struct param *bias, struct dropout drop,
+                       const struct param *branch_bias) {
     const struct acts *a = &m->acts;
     void *d_branch = drop.p > 0 ? a->d_branch : NULL;
-    m->ops->norm_backward(m->device, a->d_res, d_branch, g->grad, bias->grad, a->d_norm, sum, mean,
-                          rstd, g->act, b->B, b->T, m->config.C, drop);
+    m->ops->norm_backward(m->device, a->d_res, d_branch, g->grad, bias->grad,
+                          branch_bias ? branch_bias->grad : NULL, a->d_norm, sum, mean, rstd,
+                          g->act, b->B, b->T, m->config.C, drop);
     return d_branch ? d_branch : a->d_res;
 }
 
@@ -85,17 +88,18 @@ static void *layer_back(const struct model *m, const struct model_batch *b, int 
     const struct layer_params *p = &m->layer[l];
     int rows = b->B * b->T;
     struct dropout none = {0};
-    linear_back(m, rows, a->d_fc, branch, x->gelu, p->mlp_w, p->mlp_b, x->fc, c->act, p->fc_b);
+    linear_back(m, rows, a->d_fc, branch, x->gelu, p->mlp_w, NULL, x->fc, c->act, p->fc_b);
     linear_back(m, rows, a->d_norm, a->d_fc, x->ln2, p->fc_w, NULL, NULL, ACT_NONE, NULL);
     branch = norm_back(m, b, x->mid, x->ln2_mean, x->ln2_rstd, p->ln2_g, p->ln2_b,
-                       model_dropout(m, a, b, l, SITE_ATTENTION_OUT));
-    linear_back(m, rows, a->d_att, branch, x->att, p->attn_w, p->attn_b, NULL, ACT_NONE, NULL);
+                       model_dropout(m, a, b, l, SITE_ATTENTION_OUT), p->attn_b);
+    linear_back(m, rows, a->d_att, branch, x->att, p->attn_w, NULL, NULL, ACT_NONE, NULL);
     m->ops->attention_backward(
         m->device, a->d_qkv, a->d_att, x->att, x->lse, x->qkv, b->start ? a->start : NULL, b->B,
         b->T, c->C, c->NH, model_attention_scale(m, l), model_dropout(m, a, b, l, SITE_ATTENTION));
     linear_back(m, rows, a->d_norm, a->d_qkv, x->ln1, p->qkv_w, p->qkv_b, NULL, ACT_NONE, NULL);
     return norm_back(m, b, x->res, x->ln1_mean, x->ln1_rstd, p->ln1_g, p->ln1_b,
-                     l > 0 ? model_dropout(m, a, b, l - 1, SITE_MLP_OUT) : none);
+                     l > 0 ? model_dropout(m, a, b, l - 1, SITE_MLP_OUT) : none,
+                     l > 0 ? m->layer[l - 1].mlp_b : NULL);
 }
 
 static void backward(const struct model *m, const struct model_batch *b) {
@@ -105,7 +109,7 @@ static void backward(const struct model *m, const struct model_batch *b) {
     void *branch;
     m->ops->zero(m->device, a->d_res, rows * (size_t)c->C * dtype_bytes(m->dtype));
     branch = norm_back(m, b, a->resf, a->lnf_mean, a->lnf_rstd, m->top.lnf_g, m->top.lnf_b,
-                       model_dropout(m, a, b, c->L - 1, SITE_MLP_OUT));
+                       model_dropout(m, a, b, c->L - 1, SITE_MLP_OUT), m->layer[c->L - 1].mlp_b);
     for (int l = c->L - 1; l >= 0; l--) {
         layer_again(m, b, l);
         branch = layer_back(m, b, l, branch);

@@ -175,12 +175,15 @@ struct backend {
                          float *rstd /* = (rows) */, const void *x, const void *add,
                          const void *g /* (C) act */, const void *b, int B, int T, int C, float eps,
                          struct dropout drop);
-    /* dsum += LayerNorm'(dy);  dadd = dropout'(dsum) if dadd is not NULL (needed if drop.p > 0). */
+    /* dsum += LayerNorm'(dy);  dadd = dropout'(dsum) if dadd is not NULL (needed if drop.p > 0).
+     * add_db, or NULL: += sum of rows of dadd, or of dsum if dadd is NULL: the gradient of the bias
+     * of the map that made `add`, so that it costs no pass of its own. */
     void (*norm_backward)(struct device *d, void *dsum /* += (rows,C) act */,
                           void *dadd /* = (rows,C) act */, float *dg /* += (C) */,
-                          float *db /* += (C) */, const void *dy /* (rows,C) act */,
-                          const void *sum /* (rows,C) act */, const float *mean, const float *rstd,
-                          const void *g, int B, int T, int C, struct dropout drop);
+                          float *db /* += (C) */, float *add_db /* += (C) */,
+                          const void *dy /* (rows,C) act */, const void *sum /* (rows,C) act */,
+                          const float *mean, const float *rstd, const void *g, int B, int T, int C,
+                          struct dropout drop);
 
     /* pre = x w + b;  y = act(pre).  w is (K,N): HF's Conv1D. pre NULL with ACT_NONE; it is what
      * backward needs of the activation. `again`: act_forward() may be asked for the same y later,

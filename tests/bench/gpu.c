@@ -136,16 +136,16 @@ static void linear_backward(void *ctx) {
     G.v.be->linear_backward(G.v.d, s->dx, s->dw, s->db, s->dy, s->x, s->w, NULL, ACT_NONE, NULL,
                             s->B * s->T, s->K, s->N);
 }
-/* As the model does with the two maps of an MLP: the second one's adds up the first one's db. */
-static void mlp_backward(void *ctx) {
-    struct shapes *s = ctx;
-    G.v.be->linear_backward(G.v.d, s->dx, s->dw, s->db, s->dy, s->x, s->w, s->pre, ACT_GELU_TANH,
-                            s->prev_db, s->B * s->T, s->K, s->N);
-}
-static void fc_backward(void *ctx) {
+/* Without the bias's gradient, which a norm sums, or the next map's product (mlp_backward). */
+static void matrix_backward(void *ctx) {
     struct shapes *s = ctx;
     G.v.be->linear_backward(G.v.d, s->dx, s->dw, NULL, s->dy, s->x, s->w, NULL, ACT_NONE, NULL,
                             s->B * s->T, s->K, s->N);
+}
+static void mlp_backward(void *ctx) {
+    struct shapes *s = ctx;
+    G.v.be->linear_backward(G.v.d, s->dx, s->dw, NULL, s->dy, s->x, s->w, s->pre, ACT_GELU_TANH,
+                            s->prev_db, s->B * s->T, s->K, s->N);
 }
 static void attention_forward(void *ctx) {
     struct shapes *s = ctx;
@@ -164,8 +164,8 @@ static void norm_forward(void *ctx) {
 }
 static void norm_backward(void *ctx) {
     struct shapes *s = ctx;
-    G.v.be->norm_backward(G.v.d, s->dx, NULL, s->dw, s->db, s->dy, s->x, s->mean, s->rstd, s->g,
-                          s->B, s->T, s->C, (struct dropout){0});
+    G.v.be->norm_backward(G.v.d, s->dx, NULL, s->dw, s->db, s->prev_db, s->dy, s->x, s->mean,
+                          s->rstd, s->g, s->B, s->T, s->C, (struct dropout){0});
 }
 static void classifier(void *ctx) {
     struct shapes *s = ctx;
@@ -245,8 +245,8 @@ static void bench_ops(const struct preset *p, int B) {
     report(p->name, "attention forward", median(attention_forward, &s), attention, 0);
     report(p->name, "attention backward", median(attention_backward, &s), 2.5 * attention, 0);
     bench_linear(p->name, "qkv", &s, p->C, 3 * p->C, linear_forward, linear_backward);
-    bench_linear(p->name, "proj", &s, p->C, p->C, linear_forward, linear_backward);
-    bench_linear(p->name, "fc+gelu", &s, p->C, 4 * p->C, linear_gelu, fc_backward);
+    bench_linear(p->name, "proj", &s, p->C, p->C, linear_forward, matrix_backward);
+    bench_linear(p->name, "fc+gelu", &s, p->C, 4 * p->C, linear_gelu, matrix_backward);
     bench_linear(p->name, "mlp", &s, 4 * p->C, p->C, linear_forward, mlp_backward);
     report(p->name, "classifier", median(classifier, &s), 6.0 * B * G.T * p->C * s.V, 0);
     report(p->name, "norm forward", median(norm_forward, &s), 0, 8 * n);

@@ -7,6 +7,7 @@ struct norm_case {
     int B, T, C;
     bool add;
     float p;
+    bool bias; /* `add` came from a map with one */
 };
 
 /* Whatever memory operations share between them is full of NaNs from now on. */
@@ -38,10 +39,12 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
 
     void *dy = dev_random(v, 5, n, 1), *dsum = dev_random(v, 6, n, 1), *dadd = dev_zero(v, n);
     float *dg = dev_random_f32(v, 7, C, 1), *db = dev_random_f32(v, 8, C, 1);
-    v->be->norm_backward(v->d, dsum, add ? dadd : NULL, dg, db, dy, add ? sum : x, mean, rstd, g,
-                         k->B, k->T, k->C, drop);
+    float *add_db = k->bias ? dev_random_f32(v, 9, C, 1) : NULL;
+    v->be->norm_backward(v->d, dsum, add ? dadd : NULL, dg, db, add_db, dy, add ? sum : x, mean,
+                         rstd, g, k->B, k->T, k->C, drop);
     out_act(o, v, "dsum", dsum, n, t, h);
     if (add) out_act(o, v, "dadd", dadd, n, t, h);
+    if (add_db) out_f32(o, v, "add_db", add_db, C, tol_sum(rows) + t, h);
     out_f32(o, v, "dg", dg, C, tol_sum(rows), h);
     out_f32(o, v, "db", db, C, tol_sum(rows), tol_sum(rows));
 }
@@ -71,7 +74,7 @@ static void slopes(void) {
     loss(NULL);
     float dsum[N], dadd[N], dg[W] = {0}, db[W] = {0};
     for (int i = 0; i < N; i++) dsum[i] = ws[i];
-    ref.be->norm_backward(ref.d, dsum, dadd, dg, db, wy, sum, mean, rstd, g, 1, R, W, DROP);
+    ref.be->norm_backward(ref.d, dsum, dadd, dg, db, NULL, wy, sum, mean, rstd, g, 1, R, W, DROP);
     for (int i = 0; i < N; i++) {
         double dx = op_slope(loss, NULL, &x[i]), da = op_slope(loss, NULL, &add[i]);
         expect(fabs(dx - dsum[i]) < 2e-3, "norm slope x[%d]: %g, differences say %g", i, dsum[i],
@@ -89,14 +92,15 @@ static void slopes(void) {
 
 static void quick(void) {
     static const struct norm_case cases[] = {
-        {2, 3, 64, true, 0},   {1, 1, 1, true, 0},       {1, 70, 33, true, 0.1f},
-        {3, 43, 20, false, 0}, {1, 1, 1600, true, 0.5f}, {2, 65, 320, true, 0},
+        {2, 3, 64, true, 0, true},   {1, 1, 1, true, 0, false},      {1, 70, 33, true, 0.1f, true},
+        {3, 43, 20, false, 0, true}, {1, 1, 1600, true, 0.5f, true}, {2, 65, 320, true, 0, false},
     };
     op_check("norm", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 
 static void full(void) {
-    static const struct norm_case cases[] = {{4, 256, 768, true, 0.1f}, {2, 1024, 1600, true, 0}};
+    static const struct norm_case cases[] = {{4, 256, 768, true, 0.1f, true},
+                                             {2, 1024, 1600, true, 0, true}};
     op_check("norm", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 
@@ -113,8 +117,8 @@ static void time_forward(struct dev *v, void *ctx) {
 }
 static void time_backward(struct dev *v, void *ctx) {
     struct timed *t = ctx;
-    v->be->norm_backward(v->d, t->dsum, NULL, t->dg, t->db, t->dy, t->sum, t->mean, t->rstd, t->g,
-                         1, ROWS, WIDE, (struct dropout){0});
+    v->be->norm_backward(v->d, t->dsum, NULL, t->dg, t->db, NULL, t->dy, t->sum, t->mean, t->rstd,
+                         t->g, 1, ROWS, WIDE, (struct dropout){0});
 }
 
 static struct timed setup(struct dev *v) {

@@ -88,11 +88,13 @@ void cpu_norm_forward(struct device *d, void *y, void *sum, float *mean, float *
     for (size_t r = 0; r < rows; r++) forward_one(&f, r, keep + (size_t)omp_get_thread_num() * row);
 }
 
-INLINE void backward_row(void *dsum, void *dadd, float *dg, float *db, const void *dy,
+/* sums: of dg, db and add_db, `room` floats each. */
+INLINE void backward_row(void *dsum, void *dadd, float *sums, size_t room, const void *dy,
                          const void *sum, float mean, float rstd, const void *g,
                          const struct rows *s, size_t r, float *keep, bool bf16) {
     size_t C = s->C, e = r * C;
     if (s->drop && dadd) dropout_row(keep, s->drop, (int)(r / s->T), (uint64_t)(r % s->T) * C, C);
+    float *dg = sums, *db = dg + room, *add_db = db + room;
     vf avg = {0}, avg_n = {0};
     for (size_t c = 0; c < C; c += VL) {
         int w = lanes(c, C);
@@ -110,47 +112,51 @@ INLINE void backward_row(void *dsum, void *dadd, float *dg, float *db, const voi
         vf dn = ld(dy, e + c, w, bf16) * ld(g, c, w, bf16);
         vf v = ld(dsum, e + c, w, bf16) + rstd * (dn - a - n * an);
         st(dsum, e + c, w, bf16, v);
-        if (!dadd) continue;
-        if (bf16) v = ld(dsum, e + c, w, bf16);
-        st(dadd, e + c, w, bf16, s->drop ? v * ldf(keep + c) : v);
+        v = ld(dsum, e + c, w, bf16); /* as stored; 0 in the lanes beyond C */
+        if (dadd) {
+            st(dadd, e + c, w, bf16, s->drop ? v * ldf(keep + c) : v);
+            v = ld(dadd, e + c, w, bf16);
+        }
+        stf(add_db + c, ldf(add_db + c) + v);
     }
 }
 
 void cpu_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, float *db,
-                       const void *dy, const void *sum, const float *mean, const float *rstd,
-                       const void *g, int B, int T, int C_, struct dropout drop) {
+                       float *add_db, const void *dy, const void *sum, const float *mean,
+                       const float *rstd, const void *g, int B, int T, int C_,
+                       struct dropout drop) {
     struct rows s = {(size_t)T, (size_t)C_, drop.p > 0 ? &drop : NULL};
     size_t rows = (size_t)B * (size_t)T, C = (size_t)C_, row = round_up(C, 16);
     size_t blocks = (rows + BLOCK - 1) / BLOCK;
     float *keep = cpu_work(d, WORK_THREAD, (size_t)d->threads * row * sizeof *keep);
-    float *part = cpu_work(d, WORK_SUMS, blocks * 2 * row * sizeof *part);
+    float *part = cpu_work(d, WORK_SUMS, blocks * 3 * row * sizeof *part);
     if (!keep || !part) return;
 #pragma omp parallel num_threads(d->threads)
     {
         float *mine = keep + (size_t)omp_get_thread_num() * row;
 #pragma omp for schedule(static)
         for (size_t k = 0; k < blocks; k++) {
-            float *pg = part + k * 2 * row, *pb = pg + row;
-            memset(pg, 0, 2 * row * sizeof *pg);
+            float *sums = part + k * 3 * row;
+            memset(sums, 0, 3 * row * sizeof *sums);
             for (size_t r = k * BLOCK; r < rows && r < (k + 1) * BLOCK; r++) {
                 if (d->bf16)
-                    backward_row(dsum, dadd, pg, pb, dy, sum, mean[r], rstd[r], g, &s, r, mine,
+                    backward_row(dsum, dadd, sums, row, dy, sum, mean[r], rstd[r], g, &s, r, mine,
                                  true);
                 else
-                    backward_row(dsum, dadd, pg, pb, dy, sum, mean[r], rstd[r], g, &s, r, mine,
+                    backward_row(dsum, dadd, sums, row, dy, sum, mean[r], rstd[r], g, &s, r, mine,
                                  false);
             }
         }
 #pragma omp for schedule(static) nowait
         for (size_t c = 0; c < C; c += VL) {
-            vf tg = {0}, tb = {0};
-            for (size_t k = 0; k < blocks; k++) {
-                tg += ldf(part + k * 2 * row + c);
-                tb += ldf(part + k * 2 * row + row + c);
-            }
+            float *const to[] = {dg, db, add_db};
             int w = lanes(c, C);
-            st(dg, c, w, false, ld(dg, c, w, false) + tg);
-            st(db, c, w, false, ld(db, c, w, false) + tb);
+            for (size_t i = 0; i < 3; i++) {
+                vf total = {0};
+                if (!to[i]) continue;
+                for (size_t k = 0; k < blocks; k++) total += ldf(part + (k * 3 + i) * row + c);
+                st(to[i], c, w, false, ld(to[i], c, w, false) + total);
+            }
         }
     }
 }

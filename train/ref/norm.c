@@ -5,9 +5,9 @@
  *
  * backward, with n = (s - mean) * rstd and dn = dy * g:
  *   ds = rstd * (dn - avg(dn) - n * avg(dn * n)),   dg = sum over rows of dy * n,   db = sum of dy
- *   dadd = keep * dsum
+ *   dadd = keep * dsum,   add_db = sum over rows of dadd
  *
- * ds is added to dsum (two paths meet in the residual), dg and db are added to. */
+ * ds is added to dsum (two paths meet in the residual), dg db and add_db are added to. */
 #include "train/ref/ref.h"
 
 void ref_norm_forward(struct device *d, void *y_, void *sum_, float *mean, float *rstd,
@@ -38,12 +38,13 @@ void ref_norm_forward(struct device *d, void *y_, void *sum_, float *mean, float
 }
 
 void ref_norm_backward(struct device *d, void *dsum_, void *dadd_, float *dg, float *db,
-                       const void *dy_, const void *sum_, const float *mean, const float *rstd,
-                       const void *g_, int B, int T, int C, struct dropout drop) {
+                       float *add_db, const void *dy_, const void *sum_, const float *mean,
+                       const float *rstd, const void *g_, int B, int T, int C,
+                       struct dropout drop) {
     float *dsum = dsum_, *dadd = dadd_;          /* (rows,C) */
     const float *dy = dy_, *sum = sum_;          /* (rows,C) */
     const float *g = g_;                         /* (C)      */
-    double *acc = ref_scratch(d, 2 * (size_t)C); /* dg, then db */
+    double *acc = ref_scratch(d, 3 * (size_t)C); /* dg, db, add_db */
     if (!acc) return;
     for (size_t r = 0; r < (size_t)B * T; r++) {
         double avg = 0, avg_n = 0;
@@ -64,11 +65,13 @@ void ref_norm_backward(struct device *d, void *dsum_, void *dadd_, float *dg, fl
             if (dadd)
                 dadd[r * C + c] = (float)(dsum[r * C + c] *
                                           ref_keep(&drop, (int)(r / T), (uint64_t)(r % T) * C + c));
+            acc[2 * C + c] += (dadd ? dadd : dsum)[r * C + c];
         }
     }
     for (int c = 0; c < C; c++) {
         dg[c] = (float)(dg[c] + acc[c]);
         db[c] = (float)(db[c] + acc[C + c]);
+        if (add_db) add_db[c] = (float)(add_db[c] + acc[2 * C + c]);
     }
     free(acc);
 }
