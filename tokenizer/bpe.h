@@ -58,8 +58,8 @@ void longest_free(struct longest *l);
 bool bpe_merge_longest(const struct tokenizer *t, const struct longest *l, const uint8_t *piece,
                        size_t n, uint32_t *out, size_t *ret_n);
 
-/* Many short pieces side by side (bpe_many.c); only where bpe_many_can(). */
-enum { BPE_MANY = 32, BPE_MANY_BYTES = 16 };
+/* Many short pieces side by side (bpe_many.c). */
+enum { BPE_MANY = 64, BPE_MANY_BYTES = 16 };
 struct bpe_short {
     uint8_t text[BPE_MANY_BYTES]; /* behind its n bytes anything */
     uint32_t n;                   /* 1 ... BPE_MANY_BYTES        */
@@ -67,11 +67,11 @@ struct bpe_short {
 struct bpe_short_ids {
     uint32_t id[BPE_MANY_BYTES], n;
 };
-bool bpe_many_can(const struct tokenizer *t);
-/* The ids of v[i] to out[where[i]], i < n <= BPE_MANY. With no_token none of them is in the finder,
- * see bpe_merge_no_token(). */
-void bpe_merge_many(const struct tokenizer *t, const struct bpe_short *v, size_t n, bool no_token,
-                    struct bpe_short_ids *out, const uint8_t *where);
+/* The ids of v[i] to out[where[i]], i < n <= BPE_MANY. */
+typedef void (*bpe_many_fn)(const struct tokenizer *t, const struct bpe_short *v, size_t n,
+                            struct bpe_short_ids *out, const uint8_t *where);
+/* The i-th one that this machine can run, of which the first is the fastest, or NULL. */
+bpe_many_fn bpe_many_at(const struct tokenizer *t, int i);
 
 /* The slow twin of encode(), which defines it: cuts the text with the pattern, then in every
  * piece looks for the pair of the lowest rank (the leftmost of equals), merges it, and starts

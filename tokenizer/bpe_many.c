@@ -1,249 +1,222 @@
 /* Merging many short pieces side by side, a merge of each in turn.
  *
- * Of pieces never seen before each merge waits twice: for the lowest of the piece's ranks, and for
- * the ranks of the pairs that the merge brings about, which lie in tables of megabytes. One piece
- * alone waits out both, one after the other; a batch of them waits together:
+ * Symbol j of LANES pieces stands in row j, and so do the ranks of the pairs that begin there:
  *
- *   lowest    the lowest pair of each piece; those that have none are done
- *   begin     each merges it, and asks memory for the bits of its new pairs in the filter
- *   sieve     pairs that the filter lets pass ask for their slots
- *   answer    the ranks of these
+ *   lane     0     1     2   …       lane      0     1     2   …
+ *   sym[0]   ab    x     q           rank[0]   17    -     902
+ *   sym[1]   c     y     u           rank[1]   230   4     11
+ *   sym[2]   d     z     it          rank[2]   -     -     -
  *
- * The steps have no branch that depends on a piece, but for a third slot of the table of pairs. As
- * in bpe.c the ranks of a piece's pairs stand by the places of their left symbols, `vectors` of
- * eight numbers, and all ones where there is no pair. */
+ * The lowest of each piece is found and merged, and what is behind moves one row up, in all lanes
+ * at once and without a branch: some instructions for a piece, where alone it takes a hundred. That
+ * brings about two pairs whose ranks are not known. Of most the filter says, for all lanes at once,
+ * too, that they have none; the others are looked up one by one. Groups take turns, so that memory
+ * answers one while others are merged; pieces of about one length share a group, as that takes as
+ * long as the longest of them. */
 #include "tokenizer/bpe.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
 
-enum { EIGHT = 8, AT_BITS = 4 };
-#define NONE   PAIRS_NONE
+enum {
+    LANES = 16,
+    PLACES = BPE_MANY_BYTES,
+    GROUPS = (BPE_MANY + LANES - 1) / LANES,
+    NO_RANK = 0x7FFFFFFF, /* all are below */
+};
+#define NONE PAIRS_NONE
+
+/* Pieces side by side. Where a piece has no symbol or no pair there is NONE. */
+struct group {
+    int places; /* rows in use, without the last, of NONE: 4, 8 or 16 */
+    uint32_t sym[PLACES + 1][LANES], rank[PLACES + 1][LANES];
+    uint32_t text[PLACES / 4 + 1][LANES], n[LANES]; /* at first: four bytes in a number */
+    /* Of the last merge of each: */
+    uint32_t around[3][LANES]; /* the symbol before the new one, this, and the one behind */
+    uint32_t hash[2][LANES];   /* of these two pairs                                      */
+    uint32_t may[2];           /* bits: the filter lets the pair pass                     */
+    uint32_t at[LANES];        /* row of the new symbol                                   */
+};
+
 #define AVX2   __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
-#define INLINE AVX2 __attribute__((always_inline)) static inline
-_Static_assert(BPE_MANY_BYTES == 1 << AT_BITS, "places of a piece");
+#define INLINE __attribute__((always_inline)) static inline
 
-/* A piece on its way. */
-struct small {
-    uint32_t sym[BPE_MANY_BYTES]; /* by the place of their first byte                   */
-    uint32_t key[BPE_MANY_BYTES]; /* rank << AT_BITS | place of the pair, or NONE       */
-    uint32_t alive;               /* bits: a symbol begins here                         */
-};
-
-/* A pair that may be in the table. */
-struct question {
-    uint64_t key, hash;
-    uint8_t piece, at;
-};
-
-struct many {
-    struct small piece[BPE_MANY];
-    size_t n_active, n_questions;
-    uint8_t active[BPE_MANY]; /* pieces that have a pair … */
-    uint32_t low[BPE_MANY];   /* … and the lowest of them  */
-    struct question question[2 * BPE_MANY];
-};
-
-INLINE __m256i load8x32(const uint32_t *p) {
-    return _mm256_loadu_si256((const __m256i *)(const void *)p);
-}
-INLINE void store8x32(uint32_t *p, __m256i x) {
-    _mm256_storeu_si256((__m256i *)(void *)p, x);
-}
-INLINE __m256i places(int v) {
-    const __m256i first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_add_epi32(first, _mm256_set1_epi32(v * EIGHT));
+/* Longer pieces first. */
+AVX2 static void sort(const struct bpe_short *v, size_t n, uint8_t *order) {
+    uint8_t at[PLACES + 2] = {0};
+    for (size_t i = 0; i < n; i++) at[PLACES - v[i].n + 1]++;
+    for (int i = 0; i < PLACES; i++) at[i + 1] = (uint8_t)(at[i + 1] + at[i]);
+    for (size_t i = 0; i < n; i++) order[at[PLACES - v[i].n]++] = (uint8_t)i;
 }
 
-INLINE __m256i gather(const uint32_t *table, __m256i at) {
-    return _mm256_i32gather_epi32((const int *)(const void *)table, at, sizeof *table);
-}
-
-/* The bytes of a piece as symbols, and the ranks of their pairs. */
-INLINE void set_bytes(const struct tokenizer *t, struct small *s, const struct bpe_short *piece,
-                      int vectors) {
-    __m128i left = _mm_loadu_si128((const __m128i *)(const void *)piece->text);
-    __m128i right = _mm_srli_si128(left, 1);
-    const __m256i none = _mm256_set1_epi32((int)NONE);
-    const __m256i last = _mm256_set1_epi32((int)piece->n - 2);
-    for (int v = 0; v < vectors; v++) {
-        __m256i x = _mm256_cvtepu8_epi32(left), y = _mm256_cvtepu8_epi32(right);
-        __m256i rank = gather(t->byte_ranks, _mm256_or_si256(_mm256_slli_epi32(x, 8), y));
-        __m256i no =
-            _mm256_or_si256(_mm256_cmpeq_epi32(rank, none), _mm256_cmpgt_epi32(places(v), last));
-        __m256i key = _mm256_or_si256(_mm256_slli_epi32(rank, AT_BITS), places(v));
-        store8x32(s->key + v * EIGHT, _mm256_or_si256(key, no));
-        store8x32(s->sym + v * EIGHT, gather(t->byte_id, x));
-        left = _mm_srli_si128(left, EIGHT);
-        right = _mm_srli_si128(right, EIGHT);
-    }
-    s->alive = (1u << piece->n) - 1;
-}
-
-INLINE uint32_t lowest(const struct small *s, int vectors) {
-    __m256i least = load8x32(s->key);
-    if (vectors == 2) least = _mm256_min_epu32(least, load8x32(s->key + EIGHT));
-    __m128i x = _mm_min_epu32(_mm256_castsi256_si128(least), _mm256_extracti128_si256(least, 1));
-    x = _mm_min_epu32(x, _mm_shuffle_epi32(x, 0x4E));
-    x = _mm_min_epu32(x, _mm_shuffle_epi32(x, 0xB1));
-    return (uint32_t)_mm_cvtsi128_si32(x);
-}
-
-/* Writes `key` at place `at`. Not as a number: the next vector that is loaded would wait for it. */
-INLINE void set_key(struct small *s, uint32_t at, uint32_t key, int vectors) {
-    for (int v = 0; v < vectors; v++) {
-        uint32_t *p = s->key + v * EIGHT;
-        __m256i here = _mm256_cmpeq_epi32(places(v), _mm256_set1_epi32((int)at));
-        store8x32(p, _mm256_blendv_epi8(load8x32(p), _mm256_set1_epi32((int)key), here));
+/* Takes v[which[0]] … v[which[n-1]], n <= LANES, none longer than the first. */
+AVX2 static void take(struct group *g, const struct bpe_short *v, const uint8_t *which, size_t n) {
+    g->places = v[*which].n <= 4 ? 4 : v[*which].n <= 8 ? 8 : PLACES;
+    memset(g->text, 0, sizeof g->text);
+    memset(g->n, 0, sizeof g->n);
+    for (size_t i = 0; i < n; i++) {
+        const struct bpe_short *piece = &v[which[i]];
+        uint32_t four[PLACES / 4];
+        memcpy(four, piece->text, sizeof four);
+        for (int j = 0; j < PLACES / 4; j++) g->text[j][i] = four[j];
+        g->n[i] = piece->n;
     }
 }
 
-/* Notes the pair of the symbols at `at` and `next`, if there `is` one, and asks for its bit in the
- * filter. */
-INLINE void ask(const struct tokenizer *t, struct many *m, size_t piece, uint32_t at, uint32_t next,
-                bool is) {
-    const struct small *s = &m->piece[piece];
-    uint64_t key = pairs_key(&t->pairs, s->sym[at], s->sym[next]), hash = pairs_hash(key);
-    m->question[m->n_questions] = (struct question){key, hash, (uint8_t)piece, (uint8_t)at};
-    m->n_questions += is;
-    __builtin_prefetch(&t->pairs.filter[pairs_bit(&t->pairs, hash) >> 6]);
+/* Asks memory for the pairs that the filter let pass. */
+AVX2 static void expect(const struct pairs *p, const struct group *g) {
+    for (int k = 0; k < 2; k++)
+        for (uint32_t left = g->may[k]; left; left &= left - 1)
+            __builtin_prefetch(&p->slot[pairs_home(p, g->hash[k][__builtin_ctz(left)])]);
 }
 
-/* Drops the questions that the filter answers, and asks for the slots of the others. */
-INLINE void sieve(const struct tokenizer *t, struct many *m) {
-    size_t kept = 0;
-    for (size_t i = 0; i < m->n_questions; i++) {
-        const struct question q = m->question[i];
-        bool may = pairs_may(&t->pairs, q.hash);
-        m->question[kept] = q;
-        kept += may;
-    }
-    m->n_questions = kept;
-    for (size_t i = 0; i < kept; i++)
-        __builtin_prefetch(&t->pairs.slot[pairs_home(&t->pairs, m->question[i].hash)]);
-}
-
-/* Carries out the merge of key `low`. With no_whole the last two symbols do not merge. */
-INLINE void begin(const struct tokenizer *t, struct many *m, size_t piece, uint32_t low,
-                  bool no_whole, int vectors) {
-    struct small *s = &m->piece[piece];
-    uint32_t at = low & (BPE_MANY_BYTES - 1);
-    uint32_t behind = s->alive & ~0u << at << 1, before = s->alive & ((1u << at) - 1);
-    uint32_t gone = (uint32_t)__builtin_ctz(behind);
-    s->sym[at] = vocab_merged(t, low >> AT_BITS);
-    s->alive &= ~(1u << gone);
-    behind &= behind - 1;
-    uint32_t next = behind ? (uint32_t)__builtin_ctz(behind) : at;
-    uint32_t left = before ? 31 - (uint32_t)__builtin_clz(before) : at;
-    for (int v = 0; v < vectors; v++) {
-        uint32_t *p = s->key + v * EIGHT;
-        __m256i x = _mm256_cmpeq_epi32(places(v), _mm256_set1_epi32((int)gone));
-        __m256i y = _mm256_cmpeq_epi32(places(v), _mm256_set1_epi32((int)at));
-        __m256i z = _mm256_cmpeq_epi32(places(v), _mm256_set1_epi32((int)left));
-        x = _mm256_or_si256(_mm256_or_si256(x, y), z);
-        store8x32(p, _mm256_or_si256(load8x32(p), x));
-    }
-    uint32_t others = s->alive & (s->alive - 1);
-    bool looks = !no_whole | ((others & (others - 1)) != 0);
-    ask(t, m, piece, at, next, looks & (behind != 0));
-    ask(t, m, piece, left, at, looks & (before != 0));
-}
-
-/* The rank of a pair, or NONE. */
-INLINE uint32_t answer(const struct pairs *p, const struct question *q) {
-    const size_t first = pairs_home(p, q->hash), second = pairs_next(p, first);
-    const uint64_t x = p->slot[first], y = p->slot[second], mask = (1ull << p->rank_bits) - 1;
-    const bool x_free = x == UINT64_MAX, y_free = y == UINT64_MAX;
-    const bool x_is = !x_free & (x >> p->rank_bits == q->key);
-    const bool y_is = !y_free & (y >> p->rank_bits == q->key);
-    if (__builtin_expect(!(x_free | x_is | y_free | y_is), 0))
-        return pairs_from(p, q->key, pairs_next(p, second));
-    uint32_t rank = (uint32_t)(y & mask);
-    rank = x_free | !(y_is | x_is) ? NONE : rank;
-    return x_is ? (uint32_t)(x & mask) : rank;
-}
-
-INLINE void merge_all(const struct tokenizer *t, struct many *m, bool no_whole, int vectors) {
-    for (;;) {
-        size_t kept = 0;
-        for (size_t i = 0; i < m->n_active; i++) {
-            uint8_t piece = m->active[i];
-            uint32_t low = lowest(&m->piece[piece], vectors);
-            m->active[kept] = piece;
-            m->low[kept] = low;
-            kept += low != NONE;
+/* Looks them up. */
+AVX2 static void answer(const struct pairs *p, struct group *g) {
+    for (int k = 0; k < 2; k++)
+        for (uint32_t left = g->may[k]; left; left &= left - 1) {
+            int i = __builtin_ctz(left);
+            uint64_t key = pairs_key(p, g->around[k][i], g->around[k + 1][i]);
+            g->rank[g->at[i] - !k][i] = pairs_from(p, key, pairs_home(p, g->hash[k][i]));
         }
-        if (!kept) break;
-        m->n_active = kept;
-        m->n_questions = 0;
-        for (size_t i = 0; i < kept; i++) begin(t, m, m->active[i], m->low[i], no_whole, vectors);
-        sieve(t, m);
-        for (size_t i = 0; i < m->n_questions; i++) {
-            const struct question *q = &m->question[i];
-            uint32_t rank = answer(&t->pairs, q);
-            set_key(&m->piece[q->piece], q->at, rank == NONE ? NONE : rank << AT_BITS | q->at,
-                    vectors);
+}
+
+/* Rows to columns: the symbols of four lanes from `place` on. */
+AVX2 INLINE void turn(const struct group *g, int place, size_t lane, __m128i to[4]) {
+    __m128i row[4];
+    for (int j = 0; j < 4; j++)
+        row[j] = _mm_loadu_si128((const __m128i *)(const void *)&g->sym[place + j][lane]);
+    __m128i a = _mm_unpacklo_epi32(row[0], row[1]), b = _mm_unpacklo_epi32(row[2], row[3]);
+    __m128i c = _mm_unpackhi_epi32(row[0], row[1]), d = _mm_unpackhi_epi32(row[2], row[3]);
+    to[0] = _mm_unpacklo_epi64(a, b);
+    to[1] = _mm_unpackhi_epi64(a, b);
+    to[2] = _mm_unpacklo_epi64(c, d);
+    to[3] = _mm_unpackhi_epi64(c, d);
+}
+
+/* The symbols that are left of the pieces that take() took. */
+AVX2 static void put(const struct group *g, const uint8_t *which, size_t n,
+                     struct bpe_short_ids *out, const uint8_t *where) {
+    const __m128i none = _mm_set1_epi32((int)NONE);
+    for (size_t i = 0; i < n; i += 4) {
+        const size_t some = n - i < 4 ? n - i : 4;
+        for (size_t k = 0; k < some; k++) out[where[which[i + k]]].n = 0;
+        for (int j = 0; j < g->places; j += 4) {
+            __m128i four[4];
+            turn(g, j, i, four);
+            for (size_t k = 0; k < some; k++) {
+                struct bpe_short_ids *o = &out[where[which[i + k]]];
+                int no = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four[k], none)));
+                _mm_storeu_si128((__m128i *)(void *)&o->id[j], four[k]);
+                o->n += 4 - (uint32_t)_mm_popcnt_u32((uint32_t)no);
+            }
         }
     }
 }
 
-/* The symbols that are left, one after the other. */
-INLINE void put(const struct small *s, struct bpe_short_ids *out, int vectors) {
-    uint32_t *to = out->id;
-    for (int v = 0; v < vectors; v++) {
-        uint32_t alive = s->alive >> v * EIGHT & 0xff;
-        uint64_t bytes = _pdep_u64(alive, 0x0101010101010101) * 0xff;
-        uint64_t which = _pext_u64(0x0706050403020100, bytes);
-        __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)which));
-        store8x32(to, _mm256_permutevar8x32_epi32(load8x32(s->sym + v * EIGHT), order));
-        to += _mm_popcnt_u32(alive);
-    }
-    out->n = (uint32_t)(to - out->id);
+/* ------------------------------------------------------------------ half a group at a time */
+
+typedef uint32_t vec_avx2 __attribute__((vector_size(32)));
+typedef __m256i mask_avx2;
+enum { WIDTH_avx2 = 8 };
+
+AVX2 INLINE vec_avx2 load_avx2(const uint32_t *p) {
+    return (vec_avx2)_mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+AVX2 INLINE void store_avx2(uint32_t *p, vec_avx2 x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, (__m256i)x);
+}
+AVX2 INLINE vec_avx2 set_avx2(uint32_t x) {
+    return (vec_avx2)_mm256_set1_epi32((int)x);
+}
+AVX2 INLINE vec_avx2 min_avx2(vec_avx2 x, vec_avx2 y) {
+    return (vec_avx2)_mm256_min_epu32((__m256i)x, (__m256i)y);
+}
+AVX2 INLINE vec_avx2 gather_avx2(const uint32_t *table, vec_avx2 at) {
+    const int *p = (const int *)(const void *)table;
+    return (vec_avx2)_mm256_i32gather_epi32(p, (__m256i)at, sizeof *table);
+}
+AVX2 INLINE mask_avx2 equal_avx2(vec_avx2 x, vec_avx2 y) {
+    return _mm256_cmpeq_epi32((__m256i)x, (__m256i)y);
+}
+AVX2 INLINE mask_avx2 more_avx2(vec_avx2 x, vec_avx2 y) { /* of numbers below 2^31 */
+    return _mm256_cmpgt_epi32((__m256i)x, (__m256i)y);
+}
+AVX2 INLINE mask_avx2 not_avx2(mask_avx2 m) {
+    return ~m;
+}
+AVX2 INLINE vec_avx2 pick_avx2(mask_avx2 m, vec_avx2 yes, vec_avx2 no) {
+    return (vec_avx2)_mm256_blendv_epi8((__m256i)no, (__m256i)yes, m);
+}
+AVX2 INLINE uint32_t bits_avx2(mask_avx2 m) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(m));
 }
 
-INLINE void merge_some(const struct tokenizer *t, const struct bpe_short *v, const uint8_t *which,
-                       size_t n, bool no_whole, struct bpe_short_ids *out, const uint8_t *where,
-                       int vectors) {
-    struct many m;
-    m.n_active = n;
-    for (size_t i = 0; i < n; i++) {
-        m.active[i] = (uint8_t)i;
-        set_bytes(t, &m.piece[i], &v[which[i]], vectors);
-    }
-    merge_all(t, &m, no_whole, vectors);
-    for (size_t i = 0; i < n; i++) put(&m.piece[i], &out[where[which[i]]], vectors);
+#define LANE(x)    x##_avx2
+#define LANE_LEVEL AVX2
+#define LANE_OP    AVX2 INLINE
+#include "tokenizer/bpe_lanes.h"
+#undef LANE
+#undef LANE_LEVEL
+#undef LANE_OP
+
+/* ------------------------------------------------------------------ a group at a time */
+
+#define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f")))
+typedef uint32_t vec_avx512 __attribute__((vector_size(64)));
+typedef __mmask16 mask_avx512;
+enum { WIDTH_avx512 = 16 };
+
+AVX512 INLINE vec_avx512 load_avx512(const uint32_t *p) {
+    return (vec_avx512)_mm512_loadu_si512(p);
+}
+AVX512 INLINE void store_avx512(uint32_t *p, vec_avx512 x) {
+    _mm512_storeu_si512(p, (__m512i)x);
+}
+AVX512 INLINE vec_avx512 set_avx512(uint32_t x) {
+    return (vec_avx512)_mm512_set1_epi32((int)x);
+}
+AVX512 INLINE vec_avx512 min_avx512(vec_avx512 x, vec_avx512 y) {
+    return (vec_avx512)_mm512_min_epu32((__m512i)x, (__m512i)y);
+}
+AVX512 INLINE vec_avx512 gather_avx512(const uint32_t *table, vec_avx512 at) {
+    return (vec_avx512)_mm512_i32gather_epi32((__m512i)at, table, sizeof *table);
+}
+AVX512 INLINE mask_avx512 equal_avx512(vec_avx512 x, vec_avx512 y) {
+    return _mm512_cmpeq_epi32_mask((__m512i)x, (__m512i)y);
+}
+AVX512 INLINE mask_avx512 more_avx512(vec_avx512 x, vec_avx512 y) {
+    return _mm512_cmpgt_epi32_mask((__m512i)x, (__m512i)y);
+}
+AVX512 INLINE mask_avx512 not_avx512(mask_avx512 m) {
+    return (mask_avx512)~m;
+}
+AVX512 INLINE vec_avx512 pick_avx512(mask_avx512 m, vec_avx512 yes, vec_avx512 no) {
+    return (vec_avx512)_mm512_mask_mov_epi32((__m512i)no, m, (__m512i)yes);
+}
+AVX512 INLINE uint32_t bits_avx512(mask_avx512 m) {
+    return m;
 }
 
-bool bpe_many_can(const struct tokenizer *t) {
-    enum { RANK_BITS = 32 - AT_BITS };
-    return t->all_bytes && t->n_merges >> RANK_BITS == 0 && t->n >> RANK_BITS == 0 &&
-           __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
-}
+#define LANE(x)    x##_avx512
+#define LANE_LEVEL AVX512
+#define LANE_OP    AVX512 INLINE
+#include "tokenizer/bpe_lanes.h"
 
-AVX2 void bpe_merge_many(const struct tokenizer *t, const struct bpe_short *v, size_t n,
-                         bool no_token, struct bpe_short_ids *out, const uint8_t *where) {
-    const bool no_whole = no_token && t->by_rank;
-    uint8_t narrow[BPE_MANY], wide[BPE_MANY];
-    size_t n_narrow = 0, n_wide = 0;
-    for (size_t i = 0; i < n; i++) {
-        narrow[n_narrow] = wide[n_wide] = (uint8_t)i;
-        n_narrow += v[i].n <= EIGHT;
-        n_wide += v[i].n > EIGHT;
-    }
-    if (n_narrow) merge_some(t, v, narrow, n_narrow, no_whole, out, where, 1);
-    if (n_wide) merge_some(t, v, wide, n_wide, no_whole, out, where, 2);
+/* ------------------------------------------------------------------ which */
+
+bpe_many_fn bpe_many_at(const struct tokenizer *t, int i) {
+    if (!t->all_bytes || t->n_merges >= NO_RANK / 3 || t->n >= NO_RANK) return NULL;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") ||
+        !__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("popcnt"))
+        return NULL;
+    if (__builtin_cpu_supports("avx512f") && i-- == 0) return merge_many_avx512;
+    return i == 0 ? merge_many_avx2 : NULL;
 }
 #else
 
-bool bpe_many_can(const struct tokenizer *t) {
-    (void)t;
-    return false;
-}
-
-void bpe_merge_many(const struct tokenizer *t, const struct bpe_short *v, size_t n, bool no_token,
-                    struct bpe_short_ids *out, const uint8_t *where) {
-    (void)t, (void)v, (void)n, (void)no_token, (void)out, (void)where;
+bpe_many_fn bpe_many_at(const struct tokenizer *t, int i) {
+    (void)t, (void)i;
+    return NULL;
 }
 
 #endif

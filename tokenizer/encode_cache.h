@@ -24,7 +24,7 @@ enum {
     WIDE_IDS = 12,  /* of a whole one */
     LINE_BITS_FIRST = 12,
     LINE_BITS_MAX = 17, /* x 64 bytes = 8 MiB */
-    BATCH = 32,
+    BATCH = 64,
 };
 
 struct short_slot {

@@ -23,9 +23,9 @@ struct encoder {
     struct u32s ends;               /* of the pieces at hand */
     struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
-    bool many;                      /* short pieces can be merged side by side */
-    bool refuse;                    /* special tokens that are not recognised */
-    bool inside;                    /* the text at hand goes on from another  */
+    bpe_many_fn many;               /* merges short pieces side by side, or NULL */
+    bool refuse;                    /* special tokens that are not recognised    */
+    bool inside;                    /* the text at hand goes on from another     */
     struct buf prefixed, formed;    /* with a blank before it; in form C */
     struct u32s formed_places;      /* (2 x formed.n) see nfc.h */
     struct bpe_scratch scratch;

@@ -19,7 +19,7 @@
 
 enum {
     LONG_BYTES = 512,
-    FEW = 8, /* new pieces of a batch that are not worth it side by side */
+    FEW = 3, /* new pieces of a batch that are not worth it side by side */
     ROOM = BATCH * BPE_MANY_BYTES,
 };
 _Static_assert((int)BATCH <= BPE_MANY && (int)BATCH <= FINDER_MANY &&
@@ -174,7 +174,7 @@ static void merge_new(const struct encoder *e, bool parts, const struct batch *b
                       struct answers *a) {
     struct bpe_short piece[BATCH];
     uint8_t left[BATCH];
-    const bool find = !parts && e->t->ignore_merges;
+    const bool find = !parts && e->t->ignore_merges && !e->t->all_made;
     size_t n = find ? whole_tokens(e, b, new, left) : new->n;
     for (size_t m = 0; m < n; m++) {
         if (!find) left[m] = (uint8_t)m;
@@ -183,7 +183,7 @@ static void merge_new(const struct encoder *e, bool parts, const struct batch *b
         memcpy(piece[m].text + 8, &b->high[i], 8);
         piece[m].n = b->n[i];
     }
-    bpe_merge_many(e->t, piece, n, find, new->ids, left);
+    e->many(e->t, piece, n, new->ids, left);
     for (size_t k = 0; k < new->n; k++) {
         size_t here = a->which[new->piece[k]];
         a->ids[here] = new->ids[k].id;

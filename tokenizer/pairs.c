@@ -29,7 +29,7 @@ int pairs_new(struct pairs *p, uint64_t n, uint64_t ranks, uint32_t most, struct
     p->filter_bits = FILTER_BITS_LEAST;
     while (p->filter_bits < FILTER_BITS_MOST && (1ull << p->filter_bits) < FILTER_SHARE * n)
         p->filter_bits++;
-    size_t words = (size_t)1 << (p->filter_bits - 6);
+    size_t words = (size_t)1 << (p->filter_bits - 5);
     p->slot = pages_array(p->n, sizeof *p->slot);
     p->filter = pages_array(words, sizeof *p->filter);
     if (!p->slot || !p->filter) {
@@ -47,14 +47,14 @@ void pairs_release(struct pairs *p) {
 }
 
 void pairs_expect(const struct pairs *p, uint32_t left, uint32_t right) {
-    __builtin_prefetch(&p->slot[pairs_home(p, pairs_hash(pairs_key(p, left, right)))], 1);
+    __builtin_prefetch(&p->slot[pairs_home(p, pairs_hash(left, right))], 1);
 }
 
 void pairs_set(struct pairs *p, uint32_t left, uint32_t right, uint32_t rank) {
-    uint64_t key = pairs_key(p, left, right), hash = pairs_hash(key);
-    uint64_t bit = pairs_bit(p, hash);
+    uint64_t key = pairs_key(p, left, right);
+    uint32_t hash = pairs_hash(left, right), bit = pairs_bit(p, hash);
     size_t i = pairs_home(p, hash);
-    p->filter[bit >> 6] |= 1ull << (bit & 63) | 1ull << pairs_second_bit(hash);
+    p->filter[bit >> 5] |= 1u << (bit & 31) | 1u << pairs_second_bit(hash);
     while (p->slot[i] != UINT64_MAX && p->slot[i] >> p->rank_bits != key) i = pairs_next(p, i);
     p->slot[i] = key << p->rank_bits | rank;
 }

@@ -18,7 +18,7 @@
 
 struct pairs {
     uint64_t *slot;   /* open addressing; all ones: free */
-    uint64_t *filter; /* (1 << filter_bits bits) */
+    uint32_t *filter; /* (1 << filter_bits bits) */
     uint32_t n;       /* slots */
     int id_bits, rank_bits, filter_bits;
 };
@@ -36,28 +36,31 @@ static inline uint64_t pairs_key(const struct pairs *p, uint32_t left, uint32_t 
     return (uint64_t)left << p->id_bits | right;
 }
 
-static inline uint64_t pairs_hash(uint64_t key) {
-    return key * 0x9E3779B97F4A7C15u;
+/* Of 32 bits, for vectors have products of these only. */
+enum { PAIRS_BY_LEFT = 0x2C1B3C6D, PAIRS_BY_RIGHT = 0x1E3779B1 };
+static inline uint32_t pairs_hash(uint32_t left, uint32_t right) {
+    return left * PAIRS_BY_LEFT + right * PAIRS_BY_RIGHT;
 }
 
 /* The first of a pair's bits in the filter; the second is in the same word. */
-static inline uint64_t pairs_bit(const struct pairs *p, uint64_t hash) {
-    return hash >> (64 - p->filter_bits);
+static inline uint32_t pairs_bit(const struct pairs *p, uint32_t hash) {
+    return hash >> (32 - p->filter_bits);
 }
 
-static inline unsigned pairs_second_bit(uint64_t hash) {
-    return hash >> 24 & 63;
+enum { PAIRS_SECOND_BIT = 6 /* of a hash, from here on */ };
+static inline unsigned pairs_second_bit(uint32_t hash) {
+    return hash >> PAIRS_SECOND_BIT & 31;
 }
 
 /* Does the filter let this pair pass? */
-static inline bool pairs_may(const struct pairs *p, uint64_t hash) {
-    uint64_t bit = pairs_bit(p, hash), word = p->filter[bit >> 6];
-    return word >> (bit & 63) & word >> pairs_second_bit(hash) & 1;
+static inline bool pairs_may(const struct pairs *p, uint32_t hash) {
+    uint32_t bit = pairs_bit(p, hash), word = p->filter[bit >> 5];
+    return word >> (bit & 31) & word >> pairs_second_bit(hash) & 1;
 }
 
 /* Where the search for a pair begins. */
-static inline size_t pairs_home(const struct pairs *p, uint64_t hash) {
-    return (size_t)((hash >> 32) * p->n >> 32);
+static inline size_t pairs_home(const struct pairs *p, uint32_t hash) {
+    return (size_t)((uint64_t)hash * p->n >> 32);
 }
 
 static inline size_t pairs_next(const struct pairs *p, size_t i) {
@@ -75,8 +78,9 @@ static inline uint32_t pairs_from(const struct pairs *p, uint64_t key, size_t i)
 
 /* The pair's rank, or PAIRS_NONE if the two do not merge. No id is above `most`. */
 static inline uint32_t pairs_get(const struct pairs *p, uint32_t left, uint32_t right) {
-    uint64_t key = pairs_key(p, left, right), hash = pairs_hash(key);
-    return pairs_may(p, hash) ? pairs_from(p, key, pairs_home(p, hash)) : PAIRS_NONE;
+    uint32_t hash = pairs_hash(left, right);
+    if (!pairs_may(p, hash)) return PAIRS_NONE;
+    return pairs_from(p, pairs_key(p, left, right), pairs_home(p, hash));
 }
 
 #endif

@@ -105,6 +105,14 @@ int splits_find(const struct tokenizer *t, struct split *of, struct err *err) {
     return 0;
 }
 
+static bool all_made(const struct tokenizer *t, const struct split *of) {
+    for (uint32_t id = 0; id < t->n; id++)
+        if (t->kind[id] & TOKEN_MODEL && of[id].since >= SPLITS_UNSURE &&
+            length_of(t, id) <= SPLITS_SHORT)
+            return false;
+    return true;
+}
+
 int splits_of_ranks(struct tokenizer *t, struct err *err) {
     const uint32_t most = vocab_largest_symbol(t);
     const size_t room[] = {t->n, t->n_merges}; /* of some tokens several splits may be left */
@@ -120,6 +128,7 @@ int splits_of_ranks(struct tokenizer *t, struct err *err) {
         done = settle_all(t, &w, &t->pairs, room[i]);
         work_release(&w);
     }
+    t->all_made = done && all_made(t, of);
     free(of);
     return rc;
 }

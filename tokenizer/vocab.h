@@ -85,6 +85,7 @@ struct tokenizer {
     struct pattern *pattern;
     bool ignore_merges; /* a piece that is a token is that token, whatever the merges say */
     bool by_rank;       /* merges[].rank is the result's id (tiktoken)                    */
+    bool all_made;      /* all tokens of up to SPLITS_SHORT bytes are what these merge to */
     bool prefix_space;  /* HF's add_prefix_space                                          */
     struct nfc *nfc;    /* texts are normalized to form C before all else, or NULL        */
     bool trim_offsets;  /* offsets leave blanks out: the post-processor's trim_offsets …  */
@@ -138,7 +139,7 @@ int finder_new(struct finder *f, size_t n, struct err *err);
 uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id);
 uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n);
 /* The same for many, which wait for memory together: p[i][0..n[i]) to ids[i], i < count. */
-enum { FINDER_MANY = 32 };
+enum { FINDER_MANY = 64 };
 void finder_get_many(const struct finder *f, const struct tokenizer *t, const uint8_t *const *p,
                      const uint32_t *n, size_t count, uint32_t *ids);
 void finder_release(struct finder *f);

@@ -27,6 +27,19 @@ static bool comes_to_pass(const struct tokenizer *t, const struct merge *m) {
     }
 }
 
+/* Does merging make all short tokens? */
+static bool all_are_made(const struct tokenizer *t) {
+    for (uint32_t id = 0; id < t->n; id++) {
+        size_t len;
+        vocab_token(t, id, &len);
+        bool made = !(t->kind[id] & TOKEN_MODEL) || len < 2 || len > SPLITS_SHORT;
+        for (uint64_t i = 0; i < t->n_merges && !made; i++)
+            made = t->merges[i].result == id && comes_to_pass(t, &t->merges[i]);
+        if (!made) return false;
+    }
+    return true;
+}
+
 static void what_comes_to_pass_has_its_pair(void **state) {
     (void)state;
     struct rng r = {.key = 41};
@@ -44,6 +57,7 @@ static void what_comes_to_pass_has_its_pair(void **state) {
             real += is;
             kept += rank != PAIRS_NONE;
         }
+        assert_true(!t->all_made || all_are_made(t));
         tokenizer_free(t);
         random_release(&v);
     }
@@ -60,7 +74,10 @@ static struct tokenizer *of_tokens(struct random_vocab *v, const char *const *to
         buf_str(&v->bytes, tokens[i], &err);
         u64s_push(&v->start, v->bytes.n, &err);
     }
-    return random_tokenizer_by(v, "[\\s\\S]+", true);
+    struct tokenizer *t = random_with(v, "[\\s\\S]+", NULL, 0);
+    free(t->merges);
+    check_ok(vocab_merges_of_ranks(t, &err), &err);
+    return t;
 }
 
 static void encodes_as_the_twin(const struct tokenizer *t, const char *text, size_t n) {
@@ -113,11 +130,28 @@ static void there_is_room_for_all(void **state) {
     random_release(&v);
 }
 
+static void whether_all_are_made(void **state) {
+    (void)state;
+    static const char *const made[] = {"ab", "cd", "abcd", "abc"};
+    static const char *const not_made[] = {"ab", "abcd"};
+    struct random_vocab v;
+    struct tokenizer *t = of_tokens(&v, made, sizeof made / sizeof *made);
+    assert_true(t->all_made && all_are_made(t));
+    tokenizer_free(t);
+    random_release(&v);
+    t = of_tokens(&v, not_made, sizeof not_made / sizeof *not_made);
+    assert_false(t->all_made || all_are_made(t));
+    encodes_as_the_twin(t, "abcd", 4);
+    tokenizer_free(t);
+    random_release(&v);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_to_pass_has_its_pair),
         cmocka_unit_test(what_is_unsure_is_kept),
         cmocka_unit_test(there_is_room_for_all),
+        cmocka_unit_test(whether_all_are_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
