@@ -25,73 +25,6 @@ struct carry {
     uint64_t drop, set; /* starts that a contraction took from / gave to this window */
 };
 
-/* Where the window that begins at `from` ends: not inside a character. */
-static size_t window_end(const uint8_t *text, size_t from, size_t n) {
-    size_t to = from + WINDOW;
-    if (to >= n) return n;
-    for (size_t back = 1; back <= 3 && (text[to - back + 1] & 0xc0) == 0x80; back++) {
-        uint32_t cp;
-        if (text[to - back] >= 0xc0 && unicode_decode(text + to - back, text + n, &cp) > back)
-            return to - back;
-    }
-    return to;
-}
-
-static void set_bits(uint64_t *v, size_t from, size_t to) {
-    for (size_t w = from >> 6; w <= (to - 1) >> 6; w++) {
-        uint64_t bits = ~0ull;
-        if (w == from >> 6) bits &= ~0ull << (from & 63);
-        if (w == (to - 1) >> 6) bits &= ~0ull >> (63 - ((to - 1) & 63));
-        v[w] |= bits;
-    }
-}
-
-/* Puts text[at …) into the masks, as long as it goes on outside ASCII and in one class; returns
- * where that ends. Sentences of Chinese are one call. */
-static size_t mark_run(struct scan_masks *m, const uint8_t *text, size_t from, size_t at, size_t to,
-                       size_t n) {
-    size_t len, end = at;
-    unsigned cls = scan_class(text + at, text + n, &len);
-    do {
-        end += len;
-        if (cls == scan_cat_class[CAT_LO]) /* that of all of them */
-            while (to - end >= 4 && scan_asian(text + end)) end += 3;
-    } while (end < to && text[end] >= 0x80 && !(cls & SCAN_S) &&
-             scan_class(text + end, text + n, &len) == cls);
-    if (cls & SCAN_L) set_bits(m->letter, at - from, end - from);
-    if (cls & SCAN_N) set_bits(m->number, at - from, end - from);
-    if (cls & SCAN_S) {
-        set_bits(m->space, at - from, end - from);
-        if (end > at + 1) set_bits(m->tail, at + 1 - from, end - from);
-        m->wide_space = true;
-    }
-    return end;
-}
-
-/* Puts the classes of the characters outside ASCII into the masks. */
-static void mark_wide(struct scan_masks *m, const uint8_t *text, size_t from, size_t to, size_t n) {
-    size_t words = (to - from + 63) / 64, next = 0; /* next: a place in the window */
-    for (size_t w = 0; w < words; w++)
-        while (next < 64 * w + 64) {
-            uint64_t x = m->wide[w] & (next > 64 * w ? ~0ull << (next & 63) : ~0ull);
-            if (!x) break;
-            size_t at = from + 64 * w + (size_t)__builtin_ctzll(x);
-            next = mark_run(m, text, from, at, to, n) - from;
-        }
-}
-
-/* A start on the last byte of a space of several bytes belongs on its first. */
-static void move_to_lead(struct scan_masks *m, uint64_t *start, size_t words) {
-    for (size_t w = 0; w < words; w++) {
-        for (uint64_t x = start[w] & m->tail[w]; x; x &= x - 1) {
-            size_t b = 64 * w + (size_t)__builtin_ctzll(x);
-            start[w] &= ~(x & -x);
-            while (m->tail[b >> 6] >> (b & 63) & 1) b--;
-            start[b >> 6] |= 1ull << (b & 63);
-        }
-    }
-}
-
 /* `space_after`: the character behind the window is a space, or the text ends. */
 static void find_starts(const struct scan_masks *m, struct carry *c, uint64_t *start, size_t words,
                         size_t bytes, bool space_after) {
@@ -141,26 +74,23 @@ int scan_gpt2(const struct scan_form *f, const uint8_t *text, size_t n, struct u
               struct err *err) {
     (void)f;
     scan_masks_fn masks = scan_masks_best();
+    scan_wide_fn add_wide = scan_wide_fast();
     struct scan_masks m;
     struct carry c = {0};
     uint64_t start[SCAN_WORDS];
     for (size_t from = 0, to; from < n; from = to) {
-        to = window_end(text, from, n);
+        to = scan_whole(text, from + WINDOW, n);
         size_t bytes = to - from, words = (bytes + 63) / 64, len;
         int rc = u32s_reserve(out, bytes + 9, err); /* 8: scan_write_starts() writes in groups */
         if (rc < 0) return rc;
         bool wide = masks(&m, text + from, bytes);
-        m.wide_space = false;
-        if (wide) {
-            memset(m.tail, 0, words * sizeof m.tail[0]);
-            mark_wide(&m, text, from, to, n);
-        }
+        if (wide) (add_wide ? add_wide : scan_wide_plain)(&m, text + from, bytes);
         bool space_after = to == n || scan_class(text + to, text + n, &len) & SCAN_S;
         uint64_t drop = c.drop, set = c.set;
         find_starts(&m, &c, start, words, bytes, space_after);
         start[0] =
             ((start[0] & ~drop) | set | (from == 0)) & (bytes < 64 ? (1ull << bytes) - 1 : ~0ull);
-        if (m.wide_space) move_to_lead(&m, start, words);
+        if (wide) scan_move_to_first(&m, start, words);
         move_contractions(&m, &c, start, words, bytes, text + from, text + n);
         if (from == 0) start[0] &= ~1ull; /* the start of the text ends no piece */
         out->n =

@@ -81,6 +81,8 @@ static const char *const bits[] = {
     "\xf0\x9f\x98",
     "HTTPServer",
     "return x",
+    "!\n//\xcc\x81!",
+    "\xc2\xaaX",
 };
 
 static void random_text(struct rng *r, struct buf *out, size_t want) {
@@ -224,37 +226,124 @@ static bool cuts_surely(const struct scan_form *f, const struct buf *t, size_t a
     return same;
 }
 
-/* Every text of four of these: what scan_sure() calls sure is so, and the masks say the same, where
- * words meet, too. */
+/* The masks of text[0..n), all of it. False: there is something odd. */
+static bool all_masks(struct scan_masks *m, const uint8_t *text, size_t n, bool o200k) {
+    bool odd = false;
+    scan_masks_plain(m, text, n);
+    scan_wide_plain(m, text, n);
+    for (size_t w = 0; 64 * w < n; w++) {
+        uint64_t symbol = ~(m->letter[w] | m->number[w] | m->space[w] | m->mark[w]);
+        uint64_t before = w ? ~(m->letter[w - 1] | m->number[w - 1] | m->space[w - 1]) >> 63 : 0;
+        odd |= m->odd[w] | (o200k ? m->mark[w] & (symbol << 1 | before) : 0);
+    }
+    for (size_t w = 0; 64 * w < n && o200k; w++) m->letter[w] |= m->mark[w];
+    return !odd;
+}
+
+/* Every text of four of these: what scan_sure() and the masks call sure is so, and of ASCII they
+ * say the same, where words meet, too. */
 static void sure_places(void **state) {
     (void)state;
-    static const char *const kinds[] = {
-        "a", "l",  "B",  "L",        "'",    "1",        "!",        "/",
-        " ", "\t", "\n", "\xc3\xa9", "\xff", "\xc2\xbd", "\xcc\x81", "\xe3\x80\x80"};
+    static const char *const kinds[] = {"a",        "l",        "L",        "'",        "1",
+                                        "!",        "/",        " ",        "\n",       "\xff",
+                                        "\xc3\x89", "\xc2\xaa", "\xcc\x81", "\xc2\xbd", "\xc2\xa0"};
     enum { KINDS = sizeof kinds / sizeof *kinds };
-    struct scan_masks m;
+    struct scan_masks m[2];
     struct buf t = {0};
     for (size_t code = 0; code < KINDS * KINDS * KINDS * KINDS; code++) {
         t.n = 0;
         for (size_t i = 0, left = code; i < 4; i++, left /= KINDS)
             buf_str(&t, kinds[left % KINDS], NULL);
+        const size_t shift = 63 - code % t.n;
+        uint8_t text[128];
+        memset(text, ' ', sizeof text);
+        memcpy(text + shift, t.v, t.n);
         const uint8_t *p = (const uint8_t *)t.v;
-        for (size_t at = 1, shift = code % 64; at < t.n; at++) {
-            uint8_t moved[128] = {0};
-            memcpy(moved + shift, p, t.n);
-            scan_masks_plain(&m, moved, sizeof moved);
-            size_t bit = shift + at - 1;
-            bool sure = scan_sure_bits(&m, 2, bit / 64, false) >> (bit % 64) & 1;
-            bool cased = scan_sure_bits(&m, 2, bit / 64, true) >> (bit % 64) & 1;
-            assert_int_equal(sure, scan_sure(p[at - 1], p[at]));
-            for (size_t i = 0; i < PUBLISHED && (sure || cased); i++)
-                if (sure || published[i].form.kind == SCAN_O200K)
+        bool good[2];
+        for (int o200k = 0; o200k < 2; o200k++)
+            good[o200k] = all_masks(&m[o200k], text, sizeof text, o200k);
+        for (size_t at = 1; at < t.n; at++) {
+            const size_t bit = shift + at - 1;
+            const bool sure = scan_sure(p[at - 1], p[at]);
+            for (size_t i = 0; i < PUBLISHED; i++) {
+                const bool o200k = published[i].form.kind == SCAN_O200K;
+                const uint64_t places = scan_sure_bits(&m[o200k], 2, bit / 64, o200k, true);
+                const bool here = good[o200k] && (places >> (bit % 64) & 1);
+                if (sure && good[o200k]) assert_true(here);
+                if (here && !o200k && (p[at - 1] | p[at]) < 0x80) assert_true(sure);
+                if (sure || (here && published[i].form.kind != SCAN_GPT2))
                     assert_true(cuts_surely(&published[i].form, &t, at));
+            }
         }
     }
     assert_int_equal(scan_sure_end((const uint8_t *)"a b  c", 0, 2), 1);
     assert_int_equal(scan_sure_end((const uint8_t *)"a b  c", 1, 5), 3);
     assert_int_equal(scan_sure_end((const uint8_t *)"a b  c", 3, 5), 3);
+    buf_release(&t);
+}
+
+/* Every code point among others of all kinds, and bytes that are none. */
+static void every_code_point(void **state) {
+    (void)state;
+    static const char *const around[][3] = {
+        {" x", "Y", "a"},       {"!", "", "X "},         {"\n", " ", "\n"},        {"12", "3", "4"},
+        {"\xc2\xaa", "B", "b"}, {"a'", "s", "\xcc\x81"}, {"x's", "XX", "\xc2\xaa"}};
+    struct buf t = {0};
+    struct u32s a = {0}, b = {0};
+    for (size_t k = 0; k < sizeof around / sizeof *around; k++)
+        for (uint32_t cp = 0x80, up; cp < 0x110000; cp = up) {
+            if (cp == 0x20000) cp = 0xe0000; /* letters up to here, or nothing */
+            if (cp == 0xf0000) break;
+            up = cp + 512;
+            for (t.n = 0; cp < up; cp++) {
+                char c[4];
+                size_t len = unicode_encode(cp, c);
+                buf_str(&t, around[k][0], NULL);
+                buf_append(&t, c, len, NULL);
+                buf_str(&t, around[k][1], NULL);
+                buf_append(&t, c, len, NULL);
+                buf_append(&t, c, len, NULL);
+                buf_str(&t, around[k][2], NULL);
+            }
+            for (size_t i = 0; i < PUBLISHED; i++) {
+                cut(scan_plain, &published[i].form, &t, &a);
+                cut(published[i].fast, &published[i].form, &t, &b);
+                same_ends(published[i].regex, &t, &a, &b);
+            }
+        }
+    buf_release(&t);
+    u32s_release(&a);
+    u32s_release(&b);
+}
+
+static void wide_masks_agree(void **state) {
+    (void)state;
+    struct rng r = {.key = 9};
+    struct scan_masks a, b;
+    struct buf t = {0};
+    scan_wide_fn fast = scan_wide_fast();
+    for (int round = 0; round < 4000 && fast; round++) {
+        random_text(&r, &t, rng_below(&r, 64 * SCAN_WORDS - 1000));
+        for (size_t k = rng_below(&r, 3) * t.n / 4; k-- > 0;)
+            t.v[rng_below(&r, t.n)] = (char)rng_below(&r, 256);
+        const uint8_t *p = (const uint8_t *)t.v;
+        size_t n = scan_whole(p, rng_below(&r, t.n + 1), t.n), words = (n + 63) / 64 * 8;
+        uint8_t *exact = malloc(n + 1);
+        memcpy(exact, p, n);
+        scan_masks_plain(&a, exact, n);
+        scan_masks_plain(&b, exact, n);
+        scan_wide_plain(&a, exact, n);
+        fast(&b, exact, n);
+        assert_memory_equal(a.letter, b.letter, words);
+        assert_memory_equal(a.number, b.number, words);
+        assert_memory_equal(a.space, b.space, words);
+        assert_memory_equal(a.upper, b.upper, words);
+        assert_memory_equal(a.both, b.both, words);
+        assert_memory_equal(a.mark, b.mark, words);
+        assert_memory_equal(a.tail, b.tail, words);
+        assert_memory_equal(a.odd, b.odd, words);
+        free(exact);
+    }
     buf_release(&t);
 }
 
@@ -311,6 +400,9 @@ static void known_pieces(void **state) {
     check_pieces("cl100k-tiktoken", "x\n  ", "x|\n  ");
     check_pieces("qwen2", "a 12", "a| |1|2");
     check_pieces("o200k", "CamelCaseHTTPServer's a/b\n/", "Camel|Case|HTTPServer's| a|/b|\n|/");
+    check_pieces("o200k", "!\n//\xcc\x81! !\xcc\x81x", "!\n//|\xcc\x81|!| !\xcc\x81|x");
+    check_pieces("o200k", "\xc2\xaaX \xc2\xaaXx x's\xc2\xaaXx",
+                 "\xc2\xaa|X| \xc2\xaaXx| x's|\xc2\xaaXx");
     check_pieces("[0-9]+", "ab12c3", "ab|12|c|3");
     check_pieces("\\p{Lu}\\S*", "x\xc3\x89g Hi", "x|\xc3\x89g| |Hi");
 }
@@ -572,6 +664,8 @@ int main(void) {
         cmocka_unit_test(fast_equals_plain),
         cmocka_unit_test(fast_equals_plain_in_ascii),
         cmocka_unit_test(sure_places),
+        cmocka_unit_test(wide_masks_agree),
+        cmocka_unit_test(every_code_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
