@@ -173,27 +173,32 @@ static const struct published *which(uint64_t ranks, const char *path) {
     return NULL;
 }
 
-static int base64_digit(char c) {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
+/* A digit of base64 and 1; 0: it is none. */
+#define X5(c, d)                                                                                   \
+    [c] = (d), [(c) + 1] = (d) + 1, [(c) + 2] = (d) + 2, [(c) + 3] = (d) + 3, [(c) + 4] = (d) + 4
+#define X25(c, d)                                                                                  \
+    X5(c, d), X5((c) + 5, (d) + 5), X5((c) + 10, (d) + 10), X5((c) + 15, (d) + 15),                \
+        X5((c) + 20, (d) + 20)
+static const uint8_t base64_digit[256] = {X25('A', 1), ['Z'] = 26,  X25('a', 27), ['z'] = 52,
+                                          X5('0', 53), X5('5', 58), ['+'] = 63,   ['/'] = 64};
 
 /* Appends the bytes of s[0..n); false if it is not base64 with its padding. */
 static bool base64(const char *s, size_t n, struct buf *out) {
     if (!n || n % 4) return false;
-    size_t pad = (size_t)(s[n - 1] == '=') + (s[n - 1] == '=' && s[n - 2] == '=');
-    uint32_t x = 0;
+    const size_t pad = (size_t)(s[n - 1] == '=') + (s[n - 1] == '=' && s[n - 2] == '=');
     uint8_t *to = (uint8_t *)out->v + out->n;
-    for (size_t i = 0; i < n - pad; i++) {
-        int d = base64_digit(s[i]);
-        if (d < 0) return false;
-        x = x << 6 | (uint32_t)d;
-        if (i % 4) *to++ = (uint8_t)(x >> (6 - 2 * (i % 4)));
+    bool good = true;
+    for (size_t i = 0; i < n; i += 4, to += 3) {
+        uint32_t x = 0;
+        for (size_t k = 0; k < 4; k++) {
+            uint32_t d = base64_digit[(uint8_t)s[i + k]];
+            good &= d != 0 || i + k >= n - pad;
+            x = x << 6 | (d - (d != 0));
+        }
+        to[0] = (uint8_t)(x >> 16), to[1] = (uint8_t)(x >> 8), to[2] = (uint8_t)x;
     }
     out->n += n / 4 * 3 - pad;
-    return true;
+    return good;
 }
 
 struct ranks {

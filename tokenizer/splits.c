@@ -76,23 +76,47 @@ static void expect(const struct tokenizer *t, const struct work *w, uint32_t id)
     }
 }
 
+/* Pairs that wait for memory to bring their slots. Only longer tokens ask for them. */
+struct later {
+    struct pairs *pairs;
+    struct merge v[32];
+    size_t n;
+};
+
+static void set_pairs(struct later *l) {
+    for (const struct merge *m = l->v; m < l->v + l->n; m++)
+        pairs_set(l->pairs, m->left, m->right, m->result);
+    l->n = 0;
+}
+
+static void set_later(struct later *l, const struct merge *m) {
+    if (l->n == sizeof l->v / sizeof *l->v) set_pairs(l);
+    pairs_expect(l->pairs, m->left, m->right);
+    l->v[l->n++] = *m;
+}
+
 /* Settles all; enters the pairs that may come to pass into `pairs`, t's own, if it is not NULL.
  * False: they are more than there is room for. */
 static bool settle_all(const struct tokenizer *t, struct work *w, struct pairs *pairs,
                        size_t room) {
     enum { AHEAD = 4 };
+    struct later later = {.pairs = pairs};
+    size_t len = 0;
     for (uint32_t k = 0; k < t->n && t->n_merges; k++) {
         const uint32_t id = w->order[k];
         if (k + 2 * AHEAD < t->n)
             __builtin_prefetch(&t->merges[w->merge[w->first[w->order[k + 2 * AHEAD]]]]);
         if (k + AHEAD < t->n) expect(t, w, w->order[k + AHEAD]);
+        if (length_of(t, id) != len) set_pairs(&later);
+        len = length_of(t, id);
         for (uint32_t i = w->first[id]; i < w->first[id + 1]; i++) {
             const struct merge *m = &t->merges[w->merge[i]];
             if (!settle(t, w->of, w->merge[i]) || !pairs) continue;
             if (room-- == 0) return false;
-            pairs_set(pairs, m->left, m->right, m->result);
+            set_later(&later, m);
         }
     }
+    set_pairs(&later);
     return true;
 }
 

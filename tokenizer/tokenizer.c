@@ -176,18 +176,29 @@ void finder_get_many(const struct finder *f, const struct tokenizer *t, const ui
     }
 }
 
-uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id) {
+static struct finder_key token_key(const struct tokenizer *t, uint32_t id) {
     size_t n;
     const uint8_t *p = vocab_token(t, id, &n);
-    struct finder_key k = finder_key(p, n);
-    uint32_t there = finder_probe(f, t, &k, p, n);
+    return finder_key(p, n);
+}
+
+static uint32_t add_key(struct finder *f, const struct tokenizer *t, uint32_t id,
+                        const struct finder_key *k) {
+    size_t n;
+    const uint8_t *p = vocab_token(t, id, &n);
+    uint32_t there = finder_probe(f, t, k, p, n);
     if (there != TOKENIZER_NO_ID) return there;
-    size_t i = k.hash & f->mask;
+    size_t i = k->hash & f->mask;
     while (f->slot[i].id != TOKENIZER_NO_ID) i = (i + 1) & f->mask;
-    f->slot[i] = (struct finder_slot){.head = k.head, .tag = k.tag, .id = id};
-    uint64_t bit = finder_bit(&k);
+    f->slot[i] = (struct finder_slot){.head = k->head, .tag = k->tag, .id = id};
+    uint64_t bit = finder_bit(k);
     f->filter[bit >> 6] |= 1ull << (bit & 63);
     return TOKENIZER_NO_ID;
+}
+
+uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id) {
+    struct finder_key k = token_key(t, id);
+    return add_key(f, t, id, &k);
 }
 
 void finder_release(struct finder *f) {
@@ -206,9 +217,16 @@ int vocab_set_tokens(struct tokenizer *t, uint32_t n, uint8_t *bytes, uint64_t *
     t->kind = kind;
     int rc = finder_new(&t->finder, n, err);
     if (rc < 0) return rc;
-    for (uint32_t id = 0; id < n; id++) {
-        if (!(kind[id] & TOKEN_MODEL)) continue;
-        uint32_t there = finder_add(&t->finder, t, id);
+    struct finder_key key[AHEAD]; /* of the next tokens, whose slots have been asked for */
+    for (uint32_t i = 0; i < n + AHEAD; i++) {
+        const uint32_t id = i - AHEAD;
+        const struct finder_key k = key[i % AHEAD];
+        if (i < n) {
+            key[i % AHEAD] = token_key(t, i);
+            __builtin_prefetch(&t->finder.slot[key[i % AHEAD].hash & t->finder.mask], 1);
+        }
+        if (i < AHEAD || !(kind[id] & TOKEN_MODEL)) continue;
+        uint32_t there = add_key(&t->finder, t, id, &k);
         if (there != TOKENIZER_NO_ID)
             return err_set(err, ERR_CORRUPT, "tokens %u and %u have the same bytes", there, id);
         if (start[id + 1] - start[id] == 1) t->byte_id[bytes[start[id]]] = id;
@@ -388,54 +406,89 @@ int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, stru
     return rc < 0 ? rc : derive(t, err);
 }
 
-/* The splits of token `id` into two tokens, sorted by (left, right), to v; returns how many. The
- * slots of many cuts are asked for before the first is looked at: memory answers them together. */
-static size_t splits(const struct tokenizer *t, uint32_t id, struct merge *v) {
-    enum { CUTS = 16 };
-    struct finder_key left[CUTS], right[CUTS];
-    size_t len, n = 0;
-    const uint8_t *p = vocab_token(t, id, &len);
-    for (size_t from = 1; from < len; from += CUTS) {
-        size_t to = len - from < CUTS ? len : from + CUTS;
-        for (size_t cut = from; cut < to; cut++) {
-            left[cut - from] = finder_key(p, cut);
-            right[cut - from] = finder_key(p + cut, len - cut);
-            __builtin_prefetch(&t->finder.slot[left[cut - from].hash & t->finder.mask]);
-            __builtin_prefetch(&t->finder.slot[right[cut - from].hash & t->finder.mask]);
-        }
-        for (size_t cut = from; cut < to; cut++) {
-            uint32_t l = finder_probe(&t->finder, t, &left[cut - from], p, cut), r;
-            if (l == TOKENIZER_NO_ID) continue;
-            r = finder_probe(&t->finder, t, &right[cut - from], p + cut, len - cut);
-            if (r == TOKENIZER_NO_ID) continue;
-            size_t at = n++; /* lefts of one token differ */
-            for (; at > 0 && v[at - 1].left > l; at--) v[at] = v[at - 1];
-            v[at] = (struct merge){.left = l, .right = r, .result = id};
-        }
+/* A cut of a token, and the keys of both parts. */
+struct cut {
+    uint32_t id, at;
+    struct finder_key left, right;
+};
+
+/* Cuts that wait until memory has answered for all of them, and the splits found so far. */
+struct cuts {
+    struct cut v[64];
+    size_t n;
+    struct merge *merge;
+    uint64_t n_merges, cap;
+};
+
+enum { CUTS_MOST = sizeof((struct cuts *)0)->v / sizeof(struct cut), CUTS_AT_ONCE = 16 };
+
+/* Looks the cuts up. The splits of a token are sorted by (left, right); its lefts differ. */
+static void find_cuts(const struct tokenizer *t, struct cuts *c) {
+    const struct finder *f = &t->finder;
+    for (const struct cut *k = c->v; k < c->v + c->n; k++) {
+        size_t len;
+        const uint8_t *p = vocab_token(t, k->id, &len);
+        uint32_t l = finder_probe(f, t, &k->left, p, k->at), r;
+        if (l == TOKENIZER_NO_ID) continue;
+        r = finder_probe(f, t, &k->right, p + k->at, len - k->at);
+        if (r == TOKENIZER_NO_ID) continue;
+        struct merge *m = c->merge + c->n_merges++;
+        for (; m > c->merge && m[-1].result == k->id && m[-1].left > l; m--) *m = m[-1];
+        *m = (struct merge){.left = l, .right = r, .result = k->id};
     }
-    return n;
+    c->n = 0;
+}
+
+/* Adds the cuts at from … to of a token, at most CUTS_AT_ONCE, of which both parts may be tokens:
+ * most are told by the filter, without a branch. Asks for the slots of the others. */
+static void add_cuts(const struct tokenizer *t, struct cuts *c, uint32_t id, size_t from,
+                     size_t to) {
+    const struct finder *f = &t->finder;
+    size_t len, n_left = 0;
+    const uint8_t *p = vocab_token(t, id, &len);
+    struct cut *v = c->v + c->n, *end = v;
+    for (size_t at = from; at < to; at++) {
+        v[n_left] = (struct cut){.id = id, .at = (uint32_t)at, .left = finder_key(p, at)};
+        n_left += finder_may(f, &v[n_left].left);
+    }
+    for (size_t i = 0; i < n_left; i++) {
+        *end = v[i];
+        end->right = finder_key(p + end->at, len - end->at);
+        __builtin_prefetch(&f->slot[end->left.hash & f->mask]);
+        __builtin_prefetch(&f->slot[end->right.hash & f->mask]);
+        end += finder_may(f, &end->right);
+    }
+    c->n = (size_t)(end - c->v);
+}
+
+static int add_token(const struct tokenizer *t, struct cuts *c, uint32_t id, struct err *err) {
+    const uint64_t len = t->start[id + 1] - t->start[id], most = c->n_merges + c->n + len;
+    if (most > c->cap) {
+        uint64_t to = 2 * most + t->n;
+        struct merge *more = mem_resize(c->merge, to, sizeof *more);
+        if (!more) return err_nomem(err, to * sizeof *more);
+        c->merge = more;
+        c->cap = to;
+    }
+    for (size_t from = 1; from < len; from += CUTS_AT_ONCE) {
+        if (c->n + CUTS_AT_ONCE > CUTS_MOST) find_cuts(t, c);
+        add_cuts(t, c, id, from, len - from < CUTS_AT_ONCE ? len : from + CUTS_AT_ONCE);
+    }
+    return 0;
 }
 
 int vocab_merges_of_ranks(struct tokenizer *t, struct err *err) {
-    struct merge *v = NULL;
-    uint64_t n = 0, cap = 0;
-    for (uint32_t id = 0; id < t->n; id++) {
-        uint64_t len = t->start[id + 1] - t->start[id];
-        if (!(t->kind[id] & TOKEN_MODEL)) continue;
-        if (n + len > cap) {
-            uint64_t to = 2 * (n + len) + t->n;
-            struct merge *more = mem_resize(v, to, sizeof *v);
-            if (!more) {
-                free(v);
-                return err_nomem(err, to * sizeof *v);
-            }
-            v = more;
-            cap = to;
-        }
-        n += splits(t, id, v + n);
+    struct cuts c = {.n = 0};
+    int rc = 0;
+    for (uint32_t id = 0; id < t->n && rc >= 0; id++)
+        if (t->kind[id] & TOKEN_MODEL) rc = add_token(t, &c, id, err);
+    if (rc < 0) {
+        free(c.merge);
+        return rc;
     }
+    find_cuts(t, &c);
     t->by_rank = true;
-    return vocab_set_merges(t, v, n, err);
+    return vocab_set_merges(t, c.merge, c.n_merges, err);
 }
 
 int vocab_set_nfc(struct tokenizer *t, struct err *err) {
