@@ -71,11 +71,11 @@ void cuda_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, flo
                         float *add_db, const void *dy, const void *sum, const float *mean,
                         const float *rstd, const void *g, int B, int T, int C, struct dropout drop);
 void cuda_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
-                         const void *b, int rows, int K, int N, enum act act, bool again);
+                         const void *b, int rows, int K, int N, enum act act);
 void cuda_act_forward(struct device *d, void *y, const void *pre, size_t n, enum act act);
 void cuda_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
                           const void *x, const void *w, const void *prev_pre, enum act prev_act,
-                          float *prev_db, int rows, int K, int N);
+                          int rows, int K, int N);
 void cuda_classifier(struct device *d, float *loss, void *dx, float *dw, const void *x,
                      const void *w, const int32_t *labels, int rows, int C, int V,
                      const float *scale);

@@ -12,10 +12,8 @@
 
 enum gemm_extra {
     GEMM_PLAIN,
-    GEMM_BIAS,  /* out += bias of each column                                        */
-    GEMM_DGELU, /* out *= the slope of gelu_new at aux, before it is rounded         */
-    GEMM_GELU,  /* pre = out + bias of each column;  out = gelu_new(pre), before pre is rounded */
-    GEMM_DGELU_SUMS /* as GEMM_DGELU, and sums = those of the columns, before they are rounded  */
+    GEMM_BIAS, /* out += bias of each column                                        */
+    GEMM_DGELU /* out *= the slope of gelu_new at aux, before it is rounded         */
 };
 
 struct gemm {
@@ -27,8 +25,6 @@ struct gemm {
     enum gemm_extra extra;
     const void *bias; /* (n) act                                      */
     const void *aux;  /* (m,n) act, as far between rows as out        */
-    void *pre;        /* = the same                                   */
-    float *sums;      /* = (n)                                        */
 };
 
 /* Whether the extra can be had in one go for this shape (else the caller does it by itself). */

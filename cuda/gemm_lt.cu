@@ -125,42 +125,29 @@ static cublasStatus_t set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttribute
     return cublasLtMatmulDescSetAttribute(desc, what, value, bytes);
 }
 
-/* One element for each column: the bias, or its gradient. */
-static bool has_row(const struct gemm *g) {
-    return g->extra == GEMM_BIAS || g->extra == GEMM_GELU || g->extra == GEMM_DGELU_SUMS;
-}
-/* A second matrix beside out. */
-static bool has_aux(const struct gemm *g) {
-    return g->extra == GEMM_DGELU || g->extra == GEMM_GELU || g->extra == GEMM_DGELU_SUMS;
-}
-
 static cublasStatus_t set_extra(struct device *d, cublasLtMatmulDesc_t desc, const struct gemm *g) {
-    static const cublasLtEpilogue_t kinds[] = {
-        CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_DGELU,
-        CUBLASLT_EPILOGUE_GELU_AUX_BIAS, CUBLASLT_EPILOGUE_DGELU_BGRAD};
+    static const cublasLtEpilogue_t kinds[] = {CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS,
+                                               CUBLASLT_EPILOGUE_DGELU};
     cublasLtEpilogue_t kind = kinds[g->extra];
     cublasStatus_t s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &kind, sizeof kind);
     int64_t ld = g->ldc;
-    cudaDataType_t type = act_type(d); /* of the bias, of what GELU and its slope are taken of */
-    cudaDataType_t row = g->extra == GEMM_DGELU_SUMS ? CUDA_R_32F : type;
-    if (s == CUBLAS_STATUS_SUCCESS && has_row(g))
-        s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &row, sizeof row);
-    if (s == CUBLAS_STATUS_SUCCESS && has_aux(g))
+    cudaDataType_t type = act_type(d); /* of the bias, of what DGELU takes */
+    if (s == CUBLAS_STATUS_SUCCESS && g->extra == GEMM_BIAS)
+        s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    if (s == CUBLAS_STATUS_SUCCESS && g->extra == GEMM_DGELU)
         s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &ld, sizeof ld);
-    if (s == CUBLAS_STATUS_SUCCESS && has_aux(g))
+    if (s == CUBLAS_STATUS_SUCCESS && g->extra == GEMM_DGELU)
         s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, &type, sizeof type);
     return s;
 }
 
 /* The pointers of this call. */
 static cublasStatus_t set_pointers(cublasLtMatmulDesc_t desc, const struct gemm *g) {
-    const void *aux = g->extra == GEMM_GELU ? g->pre : g->aux,
-               *row = g->extra == GEMM_DGELU_SUMS ? g->sums : g->bias;
-    cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
-    if (has_row(g)) s = set(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &row, sizeof row);
-    if (s == CUBLAS_STATUS_SUCCESS && has_aux(g))
-        s = set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &aux, sizeof aux);
-    return s;
+    if (g->extra == GEMM_BIAS)
+        return set(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias, sizeof g->bias);
+    if (g->extra == GEMM_DGELU)
+        return set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &g->aux, sizeof g->aux);
+    return CUBLAS_STATUS_SUCCESS;
 }
 
 static cublasStatus_t describe(struct device *d, struct plan *p, const struct gemm *g) {
@@ -351,7 +338,7 @@ static bool make_possible(struct device *d, struct plan *p, const struct gemm *g
 }
 
 static void refuse(struct device *d, struct plan *p) {
-    static const char *const names[] = {"product", "bias", "dgelu", "gelu", "dgelu with sums"};
+    static const char *const names[] = {"product", "bias", "dgelu"};
     p->refused = true;
     cuda_note(d, "no fused %s for %d x %d x %d", names[p->key.extra], p->key.m, p->key.n, p->key.k);
 }

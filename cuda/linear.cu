@@ -1,8 +1,8 @@
 /* Affine maps and their activation; the mathematics is in train/ref/linear.c and gelu.c.
  *
- * The products are gemm.h's. The activation rides on the product where that can carry it and nobody
- * will compute it again; else it is a pass of its own, of `pre` as it is stored, so that computing
- * it again gives the same bits. Its slope always rides on the product that can carry it. */
+ * The products are gemm.h's. The activation is a pass of its own, of `pre` as it is stored, so that
+ * computing it again gives the same bits; its slope rides on the product where that can carry it.
+ */
 #include "cuda/gemm.h"
 #include "cuda/kernel.cuh"
 
@@ -106,11 +106,6 @@ __global__ void bias_add_kernel(float *db, const float *partial, int parts, int 
     db[c] += s;
 }
 
-void bias_add(struct device *d, float *db, const float *partial, int parts, int n) {
-    launch(d, "bias_add", bias_add_kernel, blocks_for(n, 32), 32 * WARPS,
-           WARPS * 32 * sizeof(float), db, partial, parts, n);
-}
-
 /* cuBLASLt's sums of this kind (the epilogue BGRADB) are a kernel of their own, too, and a slower
  * one: 2.5 TB/s of an H200's 4.8. */
 template <class A, int N>
@@ -122,7 +117,8 @@ void bias_sum(struct device *d, float *db, const void *dy, size_t rows, int n) {
     float *partial = (float *)cuda_work(d, parts * n * sizeof(float));
     launch(d, "bias_sum", bias_sum_kernel<A, N>, dim3(across, (unsigned)parts), 32 * WARPS,
            WARPS * N * 32 * sizeof(float), partial, (const A *)dy, rows, n, per_block);
-    bias_add(d, db, partial, (int)parts, n);
+    launch(d, "bias_add", bias_add_kernel, blocks_for(n, 32), 32 * WARPS,
+           WARPS * 32 * sizeof(float), db, (const float *)partial, (int)parts, n);
 }
 
 } // namespace
@@ -132,18 +128,13 @@ void cuda_act_forward(struct device *d, void *y, const void *pre, size_t n, enum
 }
 
 void cuda_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
-                         const void *b, int rows, int K, int N, enum act act, bool again) {
+                         const void *b, int rows, int K, int N, enum act act) {
     struct gemm g = {};
     g.m = rows, g.n = N, g.k = K;
     g.lda = K, g.ldb = N, g.ldc = N;
-    g.extra = GEMM_GELU;
-    g.bias = b, g.pre = pre;
-    /* in fp32 the library's GELU would be less exact than ours (as its slope is: 4e-6) */
-    if (act == ACT_GELU_TANH && b && !again && cuda_is_bf16(d) && gemm_can(d, &g) &&
-        gemm_run(d, &g, y, x, w))
-        return;
     void *out = act == ACT_NONE ? y : pre;
     g.extra = GEMM_BIAS;
+    g.bias = b;
     if (!b || !gemm_can(d, &g) || !gemm_run(d, &g, out, x, w)) {
         g.extra = GEMM_PLAIN;
         gemm_run(d, &g, out, x, w);
@@ -152,39 +143,19 @@ void cuda_linear_forward(struct device *d, void *y, void *pre, const void *x, co
     if (act != ACT_NONE) cuda_act_forward(d, y, pre, (size_t)rows * N, act);
 }
 
-/* The product with the slope of GELU and its columns' sums in one. False: nothing was done. */
-static bool linear_dx_sums(struct device *d, struct gemm g, void *dx, const void *dy, const void *w,
-                           float *prev_db) {
-    g.extra = GEMM_DGELU_SUMS;
-    g.sums = (float *)cuda_work(d, (size_t)g.n * sizeof(float));
-    if (!gemm_can(d, &g) || !gemm_run(d, &g, dx, dy, w)) return false;
-    bias_add(d, prev_db, g.sums, 1, g.n);
-    return true;
-}
-
-/* The product by itself, then the slope. */
-static void linear_dx_plain(struct device *d, struct gemm g, void *dx, const void *dy,
-                            const void *w, enum act prev_act) {
-    g.extra = GEMM_PLAIN;
-    gemm_run(d, &g, dx, dy, w);
-    if (prev_act != ACT_NONE)
-        PIECES(d, g.n, act_pass)(d, dx, g.aux, (size_t)g.m * g.n, prev_act, true);
-}
-
 static void linear_dx(struct device *d, void *dx, const void *dy, const void *w,
-                      const void *prev_pre, enum act prev_act, float *prev_db, int rows, int K,
-                      int N) {
+                      const void *prev_pre, enum act prev_act, int rows, int K, int N) {
     struct gemm g = {};
     g.m = rows, g.n = K, g.k = N;
     g.tb = true;
     g.lda = N, g.ldb = N, g.ldc = K;
     g.aux = prev_pre;
-    bool gelu = prev_act == ACT_GELU_TANH;
-    if (gelu && prev_db && linear_dx_sums(d, g, dx, dy, w, prev_db)) return;
     g.extra = GEMM_DGELU;
-    if (!gelu || !gemm_can(d, &g) || !gemm_run(d, &g, dx, dy, w))
-        linear_dx_plain(d, g, dx, dy, w, prev_act);
-    if (prev_db) PIECES(d, K, bias_sum)(d, prev_db, dx, (size_t)rows, K);
+    if (prev_act == ACT_GELU_TANH && gemm_can(d, &g) && gemm_run(d, &g, dx, dy, w)) return;
+    g.extra = GEMM_PLAIN;
+    gemm_run(d, &g, dx, dy, w);
+    if (prev_act != ACT_NONE)
+        PIECES(d, K, act_pass)(d, dx, prev_pre, (size_t)rows * K, prev_act, true);
 }
 
 static void linear_dw(struct device *d, float *dw, const void *dy, const void *x, int rows, int K,
@@ -199,8 +170,8 @@ static void linear_dw(struct device *d, float *dw, const void *dy, const void *x
 
 void cuda_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
                           const void *x, const void *w, const void *prev_pre, enum act prev_act,
-                          float *prev_db, int rows, int K, int N) {
-    if (dx) linear_dx(d, dx, dy, w, prev_pre, prev_act, prev_db, rows, K, N);
+                          int rows, int K, int N) {
+    if (dx) linear_dx(d, dx, dy, w, prev_pre, prev_act, rows, K, N);
     if (dw) linear_dw(d, dw, dy, x, rows, K, N);
     if (db) PIECES(d, N, bias_sum)(d, db, dy, (size_t)rows, N);
 }

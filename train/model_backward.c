@@ -43,13 +43,13 @@ static void *norm_back(const struct model *m, const struct model_batch *b, const
     return d_branch ? d_branch : a->d_res;
 }
 
-/* bias NULL: whoever made dy has added up its gradient. */
+/* bias: NULL if a norm sums its gradient. */
 static void linear_back(const struct model *m, int rows, void *dx, const void *dy, const void *x,
                         const struct param *w, const struct param *bias, const void *prev_pre,
-                        enum act prev_act, const struct param *prev_bias) {
-    m->ops->linear_backward(
-        m->device, dx, w->grad, bias ? bias->grad : NULL, dy, x, model_weights(m, w), prev_pre,
-        prev_act, prev_bias ? prev_bias->grad : NULL, rows, (int)w->dims[0], (int)w->dims[1]);
+                        enum act prev_act) {
+    m->ops->linear_backward(m->device, dx, w->grad, bias ? bias->grad : NULL, dy, x,
+                            model_weights(m, w), prev_pre, prev_act, rows, (int)w->dims[0],
+                            (int)w->dims[1]);
 }
 
 /* A norm's output once more, from the sum that it left. */
@@ -88,15 +88,15 @@ static void *layer_back(const struct model *m, const struct model_batch *b, int 
     const struct layer_params *p = &m->layer[l];
     int rows = b->B * b->T;
     struct dropout none = {0};
-    linear_back(m, rows, a->d_fc, branch, x->gelu, p->mlp_w, NULL, x->fc, c->act, p->fc_b);
-    linear_back(m, rows, a->d_norm, a->d_fc, x->ln2, p->fc_w, NULL, NULL, ACT_NONE, NULL);
+    linear_back(m, rows, a->d_fc, branch, x->gelu, p->mlp_w, NULL, x->fc, c->act);
+    linear_back(m, rows, a->d_norm, a->d_fc, x->ln2, p->fc_w, p->fc_b, NULL, ACT_NONE);
     branch = norm_back(m, b, x->mid, x->ln2_mean, x->ln2_rstd, p->ln2_g, p->ln2_b,
                        model_dropout(m, a, b, l, SITE_ATTENTION_OUT), p->attn_b);
-    linear_back(m, rows, a->d_att, branch, x->att, p->attn_w, NULL, NULL, ACT_NONE, NULL);
+    linear_back(m, rows, a->d_att, branch, x->att, p->attn_w, NULL, NULL, ACT_NONE);
     m->ops->attention_backward(
         m->device, a->d_qkv, a->d_att, x->att, x->lse, x->qkv, b->start ? a->start : NULL, b->B,
         b->T, c->C, c->NH, model_attention_scale(m, l), model_dropout(m, a, b, l, SITE_ATTENTION));
-    linear_back(m, rows, a->d_norm, a->d_qkv, x->ln1, p->qkv_w, p->qkv_b, NULL, ACT_NONE, NULL);
+    linear_back(m, rows, a->d_norm, a->d_qkv, x->ln1, p->qkv_w, p->qkv_b, NULL, ACT_NONE);
     return norm_back(m, b, x->res, x->ln1_mean, x->ln1_rstd, p->ln1_g, p->ln1_b,
                      l > 0 ? model_dropout(m, a, b, l - 1, SITE_MLP_OUT) : none,
                      l > 0 ? m->layer[l - 1].mlp_b : NULL);

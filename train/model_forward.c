@@ -41,7 +41,7 @@ void model_layer_in(const struct model *m, const struct acts *a, const struct mo
                              a->layer[l - 1].mid, a->branch, p->ln1_g->act, p->ln1_b->act, b->B,
                              b->T, C, m->config.eps, model_dropout(m, a, b, l - 1, SITE_MLP_OUT));
     m->ops->linear_forward(m->device, x->qkv, NULL, x->ln1, model_weights(m, p->qkv_w),
-                           p->qkv_b->act, rows, C, 3 * C, ACT_NONE, false);
+                           p->qkv_b->act, rows, C, 3 * C, ACT_NONE);
 }
 
 void model_layer_attention(const struct model *m, const struct acts *a, const struct model_batch *b,
@@ -58,13 +58,12 @@ void model_layer_mid(const struct model *m, const struct acts *a, const struct m
     const struct layer_acts *x = &a->layer[l];
     int C = m->config.C, rows = b->B * b->T;
     m->ops->linear_forward(m->device, a->branch, NULL, x->att, model_weights(m, p->attn_w),
-                           p->attn_b->act, rows, C, C, ACT_NONE, false);
+                           p->attn_b->act, rows, C, C, ACT_NONE);
     m->ops->norm_forward(m->device, x->ln2, x->mid, x->ln2_mean, x->ln2_rstd, x->res, a->branch,
                          p->ln2_g->act, p->ln2_b->act, b->B, b->T, C, m->config.eps,
                          model_dropout(m, a, b, l, SITE_ATTENTION_OUT));
     m->ops->linear_forward(m->device, x->gelu, x->fc, x->ln2, model_weights(m, p->fc_w),
-                           p->fc_b->act, rows, C, m->config.inner, m->config.act,
-                           a->again == RECOMPUTE_GELU);
+                           p->fc_b->act, rows, C, m->config.inner, m->config.act);
 }
 
 void model_layer_out(const struct model *m, const struct acts *a, const struct model_batch *b,
@@ -72,8 +71,7 @@ void model_layer_out(const struct model *m, const struct acts *a, const struct m
     const struct layer_params *p = &m->layer[l];
     model_layer_mid(m, a, b, l);
     m->ops->linear_forward(m->device, a->branch, NULL, a->layer[l].gelu, model_weights(m, p->mlp_w),
-                           p->mlp_b->act, b->B * b->T, m->config.inner, m->config.C, ACT_NONE,
-                           false);
+                           p->mlp_b->act, b->B * b->T, m->config.inner, m->config.C, ACT_NONE);
 }
 
 void model_final_norm(const struct model *m, const struct acts *a, const struct model_batch *b) {

@@ -186,25 +186,23 @@ struct backend {
                           struct dropout drop);
 
     /* pre = x w + b;  y = act(pre).  w is (K,N): HF's Conv1D. pre NULL with ACT_NONE; it is what
-     * backward needs of the activation. `again`: act_forward() may be asked for the same y later,
-     * so the activation is taken of pre as it is stored; else it may be of pre before rounding. */
+     * backward needs of the activation, which is taken of pre as it is stored. */
     void (*linear_forward)(struct device *d, void *y /* = (rows,N) act */,
                            void *pre /* = (rows,N) act */, const void *x /* (rows,K) act */,
                            const void *w /* (K,N) act */, const void *b /* (N) act, or NULL */,
-                           int rows, int K, int N, enum act act, bool again);
-    /* y = act(pre) again: the bits that linear_forward gave with `again`. */
+                           int rows, int K, int N, enum act act);
+    /* y = act(pre) again: the bits that linear_forward gave. */
     void (*act_forward)(struct device *d, void *y /* = (n) act */, const void *pre /* (n) act */,
                         size_t n, enum act act);
     /* dx = (dy w^T) * prev_act'(prev_pre);  dw += x^T dy;  db += sum of rows of dy.
      * prev_pre, prev_act: of the operation that made x, so that its derivative costs no
-     * pass of its own; NULL and ACT_NONE otherwise. prev_db: of its bias, for the same reason:
-     * += sum of rows of dx, which may be of dx before rounding. dx, dw, db, prev_db may each be
-     * NULL, prev_db is if dx is. */
+     * pass of its own;
+     * NULL and ACT_NONE otherwise. dx, dw, db may each be NULL. */
     void (*linear_backward)(struct device *d, void *dx /* = (rows,K) act */,
                             float *dw /* += (K,N) */, float *db /* += (N) */,
                             const void *dy /* (rows,N) act */, const void *x, const void *w,
-                            const void *prev_pre /* (rows,K) act */, enum act prev_act,
-                            float *prev_db /* += (K) */, int rows, int K, int N);
+                            const void *prev_pre /* (rows,K) act */, enum act prev_act, int rows,
+                            int K, int N);
 
     /* Causal self-attention, never T×T in memory:
      *   y[b,i,h] = sum over start[b,i] <= j <= i of dropout(softmax_j(scale q_i·k_j)) v_j

@@ -115,7 +115,7 @@ static double median(void (*fn)(void *ctx), void *ctx) {
 struct shapes {
     int B, T, C, NH, V, L;
     void *x, *y, *y2, *pre, *w, *b, *dy, *dx, *qkv, *dqkv, *g, *wte;
-    float *dw, *db, *prev_db, *lse, *mean, *rstd, *loss, *dwte, *dwpe;
+    float *dw, *db, *lse, *mean, *rstd, *loss, *dwte, *dwpe;
     int32_t *tokens;
     const float *scale;
     int K, N; /* of the linear under way */
@@ -123,29 +123,28 @@ struct shapes {
 
 static void linear_forward(void *ctx) {
     struct shapes *s = ctx;
-    G.v.be->linear_forward(G.v.d, s->y, NULL, s->x, s->w, s->b, s->B * s->T, s->K, s->N, ACT_NONE,
-                           false);
+    G.v.be->linear_forward(G.v.d, s->y, NULL, s->x, s->w, s->b, s->B * s->T, s->K, s->N, ACT_NONE);
 }
 static void linear_gelu(void *ctx) {
     struct shapes *s = ctx;
     G.v.be->linear_forward(G.v.d, s->y, s->pre, s->x, s->w, s->b, s->B * s->T, s->K, s->N,
-                           ACT_GELU_TANH, false);
+                           ACT_GELU_TANH);
 }
 static void linear_backward(void *ctx) {
     struct shapes *s = ctx;
-    G.v.be->linear_backward(G.v.d, s->dx, s->dw, s->db, s->dy, s->x, s->w, NULL, ACT_NONE, NULL,
+    G.v.be->linear_backward(G.v.d, s->dx, s->dw, s->db, s->dy, s->x, s->w, NULL, ACT_NONE,
                             s->B * s->T, s->K, s->N);
 }
-/* Without the bias's gradient, which a norm sums, or the next map's product (mlp_backward). */
+/* Without the bias's gradient, which a norm sums. */
 static void matrix_backward(void *ctx) {
     struct shapes *s = ctx;
-    G.v.be->linear_backward(G.v.d, s->dx, s->dw, NULL, s->dy, s->x, s->w, NULL, ACT_NONE, NULL,
+    G.v.be->linear_backward(G.v.d, s->dx, s->dw, NULL, s->dy, s->x, s->w, NULL, ACT_NONE,
                             s->B * s->T, s->K, s->N);
 }
 static void mlp_backward(void *ctx) {
     struct shapes *s = ctx;
     G.v.be->linear_backward(G.v.d, s->dx, s->dw, NULL, s->dy, s->x, s->w, s->pre, ACT_GELU_TANH,
-                            s->prev_db, s->B * s->T, s->K, s->N);
+                            s->B * s->T, s->K, s->N);
 }
 static void attention_forward(void *ctx) {
     struct shapes *s = ctx;
@@ -199,14 +198,15 @@ static void report(const char *model, const char *what, double s, double flops, 
 }
 
 static void bench_linear(const char *model, const char *name, struct shapes *s, int K, int N,
-                         void (*forward)(void *), void (*backward)(void *)) {
+                         bool gelu) {
     char what[48];
     double flops = 2.0 * s->B * s->T * K * N;
     s->K = K, s->N = N;
     snprintf(what, sizeof what, "%s forward", name);
-    report(model, what, median(forward, s), flops, 0);
+    report(model, what, median(gelu ? linear_gelu : linear_forward, s), flops, 0);
     snprintf(what, sizeof what, "%s backward", name);
-    report(model, what, median(backward, s), 2 * flops, 0);
+    report(model, what, median(strcmp(name, "mlp") ? linear_backward : linear_dgelu, s), 2 * flops,
+           0);
 }
 
 /* n random values in bf16: a block of them over and over, as making them takes a host's time. */
@@ -229,8 +229,7 @@ static void make_shapes(struct shapes *s, const struct preset *p, int B) {
     s->dy = random_act(5, rows * 4 * C, 1), s->dx = random_act(6, rows * 4 * C, 1);
     s->qkv = random_act(7, rows * 3 * C, 1), s->dqkv = random_act(8, rows * 3 * C, 1);
     s->g = random_act(9, C, 1), s->wte = random_act(10, V * C, 0.02f);
-    s->dw = dev_zero(v, 4 * C * C), s->db = dev_zero(v, 4 * C), s->prev_db = dev_zero(v, 4 * C);
-    s->lse = dev_zero(v, rows * C / 32);
+    s->dw = dev_zero(v, 4 * C * C), s->db = dev_zero(v, 4 * C), s->lse = dev_zero(v, rows * C / 32);
     s->mean = dev_zero(v, rows), s->rstd = dev_random_f32(v, 11, rows, 1);
     s->loss = dev_zero(v, rows), s->dwte = dev_zero(v, V * C), s->dwpe = dev_zero(v, rows * C);
     s->tokens = dev_ints_below(v, 12, rows, (int32_t)V);
@@ -246,7 +245,7 @@ static void bench_ops(const struct preset *p, int B) {
     report(p->name, "attention backward", median(attention_backward, &s), 2.5 * attention, 0);
     bench_linear(p->name, "qkv", &s, p->C, 3 * p->C, linear_forward, linear_backward);
     bench_linear(p->name, "proj", &s, p->C, p->C, linear_forward, matrix_backward);
-    bench_linear(p->name, "fc+gelu", &s, p->C, 4 * p->C, linear_gelu, matrix_backward);
+    bench_linear(p->name, "fc+gelu", &s, p->C, 4 * p->C, linear_gelu, linear_backward);
     bench_linear(p->name, "mlp", &s, 4 * p->C, p->C, linear_forward, mlp_backward);
     report(p->name, "classifier", median(classifier, &s), 6.0 * B * G.T * p->C * s.V, 0);
     report(p->name, "norm forward", median(norm_forward, &s), 0, 8 * n);

@@ -16,11 +16,11 @@ static void check_alone(struct dev *v, const void *x, const void *w, const float
     size_t n = (size_t)N, row = (size_t)K * dtype_bytes(v->dtype);
     void *y = dev_zero(v, (size_t)rows * n), *one = dev_zero(v, n);
     float *z = dev_zero(v, n);
-    v->be->linear_forward(v->d, y, NULL, x, w, NULL, rows, K, N, ACT_NONE, false);
+    v->be->linear_forward(v->d, y, NULL, x, w, NULL, rows, K, N, ACT_NONE);
     float *all = dev_get(v, y, (size_t)rows * n, true);
     for (int r = 0; r < rows; r++) {
         const char *mine = (const char *)x + (size_t)r * row;
-        v->be->linear_forward(v->d, one, NULL, mine, w, NULL, 1, K, N, ACT_NONE, false);
+        v->be->linear_forward(v->d, one, NULL, mine, w, NULL, 1, K, N, ACT_NONE);
         v->be->logits(v->d, z, mine, w, 1, K, N);
         float *alone = dev_get(v, one, n, true);
         expect(memcmp(alone, all + (size_t)r * n, n * sizeof *alone) == 0 &&
@@ -105,7 +105,7 @@ static void time_layers(struct dev *v, void *ctx) {
     for (size_t l = 0; l < LAYERS; l++)
         v->be->linear_forward(v->d, t->y, NULL, t->x,
                               (char *)t->w + l * (size_t)WIDTH * INNER * dtype_bytes(v->dtype),
-                              t->b, 1, WIDTH, INNER, ACT_NONE, false);
+                              t->b, 1, WIDTH, INNER, ACT_NONE);
 }
 static void time_read(struct dev *v, void *ctx) {
     struct timed *t = ctx;

@@ -30,23 +30,6 @@ static float dgelu(float x) {
            0.5f * x * (1 - t * t) * 0.7978845608028654f * (1 + 3 * 0.044715f * x * x);
 }
 
-static float gelu(float x) {
-    return 0.5f * x * (1 + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
-}
-
-static void put(void *p, size_t i, bool bf, float x) {
-    if (bf)
-        ((bf16 *)p)[i] = from_float<bf16>(x);
-    else
-        ((float *)p)[i] = x;
-}
-
-/* What a product has written: an (m,n) matrix. */
-static void written(const struct gemm &g, void *p, size_t bytes) {
-    for (int i = 0; i < g.m; i++)
-        simt_heap_written((char *)p + (size_t)i * g.ldc * bytes, (size_t)g.n * bytes);
-}
-
 static void check_operand(const char *what, const void *p, int rows, int cols, int ld,
                           size_t bytes) {
     size_t n = ((size_t)(rows - 1) * ld + cols) * bytes;
@@ -60,8 +43,6 @@ static void multiply(const struct gemm &g, bool bf, void *out, const void *a, co
     check_operand("a", a, g.ta ? g.k : g.m, g.ta ? g.m : g.k, g.lda, in_bytes);
     check_operand("b", b, g.tb ? g.n : g.k, g.tb ? g.k : g.n, g.ldb, in_bytes);
     check_operand("out", out, g.m, g.n, g.ldc, out_bytes);
-    if (g.extra == GEMM_GELU) check_operand("pre", g.pre, g.m, g.n, g.ldc, in_bytes);
-    if (g.extra == GEMM_DGELU_SUMS) check_operand("sums", g.sums, 1, g.n, g.n, sizeof(float));
     if (simt_first_fault()) return;
     for (int i = 0; i < g.m; i++)
         for (int j = 0; j < g.n; j++) {
@@ -70,20 +51,16 @@ static void multiply(const struct gemm &g, bool bf, void *out, const void *a, co
             for (int l = 0; l < g.k; l++)
                 s += value(a, g.ta ? (size_t)l * g.lda + i : (size_t)i * g.lda + l, bf) *
                      value(b, g.tb ? (size_t)j * g.ldb + l : (size_t)l * g.ldb + j, bf);
-            if (g.extra == GEMM_BIAS || g.extra == GEMM_GELU) s += value(g.bias, (size_t)j, bf);
-            if (g.extra == GEMM_GELU) {
-                put(g.pre, at, bf, s);
-                s = gelu(s);
-            }
-            if (g.extra == GEMM_DGELU || g.extra == GEMM_DGELU_SUMS)
-                s *= dgelu(value(g.aux, at, bf));
-            if (g.extra == GEMM_DGELU_SUMS) g.sums[j] = i == 0 ? s : g.sums[j] + s;
+            if (g.extra == GEMM_BIAS) s += value(g.bias, (size_t)j, bf);
+            if (g.extra == GEMM_DGELU) s *= dgelu(value(g.aux, at, bf));
             if (g.add) s += value(out, at, out_bf);
-            put(out, at, out_bf, s);
+            if (out_bf)
+                ((bf16 *)out)[at] = from_float<bf16>(s);
+            else
+                ((float *)out)[at] = s;
         }
-    written(g, out, out_bytes);
-    if (g.extra == GEMM_GELU) written(g, g.pre, in_bytes);
-    if (g.extra == GEMM_DGELU_SUMS) simt_heap_written(g.sums, (size_t)g.n * sizeof(float));
+    for (int i = 0; i < g.m; i++)
+        simt_heap_written((char *)out + (size_t)i * g.ldc * out_bytes, (size_t)g.n * out_bytes);
 }
 
 bool gemm_run(struct device *d, const struct gemm *g, void *out, const void *a, const void *b) {

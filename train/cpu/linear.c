@@ -64,8 +64,7 @@ static void forward_out(const void *ctx, const float *tile, size_t ld_tile, size
 }
 
 void cpu_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
-                        const void *b, int rows, int K, int N, enum act act, bool again) {
-    (void)again; /* always of what is stored */
+                        const void *b, int rows, int K, int N, enum act act) {
     if (d->first.code) return;
     struct forward f = {y, pre, b, (size_t)N, act, d->bf16};
     if (rows <= FEW_ROWS) {
@@ -153,20 +152,9 @@ INLINE void db_strip(float *db, const void *dy, size_t rows, size_t N, size_t n0
     }
 }
 
-static void add_columns(struct device *d, float *db, const void *dy, size_t rows, size_t N) {
-#pragma omp parallel for num_threads(d->threads) schedule(static)
-    for (size_t n0 = 0; n0 < N; n0 += STRIP) {
-        size_t n = N - n0 < STRIP ? N - n0 : STRIP;
-        if (d->bf16)
-            db_strip(db, dy, rows, N, n0, n, true);
-        else
-            db_strip(db, dy, rows, N, n0, n, false);
-    }
-}
-
 void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
                          const void *x, const void *w, const void *prev_pre, enum act prev_act,
-                         float *prev_db, int rows_, int K_, int N_) {
+                         int rows_, int K_, int N_) {
     if (d->first.code) return;
     size_t rows = (size_t)rows_, K = (size_t)K_, N = (size_t)N_;
     struct matrix dys = {dy, N, false, d->bf16, false};
@@ -175,7 +163,6 @@ void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const
         struct matrix wt = {w, N, true, d->bf16, false};
         struct gemm_to to = {dx_out, &f, {dx, prev_pre}, K, d->bf16};
         gemm_run(d, rows, K, N, &dys, &wt, WORK_PACK, false, &to);
-        if (prev_db) add_columns(d, prev_db, dx, rows, K);
     }
     if (dw) {
         struct gradient f = {dw, N};
@@ -183,5 +170,13 @@ void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const
         struct gemm_to to = {dw_out, &f, {dw}, N, false};
         gemm_run(d, K, N, rows, &xt, &dys, WORK_PACK, false, &to);
     }
-    if (db) add_columns(d, db, dy, rows, N);
+    if (!db) return;
+#pragma omp parallel for num_threads(d->threads) schedule(static)
+    for (size_t n0 = 0; n0 < N; n0 += STRIP) {
+        size_t n = N - n0 < STRIP ? N - n0 : STRIP;
+        if (d->bf16)
+            db_strip(db, dy, rows, N, n0, n, true);
+        else
+            db_strip(db, dy, rows, N, n0, n, false);
+    }
 }

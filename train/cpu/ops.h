@@ -17,11 +17,11 @@ void cpu_norm_backward(struct device *d, void *dsum, void *dadd, float *dg, floa
                        float *add_db, const void *dy, const void *sum, const float *mean,
                        const float *rstd, const void *g, int B, int T, int C, struct dropout drop);
 void cpu_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
-                        const void *b, int rows, int K, int N, enum act act, bool again);
+                        const void *b, int rows, int K, int N, enum act act);
 void cpu_act_forward(struct device *d, void *y, const void *pre, size_t n, enum act act);
 void cpu_linear_backward(struct device *d, void *dx, float *dw, float *db, const void *dy,
                          const void *x, const void *w, const void *prev_pre, enum act prev_act,
-                         float *prev_db, int rows, int K, int N);
+                         int rows, int K, int N);
 void cpu_attention_forward(struct device *d, void *y, float *lse, const void *qkv,
                            const int32_t *start, int B, int T, int C, int NH, float scale,
                            struct dropout drop);

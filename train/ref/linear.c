@@ -3,16 +3,14 @@
  *   pre = x w + b,   y = act(pre)
  *
  * backward, for dy = d loss / d pre of this map:
- *   dx = (dy w^T) * prev_act'(prev_pre),   dw += x^T dy,   db += sum of the rows of dy,
- *   prev_db += sum of the rows of dx */
+ *   dx = (dy w^T) * prev_act'(prev_pre),   dw += x^T dy,   db += sum of the rows of dy */
 #include "train/ref/ref.h"
 
 void ref_linear_forward(struct device *d, void *y_, void *pre_, const void *x_, const void *w_,
-                        const void *b_, int rows, int K, int N, enum act act, bool again) {
+                        const void *b_, int rows, int K, int N, enum act act) {
     float *y = y_, *pre = pre_;            /* (rows,N) */
     const float *x = x_, *w = w_, *b = b_; /* (rows,K), (K,N), (N) */
     double *sum = ref_scratch(d, (size_t)N);
-    (void)again; /* always of what is stored */
     if (!sum) return;
     for (size_t r = 0; r < (size_t)rows; r++) {
         for (int n = 0; n < N; n++) sum[n] = b ? b[n] : 0;
@@ -47,17 +45,9 @@ static void linear_dw(struct device *d, float *dw, const float *dy, const float 
     free(sum);
 }
 
-static void add_columns(float *to, const float *m, size_t rows, size_t cols) {
-    for (size_t n = 0; n < cols; n++) {
-        double sum = to[n];
-        for (size_t r = 0; r < rows; r++) sum += m[r * cols + n];
-        to[n] = (float)sum;
-    }
-}
-
 void ref_linear_backward(struct device *d, void *dx_, float *dw, float *db, const void *dy_,
                          const void *x_, const void *w_, const void *prev_pre_, enum act prev_act,
-                         float *prev_db, int rows, int K, int N) {
+                         int rows, int K, int N) {
     float *dx = dx_;                         /* (rows,K) */
     const float *dy = dy_, *x = x_, *w = w_; /* (rows,N), (rows,K), (K,N) */
     const float *prev_pre = prev_pre_;       /* (rows,K) */
@@ -69,6 +59,9 @@ void ref_linear_backward(struct device *d, void *dx_, float *dw, float *db, cons
             dx[r * K + k] = (float)sum;
         }
     if (dw) linear_dw(d, dw, dy, x, rows, K, N);
-    if (db) add_columns(db, dy, (size_t)rows, (size_t)N);
-    if (prev_db) add_columns(prev_db, dx, (size_t)rows, (size_t)K);
+    for (size_t n = 0; db && n < (size_t)N; n++) {
+        double sum = db[n];
+        for (size_t r = 0; r < (size_t)rows; r++) sum += dy[r * N + n];
+        db[n] = (float)sum;
+    }
 }
