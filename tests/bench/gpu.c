@@ -30,6 +30,7 @@
 #include "train/optimizer.h"
 
 enum { WARM = 2, ROUNDS = 7 };
+static const struct dropout DROPOUT = {.p = 0.1f, .key = 1, .site = 2}; /* GPT-2's own */
 
 static const struct preset {
     const char *name;
@@ -115,10 +116,11 @@ static double median(void (*fn)(void *ctx), void *ctx) {
 struct shapes {
     int B, T, C, NH, V, L;
     void *x, *y, *y2, *pre, *w, *b, *dy, *dx, *qkv, *dqkv, *g, *wte;
-    float *dw, *db, *lse, *mean, *rstd, *loss, *dwte, *dwpe;
+    float *dw, *db, *add_db, *lse, *mean, *rstd, *loss, *dwte, *dwpe;
     int32_t *tokens;
     const float *scale;
-    int K, N; /* of the linear under way */
+    struct dropout drop; /* of the operation under way */
+    int K, N;            /* of the linear under way    */
 };
 
 static void linear_forward(void *ctx) {
@@ -149,22 +151,22 @@ static void mlp_backward(void *ctx) {
 static void attention_forward(void *ctx) {
     struct shapes *s = ctx;
     G.v.be->attention_forward(G.v.d, s->y, s->lse, s->qkv, NULL, s->B, s->T, s->C, s->NH, 0.125f,
-                              (struct dropout){0});
+                              s->drop);
 }
 static void attention_backward(void *ctx) {
     struct shapes *s = ctx;
     G.v.be->attention_backward(G.v.d, s->dqkv, s->dy, s->y, s->lse, s->qkv, NULL, s->B, s->T, s->C,
-                               s->NH, 0.125f, (struct dropout){0});
+                               s->NH, 0.125f, s->drop);
 }
 static void norm_forward(void *ctx) {
     struct shapes *s = ctx;
     G.v.be->norm_forward(G.v.d, s->y, s->y2, s->mean, s->rstd, s->x, s->dx, s->g, s->b, s->B, s->T,
-                         s->C, 1e-5f, (struct dropout){0});
+                         s->C, 1e-5f, s->drop);
 }
 static void norm_backward(void *ctx) {
     struct shapes *s = ctx;
-    G.v.be->norm_backward(G.v.d, s->dx, NULL, s->dw, s->db, s->prev_db, s->dy, s->x, s->mean,
-                          s->rstd, s->g, s->B, s->T, s->C, (struct dropout){0});
+    G.v.be->norm_backward(G.v.d, s->dx, s->drop.p > 0 ? s->y2 : NULL, s->dw, s->db, s->add_db,
+                          s->dy, s->x, s->mean, s->rstd, s->g, s->B, s->T, s->C, s->drop);
 }
 static void classifier(void *ctx) {
     struct shapes *s = ctx;
@@ -198,15 +200,14 @@ static void report(const char *model, const char *what, double s, double flops, 
 }
 
 static void bench_linear(const char *model, const char *name, struct shapes *s, int K, int N,
-                         bool gelu) {
+                         void (*forward)(void *ctx), void (*backward)(void *ctx)) {
     char what[48];
     double flops = 2.0 * s->B * s->T * K * N;
     s->K = K, s->N = N;
     snprintf(what, sizeof what, "%s forward", name);
-    report(model, what, median(gelu ? linear_gelu : linear_forward, s), flops, 0);
+    report(model, what, median(forward, s), flops, 0);
     snprintf(what, sizeof what, "%s backward", name);
-    report(model, what, median(strcmp(name, "mlp") ? linear_backward : linear_dgelu, s), 2 * flops,
-           0);
+    report(model, what, median(backward, s), 2 * flops, 0);
 }
 
 /* n random values in bf16: a block of them over and over, as making them takes a host's time. */
@@ -229,7 +230,8 @@ static void make_shapes(struct shapes *s, const struct preset *p, int B) {
     s->dy = random_act(5, rows * 4 * C, 1), s->dx = random_act(6, rows * 4 * C, 1);
     s->qkv = random_act(7, rows * 3 * C, 1), s->dqkv = random_act(8, rows * 3 * C, 1);
     s->g = random_act(9, C, 1), s->wte = random_act(10, V * C, 0.02f);
-    s->dw = dev_zero(v, 4 * C * C), s->db = dev_zero(v, 4 * C), s->lse = dev_zero(v, rows * C / 32);
+    s->dw = dev_zero(v, 4 * C * C), s->db = dev_zero(v, 4 * C);
+    s->add_db = dev_zero(v, C), s->lse = dev_zero(v, rows * C / 32);
     s->mean = dev_zero(v, rows), s->rstd = dev_random_f32(v, 11, rows, 1);
     s->loss = dev_zero(v, rows), s->dwte = dev_zero(v, V * C), s->dwpe = dev_zero(v, rows * C);
     s->tokens = dev_ints_below(v, 12, rows, (int32_t)V);
@@ -252,6 +254,11 @@ static void bench_ops(const struct preset *p, int B) {
     report(p->name, "norm backward", median(norm_backward, &s), 0, 8 * n);
     report(p->name, "embed forward", median(embed_forward, &s), 0, 4 * n);
     report(p->name, "embed backward", median(embed_backward, &s), 0, 2 * n);
+    s.drop = DROPOUT;
+    report(p->name, "attention forward, drop", median(attention_forward, &s), attention, 0);
+    report(p->name, "attention backward, drop", median(attention_backward, &s), 2.5 * attention, 0);
+    report(p->name, "norm forward, drop", median(norm_forward, &s), 0, 8 * n);
+    report(p->name, "norm backward, drop", median(norm_backward, &s), 0, 10 * n);
     dev_close(&G.v);
     dev_open_measuring(&G.v, DTYPE_BF16, 0, G.products);
 }
@@ -278,36 +285,37 @@ static void train_step(void *ctx) {
     stop_on(optimizer_step(&t->o, &t->s, &err), &err);
 }
 
-static struct model_config config_of(const struct preset *p) {
+static struct model_config config_of(const struct preset *p, float dropout) {
     struct model_config c = model_config_gpt2;
     c.L = p->L, c.C = p->C, c.NH = p->NH, c.V = p->V, c.inner = 4 * p->C, c.P = G.T;
-    c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = 0;
+    c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = dropout;
     return c;
 }
 
 static void report_step(const struct preset *p, int B, double s, uint64_t bytes, double loss,
-                        bool recorded) {
+                        float dropout, bool recorded) {
     double C = p->C, L = p->L, T = G.T;
     double body = L * (12 * C * C + 13 * C) + 2 * C + p->V * C, tps = B * T / s;
     double nanogpt = tps * (6 * body + 12 * L * C * T) * 1e-12 / G.card.tflops;
     double llmc = tps * (6 * (body + C * T) + 6 * L * C * T) * 1e-12 / G.card.tflops;
     printf("%-6s B %3d T %d: %8.0f tokens/s, %8.2f ms a step, MFU %.1f %%, MFU/2 %.1f %% of %.1f, "
-           "%.1f GiB of activations, loss %.3f%s\n",
+           "%.1f GiB of activations, loss %.3f%s%s\n",
            p->name, B, G.T, tps, s * 1e3, 100 * nanogpt, 100 * llmc, G.card.tflops,
-           (double)bytes / 1073741824, loss, recorded ? "" : ", kernels one by one");
+           (double)bytes / 1073741824, loss, dropout > 0 ? ", dropout" : "",
+           recorded ? "" : ", kernels one by one");
     fflush(stdout);
     json_line("{\"model\": \"%s\", \"step\": true, \"B\": %d, \"T\": %d, \"tokens_per_s\": %.1f, "
               "\"ms\": %.4f, \"mfu_12lct\": %.4f, \"mfu_6lct\": %.4f, \"peak_tflops\": %.1f, "
-              "\"activation_bytes\": %llu, \"recorded\": %s}",
+              "\"activation_bytes\": %llu, \"dropout\": %g, \"recorded\": %s}",
               p->name, B, G.T, tps, s * 1e3, nanogpt, llmc, G.card.tflops,
-              (unsigned long long)bytes, recorded ? "true" : "false");
+              (unsigned long long)bytes, (double)dropout, recorded ? "true" : "false");
 }
 
 /* B rows a step; the device's recordings (CUDA graphs) used or not. False: they do not fit. */
-static bool bench_step(const struct preset *p, int B, bool recorded) {
+static bool bench_step(const struct preset *p, int B, float dropout, bool recorded) {
     struct backend ops = *G.v.be;
     if (!recorded) ops.record = NULL;
-    struct model_config c = config_of(p);
+    struct model_config c = config_of(p, dropout);
     struct training t = {
         .s = {
             .lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .clip = 1, .grad_scale = 1}};
@@ -320,8 +328,9 @@ static bool bench_step(const struct preset *p, int B, bool recorded) {
     if (rc == 0) {
         int32_t *tokens = ints_below(1, (size_t)B * (size_t)G.T, c.V);
         t.batch = (struct model_batch){.B = B, .T = G.T, .tokens = tokens, .labels = tokens};
+        t.batch.dropout = dropout > 0;
         double s = median(train_step, &t);
-        report_step(p, B, s, bytes, t.s.loss_sum / t.s.targets, recorded);
+        report_step(p, B, s, bytes, t.s.loss_sum / t.s.targets, dropout, recorded);
         free(tokens);
     }
     if (t.o.backend) optimizer_free(&t.o);
@@ -330,9 +339,10 @@ static bool bench_step(const struct preset *p, int B, bool recorded) {
     return rc == 0;
 }
 
-/* As many rows as fit, at most B; and once without recordings, where launches may be felt. */
+/* As many rows as fit, at most B; of the smallest once with dropout, too, and once without
+ * recordings, where launches may be felt. */
 static void bench_steps(const struct preset *p, int B) {
-    struct model_config c = config_of(p);
+    struct model_config c = config_of(p, 0);
     struct err err = {0};
     uint64_t available = 0;
     int most = B;
@@ -341,9 +351,10 @@ static void bench_steps(const struct preset *p, int B) {
                                 available, &err),
             &err);
     if (B > most) B = most;
-    while (B > 0 && !bench_step(p, B, true)) B /= 2;
+    while (B > 0 && !bench_step(p, B, 0, true)) B /= 2;
     if (B == 0) printf("%-6s does not fit\n", p->name);
-    if (B > 0 && G.v.be->record && p == PRESETS) bench_step(p, B, false);
+    if (B > 0 && p == PRESETS) bench_step(p, B, DROPOUT.p, true);
+    if (B > 0 && G.v.be->record && p == PRESETS) bench_step(p, B, 0, false);
 }
 
 /* ------------------------------------------------------------------ generation */
@@ -399,7 +410,7 @@ static void bench_texts(const struct preset *p, const struct model_config *c, st
 }
 
 static void bench_generation(const struct preset *p) {
-    struct model_config c = config_of(p);
+    struct model_config c = config_of(p, 0);
     struct model *m;
     struct err err = {0};
     stop_on(model_new(&m, &c, G.v.be, G.v.d, DTYPE_BF16, false, &err), &err);
