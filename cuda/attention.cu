@@ -34,12 +34,18 @@ attention_args<A> make_args(const void *qkv, const int32_t *start, int B, int T,
     a.B = B, a.T = T, a.C = C, a.NH = NH, a.HS = C / NH;
     a.scale = scale;
     a.scale_log2 = scale * ATTENTION_LOG2E;
-    a.drop = {drop_rule_of(drop), ((uint64_t)T + 7) / 8, T};
+    a.drop = attention_drop_of(drop, T);
     return a;
 }
 
 bool fits_mma(int HS) {
     return HS % 8 == 0 && HS <= 128;
+}
+
+/* Bytes of the bits that dropout keeps, by queries: for the kernels with tensor cores. */
+template <class A> size_t bytes_of_bits(struct device *d, const attention_args<A> &a) {
+    bool wanted = a.drop.rule.threshold && cuda_is_bf16(d) && fits_mma(a.HS);
+    return wanted ? attention_keep_bytes(a.drop, a.B * a.NH) : 0;
 }
 
 /* False, and noted: a shape that no family takes. */
@@ -115,8 +121,12 @@ void backward(struct device *d, const attention_args<bf16> &a) {
 template <class A>
 void whole_backward(struct device *d, attention_args<A> a, void *dqkv, const void *dy,
                     const void *y, const float *lse) {
-    float *delta = static_cast<float *>(cuda_work(d, (size_t)a.B * a.NH * a.T * sizeof *delta));
+    size_t deltas = ((size_t)a.B * a.NH * a.T + 1) / 2 * 2; /* what is behind has eight bytes */
+    size_t bits = 2 * bytes_of_bits(d, a);
+    float *delta = static_cast<float *>(cuda_work(d, bits + deltas * sizeof(float)));
     if (!delta) return;
+    if (bits)
+        attention_keep(d, &a.drop, a.B, a.NH, reinterpret_cast<uint64_t *>(delta + deltas), true);
     attention_delta(d, delta, static_cast<const A *>(y), static_cast<const A *>(dy), a.B, a.T, a.NH,
                     a.HS);
     a.dqkv = static_cast<A *>(dqkv);
@@ -150,6 +160,10 @@ void cuda_attention_forward(struct device *d, void *y, float *lse, const void *q
     if (cuda_is_bf16(d)) {
         attention_args<bf16> a = make_args<bf16>(qkv, start, B, T, C, NH, scale, drop);
         a.y = static_cast<bf16 *>(y), a.lse = lse;
+        size_t bits = bytes_of_bits(d, a);
+        uint64_t *room = static_cast<uint64_t *>(bits ? cuda_work(d, bits) : NULL);
+        if (bits && !room) return;
+        if (bits) attention_keep(d, &a.drop, B, NH, room, false);
         forward(d, a);
     } else {
         attention_args<float> a = make_args<float>(qkv, start, B, T, C, NH, scale, drop);

@@ -13,11 +13,15 @@
 
 constexpr float ATTENTION_LOG2E = 1.4426950408889634f, ATTENTION_LN2 = 0.6931471805599453f;
 
-/* Dropout's factors (train/dropout.h). Elements come in Philox blocks of 8 neighbouring keys. */
+/* Dropout's factors (train/dropout.h). Elements come in Philox blocks of 8 neighbouring keys. The
+ * kernels for tensor cores find ready what is kept (attention_keep.cu), a bit each, in tiles of 64
+ * queries and 64 keys; of the tiles those on the diagonal and below, row by row. */
 struct attention_drop {
     drop_rule rule;
-    uint64_t row_blocks; /* of one query: T8 / 8 */
-    int T;
+    uint64_t row_blocks;        /* of one query: T8 / 8 */
+    int T, tiles;               /* tiles of one head    */
+    const uint64_t *of_queries; /* (B,NH,tiles,64): a query's 64 keys                 */
+    const uint64_t *of_keys;    /* (B,NH,tiles,64): a key's 64 queries; backward only */
 
     /* The block that holds key j of query i. */
     __device__ uint64_t block(int h, int i, int j) const {
@@ -26,10 +30,27 @@ struct attention_drop {
     __device__ float factor(int b, int h, int i, int j) const { /* the slow form */
         return drop_one(rule, b, block(h, i, j) * 8 + (uint64_t)(j % 8));
     }
-    __device__ float keep(uint32_t lane16) const {
-        return lane16 >= rule.threshold ? rule.scale : 0.0f;
+    /* Where the tile of query i, key j begins; head: b NH + h. */
+    __device__ size_t place(int head, int i, int j) const {
+        int row = i / 64;
+        return ((size_t)head * tiles + row * (row + 1) / 2 + j / 64) * 64;
+    }
+    /* Query i and the keys from j on, or key j and the queries from i on: up to the tile's end.
+     * Nothing of a tile above the diagonal, or past T. */
+    __device__ uint64_t query_word(int head, int i, int j) const {
+        if (i >= T || j / 64 > i / 64) return 0;
+        return __ldg(of_queries + place(head, i, j) + i % 64) >> j % 64;
+    }
+    __device__ uint64_t key_word(int head, int i, int j) const {
+        if (i >= T || j / 64 > i / 64) return 0;
+        return __ldg(of_keys + place(head, i, j) + j % 64) >> i % 64;
     }
 };
+
+static inline attention_drop attention_drop_of(const struct dropout &d, int T) {
+    int rows = (T + 63) / 64;
+    return {drop_rule_of(d), ((uint64_t)T + 7) / 8, T, rows * (rows + 1) / 2, NULL, NULL};
+}
 
 template <class A> struct attention_args {
     const A *qkv;
@@ -69,6 +90,12 @@ template <class A> __device__ int first_key(const attention_args<A> &a, int b, i
 template <class A>
 void attention_delta(struct device *d, float *delta, const A *y, const A *dy, int B, int T, int NH,
                      int HS);
+
+/* Bytes of the bits of so many heads (B NH); and those bits into `room`, where `drop` has them then.
+ * `keys`: also by keys, in as many bytes behind. */
+size_t attention_keep_bytes(const attention_drop &drop, int heads);
+void attention_keep(struct device *d, attention_drop *drop, int B, int NH, uint64_t *room,
+                    bool keys);
 
 template <class A> void attention_forward_any(struct device *d, const attention_args<A> &a);
 template <class A> void attention_backward_any(struct device *d, const attention_args<A> &a);

@@ -13,12 +13,13 @@ namespace {
 
 enum { T = 270, NH = 1, HS = 64, C = NH * HS };
 enum { PORTABLE, BY_THREADS, BY_ENGINE, WAYS };
-enum { N_Y = T * C, N_QKV = 3 * N_Y, N_ROWS = NH * T };
+enum { N_Y = T * C, N_QKV = 3 * N_Y, N_ROWS = NH * T, N_BITS = 64 * 15 /* tiles of 64 × 64 */ };
 
 struct problem { /* on the device, in one allocation */
     alignas(16) bf16 qkv[N_QKV];
     alignas(16) bf16 dy[N_Y];
     int32_t start[T];
+    alignas(8) uint64_t bits[2 * N_BITS];
     struct {
         alignas(16) bf16 y[N_Y];
         alignas(16) bf16 dqkv[N_QKV];
@@ -53,7 +54,7 @@ attention_args<bf16> args(problem *p, int which) { /* p: device memory */
     a.B = 1, a.T = T, a.C = C, a.NH = NH, a.HS = HS;
     a.scale = 0.125f;
     a.scale_log2 = a.scale * ATTENTION_LOG2E;
-    a.drop = {drop_rule_of(drop), (T + 7) / 8, T};
+    a.drop = attention_drop_of(drop, T);
     return a;
 }
 
@@ -85,6 +86,7 @@ bool sm90_is_built(struct device *d) {
 static void run(struct device *d, problem *p, int which) {
     attention_args<bf16> a = args(p, which);
     bool by_engine = which == BY_ENGINE;
+    attention_keep(d, &a.drop, 1, NH, p->bits, true);
     which == PORTABLE ? attention_forward_mma(d, a) : attention_forward_sm90(d, a, by_engine);
     attention_delta(d, p->of[which].delta, (const bf16 *)a.y, a.dy, 1, T, NH, HS);
     which == PORTABLE ? attention_backward_mma(d, a) : attention_backward_sm90(d, a, by_engine);

@@ -138,7 +138,8 @@ __global__ void __launch_bounds__(THREADS) forward(const attention_bf16 a) {
         product<false, LD>(s, left_q, m.k[stage]);
 #pragma unroll
         for (int t = 0; t < MT; t++) {
-            softmax_step<DROP>(s[t], acc[t], top[t], sum[t], a, rows[t], j * STEP);
+            kept keep = kept_rows<DROP>(a, rows[t], j * STEP);
+            softmax_step<DROP>(s[t], acc[t], top[t], sum[t], a, rows[t], keep, j * STEP);
             as_left(left_p[t], s[t]);
         }
         product<true, LD>(acc, left_p, m.v[stage]);
@@ -209,11 +210,12 @@ __global__ void __launch_bounds__(THREADS) backward_q(const attention_bf16 a) {
             left_of_tile<HSP>(left_q[0], m.own[0] + w0 * LD);
             left_of_tile<HSP>(left_dy[0], m.own[1] + w0 * LD);
         }
+        kept keep = kept_rows<DROP>(a, rows, j * STEP);
         clear(s[0]);
         product<false, LD>(s, left_q, m.other[stage][0]);
         clear(dp[0]);
         product<false, LD>(dp, left_dy, m.other[stage][1]);
-        ds_rows<DROP>(s[0], dp[0], lse, delta, a, rows, j * STEP);
+        ds_rows<DROP>(s[0], dp[0], lse, delta, a, rows, keep, j * STEP);
         as_left(left_ds[0], s[0]);
         product<true, LD>(dq, left_ds, m.other[stage][0]);
         __syncthreads();
@@ -260,13 +262,14 @@ __global__ void __launch_bounds__(THREADS) backward_kv(const attention_bf16 a) {
         cp_async_commit();
         cp_async_wait<1>();
         __syncthreads();
+        kept keep = kept_columns<DROP>(a, b, h, j0 + w0 + (lane() >> 2), now * STEP);
         left_of_tile<HSP>(left[0], m.own[0] + w0 * LD);
         clear(s[0]);
         product<false, LD>(s, left, now_q);
         left_of_tile<HSP>(left[0], m.own[1] + w0 * LD);
         clear(dp[0]);
         product<false, LD>(dp, left, now_dy);
-        ds_columns<DROP, STEP>(s[0], dp[0], m.facts[stage], a, b, h, j0 + w0, now * STEP);
+        ds_columns<DROP, STEP>(s[0], dp[0], m.facts[stage], a, keep, j0 + w0, now * STEP);
         as_left(left_p[0], s[0]);
         product<true, LD>(dv, left_p, now_dy);
         as_left(left_p[0], dp[0]);

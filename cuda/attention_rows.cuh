@@ -89,53 +89,6 @@ template <int N8> __device__ void as_left(uint32_t (&a)[N8 / 2][4], const float 
         }
 }
 
-/* ------------------------------------------------------------------ dropout (train/dropout.h) */
-
-/* Factors of 16 queries × 32 keys (four n-tiles). A Philox block is 8 neighbouring keys of a
- * query: an n-tile's row, of which lane q of the quad needs word q. So lane q computes the block
- * of n-tile q and the quad exchanges words: one Philox a row instead of four. `block`: of rows
- * g, g + 8. */
-__device__ inline void keep_rows(float (&keep)[4][4], const attention_drop &d, int b,
-                                 uint64_t block, uint64_t block8) {
-    int q = lane() & 3;
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        uint4 v = drop_block(d.rule, b, (half ? block8 : block) + (uint64_t)q);
-#pragma unroll
-        for (int s = 0; s < 4; s++) {
-            int other = q ^ s; /* wants our word `other`, and has our word of n-tile `other` */
-            uint32_t mine = other == 0 ? v.x : other == 1 ? v.y : other == 2 ? v.z : v.w;
-            uint32_t got = __shfl_xor_sync(ALL_LANES, mine, s);
-            float lo = d.keep(got & 0xffff), hi = d.keep(got >> 16);
-#pragma unroll
-            for (int n = 0; n < 4; n++)
-                if (n == other) {
-                    keep[n][2 * half] = lo;
-                    keep[n][2 * half + 1] = hi;
-                }
-        }
-    }
-}
-
-/* The same transposed: 16 keys (rows) × 16 queries (two n-tiles). Here the eight keys of a block
- * are the eight rows of a fragment, so a warp's 32 blocks are computed one by each lane (query L
- * / 2, keys 8 (L & 1) …) and handed round. `block`: this lane's. */
-__device__ inline void keep_columns(float (&keep)[2][4], const attention_drop &d, int b,
-                                    uint64_t block) {
-    int g = lane() >> 2, q = lane() & 3;
-    uint4 v = drop_block(d.rule, b, block);
-#pragma unroll
-    for (int u = 0; u < 2; u++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) { /* key g + 8 (e / 2), query 8 u + 2 q + e % 2 */
-            int from = (u * 8 + 2 * q + (e & 1)) * 2 + (e >> 1);
-            uint32_t x = __shfl_sync(ALL_LANES, v.x, from), y = __shfl_sync(ALL_LANES, v.y, from);
-            uint32_t z = __shfl_sync(ALL_LANES, v.z, from), w = __shfl_sync(ALL_LANES, v.w, from);
-            uint32_t word = g >> 1 == 0 ? x : g >> 1 == 1 ? y : g >> 1 == 2 ? z : w;
-            keep[u][e] = d.keep(g & 1 ? word >> 16 : word & 0xffff);
-        }
-}
-
 /* ------------------------------------------------------------------ between the products */
 
 /* The two queries of a thread in a row tile. */
@@ -158,6 +111,38 @@ __device__ inline bool hidden(const row_pair &r, int half, int key) {
     return key > r.i + 8 * half || key < r.first[half];
 }
 
+/* What dropout keeps of a thread's part of two rows, eight apart, 64 columns each. Loaded before
+ * the products are waited for. */
+struct kept {
+    uint32_t word[2][2]; /* row, half; from the thread's first column on */
+
+    __device__ void row(int half, uint64_t bits) {
+        bits >>= 2 * (lane() & 3);
+        word[half][0] = (uint32_t)bits;
+        word[half][1] = (uint32_t)(bits >> 32);
+    }
+    /* Element e of n-tile n of the accumulators. */
+    __device__ bool operator()(int n, int e) const {
+        return word[e >> 1][n / 4] >> (8 * (n % 4) + (e & 1)) & 1;
+    }
+};
+template <bool DROP>
+__device__ kept kept_rows(const attention_bf16 &a, const row_pair &r, int key0) {
+    kept k = {};
+    int head = r.b * a.NH + r.h;
+    if (DROP) k.row(0, a.drop.query_word(head, r.i, key0));
+    if (DROP) k.row(1, a.drop.query_word(head, r.i + 8, key0));
+    return k;
+}
+/* Of keys key, key + 8 and the queries from i0 on. */
+template <bool DROP>
+__device__ kept kept_columns(const attention_bf16 &a, int b, int h, int key, int i0) {
+    kept k = {};
+    if (DROP) k.row(0, a.drop.key_word(b * a.NH + h, i0, key));
+    if (DROP) k.row(1, a.drop.key_word(b * a.NH + h, i0, key + 8));
+    return k;
+}
+
 /* Scores of keys that a row does not see become -inf. Nearly all steps see all of theirs. */
 template <int N8> __device__ void hide(float (&s)[N8][4], const row_pair &r, int key0) {
     if (sees_all(r, key0, 8 * N8)) return;
@@ -169,12 +154,12 @@ template <int N8> __device__ void hide(float (&s)[N8][4], const row_pair &r, int
 }
 
 /* Online softmax (Milakov, Gimelshein 2018): products s of keys [key0, …) become
- * exp(scale (s - top)) times dropout's factors; top and sum go on, and acc fades to the new top.
- * scale > 0. */
+ * exp(scale (s - top)), or 0 where dropout does not keep them; top and sum go on, and acc fades to
+ * the new top. scale > 0. */
 template <bool DROP, int N8, int H8>
 __device__ void softmax_step(float (&s)[N8][4], float (&acc)[H8][4], float (&top)[2],
                              float (&sum)[2], const attention_bf16 &a, const row_pair &r,
-                             int key0) {
+                             const kept &keep, int key0) {
     hide(s, r, key0);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -203,18 +188,13 @@ __device__ void softmax_step(float (&s)[N8][4], float (&acc)[H8][4], float (&top
         }
     }
 #pragma unroll
-    for (int n = 0; DROP && n < N8; n += 4) {
-        float keep[4][4];
-        keep_rows(keep, a.drop, r.b, a.drop.block(r.h, r.i, key0 + n * 8),
-                  a.drop.block(r.h, r.i + 8, key0 + n * 8));
+    for (int n = 0; DROP && n < N8; n++)
 #pragma unroll
-        for (int u = 0; u < 4; u++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) s[n + u][e] *= keep[u][e];
-    }
+        for (int e = 0; e < 4; e++) s[n][e] = keep(n, e) ? s[n][e] : 0;
 }
 
-/* The end of a row: writes lse, and returns 1 / sum in `inverse` (0 for rows that see nothing). */
+/* The end of a row: writes lse, and returns in `inverse` what makes acc y: 1 / sum, times dropout's
+ * scale (0 for rows that see nothing). */
 __device__ inline void softmax_end(float (&inverse)[2], const float (&top)[2],
                                    const float (&sum)[2], const attention_bf16 &a,
                                    const row_pair &r) {
@@ -223,7 +203,7 @@ __device__ inline void softmax_end(float (&inverse)[2], const float (&top)[2],
         float l = sum[half];
         l += __shfl_xor_sync(ALL_LANES, l, 1);
         l += __shfl_xor_sync(ALL_LANES, l, 2);
-        inverse[half] = l > 0 ? 1 / l : 0;
+        inverse[half] = l > 0 ? a.drop.rule.scale / l : 0;
         int i = r.i + 8 * half;
         if ((lane() & 3) == 0 && i < a.T)
             a.lse[((size_t)r.b * a.NH + r.h) * a.T + i] =
@@ -235,23 +215,16 @@ __device__ inline void softmax_end(float (&inverse)[2], const float (&top)[2],
 template <bool DROP, int N8>
 __device__ void ds_rows(float (&s)[N8][4], const float (&dp)[N8][4], const float (&lse)[2],
                         const float (&delta)[2], const attention_bf16 &a, const row_pair &r,
-                        int key0) {
+                        const kept &keep, int key0) {
     hide(s, r, key0);
 #pragma unroll
-    for (int n4 = 0; n4 < N8; n4 += 4) {
-        float keep[4][4];
-        if (DROP)
-            keep_rows(keep, a.drop, r.b, a.drop.block(r.h, r.i, key0 + n4 * 8),
-                      a.drop.block(r.h, r.i + 8, key0 + n4 * 8));
+    for (int n = 0; n < N8; n++)
 #pragma unroll
-        for (int u = 0; u < 4; u++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int n = n4 + u, half = e >> 1;
-                float p = exp2_fast(s[n][e] * a.scale_log2 - lse[half]);
-                s[n][e] = p * ((DROP ? keep[u][e] : 1) * dp[n][e] - delta[half]);
-            }
-    }
+        for (int e = 0; e < 4; e++) {
+            float p = exp2_fast(s[n][e] * a.scale_log2 - lse[e >> 1]);
+            float k = !DROP ? 1 : keep(n, e) ? a.drop.rule.scale : 0;
+            s[n][e] = p * (k * dp[n][e] - delta[e >> 1]);
+        }
 }
 
 /* What the backward pass knows of a thread's two queries (lse in base 2) … */
@@ -285,7 +258,7 @@ __device__ void load_facts(query_facts<STEP> &f, const attention_bf16 &a, int b,
  * →  s = keep p,  dp = ds. */
 template <bool DROP, int STEP, int N8>
 __device__ void ds_columns(float (&s)[N8][4], float (&dp)[N8][4], const query_facts<STEP> &f,
-                           const attention_bf16 &a, int b, int h, int tile_key, int i0) {
+                           const attention_bf16 &a, const kept &keep, int tile_key, int i0) {
     int g = lane() >> 2, q = lane() & 3;
     /* Without segments: the warp's keys are all before the step's queries, none of which is past
      * T. */
@@ -300,22 +273,15 @@ __device__ void ds_columns(float (&s)[N8][4], float (&dp)[N8][4], const query_fa
                 s[n][e] = hides ? -INFINITY : s[n][e];
             }
 #pragma unroll
-    for (int n2 = 0; n2 < N8; n2 += 2) {
-        float keep[2][4];
-        if (DROP)
-            keep_columns(keep, a.drop, b,
-                         a.drop.block(h, i0 + n2 * 8 + (lane() >> 1), tile_key + (lane() & 1) * 8));
+    for (int n = 0; n < N8; n++)
 #pragma unroll
-        for (int u = 0; u < 2; u++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int n = n2 + u, c = n * 8 + 2 * q + (e & 1);
-                float p = exp2_fast(s[n][e] * a.scale_log2 - f.lse[c]);
-                float k = DROP ? keep[u][e] : 1;
-                s[n][e] = k * p;
-                dp[n][e] = p * (k * dp[n][e] - f.delta[c]);
-            }
-    }
+        for (int e = 0; e < 4; e++) {
+            int c = n * 8 + 2 * q + (e & 1);
+            float p = exp2_fast(s[n][e] * a.scale_log2 - f.lse[c]);
+            float k = !DROP ? 1 : keep(n, e) ? a.drop.rule.scale : 0;
+            s[n][e] = k * p;
+            dp[n][e] = p * (k * dp[n][e] - f.delta[c]);
+        }
 }
 
 /* The first block of STEP queries, from block `at` on, in which one sees a key below `key_end`;

@@ -123,9 +123,10 @@ __global__ void __launch_bounds__(FORWARD_THREADS, 2)
         wgmma_begin();
         product<false, false>(s, left_q, m.k[now.stage]);
         wgmma_commit();
+        kept keep = kept_rows<DROP>(a, rows, j_low * STEP);
         wgmma_wait<0>(s);
         for (int j = j_low;; j++) {
-            softmax_step<DROP>(s, acc, top, sum, a, rows, j * STEP);
+            softmax_step<DROP>(s, acc, top, sum, a, rows, keep, j * STEP);
             as_left(left_p, s);
             wgmma_ready(acc);
             wgmma_begin();
@@ -139,6 +140,7 @@ __global__ void __launch_bounds__(FORWARD_THREADS, 2)
             wgmma_begin();
             product<false, false>(s, left_q, m.k[now.stage]);
             wgmma_commit();
+            keep = kept_rows<DROP>(a, rows, (j + 1) * STEP);
             wgmma_wait<0>(acc);
             wgmma_wait<0>(s);
             feed.done(was);
@@ -207,9 +209,10 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 3)
         product<false, false>(s, m.own[0], m.other[now.stage][0]);
         product<false, false>(dp, m.own[1], m.other[now.stage][1]);
         wgmma_commit();
+        kept keep = kept_rows<DROP>(a, rows, j * STEP);
         wgmma_wait<0>(s);
         wgmma_wait<0>(dp);
-        ds_rows<DROP>(s, dp, lse, delta, a, rows, j * STEP);
+        ds_rows<DROP>(s, dp, lse, delta, a, rows, keep, j * STEP);
         as_left(left_ds, s);
         wgmma_begin();
         product<true, true>(dq, left_ds, m.other[now.stage][0]);
@@ -267,9 +270,10 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 3)
         product<false, false>(s, m.own[0], now_q);
         product<false, false>(dp, m.own[1], now_dy);
         wgmma_commit();
+        kept keep = kept_columns<DROP>(a, b, h, j0 + w0 + (lane() >> 2), i * STEP);
         wgmma_wait<0>(s);
         wgmma_wait<0>(dp);
-        ds_columns<DROP, STEP>(s, dp, m.facts[now.stage], a, b, h, j0 + w0, i * STEP);
+        ds_columns<DROP, STEP>(s, dp, m.facts[now.stage], a, keep, j0 + w0, i * STEP);
         as_left(left_p, s);
         as_left(left_ds, dp);
         wgmma_begin();

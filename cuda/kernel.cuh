@@ -191,31 +191,44 @@ static inline drop_rule drop_rule_of(const struct dropout &d) {
     return r;
 }
 
-/* Philox4x32-10 (base/rng.h says the same for the host). */
-__device__ __forceinline__ uint4 drop_philox(uint64_t key, uint64_t lo, uint64_t hi) {
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    uint32_t c0 = (uint32_t)lo, c1 = (uint32_t)(lo >> 32), c2 = (uint32_t)hi,
-             c3 = (uint32_t)(hi >> 32);
-#pragma unroll
-    for (int round = 0; round < 10; round++) {
-        uint32_t n0 = __umulhi(0xCD9E8D57u, c2) ^ c1 ^ k0, n2 = __umulhi(0xD2511F53u, c0) ^ c3 ^ k1;
-        c1 = 0xCD9E8D57u * c2;
-        c3 = 0xD2511F53u * c0;
-        c0 = n0;
-        c2 = n2;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    return make_uint4(c0, c1, c2, c3);
+/* Philox4x32-10 (base/rng.h says the same for the host): a round, with that round's key … */
+__device__ __forceinline__ void drop_round(uint4 &c, uint32_t k0, uint32_t k1) {
+    uint64_t x = (uint64_t)0xD2511F53u * c.x, y = (uint64_t)0xCD9E8D57u * c.z;
+    c.x = (uint32_t)(y >> 32) ^ c.y ^ k0;
+    c.z = (uint32_t)(x >> 32) ^ c.w ^ k1;
+    c.y = (uint32_t)y;
+    c.w = (uint32_t)x;
 }
-/* The 16-bit lanes of elements 8 block … 8 block + 7 of batch row b. */
-__device__ __forceinline__ uint4 drop_block(const drop_rule &r, int b, uint64_t block) {
+/* … and all of them, of N neighbouring counters. */
+template <int N>
+__device__ __forceinline__ void drop_philox(uint4 (&c)[N], uint64_t key, uint64_t lo, uint64_t hi) {
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+#pragma unroll
+    for (int n = 0; n < N; n++, lo++)
+        c[n] = make_uint4((uint32_t)lo, (uint32_t)(lo >> 32), (uint32_t)hi, (uint32_t)(hi >> 32));
+#pragma unroll
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+#pragma unroll
+        for (int n = 0; n < N; n++) drop_round(c[n], k0, k1);
+}
+/* The 16-bit lanes of elements 8 block … of batch row b, N blocks. */
+template <int N>
+__device__ __forceinline__ void drop_blocks(uint4 (&bits)[N], const drop_rule &r, int b,
+                                            uint64_t block) {
     uint64_t first = r.sample0 + (r.more ? __ldg(r.more) : 0);
-    return drop_philox(r.key, r.site | block, first + (uint64_t)b);
+    drop_philox(bits, r.key, r.site | block, first + (uint64_t)b);
+}
+__device__ __forceinline__ uint4 drop_block(const drop_rule &r, int b, uint64_t block) {
+    uint4 bits[1];
+    drop_blocks(bits, r, b, block);
+    return bits[0];
+}
+__device__ __forceinline__ bool drop_keeps(const drop_rule &r, const uint4 &bits, int k) {
+    uint32_t word = k < 4 ? (k < 2 ? bits.x : bits.y) : (k < 6 ? bits.z : bits.w);
+    return (k & 1 ? word : word << 16) >= r.threshold << 16;
 }
 __device__ __forceinline__ float drop_lane(const drop_rule &r, const uint4 &bits, int k) {
-    uint32_t word = k < 4 ? (k < 2 ? bits.x : bits.y) : (k < 6 ? bits.z : bits.w);
-    return (word >> (16 * (k & 1)) & 0xffffu) >= r.threshold ? r.scale : 0.0f;
+    return drop_keeps(r, bits, k) ? r.scale : 0.0f;
 }
 /* The factor of one element; the slow form. */
 __device__ __forceinline__ float drop_one(const drop_rule &r, int b, uint64_t e) {
