@@ -2,12 +2,13 @@
 """What PyTorch makes of the same training steps on the same machine: GPT-2 in bf16 autocast, torch.compile, fused
 AdamW, clipping at 1, attention by each of its kernels.
 
-    gpu_torch.py [--models 124M,1558M] [--kernels flash,cudnn] [--seq 1024] [--batch B] [--json FILE]
+    gpu_torch.py [--models 124M,1558M] [--kernels flash,cudnn] [--dropout 0,0.1] [--seq 1024] [--batch B] [--json FILE]
 
 The model is written out: transformers' own hands attention a mask as soon as it is compiled, which the fast kernels do
 not take. Random tokens; compile and two steps to warm up, then the median of seven. FILE gets a line of JSON for
 each line of the table, at once."""
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -25,9 +26,9 @@ VOCABULARY = 50257
 
 
 class Layer(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, dropout):
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, dropout
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.fc, self.mlp = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -35,37 +36,38 @@ class Layer(nn.Module):
     def forward(self, x):
         B, T, C = x.shape
         q, k, v = (t.view(B, T, self.heads, -1).transpose(1, 2) for t in self.attn(self.ln_1(x)).split(C, dim=2))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.proj(y.transpose(1, 2).reshape(B, T, C))
-        return x + self.mlp(F.gelu(self.fc(self.ln_2(x)), approximate="tanh"))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self.dropout)
+        x = x + F.dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)), self.dropout)
+        return x + F.dropout(self.mlp(F.gelu(self.fc(self.ln_2(x)), approximate="tanh")), self.dropout)
 
 
 class GPT2(nn.Module):
     """Rows of the vocabulary are padded to a multiple of 128, which is faster, as nanoGPT and llm.c do."""
 
-    def __init__(self, layers, width, heads, positions):
+    def __init__(self, layers, width, heads, positions, dropout):
         super().__init__()
+        self.dropout = dropout
         self.wte, self.wpe = nn.Embedding(50304, width), nn.Embedding(positions, width)
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(width, heads, dropout) for _ in range(layers))
         self.ln_f = nn.LayerNorm(width)
         for p in self.parameters():
             if p.dim() > 1:
                 nn.init.normal_(p, std=0.02)
 
     def forward(self, tokens, labels):
-        x = self.wte(tokens) + self.wpe.weight[:tokens.shape[1]]
+        x = F.dropout(self.wte(tokens) + self.wpe.weight[:tokens.shape[1]], self.dropout)
         for layer in self.layers:
             x = layer(x)
         logits = F.linear(self.ln_f(x), self.wte.weight)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
-def steps(name, batch, seq, kernel):
+def steps(name, batch, seq, kernel, dropout):
     layers, width, heads, _ = SHAPES[name]
     torch.manual_seed(1)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    model = GPT2(layers, width, heads, seq).cuda()
+    model = GPT2(layers, width, heads, seq, dropout).cuda()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), fused=True)
     compiled = torch.compile(model)
     tokens = torch.randint(0, VOCABULARY, (batch, seq + 1), device="cuda")
@@ -90,6 +92,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--models", default="124M,1558M")
     args.add_argument("--kernels", default=",".join(KERNELS))
+    args.add_argument("--dropout", default="0")
     args.add_argument("--seq", type=int, default=1024)
     args.add_argument("--batch", type=int, default=0)
     args.add_argument("--json")
@@ -99,11 +102,11 @@ def main():
     torch.set_float32_matmul_precision("high")
     results = open(args.json, "w") if args.json else None
     for name in args.models.split(","):
-        for kernel in args.kernels.split(","):
+        for kernel, dropout in itertools.product(args.kernels.split(","), map(float, args.dropout.split(","))):
             batch = args.batch or SHAPES[name][3]
             while batch:
                 try:
-                    tokens, memory = steps(name, batch, args.seq, kernel)
+                    tokens, memory = steps(name, batch, args.seq, kernel, dropout)
                 except torch.OutOfMemoryError:
                     batch //= 2
                     continue
@@ -111,11 +114,11 @@ def main():
                     print(f"torch {name} {kernel}: {str(e).splitlines()[0]}")
                     break
                 print(f"torch {torch.__version__} {name:6} {kernel:5} B {batch:3} T {args.seq}: {tokens:8.0f} tokens/s, "
-                      f"{memory / 2**30:.1f} GiB", flush=True)
+                      f"{memory / 2**30:.1f} GiB" + (f", dropout {dropout:g}" if dropout else ""), flush=True)
                 if results:
                     print(json.dumps({"device": torch.cuda.get_device_name(), "model": name, "attention": kernel,
-                                      "B": batch, "T": args.seq, "tokens_per_s": tokens, "memory_bytes": memory,
-                                      "torch": torch.__version__}), file=results, flush=True)
+                                      "B": batch, "T": args.seq, "dropout": dropout, "tokens_per_s": tokens,
+                                      "memory_bytes": memory, "torch": torch.__version__}), file=results, flush=True)
                 break
 
 
