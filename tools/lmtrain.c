@@ -94,7 +94,7 @@ static int work(struct plan *p, struct err *err) {
     const struct backend *b = p->choice.backend;
     struct model *model = NULL;
     int rc = model_new(&model, &p->config, b, p->device, p->choice.opts.dtype, true, err);
-    if (rc == 0) model_set_recompute(model, recompute_level(p));
+    if (rc == 0) model_set_recompute(model, p->recompute);
     if (rc == 0) rc = trainer_work(model, b, p->device, &p->train, &p->t, err);
     if (rc == 0 && signals_stop())
         rc = err_set(err, ERR_STOPPED, "stopped; rank 0 has saved what was done");
@@ -124,7 +124,7 @@ static int train(struct plan *p, struct err *err) {
     if (pusher) p->t.begun = start_pushing;
     p->t.ctx = pusher;
     if (rc == 0) rc = model_new(&model, &p->config, b, device, p->choice.opts.dtype, true, err);
-    if (rc == 0) model_set_recompute(model, recompute_level(p));
+    if (rc == 0) model_set_recompute(model, p->recompute);
     if (rc == 0)
         rc = trainer_run(model, b, device, &p->train, p->has_valid ? &p->valid : NULL, &p->t, &r,
                          &p->tool->log, err);
@@ -209,7 +209,7 @@ static int lmtrain_main(int argc, char **argv) {
                         .keep = 3,
                         .eval_tokens = 1000000,
                         .dtype = "auto",
-                        .recompute = "gelu",
+                        .recompute = "auto",
                         .record = true,
                         .device = "auto",
                         .push_wait = 600,
@@ -340,8 +340,10 @@ static int lmtrain_main(int argc, char **argv) {
         {"dtype", 0, OPT_STR, &o.dtype, "auto|fp32|bf16",
          "type of the products; auto: the checkpoint's, where the processor multiplies it"},
         {"recompute", 0, OPT_CHOICE, &o.recompute, "WHAT",
-         "compute again on the way back, to the same bits: the GELU (default), all of a block",
-         "none|gelu|block"},
+         "compute again on the way back, to the same bits: nothing, the GELU, all of a block; "
+         "auto: "
+         "the GELU, but nothing where a GPU's memory holds it",
+         "auto|none|gelu|block"},
         {"record", 0, OPT_FLAG, &o.record, NULL,
          "on a GPU, a batch's kernels as one submission (a CUDA graph); --no-record: one by one, "
          "to "

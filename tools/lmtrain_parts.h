@@ -57,6 +57,7 @@ struct plan {
     struct device *device; /* NULL until opened */
     struct comm_place place;
     struct comm *control, *comm; /* of several ranks: see trainer.h; NULL for one */
+    enum recompute recompute;    /* plan_memory() chooses it */
     struct trainer_opts t;
 };
 
@@ -75,8 +76,6 @@ int continued_options(const struct plan *p, cJSON **ret, struct err *err);
 /* --dtype auto: that of the run being continued, else of the weights given; a new model's is what
  * the processor multiplies. */
 int plan_dtype(struct plan *p, struct err *err);
-/* What --recompute says. */
-enum recompute recompute_level(const struct plan *p);
 
 /* Sets what --recipe stands for, where nothing else was given. */
 int apply_recipe(struct plan *p, struct err *err);
@@ -91,7 +90,7 @@ struct memory_plan {
     uint64_t available; /* bytes; 0: unknown                                   */
     int largest;        /* micro-batch that the available memory holds; 0: none */
 };
-int plan_memory(const struct plan *p, struct memory_plan *ret, struct err *err);
+int plan_memory(struct plan *p, struct memory_plan *ret, struct err *err);
 /* After ERR_NOMEM: what of the plan to change. */
 void hint_memory(const struct plan *p, const struct memory_plan *m, struct err *err);
 void say_plan(const struct plan *p, const struct memory_plan *m);

@@ -28,16 +28,33 @@ static uint64_t available_memory(void) {
     return left && left < free_bytes ? left : free_bytes;
 }
 
-int plan_memory(const struct plan *p, struct memory_plan *ret, struct err *err) {
+/* What --recompute says; auto: nothing where a device's own memory holds all, else the GELU. */
+static int choose_recompute(struct plan *p, uint64_t available, struct err *err) {
+    const struct backend *b = p->choice.backend;
+    const char *name = p->o->recompute;
+    struct model_memory all;
+    p->recompute = !strcmp(name, "block")  ? RECOMPUTE_BLOCK
+                   : !strcmp(name, "none") ? RECOMPUTE_NONE
+                                           : RECOMPUTE_GELU;
+    if (strcmp(name, "auto") || !b->memory) return 0;
+    int rc = model_memory(&all, &p->config, b, p->device, p->choice.opts.dtype, p->B, p->T,
+                          RECOMPUTE_NONE, err);
+    if (rc == 0 && all.total <= available / 10 * 9) p->recompute = RECOMPUTE_NONE;
+    return rc;
+}
+
+int plan_memory(struct plan *p, struct memory_plan *ret, struct err *err) {
     const struct backend *b = p->choice.backend;
     enum dtype dtype = p->choice.opts.dtype;
-    enum recompute level = recompute_level(p);
     struct memory_plan m = {.params = model_config_params(&p->config)};
-    int rc = model_memory(&m.need, &p->config, b, p->device, dtype, p->B, p->T, level, err);
     if (!b->memory || b->memory(p->choice.opts.ordinal, &m.available, NULL) < 0)
         m.available = available_memory();
+    int rc = choose_recompute(p, m.available, err);
+    enum recompute least = strcmp(p->o->recompute, "auto") ? p->recompute : RECOMPUTE_GELU;
     if (rc == 0)
-        rc = model_largest_batch(&m.largest, &p->config, b, p->device, dtype, p->T, level,
+        rc = model_memory(&m.need, &p->config, b, p->device, dtype, p->B, p->T, p->recompute, err);
+    if (rc == 0)
+        rc = model_largest_batch(&m.largest, &p->config, b, p->device, dtype, p->T, least,
                                  m.available, err);
     *ret = m;
     return rc;

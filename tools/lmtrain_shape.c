@@ -207,12 +207,6 @@ int continued_options(const struct plan *p, cJSON **ret, struct err *err) {
     return rc;
 }
 
-enum recompute recompute_level(const struct plan *p) {
-    return !strcmp(p->o->recompute, "block")  ? RECOMPUTE_BLOCK
-           : !strcmp(p->o->recompute, "gelu") ? RECOMPUTE_GELU
-                                              : RECOMPUTE_NONE;
-}
-
 int plan_dtype(struct plan *p, struct err *err) {
     cJSON *was = NULL;
     if (strcmp(p->o->dtype, "auto")) return 0;

@@ -67,6 +67,20 @@ class Programs(unittest.TestCase):
             self.train("cuda", "again-" + dtype, 4, "--dtype", dtype, "--schedule", "constant")
             self.assertEqual(self.weights("parts-" + dtype), self.weights("again-" + dtype))
 
+    def plan(self, batch, *more):
+        r = run("lmtrain", "--train", ".", "--device", "cuda", "--steps", 1, "--batch", batch, "--dry-run", *MODEL,
+                "--layers", 3, *more, cwd=self.folder)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        return json.loads(r.stdout)
+
+    def test_recomputes_what_memory_does_not_hold(self):
+        few = {level: self.plan(2, "--recompute", level) for level in ("auto", "none", "gelu")}
+        self.assertEqual(few["auto"]["activations_bytes"], few["none"]["activations_bytes"])
+        self.assertGreater(few["none"]["activations_bytes"], few["gelu"]["activations_bytes"])
+        self.assertEqual(few["auto"]["largest_batch"], few["gelu"]["largest_batch"])
+        many = few["gelu"]["largest_batch"]
+        self.assertEqual(self.plan(many)["activations_bytes"], self.plan(many, "--recompute", "gelu")["activations_bytes"])
+
     def test_too_large_a_batch(self):
         r = run("lmtrain", "--train", ".", "-o", "run", "--steps", 1, "--device", "cuda", "--batch", 400000, *MODEL,
                 cwd=self.folder)
