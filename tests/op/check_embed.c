@@ -1,4 +1,4 @@
-/* Embedding: repeated tokens, given positions, dropout. */
+/* Embedding: repeated tokens, one that comes very often, given positions, dropout. */
 #include <stdlib.h>
 #include "harness.h"
 
@@ -6,6 +6,7 @@ struct embed_case {
     int B, T, C, V;
     bool pos;
     float p;
+    bool often; /* two of three tokens are the same one */
 };
 
 static void run(struct dev *v, const void *one_case, struct out *o) {
@@ -15,7 +16,11 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
     struct dropout drop = {k->p, 42, 6, 0, dev_bytes(v, &(uint64_t){900}, 8)};
     void *wte = dev_random(v, 1, V * C, 1), *wpe = dev_random(v, 2, P * C, 1),
          *x = dev_zero(v, rows * C);
-    int32_t *tokens = dev_ints_below(v, 3, rows, k->V);
+    int32_t *ids = ints_below(3, rows, k->V);
+    for (size_t r = 0; k->often && r < rows; r++)
+        if (r % 3) ids[r] = k->V / 2;
+    int32_t *tokens = dev_bytes(v, ids, rows * sizeof *ids);
+    free(ids);
     int32_t *pos = k->pos ? dev_ints_below(v, 4, rows, (int32_t)P) : NULL;
     v->be->embed_forward(v->d, x, tokens, pos, wte, wpe, k->B, k->T, k->C, drop);
     out_act(o, v, "x", x, rows * C, 0x1p-23, tol_bf16(1));
@@ -54,16 +59,17 @@ static void slopes(void) {
 }
 
 static void quick(void) {
-    static const struct embed_case cases[] = {{1, 1, 1, 1, false, 0},
-                                              {2, 37, 33, 515, false, 0},
-                                              {2, 40, 64, 5, true, 0.1f},
-                                              {3, 11, 20, 70, false, 0.5f},
-                                              {1, 3, 1600, 50, true, 0}};
+    static const struct embed_case cases[] = {
+        {1, 1, 1, 1, false, 0, false},     {2, 37, 33, 515, false, 0, false},
+        {2, 40, 64, 5, true, 0.1f, false}, {3, 11, 20, 70, false, 0.5f, false},
+        {1, 3, 1600, 50, true, 0, false},  {3, 601, 24, 70, false, 0.1f, true},
+        {5, 211, 17, 2, false, 0, true},   {1500, 2, 8, 9, true, 0.1f, false}};
     op_check("embed", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 
 static void full(void) {
-    static const struct embed_case cases[] = {{4, 1024, 320, 8192, false, 0.1f}};
+    static const struct embed_case cases[] = {{4, 1024, 320, 8192, false, 0.1f, false},
+                                              {128, 1024, 40, 999, false, 0.1f, true}};
     op_check("embed", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 
