@@ -141,7 +141,7 @@ static inline __attribute__((always_inline)) void find_starts(struct window *v, 
                                                               bool wide) {
     const struct scan_masks *m = &v->m;
     struct groups groups = {0};
-    /* Of the word before; nothing is before a window but a letter or the text's beginning. */
+    /* Of the word before; a window is cut as if it were alone. */
     uint64_t L = 0, U = 0, S = 0, R = 0, B = 0, P = 0, alone = 0, taken = 0, both = 0, lower = 0;
     for (size_t w = 0; w < v->words; w++) {
         uint64_t L0 = m->letter[w], N0 = m->number[w], S0 = m->space[w], R0 = m->newline[w],
