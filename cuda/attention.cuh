@@ -91,8 +91,8 @@ template <class A>
 void attention_delta(struct device *d, float *delta, const A *y, const A *dy, int B, int T, int NH,
                      int HS);
 
-/* Bytes of the bits of so many heads (B NH); and those bits into `room`, where `drop` has them then.
- * `keys`: also by keys, in as many bytes behind. */
+/* Bytes of the bits of so many heads (B NH); and those bits into `room`, where `drop` has them
+ * then. `keys`: also by keys, in as many bytes behind. */
 size_t attention_keep_bytes(const attention_drop &drop, int heads);
 void attention_keep(struct device *d, attention_drop *drop, int B, int NH, uint64_t *room,
                     bool keys);

@@ -1,7 +1,7 @@
 /* Which elements of attention's matrix dropout keeps, as bits, for the kernels with tensor cores. A
  * Philox block costs some 80 instructions, for 8 keys of a query; made here, by every thread for
- * itself, none is exchanged, and the kernels have registers left. A warp makes 32 queries × 64 keys,
- * a thread a query; keys' words are the warp's votes. */
+ * itself, none is exchanged, and the kernels have registers left. A warp makes 32 queries × 64
+ * keys, a thread a query; keys' words are the warp's votes. */
 #include "cuda/attention.cuh"
 
 namespace {
