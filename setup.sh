@@ -36,13 +36,13 @@ setup_packages() {
 setup_build() {
     dir=$1
     shift
+    mkdir -p "$dir"
     if [ -f "$dir/build.ninja" ]; then
         meson configure "$dir" "$@" >/dev/null || die "meson configure $dir failed"
     else
-        meson setup "$dir" "$@" >"$dir.log" 2>&1 || { cat "$dir.log" >&2; die "meson setup $dir failed"; }
+        meson setup "$dir" "$@" >"$dir/build.log" 2>&1 || { cat "$dir/build.log" >&2; die "meson setup $dir failed"; }
     fi
-    ninja -C "$dir" >"$dir.log" 2>&1 || { tail -n 60 "$dir.log" >&2; die "the build failed"; }
-    mv -f "$dir.log" "$dir/build.log"
+    ninja -C "$dir" >"$dir/build.log" 2>&1 || { tail -n 60 "$dir/build.log" >&2; die "the build failed"; }
 }
 
 # The toolkit may lie elsewhere here than where the module was built; PyTorch brings the library, too.
