@@ -183,6 +183,9 @@ static bool same_flags(const struct special *a, const struct special *b) {
 int config_added(struct tokenizer *t, const char *folder, struct err *err) {
     const cJSON *o, *decoder = json_get(t->config.config, "added_tokens_decoder");
     uint32_t n = t->n_specials;
+    if (decoder && !cJSON_IsObject(decoder))
+        return err_set(err, ERR_CORRUPT, "%s/" CONFIG ": added_tokens_decoder is no JSON object",
+                       folder);
     struct special *list = mem_array((size_t)n + (size_t)cJSON_GetArraySize(decoder), sizeof *list);
     bool changed = false;
     int rc = list ? 0 : err_nomem(err, n * sizeof *list);

@@ -17,6 +17,8 @@
 static int append_added(struct reading *r, const cJSON *added) {
     const cJSON *o;
     int rc = 0;
+    if (added && !cJSON_IsObject(added))
+        return read_refuse(r, "the added tokens beside it are no JSON object");
     cJSON_ArrayForEach(o, added) {
         bool decoder = cJSON_IsObject(o);
         const char *text = o->string;

@@ -224,6 +224,23 @@ static void plain_files_take_their_specials_from_the_config(void **state) {
     tokenizer_free(t);
 }
 
+/* A list has no keys that would be ids: it was taken for an object. */
+static void a_list_of_added_tokens_is_refused(void **state) {
+    static const struct {
+        const char *name, *json;
+    } lists[] = {{"tokenizer_config.json", "{\"added_tokens_decoder\":[{\"content\":\"x\"}]}"},
+                 {"added_tokens.json", "[365]"}};
+    copy(*state, "vocab.json");
+    copy(*state, "merges.txt");
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        struct tokenizer *t;
+        struct err e = {0};
+        put(*state, lists[i].name, lists[i].json);
+        check_fails(tokenizer_open(&t, *state, NULL, &e), ERR_CORRUPT, &e, "no JSON object");
+        unlink(in(*state, lists[i].name));
+    }
+}
+
 /* As AutoTokenizer has it, which was passed over: ids of texts with special tokens differed. */
 static void the_configuration_decides_over_flags(void **state) {
     const struct special *s;
@@ -289,6 +306,8 @@ static const struct {
     {"tokenizer_config.json", "{\"chat_template\":[{\"name\":\"x\"}]}", "chat_template"},
     {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"x\":{\"content\":\"y\"}}}", "no id"},
     {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"0\":7}}", "no id"},
+    {"tokenizer_config.json", "{\"added_tokens_decoder\":[{\"content\":\"<pad>\"}]}",
+     "added_tokens_decoder is no JSON object"},
     {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"0\":{\"content\":\"<pad>\"}}}",
      "has id 1 in the vocabulary, not 0"},
     {"tokenizer_config.json",
@@ -322,6 +341,7 @@ int main(void) {
         FOLDER_TEST(a_map_alone_keeps_its_roles),
         FOLDER_TEST(truncation_is_kept),
         FOLDER_TEST(plain_files_take_their_specials_from_the_config),
+        FOLDER_TEST(a_list_of_added_tokens_is_refused),
         FOLDER_TEST(the_configuration_decides_over_flags),
         FOLDER_TEST(added_tokens_go_by_their_text),
         FOLDER_TEST(hostile_configs_are_refused),
