@@ -13,7 +13,8 @@ namespace {
 
 enum { T = 270, NH = 1, HS = 64, C = NH * HS };
 enum { PORTABLE, BY_THREADS, BY_ENGINE, WAYS };
-enum { N_Y = T * C, N_QKV = 3 * N_Y, N_ROWS = NH * T, N_BITS = 64 * 15 /* tiles of 64 × 64 */ };
+enum { N_Y = T * C, N_QKV = 3 * N_Y, N_ROWS = NH * T };
+enum { TILES = (T + 63) / 64, N_BITS = NH * TILES * (TILES + 1) / 2 * 64 /* attention_drop */ };
 
 struct problem { /* on the device, in one allocation */
     alignas(16) bf16 qkv[N_QKV];

@@ -61,6 +61,20 @@ __global__ void embed_number_kernel(frequent f, int n_keys) {
     f.number[key] = number + 1;
 }
 
+/* A list is filled in order, a thread's entries behind those of the threads before it: adds to
+ * `at`, which counts the lower lanes', those of the lower warps, and returns all of the block's.
+ * before: of each warp, until the next barrier. */
+__device__ __forceinline__ int behind_warps(int *before, int of_warp, int *at) {
+    int warp = threadIdx.x / 32, all = 0;
+    if (threadIdx.x % 32 == 0) before[warp] = of_warp;
+    __syncthreads();
+    for (int w = 0; w < THREADS / 32; w++) {
+        *at += w < warp ? before[w] : 0;
+        all += before[w];
+    }
+    return all;
+}
+
 struct scatter {
     int n;                    /* in the list */
     int before[THREADS / 32]; /* of each warp, in the round under way */
@@ -105,7 +119,7 @@ template <class A, int N>
 __global__ void embed_scatter_kernel(float *dw, const A *dx, const int32_t *keys, size_t rows,
                                      int T, int C, frequent f, drop_rule rule) {
     scatter &s = *shared_memory<scatter>();
-    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int lane = threadIdx.x % 32;
     if (threadIdx.x == 0) s.n = 0;
     for (size_t from = 0; from < rows; from += ROUND) {
         size_t r = from + (size_t)threadIdx.x * KEYS;
@@ -122,14 +136,8 @@ __global__ void embed_scatter_kernel(float *dw, const A *dx, const int32_t *keys
             at += __popc(who & ((1u << lane) - 1));
             of_warp += __popc(who);
         }
-        if (lane == 0) s.before[warp] = of_warp;
-        __syncthreads();
-        int all = s.n;
-        at += all;
-        for (int w = 0; w < THREADS / 32; w++) {
-            at += w < warp ? s.before[w] : 0;
-            all += s.before[w];
-        }
+        int all = behind_warps(s.before, of_warp, &at) + s.n;
+        at += s.n;
         __syncthreads(); /* all have read n and before */
 #pragma unroll
         for (int i = 0; i < KEYS; i++)
@@ -158,7 +166,7 @@ template <class A, int N>
 __global__ void embed_slice_kernel(const A *dx, const int32_t *keys, size_t rows, int T, int C,
                                    frequent f, drop_rule rule) {
     slice_list &s = *shared_memory<slice_list>();
-    int number = (int)blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int number = (int)blockIdx.y, lane = threadIdx.x % 32;
     if (number >= *f.n) return;
     int32_t key = f.key[number];
     size_t begin = blockIdx.x * f.slice, end = begin + f.slice < rows ? begin + f.slice : rows;
@@ -167,13 +175,8 @@ __global__ void embed_slice_kernel(const A *dx, const int32_t *keys, size_t rows
         size_t r = from + threadIdx.x;
         bool mine = r < end && keys[r] == key;
         unsigned who = __ballot_sync(ALL_LANES, mine);
-        if (lane == 0) s.before[warp] = __popc(who);
-        __syncthreads();
-        int at = __popc(who & ((1u << lane) - 1)), all = 0;
-        for (int w = 0; w < THREADS / 32; w++) {
-            at += w < warp ? s.before[w] : 0;
-            all += s.before[w];
-        }
+        int at = __popc(who & ((1u << lane) - 1));
+        int all = behind_warps(s.before, __popc(who), &at);
         if (mine) s.place[at] = (int32_t)r;
         __syncthreads();
         for (int c = threadIdx.x * N; c < C; c += THREADS * N) {

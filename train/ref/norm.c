@@ -7,7 +7,7 @@
  *   ds = rstd * (dn - avg(dn) - n * avg(dn * n)),   dg = sum over rows of dy * n,   db = sum of dy
  *   dadd = keep * dsum,   add_db = sum over rows of dadd
  *
- * ds is added to dsum (two paths meet in the residual), dg db and add_db are added to. */
+ * ds is added to dsum (two paths meet in the residual), dg, db and add_db are added to. */
 #include "train/ref/ref.h"
 
 void ref_norm_forward(struct device *d, void *y_, void *sum_, float *mean, float *rstd,

@@ -137,6 +137,15 @@ static void plain_equals_pcre(void **state) {
     u32s_release(&b);
 }
 
+/* Of every published pattern; a, b: room. */
+static void fast_as_plain(const struct buf *t, struct u32s *a, struct u32s *b) {
+    for (size_t i = 0; i < PUBLISHED; i++) {
+        cut(scan_plain, &published[i].form, t, a);
+        cut(published[i].fast, &published[i].form, t, b);
+        same_ends(published[i].regex, t, a, b);
+    }
+}
+
 /* ASCII only, so that scan_bits.c need not give up; in half of the texts few kinds of bits, so that
  * long runs of white space, symbols and numbers meet the borders of words and windows. */
 static void fast_equals_plain_in_ascii(void **state) {
@@ -156,11 +165,7 @@ static void fast_equals_plain_in_ascii(void **state) {
             for (uint64_t k = rng_below(&r, 9) == 0 ? 1 + rng_below(&r, 80) : 1; k-- > 0;)
                 buf_str(&t, bit, NULL);
         }
-        for (size_t i = 0; i < PUBLISHED; i++) {
-            cut(scan_plain, &published[i].form, &t, &a);
-            cut(published[i].fast, &published[i].form, &t, &b);
-            same_ends(published[i].regex, &t, &a, &b);
-        }
+        fast_as_plain(&t, &a, &b);
     }
     buf_release(&t);
     u32s_release(&a);
@@ -305,11 +310,7 @@ static void characters_in_contexts(void **state) {
                 buf_append(&t, c, len, NULL);
                 buf_str(&t, around[k][2], NULL);
             }
-            for (size_t i = 0; i < PUBLISHED; i++) {
-                cut(scan_plain, &published[i].form, &t, &a);
-                cut(published[i].fast, &published[i].form, &t, &b);
-                same_ends(published[i].regex, &t, &a, &b);
-            }
+            fast_as_plain(&t, &a, &b);
         }
     buf_release(&t);
     u32s_release(&a);
