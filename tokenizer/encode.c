@@ -54,7 +54,10 @@ int encoder_allow(struct encoder *e, const char *const *texts, size_t n, struct 
         int rc = special_plant(t, e->allowed, at, err);
         if (rc < 0) return rc;
     }
-    return 0;
+    int rc = 0;
+    for (uint32_t i = 0; i < t->n_specials && rc >= 0; i++)
+        if (!t->specials[i].special) rc = special_plant(t, e->allowed, i, err);
+    return rc;
 }
 
 void encoder_refuse_special(struct encoder *e, bool refuse) {
@@ -156,8 +159,10 @@ static int pass(struct encoder *e, const struct special_tree *tree, int number,
 }
 
 const struct special_tree *encoder_specials(const struct encoder *e, enum tokenizer_special allow) {
-    if (allow == TOKENIZER_SPECIAL_NONE || !e->t->n_specials) return NULL;
-    return allow == TOKENIZER_SPECIAL_LIST ? e->allowed : e->t->tree;
+    const struct tokenizer *t = e->t;
+    bool none = allow == TOKENIZER_SPECIAL_NONE;
+    if (!t->n_specials || (none && !special_tree_any(t->plain))) return NULL;
+    return none ? t->plain : allow == TOKENIZER_SPECIAL_LIST ? e->allowed : t->tree;
 }
 
 int encode_places(struct encoder *e, const char *text, size_t n, enum tokenizer_special allow,

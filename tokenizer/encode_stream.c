@@ -459,7 +459,8 @@ int encode_part(struct encoder *e, struct encode_stream *s, const struct text_pa
  * place. */
 bool tokenizer_cuts(const struct tokenizer *t, enum tokenizer_special allow) {
     if (!pattern_known(t->pattern) || (t->nfc && t->prefix_space)) return false;
-    if (allow == TOKENIZER_SPECIAL_NONE || !t->n_specials) return true;
+    bool none = allow == TOKENIZER_SPECIAL_NONE && !special_tree_any(t->plain);
+    if (none || !t->n_specials) return true;
     for (uint32_t i = 0; i < t->n_specials; i++) {
         const struct special *s = &t->specials[i];
         if (strpbrk(s->text, " \n") || s->lstrip || s->rstrip) return false;

@@ -82,7 +82,8 @@ static int keep_text(char **ret, const char *text, struct err *err) {
 int merges_vocab_like(struct tokenizer *t, const struct tokenizer *like, struct err *err) {
     t->prefix_space = like->prefix_space;
     t->ignore_merges = like->ignore_merges && !like->by_rank; /* ranks: how the file means them */
-    t->null_affixes = like->null_affixes;
+    t->null_prefix = like->null_prefix;
+    t->null_suffix = like->null_suffix;
     t->fuse_unk = like->fuse_unk;
     t->trim_offsets = like->trim_offsets;
     t->trim_prefix = like->trim_prefix;

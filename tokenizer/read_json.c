@@ -366,7 +366,8 @@ static int read_model_settings(struct reading *r, const struct slice *m) {
     const char *s;
     size_t n;
     char *end;
-    r->t->null_affixes = none_or(m[M_PREFIX], "null");
+    r->t->null_prefix = none_or(m[M_PREFIX], "null");
+    r->t->null_suffix = none_or(m[M_SUFFIX], "null");
     r->t->fuse_unk = is_text(m[M_FUSE], "true");
     if (!none_or(m[M_PREFIX], "\"\""))
         return read_refuse(r, "continuing_subword_prefix is not supported");

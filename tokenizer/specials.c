@@ -5,7 +5,9 @@
  *
  * HF matches twice (encode.c): tokens with normalized == false on the whole text; the others, as
  * the normalizer writes them, on what is left between, as it writes that. lstrip and rstrip swallow
- * white space beside a match; single_word asks for no word character at either side. The rules are
+ * white space beside a match; single_word asks for no word character at either side. Added tokens
+ * that are not special (runs of blanks in GPT-NeoX's file) are found also where special ones are
+ * ordinary text, as with HF's encode_special_tokens; these are passed over whole. The rules are
  * those of its added_vocabulary.rs, its corner cases included. */
 #include <stdlib.h>
 #include "tokenizer/unicode.h"
@@ -204,6 +206,7 @@ static uint32_t find(const struct cutting *c, size_t *len, bool *wait) {
 static int take(struct cutting *c, const struct special *s, size_t from, size_t to,
                 struct segments *out, struct err *err) {
     int rc = 0;
+    if (c->tree->special_is_text && s->special) return 0;
     if (s->single_word && word_around(c->text, 0, from, to, c->n)) return 0;
     if (s->lstrip) {
         from = spaces_before(c->text, 0, from);

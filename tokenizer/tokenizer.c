@@ -239,6 +239,22 @@ static int special_order(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* The trees of the added tokens, which are in order. */
+static int plant(struct tokenizer *t, struct err *err) {
+    bool other = false; /* than special */
+    int rc = 0;
+    for (int k = 0; k < 2; k++) special_tree_release(&t->tree[k]);
+    for (uint32_t i = 0; i < t->n_specials && rc >= 0; i++) {
+        rc = special_plant(t, t->tree, i, err);
+        other |= !t->specials[i].special;
+    }
+    for (int k = 0; k < 2; k++) {
+        t->plain[k] = other ? t->tree[k] : (struct special_tree){0};
+        t->plain[k].special_is_text = true;
+    }
+    return rc;
+}
+
 static int copy_specials(struct tokenizer *t, const struct special *v, uint32_t n,
                          struct err *err) {
     t->specials = mem_array(n, sizeof *t->specials);
@@ -266,16 +282,13 @@ static int copy_specials(struct tokenizer *t, const struct special *v, uint32_t 
         const struct special *s = &t->specials[i];
         if (i && s->id == s[-1].id)
             return err_set(err, ERR_CORRUPT, "two special tokens have the id %u", s->id);
-        int rc = special_plant(t, t->tree, i, err);
-        if (rc < 0) return rc;
     }
-    return 0;
+    return plant(t, err);
 }
 
 int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n, struct err *err) {
     struct special *old = t->specials; /* v may name its texts */
     uint32_t n_old = t->n_specials;
-    for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
     t->n_specials = 0;
     int rc = copy_specials(t, v, n, err);
     free_specials(old, n_old);
@@ -493,9 +506,7 @@ int vocab_merges_of_ranks(struct tokenizer *t, struct err *err) {
 
 int vocab_set_nfc(struct tokenizer *t, struct err *err) {
     int rc = t->nfc ? 0 : nfc_new(&t->nfc, err);
-    for (int i = 0; i < 2; i++) special_tree_release(&t->tree[i]);
-    for (uint32_t i = 0; i < t->n_specials && rc >= 0; i++) rc = special_plant(t, t->tree, i, err);
-    return rc;
+    return rc < 0 ? rc : plant(t, err);
 }
 
 int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err) {

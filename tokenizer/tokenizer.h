@@ -98,7 +98,7 @@ uint32_t tokenizer_specials(const struct tokenizer *t, const struct special **re
 /* sha256 over token bytes by id, merges, specials and pattern: the same for re-saved JSON. */
 int tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX], struct err *err);
 
-/* Which special tokens are recognised in a text. */
+/* Which special tokens are recognised in a text. Added tokens that are not special always are. */
 enum tokenizer_special {
     TOKENIZER_SPECIAL_NONE, /* their text is ordinary text: for corpora               */
     TOKENIZER_SPECIAL_ALL,  /* as HF's encode()                                       */

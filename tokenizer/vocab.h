@@ -58,6 +58,7 @@ struct special_tree {
     bool first[256]; /* bytes that begin a special */
     int n_first;     /* how many there are         */
     uint8_t last_first;
+    bool special_is_text; /* what is found of a special token is ordinary text */
 };
 
 struct tokenizer {
@@ -81,6 +82,9 @@ struct tokenizer {
     struct special *specials; /* by rising id */
     uint32_t n_specials;
     struct special_tree tree[2]; /* HF's two passes: normalized == false first, then true */
+    /* The same nodes with special_is_text, for TOKENIZER_SPECIAL_NONE; no nodes where all added
+     * tokens are special. */
+    struct special_tree plain[2];
 
     struct pattern *pattern;
     bool ignore_merges; /* a piece that is a token is that token, whatever the merges say */
@@ -92,7 +96,7 @@ struct tokenizer {
     bool trim_prefix;   /* … and its add_prefix_space; they have no meaning for the ids   */
 
     /* What tokenizer.json says besides and is written back; no meaning for the ids. */
-    bool null_affixes; /* continuing_subword_prefix and end_of_word_suffix are null, not ""  */
+    bool null_prefix, null_suffix; /* continuing_subword_prefix, end_of_word_suffix: null, not "" */
     bool fuse_unk;
     char *unk;           /* unk_token, or NULL               */
     char *pre, *decoder; /* compact JSON, or NULL: made of the pattern, ByteLevel's     */
@@ -166,6 +170,10 @@ int special_tree_add(struct special_tree *tree, const char *text, uint32_t speci
 int special_plant(const struct tokenizer *t, struct special_tree tree[2], uint32_t special,
                   struct err *err);
 void special_tree_release(struct special_tree *tree);
+/* Whether one of the two has a token. */
+static inline bool special_tree_any(const struct special_tree tree[2]) {
+    return tree[0].n || tree[1].n;
+}
 /* Longest special of `tree` that text[at..n) begins with: its index and its length, or
  * TOKENIZER_NO_ID. */
 uint32_t special_tree_match(const struct special_tree *tree, const char *text, size_t at, size_t n,

@@ -238,9 +238,9 @@ static void put_model(struct out *o, const struct tokenizer *t, bool strings) {
     else
         put(o, "null");
     put(o, ",\n    \"continuing_subword_prefix\": ");
-    put(o, t->null_affixes ? "null" : "\"\"");
+    put(o, t->null_prefix ? "null" : "\"\"");
     put(o, ",\n    \"end_of_word_suffix\": ");
-    put(o, t->null_affixes ? "null" : "\"\"");
+    put(o, t->null_suffix ? "null" : "\"\"");
     put(o, ",\n    \"fuse_unk\": ");
     put_bool(o, t->fuse_unk);
     put(o, ",\n    \"byte_fallback\": false,\n    \"ignore_merges\": ");

@@ -95,14 +95,11 @@ static int put_raw(struct buf *out, const struct u32s *ids, size_t bytes, struct
 /* HF's token strings. Places are still those of whole tokens, blanks included. */
 static int put_tokens(struct encoding *e, struct worker *w, const char *text, bool more,
                       struct buf *out, struct err *err) {
-    bool specials = e->allow != TOKENIZER_SPECIAL_NONE;
     int rc = 0;
     for (size_t i = 0; i < w->ids.n && rc >= 0; i++) {
         const uint32_t id = w->ids.v[i], *place = w->places.v + 2 * i;
         w->spelt.n = 0;
-        rc = specials ? tokenizer_spell_found(e->t, id, text + place[0], place[1] - place[0],
-                                              &w->spelt, err)
-                      : tokenizer_spell(e->t, id, &w->spelt, err);
+        rc = tokenizer_spell_found(e->t, id, text + place[0], place[1] - place[0], &w->spelt, err);
         if (rc >= 0 && (i || more)) rc = buf_char(out, ',', err);
         if (rc >= 0) rc = json_quote(out, w->spelt.v, w->spelt.n, err);
     }

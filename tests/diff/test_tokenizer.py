@@ -1,6 +1,7 @@
 """Lory's tokenizer beside HF tokenizers (and tiktoken, transformers where there are): ids of many kinds of
 vocabulary for random texts, and the files that both write. Run with the folder of the programs; the
 interpreter named by LORY_PYTHON is used if this one lacks the packages; exit 77 if both do."""
+import array
 import json
 import os
 import random
@@ -181,6 +182,30 @@ class Tokenizers(unittest.TestCase):
                           for w in want], got, docs)
         self.assertGreater(taken, 0)
 
+    def test_added_tokens_that_are_not_special_are_always_found(self):
+        """As with encode_special_tokens: GPT-NeoX's runs of blanks belong to what a model was trained on."""
+        t = trained(self.rng, byte_level(), normalizer=normalizers.NFC())
+        t.add_tokens([AddedToken(" " * n, normalized=True) for n in (24, 8, 4)] + [AddedToken("<b>", lstrip=True)])
+        t.add_special_tokens(["<pad><b>", "<L>"])
+        t.save("tokenizer.json")
+        t.encode_special_tokens = True
+        docs = texts(self.rng, 200, 40) + ["x" + " " * n + "y" for n in range(60)] + ["<pad><b> <b><L>"]
+        want = [t.encode(d, add_special_tokens=False) for d in docs]
+        got = encoded("tokenizer.json", docs, "--offsets", "chars")
+        self.compare([{"ids": w.ids, "tokens": w.tokens, "offsets": [list(o) for o in w.offsets]} for w in want],
+                     got, docs)
+        with open("c.jsonl", "w") as f:
+            f.writelines(json.dumps({"text": d}) + "\n" for d in docs)
+        run("shard", "c.jsonl", "-t", "tokenizer.json", "--seq-len", 8, "--valid-fraction", 0.3, "-o", "shards", "-q")
+        ids = [[]]
+        for split in ("train", "valid"):
+            with open(f"shards/{split}-00000.bin", "rb") as f:
+                for i in array.array("H", f.read()[1024:]):
+                    ids[-1].append(i)
+                    if i == 0:
+                        ids.append([])
+        self.assertEqual(sorted(w.ids + [0] for w in want), sorted(ids[:-1]))
+
     def test_tokens_and_places(self):
         for name, t in kinds(self.rng):
             with self.subTest(kind=name):
@@ -318,6 +343,14 @@ class Tokenizers(unittest.TestCase):
         plain = [d.replace(EOT, "").replace("<pad>", "") for d in docs]
         self.compare([again.encode(d, add_special_tokens=False).ids for d in plain],
                      encoded("pairs/tokenizer.tiktoken", plain), plain)
+
+    def test_an_affix_is_null_or_empty_as_it_was(self):
+        prefix, suffix = {"continuing_subword_prefix": ""}, {"end_of_word_suffix": ""}
+        for options in ({}, prefix, suffix, {**prefix, **suffix}):
+            trained(self.rng, byte_level(), **options).save("t.json")
+            run("tokenize", "convert", "-t", "t.json", "-o", "out")
+            with open("t.json", "rb") as a, open("out/tokenizer.json", "rb") as b:
+                self.assertEqual(a.read(), b.read(), options)
 
     def test_folders_of_transformers(self):
         """What save_pretrained() writes opens with its settings; what comes out of Lory opens there."""

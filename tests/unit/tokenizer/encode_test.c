@@ -328,14 +328,15 @@ static struct tokenizer *with_specials(const struct special *specials, uint32_t 
     return t;
 }
 
-/* Encodes with all specials and writes ids above 255 as [i], bytes as they are. */
-static void shows(const struct tokenizer *t, const char *text, const char *want) {
+/* Encodes and writes ids above 255 as [i], bytes as they are. */
+static void shows_with(const struct tokenizer *t, enum tokenizer_special allow, const char *text,
+                       const char *want) {
     struct encoder *e;
     struct err err = {0};
     struct u32s ids = {0};
     struct buf got = {0};
     check_ok(encoder_new(&e, t, &err), &err);
-    check_ok(encode(e, text, strlen(text), TOKENIZER_SPECIAL_ALL, &ids, &err), &err);
+    check_ok(encode(e, text, strlen(text), allow, &ids, &err), &err);
     for (size_t i = 0; i < ids.n; i++) {
         if (ids.v[i] < 256)
             buf_char(&got, (char)ids.v[i], NULL);
@@ -346,6 +347,10 @@ static void shows(const struct tokenizer *t, const char *text, const char *want)
     buf_release(&got);
     u32s_release(&ids);
     encoder_free(e);
+}
+
+static void shows(const struct tokenizer *t, const char *text, const char *want) {
+    shows_with(t, TOKENIZER_SPECIAL_ALL, text, want);
 }
 
 /* The cases of HF's added_vocabulary.rs: leftmost, then longest; stripping never reaches into
@@ -400,9 +405,37 @@ static void a_list_allows_only_its_own(void **state) {
     check_ok(encode(e, "<a><b>", 6, TOKENIZER_SPECIAL_LIST, &ids, &err), &err);
     assert_int_equal(ids.n, 4);
     assert_int_equal(ids.v[3], 257);
+    t->specials[0].special = false; /* always found */
+    check_ok(encoder_allow(e, b, 1, &err), &err);
+    ids.n = 0;
+    check_ok(encode(e, "<a><b>", 6, TOKENIZER_SPECIAL_LIST, &ids, &err), &err);
+    assert_int_equal(ids.n, 2);
     check_fails(encoder_allow(e, c, 1, &err), ERR_USAGE, &err, "<c>");
     u32s_release(&ids);
     encoder_free(e);
+    tokenizer_free(t);
+}
+
+/* As HF's encode_special_tokens: the runs of blanks in GPT-NeoX's file are found in a corpus, too,
+ * and a special token is passed over whole, with what of them stands in it. */
+static void added_tokens_that_are_not_special_are_always_found(void **state) {
+    (void)state;
+    const struct special v[] = {
+        {.text = "  ", .normalized = true}, {.text = "<  >"}, {.text = "<|>"}};
+    struct tokenizer *t = with_specials(v, 3);
+    struct special list[3];
+    struct err err = {0};
+    assert_true(tokenizer_cuts(t, TOKENIZER_SPECIAL_NONE));
+    memcpy(list, t->specials, sizeof list);
+    list[0].special = false;
+    check_ok(vocab_set_specials(t, list, 3, &err), &err);
+    shows_with(t, TOKENIZER_SPECIAL_ALL, "a   <  ><|>", "a[0] [1][2]");
+    shows_with(t, TOKENIZER_SPECIAL_NONE, "a   <  ><|>", "a[0] <[0]><|>");
+    memcpy(list, t->specials, sizeof list);
+    list[0].normalized = false; /* looked for together with the others */
+    check_ok(vocab_set_specials(t, list, 3, &err), &err);
+    shows_with(t, TOKENIZER_SPECIAL_NONE, "a   <  ><|>", "a[0] <  ><|>");
+    assert_false(tokenizer_cuts(t, TOKENIZER_SPECIAL_NONE));
     tokenizer_free(t);
 }
 
@@ -482,6 +515,7 @@ int main(void) {
         cmocka_unit_test(specials_match_as_in_hf),
         cmocka_unit_test(a_special_inside_swallowed_blanks_is_none),
         cmocka_unit_test(a_list_allows_only_its_own),
+        cmocka_unit_test(added_tokens_that_are_not_special_are_always_found),
         cmocka_unit_test(decoding_names_a_bad_id),
         cmocka_unit_test(a_stream_waits_only_for_what_can_come),
         cmocka_unit_test(a_byte_without_a_token_is_told),
