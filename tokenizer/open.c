@@ -2,6 +2,7 @@
  * .tiktoken; a file is judged by its name, then by its first byte. */
 #include <stdlib.h>
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "tokenizer/vocab.h"
 
@@ -102,6 +103,18 @@ static int open_file(struct tokenizer *t, const char *path, const char *pattern,
     return open_unknown(t, path, pattern, err);
 }
 
+/* AutoTokenizer sets ByteLevel's add_prefix_space by tokenizer_config.json where the tokenizer's
+ * class is that of a family, tokenizers by tokenizer.json: of a folder where they differ, one of the
+ * two gives other ids than are meant. */
+static void warn_of_prefix(const struct tokenizer *t, const struct log *log) {
+    const cJSON *said = json_get(t->config.config, "add_prefix_space");
+    if (!log || !cJSON_IsBool(said) || (cJSON_IsTrue(said) != 0) == t->prefix_space) return;
+    log_warn(log,
+             "%s: add_prefix_space is %s in tokenizer.json, which counts here, and %s in "
+             "tokenizer_config.json, which counts for some classes of transformers",
+             t->folder, t->prefix_space ? "true" : "false", t->prefix_space ? "false" : "true");
+}
+
 int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokenizer_open_opts *opts,
                    struct err *err) {
     const char *pattern = opts ? opts->pattern : NULL;
@@ -118,6 +131,7 @@ int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokeni
         if (!t->folder) rc = err_nomem(err, strlen(path));
         if (rc >= 0) rc = config_read(&t->config, t->folder, err);
         if (rc >= 0) rc = config_added(t, t->folder, err);
+        if (rc >= 0) warn_of_prefix(t, opts ? opts->log : NULL);
         free(json);
     }
     if (rc < 0) {

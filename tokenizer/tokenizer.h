@@ -55,7 +55,8 @@ struct log;
 struct tokenizer_open_opts {
     const char *pattern;   /* for files that name none (.tiktoken, merges.txt); NULL: by size and
                           * name, else "gpt2" */
-    const struct log *log; /* hears of the latter for a .tiktoken file; or NULL */
+    const struct log *log; /* hears of the latter for a .tiktoken file, and of files of a folder that
+                            * contradict each other; or NULL */
 };
 
 /* Opens a folder with tokenizer.json (or vocab.json + merges.txt), one of these files, or a

@@ -203,6 +203,17 @@ class Tokenize(unittest.TestCase):
                       run("tokenize", "convert", "-t", "cl", "--pattern", "gpt2", "-o", "no", rc=2))
         self.assertFalse(os.path.exists("no"))
 
+    def test_files_that_contradict_each_other_were_read_in_silence(self):
+        run("tokenize", "convert", "-t", TOK, "-o", "two")
+        with open("two/tokenizer_config.json") as f:
+            config = json.load(f)
+        for value in None, False, True:
+            with open("two/tokenizer_config.json", "w") as f:
+                json.dump({**config, "add_prefix_space": value}, f)
+            said = subprocess.run([os.path.join(TOOLS, "tokenize"), "encode", "-q", "-t", "two", "-"], input=b"a",
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True).stderr.decode()
+            self.assertEqual("two: add_prefix_space is false in tokenizer.json" in said, value is True, said)
+
     def test_blanks_that_an_added_token_swallows_were_spelt_wrongly(self):
         """Of one that begins with a blank which the match before had, and of one that is nothing but blanks; in form C.
         What is expected is what tokenizers 0.23 gives."""
