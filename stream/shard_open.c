@@ -442,7 +442,8 @@ static int add_named(struct opening *o, const char *path, struct err *err) {
 static int add_path(struct opening *o, const char *path, const char *split, struct err *err) {
     switch (file_kind(path)) {
     case FILE_FOLDER: return add_folder(o, path, split, err);
-    case FILE_NONE: return err_set(err, ERR_IO, "%s: no such file or folder", path);
+    case FILE_NONE:
+        return err_set(err, ERR_IO, "%s: no such file or folder; make shards with shard", path);
     case FILE_REGULAR: return add_named(o, path, err);
     default: return err_set(err, ERR_IO, "%s: is no regular file; shards are mapped", path);
     }

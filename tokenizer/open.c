@@ -104,8 +104,8 @@ static int open_file(struct tokenizer *t, const char *path, const char *pattern,
 }
 
 /* AutoTokenizer sets ByteLevel's add_prefix_space by tokenizer_config.json where the tokenizer's
- * class is that of a family, tokenizers by tokenizer.json: of a folder where they differ, one of the
- * two gives other ids than are meant. */
+ * class is that of a family, tokenizers by tokenizer.json: where they differ, one of the two gives
+ * other ids than are meant. */
 static void warn_of_prefix(const struct tokenizer *t, const struct log *log) {
     const cJSON *said = json_get(t->config.config, "add_prefix_space");
     if (!log || !cJSON_IsBool(said) || (cJSON_IsTrue(said) != 0) == t->prefix_space) return;
@@ -119,6 +119,9 @@ int tokenizer_open(struct tokenizer **ret, const char *path, const struct tokeni
                    struct err *err) {
     const char *pattern = opts ? opts->pattern : NULL;
     enum file_kind kind = file_kind(path);
+    if (kind == FILE_NONE)
+        return err_set(err, ERR_IO, "%s: no such file or folder; make a tokenizer with bpe-train",
+                       path);
     struct tokenizer *t = vocab_new();
     if (!t) return err_nomem(err, sizeof *t);
     int rc =

@@ -55,7 +55,7 @@ struct log;
 struct tokenizer_open_opts {
     const char *pattern;   /* for files that name none (.tiktoken, merges.txt); NULL: by size and
                           * name, else "gpt2" */
-    const struct log *log; /* hears of the latter for a .tiktoken file, and of files of a folder that
+    const struct log *log; /* hears of the latter for a .tiktoken file, and of files that
                             * contradict each other; or NULL */
 };
 

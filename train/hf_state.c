@@ -145,9 +145,13 @@ static bool train_results(cJSON *o, const struct hf_run *h) {
     const struct metrics_steps *s = metrics_get_steps(h->metrics);
     const struct run_state *r = h->state;
     double sum = 0;
-    for (size_t i = 0; i < s->n; i++) sum += isfinite(s->v[i].loss) ? s->v[i].loss : 0;
-    return number(o, "total_flos", flos(h)) &&
-           number(o, "train_loss", s->n ? sum / (double)s->n : NAN) &&
+    size_t n = 0; /* as logging_nan_inf_filter, without those that are no numbers */
+    for (size_t i = 0; i < s->n; i++) {
+        if (!isfinite(s->v[i].loss)) continue;
+        sum += s->v[i].loss;
+        n++;
+    }
+    return number(o, "total_flos", flos(h)) && number(o, "train_loss", n ? sum / (double)n : NAN) &&
            number(o, "train_runtime", places4(r->seconds)) &&
            number(o, "train_samples", (double)h->samples_per_epoch) &&
            number(o, "train_samples_per_second", rate((double)r->samples, r->seconds)) &&

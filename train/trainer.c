@@ -102,6 +102,8 @@ int trainer_accumulate(struct trainer *t, struct err *err) {
     return rc;
 }
 
+#define DIVERGED_HINT "try a lower --lr, a longer --warmup, or --clip 1"
+
 /* A step whose loss or norm is no number, or a spike, changes nothing; too many in a row, and the
  * run is lost. One without targets has nothing to learn: that is no sign of anything. */
 static int note_skip(struct trainer *t, const struct metrics_step *s, uint64_t targets,
@@ -110,6 +112,7 @@ static int note_skip(struct trainer *t, const struct metrics_step *s, uint64_t t
     if (!s->skipped) t->skipped_in_row = 0;
     if (!s->skipped || !targets) return 0;
     t->skipped_in_row++;
+    t->not_finite = !isfinite(s->loss) || !isfinite(s->grad_norm);
     log_warn(t->log,
              "step %" PRIu64 ": %s; skipped (samples %" PRIu64 " to %" PRIu64
              ", their places are in metrics.jsonl)",
@@ -120,7 +123,7 @@ static int note_skip(struct trainer *t, const struct metrics_step *s, uint64_t t
             s->step + 1 - t->skipped_in_row, why, allowed - 1);
     if (t->saved_step != CHECKPOINT_NONE)
         err_hint(err, "checkpoint-%" PRIu64 " is the last one saved", t->saved_step);
-    return err_hint(err, "try a lower --lr, a longer --warmup, or --clip 1");
+    return err_hint(err, DIVERGED_HINT);
 }
 
 /* Why a step was skipped, and the windows it was made of, for its line in metrics.jsonl. */
@@ -294,6 +297,18 @@ static int catch_up(struct trainer *t, struct err *err) {
     return trainer_save(t, err);
 }
 
+/* A run that ends with skipped steps leaves what was saved before them; without that, nothing. */
+static int end_in_doubt(struct trainer *t, struct err *err) {
+    if (t->saved_step == CHECKPOINT_NONE) {
+        err_set(err, ERR_DIVERGED,
+                "the losses of the last steps are no numbers, and nothing was saved before");
+        return err_hint(err, DIVERGED_HINT);
+    }
+    log_warn(t->log, "the last steps were skipped; checkpoint-%" PRIu64 " is the newest",
+             t->saved_step);
+    return 0;
+}
+
 static int loop(struct trainer *t, struct err *err) {
     uint64_t steps = t->opts->steps;
     t->last_save = t->last_eval = trainer_clock();
@@ -314,9 +329,7 @@ static int loop(struct trainer *t, struct err *err) {
     if (t->early)
         log_info(t->log, "step %" PRIu64 ": no better evaluation in the last %" PRIu64 "; done",
                  t->state.step, t->opts->patience);
-    if (rc == 0 && t->skipped_in_row)
-        log_warn(t->log, "the last steps were skipped; checkpoint-%" PRIu64 " is the newest",
-                 t->saved_step);
+    if (rc == 0 && trainer_in_doubt(t)) rc = end_in_doubt(t, err);
     return rc < 0 ? rc : trainer_finish(t, err);
 }
 

@@ -34,6 +34,7 @@ struct trainer {
     uint64_t params, body_params;
     uint64_t saved_step; /* the newest checkpoint; or CHECKPOINT_NONE               */
     uint64_t skipped_in_row;
+    bool not_finite; /* the last skipped step's loss or norm: the weights may be at fault */
     uint64_t resumed;
     bool was_complete, early;
     bool stop_asked, save_asked;  /* of rank 0, by a signal that another one had             */
@@ -85,6 +86,9 @@ int trainer_choose_params(struct trainer *t, struct err *err);
 
 /* The last evaluation's step is the present one: no need to evaluate again. */
 bool trainer_evaluated(const struct trainer *t);
+/* Whether the weights may be what makes losses no numbers: then they are not saved. A spike is
+ * passed over, and the weights are those of before. */
+bool trainer_in_doubt(const struct trainer *t);
 /* Makes the present step the best checkpoint if its evaluation says so. */
 void trainer_consider_best(struct trainer *t);
 /* ERR_IO when the disk has no room for another checkpoint; with `all`, for those still to come. */

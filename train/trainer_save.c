@@ -44,6 +44,10 @@ bool trainer_evaluated(const struct trainer *t) {
     return evaluation_here(t) != NULL;
 }
 
+bool trainer_in_doubt(const struct trainer *t) {
+    return t->skipped_in_row && t->not_finite;
+}
+
 void trainer_consider_best(struct trainer *t) {
     const struct metrics_eval *e = t->state.step ? evaluation_here(t) : NULL;
     if (!e || !(e->part_loss < t->state.best_loss)) return;
@@ -175,7 +179,7 @@ int trainer_save(struct trainer *t, struct err *err) {
     double start = trainer_clock();
     char *dir = NULL;
     uint64_t step = t->state.step;
-    if (t->skipped_in_row) return 0; /* nothing good to save */
+    if (trainer_in_doubt(t)) return 0;
     t->state.seconds = t->seconds_before + start - t->begun;
     trainer_consider_best(t);
     int rc = trainer_check_room(t, false, err);

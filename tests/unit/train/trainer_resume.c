@@ -318,6 +318,34 @@ static void divergence_ends_the_run(void **state) {
     free(path);
 }
 
+/* There was no checkpoint to name, it was named all the same, and the status was 0. */
+static void a_run_that_diverged_at_its_end_had_done_well(void **state) {
+    (void)state;
+    w.o.clip = 0;
+    w.o.steps = 4;
+    w.o.save_every.steps = 100;
+    w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 1e9, .steps = 4};
+    assert_fails(run_once(), w.err, ERR_DIVERGED, "nothing was saved before");
+}
+
+/* What was learnt since the last checkpoint went with it. */
+static void a_spike_at_the_end_lost_the_run(void **state) {
+    (void)state;
+    w.o.steps = 138;
+    w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 3e-3, .steps = 138};
+    w.o.save_every.steps = 1000;
+    w.o.B = 1, w.o.samples = 1;
+    for (int i = 0; i < 400; i++) w.tokens[i] = (uint16_t)(i % 3);
+    w.train.shuffled = false;
+    w.o.spike = 3;
+    for (int i = 0; i < T; i++) w.tokens[39 * T + i] = (uint16_t)(20 + i);
+    assert_ok(run_once(), w.err);
+    assert_non_null(strstr(heard, "step 138: the "));
+    struct buf state_file = slurp(w.o.run, "checkpoint-138/state.json");
+    assert_true(state_file.n > 0);
+    buf_release(&state_file);
+}
+
 /* llm.c's outlier window is lost on resume; here it is the metrics themselves. A label that no
  * model could guess comes after the window is full. */
 static void a_spike_is_skipped_resumed_or_not(void **state) {
@@ -652,6 +680,8 @@ int main(void) {
         TEST(steps_without_targets_are_skipped),
         TEST(one_kept_and_the_best),
         TEST(divergence_ends_the_run),
+        TEST(a_run_that_diverged_at_its_end_had_done_well),
+        TEST(a_spike_at_the_end_lost_the_run),
         TEST(a_spike_is_skipped_resumed_or_not),
         TEST(patience_ends_a_run_that_gets_no_better),
         TEST(frozen_parameters_stay),
