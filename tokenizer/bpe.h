@@ -40,6 +40,12 @@ bool bpe_rounds_can(const struct tokenizer *t);
 int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
                      const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
                      struct err *err);
+/* Whole pieces in rounds, of BPE_ROUNDS_BLOCK bytes in all at most: the first begins at `from`, and
+ * ends[0] … ends[n-1] is where they end, n > 0. Appends the ids of all; *ret_unsure bytes of them
+ * took longer. */
+int bpe_merge_pieces(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
+                     const uint8_t *text, size_t from, const uint32_t *ends, size_t n,
+                     size_t *ret_unsure, struct u32s *out, struct err *err);
 /* The same for a piece of few runs of equal bytes (bpe_runs.c). 1: done; 0: not such a piece, or
  * not such a vocabulary, and nothing was appended; or a negative code. */
 int bpe_merge_runs(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,

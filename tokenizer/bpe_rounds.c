@@ -24,6 +24,9 @@
  * after some rounds (an "aaaa…", where each pair waits for the one before it) is merged as usual,
  * from one such boundary to the next.
  *
+ * Several pieces side by side are one block as well (encode_fresh.c): a token that lies across the
+ * end of one is none, and so boundaries between pieces stay.
+ *
  * A round has no branch that depends on the text: random letters, of which nothing can be foreseen,
  * take two or three rounds, words without blanks five. */
 #include "tokenizer/bpe.h"
@@ -48,6 +51,7 @@ _Static_assert(AHEAD < 64, "bits behind a block");
 struct block {
     size_t n;                              /* bytes                                             */
     uint8_t text[BLOCK + AHEAD];           /* with what is behind it, or zeros                  */
+    uint16_t end[BLOCK + 2 * EIGHT];       /* of each place's piece: no token reaches beyond it */
     uint64_t bound[WORDS];                 /* bits: a symbol begins here; ones behind the block */
     uint32_t pair[BLOCK + EIGHT];          /* order of the token of two bytes here, or NONE     */
     uint32_t least[BLOCK + AHEAD + EIGHT]; /* least order across a boundary; 0: not known    */
@@ -91,29 +95,28 @@ static inline void add_place(struct places *v, size_t at, uint64_t node, uint8_t
     v->n += trie_children(node) >> (byte & 7) & is;
 }
 
-/* Beginnings of tokens of more than TRIE_DEPTH bytes; the text ends at `end`. */
-static void find_longs(struct block *b, const struct places *live, size_t end) {
+/* Beginnings of tokens of more than TRIE_DEPTH bytes. */
+static void find_longs(struct block *b, const struct places *live) {
     b->n_long = 0;
     for (size_t k = 0; k < live->n; k++) {
-        size_t at = live->at[k], to = at + live->base[k] - 1;
-        if (at + TRIE_DEPTH > end) continue; /* of zeros behind the text */
+        size_t at = live->at[k], to = at + live->base[k] - 1, most = b->end[at] - 1;
+        most = most < b->n ? most : b->n;
         b->longs[b->n_long++] =
-            (struct reach){(uint16_t)(at + 1), (uint16_t)(to < b->n ? to : b->n)};
+            (struct reach){(uint16_t)(at + 1), (uint16_t)(to < most ? to : most)};
     }
 }
 
 /* Finds all tokens, byte by byte, of all places at once. */
-AVX2 static void find(const struct trie *trie, struct block *b, size_t end) {
+AVX2 static void find(const struct trie *trie, struct block *b) {
     const uint64_t *const slot = trie->slot, *const two = trie->two;
     const uint8_t *text = b->text;
     struct places live = {.n = 0};
     uint64_t *to = b->token;
     for (size_t i = 0; i < b->n; i++) {
         uint64_t node = two[text[i] << 8 | text[i + 1]];
-        b->pair[i] = trie_order(node);
-        add_place(&live, i, node, text[i + 2], true);
+        b->pair[i] = i + 2 <= b->end[i] ? trie_order(node) : NONE;
+        add_place(&live, i, node, text[i + 2], i + 3 <= b->end[i]);
     }
-    if (end == b->n) b->pair[b->n - 1] = NONE;
     for (size_t len = 3; len <= TRIE_DEPTH && live.n; len++) {
         size_t n = live.n;
         live.n = 0;
@@ -123,12 +126,12 @@ AVX2 static void find(const struct trie *trie, struct block *b, size_t end) {
             uint64_t node = slot[live.base[k] + *at];
             bool is = trie_label(node) == *at;
             *to = token_of(i, len, trie_order(node));
-            to += is & (trie_order(node) != NONE) & (i + len <= end);
-            add_place(&live, i, node, at[1], is);
+            to += is & (trie_order(node) != NONE);
+            add_place(&live, i, node, at[1], is & (i + len < b->end[i]));
         }
     }
     b->n_tokens = (size_t)(to - b->token);
-    find_longs(b, &live, end);
+    find_longs(b, &live);
 }
 
 /* ------------------------------------------------------------------ rounds */
@@ -250,43 +253,72 @@ AVX2 static bool next_round(struct block *b) {
 
 /* ------------------------------------------------------------------ ids */
 
-static inline size_t next_bound(const struct block *b, size_t at) {
-    size_t w = ++at / 64;
-    uint64_t x = b->bound[w] >> at % 64;
+/* The first bit from `at` on, and the last one before it, of which there is one. */
+static inline size_t bit_from(const uint64_t *v, size_t at) {
+    size_t w = at / 64;
+    uint64_t x = v[w] >> at % 64;
     if (x) return at + (size_t)__builtin_ctzll(x);
-    while (!b->bound[++w]) {}
-    return w * 64 + (size_t)__builtin_ctzll(b->bound[w]);
+    while (!v[++w]) {}
+    return w * 64 + (size_t)__builtin_ctzll(v[w]);
+}
+static inline size_t bit_before(const uint64_t *v, size_t at) {
+    size_t w = at / 64;
+    uint64_t x = v[w] & ((1ull << at % 64) - 1);
+    while (!x) x = v[--w];
+    return w * 64 + 63 - (size_t)__builtin_clzll(x);
 }
 
-/* Appends the ids up to the last boundary that stays; returns where that is. */
-AVX2 static int put(const struct tokenizer *t, struct bpe_scratch *s, const struct block *b,
-                    size_t *ret_n, struct u32s *out, struct err *err) {
-    size_t from = 0, at = 0, first = out->n; /* since the last boundary that stays */
-    uint32_t *to = out->v + out->n;
-    bool certain = true;
-    while (at < b->n) {
-        uint32_t sym = b->sym[at];
-        *to++ = sym ? vocab_merged(t, sym - 1) : t->byte_id[b->text[at]];
-        at = next_bound(b, at);
-        if (at > b->n) break;
-        if (b->least[at] != NONE) {
-            certain = false;
-            continue;
+/* The ids of the symbols that begin at from ... to-1. Whether one is a byte cannot be foreseen. */
+AVX2 static inline uint32_t *put_some(const struct tokenizer *t, const struct block *b, size_t from,
+                                      size_t to, uint32_t *out, const bool steady) {
+    for (size_t w = from / 64; w * 64 < to; w++) {
+        uint64_t x = b->bound[w];
+        if (w == from / 64) x &= ~0ull << from % 64;
+        if (to - w * 64 < 64) x &= (1ull << to % 64) - 1;
+        for (; x; x &= x - 1) {
+            size_t at = w * 64 + (size_t)__builtin_ctzll(x);
+            uint32_t sym = b->sym[at], byte = t->byte_id[b->text[at]], is_byte = -(uint32_t)!sym;
+            uint32_t rank = (sym - 1) & ~is_byte;
+            uint32_t made = steady ? rank + t->first_result : t->merges[rank].result;
+            *out++ = (byte & is_byte) | (made & ~is_byte);
         }
-        if (!certain) {
-            out->n = first;
-            int rc = bpe_merge_whole(t, s, b->text + from, at - from, out, err);
-            if (rc >= 0) rc = u32s_reserve(out, b->n, err);
-            if (rc < 0) return rc;
-            to = out->v + out->n;
-            certain = true;
-        }
-        from = at;
-        first = (size_t)(to - out->v);
     }
-    out->n = first;
-    *ret_n = from;
-    return 0;
+    return out;
+}
+
+/* Boundaries that stay: bits of 0 ... n. */
+AVX2 static void find_certain(const struct block *b, uint64_t certain[WORDS]) {
+    const __m256i none = _mm256_set1_epi32(NONE);
+    memset(certain, 0, WORDS * sizeof *certain);
+    for (size_t i = 0; i <= b->n; i += EIGHT)
+        set_bits8(certain, i, _mm256_cmpeq_epi32(load8x32(b->least + i), none));
+    for (size_t w = 0; w < WORDS; w++) certain[w] &= b->bound[w];
+    certain[b->n / 64] &= ~0ull >> (63 - b->n % 64);
+}
+
+/* Appends the ids up to the last boundary that stays; to *ret_n where that is. What is not certain
+ * is merged from one such boundary to the next: *ret_unsure bytes. */
+AVX2 static int put(const struct tokenizer *t, struct bpe_scratch *s, const struct block *b,
+                    size_t *ret_n, size_t *ret_unsure, struct u32s *out, struct err *err) {
+    uint64_t certain[WORDS], open[WORDS];
+    find_certain(b, certain);
+    const size_t end = bit_before(certain, b->n + 1);
+    for (size_t w = 0; w < WORDS; w++) open[w] = b->bound[w] & ~certain[w];
+    open[end / 64] |= 1ull << end % 64; /* so that there is one */
+    *ret_n = end;
+    *ret_unsure = 0;
+    for (size_t from = 0;;) {
+        const size_t next = bit_from(open, from), to = bit_before(certain, next + (next == end));
+        uint32_t *o = out->v + out->n;
+        o = t->steady ? put_some(t, b, from, to, o, true) : put_some(t, b, from, to, o, false);
+        out->n = (size_t)(o - out->v);
+        if (next == end) return 0;
+        from = bit_from(certain, next);
+        *ret_unsure += from - to;
+        int rc = bpe_merge_whole(t, s, b->text + to, from - to, out, err);
+        if (rc >= 0) rc = u32s_reserve(out, b->n, err);
+        if (rc < 0) return rc;
+    }
 }
 
 bool bpe_rounds_can(const struct tokenizer *t) {
@@ -294,20 +326,50 @@ bool bpe_rounds_can(const struct tokenizer *t) {
            __builtin_cpu_supports("bmi2");
 }
 
-int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
-                     const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
-                     struct err *err) {
-    struct block b;
-    size_t seen = n < sizeof b.text ? n : sizeof b.text;
-    b.n = n < BLOCK ? n : BLOCK;
-    int rc = u32s_reserve(out, b.n, err);
+/* The block's text has been set, and where pieces end. */
+static int merge_block(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
+                       struct block *b, size_t *ret_n, size_t *ret_unsure, struct u32s *out,
+                       struct err *err) {
+    int rc = u32s_reserve(out, b->n, err);
     if (rc < 0) return rc;
-    memcpy(b.text, piece, seen);
-    memset(b.text + seen, 0, sizeof b.text - seen);
-    find(trie, &b, n);
-    first_round(&b);
-    for (int round = 1; round < ROUNDS && next_round(&b);) round++;
-    return put(t, s, &b, ret_n, out, err);
+    find(trie, b);
+    first_round(b);
+    for (int round = 1; round < ROUNDS && next_round(b);) round++;
+    return put(t, s, b, ret_n, ret_unsure, out, err);
+}
+
+/* The first n bytes of a block, and what is behind it up to `seen`, then zeros. */
+static void set_text(struct block *b, const uint8_t *text, size_t n, size_t seen) {
+    b->n = n;
+    memcpy(b->text, text, seen);
+    memset(b->text + seen, 0, sizeof b->text - seen);
+}
+
+/* Places at ... end-1 are of a piece that ends at `end`. Some are set at a time: those that are too
+ * many are set again with the next piece. */
+AVX2 static inline void set_ends(struct block *b, size_t at, size_t end) {
+    const __m256i x = _mm256_set1_epi16((short)end);
+    for (; at < end; at += 2 * EIGHT) _mm256_storeu_si256((__m256i *)(void *)(b->end + at), x);
+}
+
+AVX2 int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
+                          const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
+                          struct err *err) {
+    struct block b;
+    size_t seen = n < sizeof b.text ? n : sizeof b.text, unsure;
+    set_text(&b, piece, n < BLOCK ? n : BLOCK, seen);
+    for (size_t i = 0; i < b.n; i++) b.end[i] = (uint16_t)seen;
+    return merge_block(t, trie, s, &b, ret_n, &unsure, out, err);
+}
+
+AVX2 int bpe_merge_pieces(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
+                          const uint8_t *text, size_t from, const uint32_t *ends, size_t n,
+                          size_t *ret_unsure, struct u32s *out, struct err *err) {
+    struct block b;
+    size_t all = ends[n - 1] - from, at = 0, done;
+    set_text(&b, text + from, all, all);
+    for (size_t i = 0; i < n; at = ends[i++] - from) set_ends(&b, at, ends[i] - from);
+    return merge_block(t, trie, s, &b, &done, ret_unsure, out, err);
 }
 
 #else
@@ -321,6 +383,14 @@ int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct 
                      const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
                      struct err *err) {
     (void)t, (void)trie, (void)s, (void)piece, (void)n, (void)ret_n, (void)out;
+    return err_set(err, ERR_OTHER, "rounds without AVX2");
+}
+
+int bpe_merge_pieces(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
+                     const uint8_t *text, size_t from, const uint32_t *ends, size_t n,
+                     size_t *ret_unsure, struct u32s *out, struct err *err) {
+    (void)t, (void)trie, (void)s, (void)text, (void)from, (void)ends, (void)n, (void)ret_unsure;
+    (void)out;
     return err_set(err, ERR_OTHER, "rounds without AVX2");
 }
 

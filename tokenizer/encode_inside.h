@@ -12,6 +12,15 @@ struct wide_char {
     uint32_t id[3], n;
 };
 
+/* Whether no cache has the text at hand: see encode_fresh.c. */
+struct fresh {
+    uint64_t merged, ids; /* of the batch at hand: bytes that had to be merged, and their ids */
+    uint64_t bytes, of_them, of_ids; /* of the batches before, fading: bytes, and the same two   */
+    uint64_t total;                  /* bytes of batches that were new                            */
+    size_t left;                     /* bytes before the next batch that is looked up             */
+    const struct trie *trie;         /* NULL: not needed yet */
+};
+
 struct encoder {
     const struct tokenizer *t;
     struct scanner *scanner;
@@ -29,12 +38,31 @@ struct encoder {
     struct buf prefixed, formed;    /* with a blank before it; in form C */
     struct u32s formed_places;      /* (2 x formed.n) see nfc.h */
     struct bpe_scratch scratch;
+    struct fresh fresh;
     struct by_longest {              /* see encode_pieces.c */
         const struct longest *table; /* NULL: not needed yet                                  */
         uint64_t merged;             /* bytes of pieces that could have gone this way         */
         int gain;                    /* below 0: the tokens of such pieces were short of late */
     } by_longest;
 };
+
+/* Are pieces new, and tokens short? */
+static inline bool fresh_is(const struct fresh *f) {
+    return (7 * f->of_them > f->bytes) & (2 * f->of_ids > f->of_them);
+}
+/* A batch of so many bytes has been taken. */
+static inline void fresh_note(struct fresh *f, size_t bytes) {
+    enum { FADE = 16 /* batches */ };
+    f->bytes += bytes - f->bytes / FADE;
+    f->of_them += f->merged - f->of_them / FADE;
+    f->of_ids += f->ids - f->of_ids / FADE;
+    f->merged = f->ids = 0;
+    if (fresh_is(f)) f->total += bytes;
+}
+/* Appends the ids of as many pieces as can do without caches: of those from ends[*i] on, of which
+ * the first begins at *from. Both move on. */
+int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint32_t *ends,
+               size_t n_ends, size_t *i, struct u32s *out, struct err *err);
 
 /* Appends the ids of the pieces text[from .. ends[0]), text[ends[0] .. ends[1]) … of text[0..n). */
 int encode_pieces(struct encoder *e, const char *text, size_t n, size_t from, const uint32_t *ends,

@@ -13,7 +13,10 @@
  * characters, for which there is a table. Neither where a seam is nor which of both a part is can
  * be foreseen, so seams, then ids, are found for BATCH parts at once, without a branch. What has 16
  * bytes and more then, words of Russian and of Thai, goes by its longest tokens (bpe_longest.c) if
- * there has been much of it. */
+ * there has been much of it.
+ *
+ * Text of which the caches know little, and whose tokens are short, does without them as long as it
+ * stays so: see encode_fresh.c. */
 #include "tokenizer/bpe.h"
 #include "tokenizer/encode_inside.h"
 
@@ -70,7 +73,10 @@ static int merge(struct encoder *e, const uint8_t *p, size_t n, bool no_token, s
     if (rc == 0)
         rc = no_token ? bpe_merge_no_token(e->t, &e->scratch, p, n, out, err)
                       : bpe_merge(e->t, &e->scratch, p, n, out, err);
-    if (rc < 0 || !may) return rc;
+    if (rc < 0) return rc;
+    e->fresh.merged += n;
+    e->fresh.ids += out->n - first;
+    if (!may) return 0;
     int *gain = &e->by_longest.gain;
     bool is = n >= LONG_TOKEN * (out->n - first);
     *gain += is ? *gain < GAIN_MOST : -(*gain > -GAIN_MOST);
@@ -170,7 +176,7 @@ static size_t whole_tokens(const struct encoder *e, const struct batch *b, struc
     return n_left;
 }
 
-static void merge_new(const struct encoder *e, bool parts, const struct batch *b, struct news *new,
+static void merge_new(struct encoder *e, bool parts, const struct batch *b, struct news *new,
                       struct answers *a) {
     struct bpe_short piece[BATCH];
     uint8_t left[BATCH];
@@ -182,12 +188,14 @@ static void merge_new(const struct encoder *e, bool parts, const struct batch *b
         memcpy(piece[m].text, &b->low[i], 8); /* the keys are the text */
         memcpy(piece[m].text + 8, &b->high[i], 8);
         piece[m].n = b->n[i];
+        e->fresh.merged += b->n[i];
     }
     e->many(e->t, piece, n, new->ids, left);
     for (size_t k = 0; k < new->n; k++) {
         size_t here = a->which[new->piece[k]];
         a->ids[here] = new->ids[k].id;
         a->n_ids[here] = new->ids[k].n;
+        e->fresh.ids += new->ids[k].n;
     }
 }
 
@@ -464,9 +472,14 @@ int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const
     b.size = 0;
     int rc = 0;
     for (size_t i = 0; i < n_ends && rc >= 0;) {
+        if (__builtin_expect(fresh_is(&e->fresh), 0))
+            rc = fresh_take(e, text, &from, end, n_ends, &i, out, err);
+        if (rc < 0 || i == n_ends) return rc;
+        const size_t first = from;
         for (size_t to = i + BATCH < n_ends ? i + BATCH : n_ends; i < to; from = end[i++])
             if (end[i] > from) batch_add(&e->whole, &b, text + from, end[i] - from, text + n);
         rc = batch_take(e, &b, out, err);
+        fresh_note(&e->fresh, from - first);
     }
     return rc;
 }

@@ -6,7 +6,7 @@
 #include "tokenizer/pages.h"
 #include "tokenizer/vocab.h"
 
-enum { NO_LABEL = 256, BASES = 1 << 24, WORD = 64, SMALL = 32, BACK = 8 };
+enum { NO_LABEL = 256, BASES = 1 << 24, WORD = 64, BACK = 2 };
 
 /* A token, or the beginning of one that is longer. */
 struct leaf {
@@ -15,7 +15,7 @@ struct leaf {
 };
 
 struct build {
-    struct leaf *leaf, *room;
+    struct leaf *leaf;
     size_t n;
     uint64_t *slot;
     uint64_t *taken, *based; /* bits: a node is there; a node has this base */
@@ -67,30 +67,62 @@ static void add_leaf(struct build *b, const struct tokenizer *t, uint32_t id) {
     memcpy(x->bytes, p, len < TRIE_DEPTH ? len : TRIE_DEPTH);
 }
 
-/* Where a leaf belongs among those that share `depth` bytes: first those that end there. */
-static unsigned digit(const struct leaf *x, uint32_t depth) {
-    return x->len == depth ? 0 : 1 + x->bytes[depth];
+/* The first eight bytes as a number, and which leaf begins so. */
+struct key {
+    uint64_t head;
+    uint32_t leaf;
+};
+
+/* By all bytes; what ends comes before what goes on. */
+static int compare(const void *a, const void *b) {
+    const struct leaf *x = a, *y = b;
+    int c = memcmp(x->bytes, y->bytes, sizeof x->bytes);
+    return c ? c : (x->len > y->len) - (x->len < y->len);
 }
 
-static void sort_few(struct leaf *v, size_t n, uint32_t depth) {
-    for (size_t i = 1; i < n; i++) {
-        struct leaf x = v[i];
-        size_t k = i;
-        for (; k && digit(&v[k - 1], depth) > digit(&x, depth); k--) v[k] = v[k - 1];
-        v[k] = x;
+/* Sorts v[0..n) by the heads, a byte at a time from the last one on, by way of room[0..n). */
+static void sort_heads(struct key *v, size_t n, struct key *room) {
+    enum { DIGITS = sizeof v->head };
+    uint32_t at[DIGITS][257] = {{0}};
+    for (size_t i = 0; i < n; i++)
+        for (int d = 0; d < DIGITS; d++) at[d][(v[i].head >> 8 * d & 255) + 1]++;
+    for (int d = 0; d < DIGITS; d++) {
+        for (int i = 0; i < 256; i++) at[d][i + 1] += at[d][i];
+        for (size_t i = 0; i < n; i++) room[at[d][v[i].head >> 8 * d & 255]++] = v[i];
+        struct key *other = v;
+        v = room;
+        room = other;
     }
 }
 
-static void sort(struct leaf *v, size_t n, struct leaf *room, uint32_t depth) {
-    size_t at[258] = {0};
-    if (n <= SMALL) {
-        sort_few(v, n, depth);
-        return;
+static uint64_t head_of(const struct leaf *x) {
+    uint64_t head = 0;
+    for (int i = 0; i < 8; i++) head = head << 8 | x->bytes[i];
+    return head;
+}
+
+/* Sorts the leaves. */
+static int sort(struct build *b, struct err *err) {
+    const size_t n = b->n;
+    struct key *key = mem_array(2 * n + 1, sizeof *key);
+    struct leaf *to = mem_array(n + 1, sizeof *to);
+    int rc = key && to ? 0 : err_nomem(err, 2 * n * sizeof *key);
+    if (rc == 0) {
+        for (size_t i = 0; i < n; i++) key[i] = (struct key){head_of(&b->leaf[i]), (uint32_t)i};
+        sort_heads(key, n, key + n);
+        for (size_t i = 0; i < n; i++) to[i] = b->leaf[key[i].leaf];
+        for (size_t from = 0, i = 1; i <= n; i++) {
+            if (i < n && key[i].head == key[from].head) continue;
+            if (i - from > 1) qsort(to + from, i - from, sizeof *to, compare);
+            from = i;
+        }
+        free(b->leaf);
+        b->leaf = to;
+        to = NULL;
     }
-    for (size_t i = 0; i < n; i++) at[digit(&v[i], depth) + 1]++;
-    for (int i = 0; i < 257; i++) at[i + 1] += at[i];
-    memcpy(room, v, n * sizeof *v);
-    for (size_t i = 0; i < n; i++) v[at[digit(&room[i], depth)]++] = room[i];
+    free(to);
+    free(key);
+    return rc;
 }
 
 /* ------------------------------------------------------------------ double array */
@@ -152,7 +184,7 @@ static uint64_t deepest(const struct leaf *v, size_t n) {
     return slot_of(order, longest, longest > TRIE_DEPTH ? 255 : 0);
 }
 
-/* The node of v[0..n), which share `depth` bytes, without its label, to *ret. */
+/* The node of v[0..n), sorted, which share `depth` bytes, without its label, to *ret. */
 static int node(struct build *b, struct leaf *v, size_t n, uint32_t depth, uint64_t *ret,
                 struct err *err) {
     uint8_t label[256] = {0};
@@ -162,7 +194,6 @@ static int node(struct build *b, struct leaf *v, size_t n, uint32_t depth, uint6
         *ret = deepest(v, n);
         return 0;
     }
-    sort(v, n, b->room, depth);
     for (; i < n && v[i].len == depth; i++) order = v[i].order; /* ids may share their bytes */
     *ret = slot_of(order, 0, 0);
     if (i == n) return 0;
@@ -207,12 +238,12 @@ static int fill(struct trie *trie, const struct tokenizer *t, struct err *err) {
     struct build b = {0};
     uint64_t root;
     if (t->n_merges >= TRIE_NONE - 1 || t->n >= TRIE_NONE - 1) return 0;
-    b.leaf = mem_array(2 * (size_t)t->n + 2, sizeof *b.leaf);
-    if (!b.leaf) return err_nomem(err, 2 * (uint64_t)t->n * sizeof *b.leaf);
-    b.room = b.leaf + t->n + 1;
+    b.leaf = mem_array((size_t)t->n + 1, sizeof *b.leaf);
+    if (!b.leaf) return err_nomem(err, (uint64_t)t->n * sizeof *b.leaf);
     for (uint32_t id = 0; id < t->n; id++)
         if (t->kind[id] & TOKEN_MODEL) add_leaf(&b, t, id);
-    int rc = more_words(&b, err);
+    int rc = sort(&b, err);
+    if (rc == 0) rc = more_words(&b, err);
     if (rc == 0) rc = node(&b, b.leaf, b.n, 0, &root, err);
     if (rc == 0) rc = finish(trie, &b, root, err);
     free(b.leaf);

@@ -62,9 +62,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         add_merge(&v, a, b);
     }
     if (flags & 64) add(&v, "abcd", find(&v, "abcd", 4) == TOKENIZER_NO_ID ? 4 : 0);
-    struct special s[] = {
-        {.text = "<s>", .special = true, .lstrip = flags & 4, .rstrip = flags & 8},
-        {.text = "ab", .single_word = flags & 16, .normalized = flags & 32}};
+    struct special s[] = {{.text = number < MERGES ? "<s>" : "<longer than all_made tells>",
+                           .special = true,
+                           .lstrip = flags & 4,
+                           .rstrip = flags & 8},
+                          {.text = "ab", .single_word = flags & 16, .normalized = flags & 32}};
     size_t n_specials = find(&v, "ab", 2) == TOKENIZER_NO_ID ? 2 : 1;
     for (size_t i = 0; i < n_specials; i++) s[i].id = add(&v, s[i].text, strlen(s[i].text));
     struct tokenizer_parts p = {.pattern = patterns[flags & 3],

@@ -40,6 +40,11 @@ static inline void same_ids(const struct tokenizer *t, const char *text, size_t 
     struct err err = {0}, other = {0};
     if (encoder_new(&e, t, &err) < 0) return;
     if (n % 2) e->by_longest.merged = UINT64_MAX / 2; /* as if it had merged much */
+    if (n % 4 < 2)
+        e->fresh = (struct fresh){.of_them = 1,
+                                  .of_ids = 1,
+                                  .total = UINT64_MAX / 2,
+                                  .left = SIZE_MAX / 2}; /* as if no cache had known it */
     int a = encode(e, text, n, TOKENIZER_SPECIAL_NONE, &fast, &err);
     int b = encode(e, text, n, TOKENIZER_SPECIAL_NONE, &again, &other);
     int c = encode_ref(t, text, n, &slow, &other);

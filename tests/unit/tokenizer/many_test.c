@@ -1,6 +1,7 @@
 /* Short pieces merged side by side, beside the slow twin: each alone, and texts all of whose pieces
  * are new. */
 #include "tests/unit/tokenizer/encode_help.h"
+#include "tokenizer/encode_inside.h"
 
 /* Some pieces, of which some are tokens and some have one byte; their ids go anywhere. */
 static void batch_as_the_twin(bpe_many_fn many, const struct tokenizer *t, struct rng *r,
@@ -102,10 +103,135 @@ static void new_pieces_equal_the_slow_twin(void **state) {
     u32s_release(&got);
 }
 
+/* As if all had been new so far. */
+static void be_fresh(struct encoder *e) {
+    e->fresh.of_them = e->fresh.of_ids = e->fresh.bytes = 1 << 20;
+    e->fresh.total = UINT64_MAX / 2;
+    e->fresh.left = SIZE_MAX / 2;
+}
+
+/* By ranks, and without a special token, whose bytes no merges make. */
+static struct tokenizer *by_ranks(struct random_vocab *v) {
+    struct err err = {0};
+    struct tokenizer *t = random_with(v, "\\S+|\\s", NULL, 0);
+    free(t->merges);
+    check_ok(vocab_merges_of_ranks(t, &err), &err);
+    return t;
+}
+
+/* Texts that do without caches, tokens by decree among them, some of them longer than all_made
+ * tells of; pieces too long for a block; one that goes by the caches in between. */
+static void fresh_text_equals_the_slow_twin(void **state) {
+    (void)state;
+    struct rng r = {.key = 33};
+    struct buf text = {0};
+    struct u32s want = {0}, got = {0};
+    struct err err = {0};
+    int went = 0, could = 0, decrees = 0;
+    for (int round = 0; round < 90; round++) {
+        struct random_vocab v;
+        struct encoder *e;
+        int letters = 1 + (int)rng_below(&r, 6);
+        random_vocab(&v, &r, 1 + rng_below(&r, round % 2 ? 12 : 500), letters);
+        struct tokenizer *t = round % 3 ? by_ranks(&v) : random_tokenizer(&v, "\\S+|\\s");
+        t->ignore_merges = round % 2;
+        decrees += t->ignore_merges && t->all_made;
+        check_ok(encoder_new(&e, t, &err), &err);
+        for (int i = 0; i < 4; i++) {
+            new_text(&text, &r, letters, 3000);
+            if (i == 1) letters_to(&text, &r, letters, 700);
+            want.n = got.n = 0;
+            check_ok(encode_ref(t, text.v, text.n, &want, &err), &err);
+            if (i < 3) be_fresh(e);
+            check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &got, &err), &err);
+            same_ids(&want, &got, "fresh text");
+        }
+        went += e->fresh.trie != NULL;
+        could += bpe_rounds_can(t) && (!t->ignore_merges || t->all_made);
+        encoder_free(e);
+        tokenizer_free(t);
+        random_release(&v);
+    }
+    assert_int_equal(went, could);
+    assert_in_range(decrees, 5, 30);
+    buf_release(&text);
+    u32s_release(&want);
+    u32s_release(&got);
+}
+
+/* One of 17 bytes, which no merge makes, in a vocabulary all of whose short tokens are made. */
+static void a_long_token_by_decree_is_seen_in_fresh_text(void **state) {
+    (void)state;
+    struct rng r = {.key = 35};
+    struct random_vocab v;
+    struct encoder *e;
+    struct buf text = {0};
+    struct u32s want = {0}, got = {0};
+    struct err err = {0};
+    random_vocab(&v, &r, 0, 1);
+    buf_str(&v.bytes, "abcdefghijklmnopq", &err);
+    u64s_push(&v.start, v.bytes.n, NULL);
+    struct tokenizer *t = by_ranks(&v);
+    t->ignore_merges = true;
+    assert_true(t->all_made);
+    for (int i = 0; i < 50; i++) buf_str(&text, "q abcdefghijklmnopq abcdefghijklmnopqr ", &err);
+    check_ok(encode_ref(t, text.v, text.n, &want, &err), &err);
+    check_ok(encoder_new(&e, t, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        got.n = 0;
+        be_fresh(e);
+        check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &got, &err), &err);
+        same_ids(&want, &got, "a token by decree");
+    }
+    encoder_free(e);
+    tokenizer_free(t);
+    random_release(&v);
+    buf_release(&text);
+    u32s_release(&want);
+    u32s_release(&got);
+}
+
+/* Random letters get there by themselves, once there have been enough, and words do not. */
+static void what_is_new_all_over_does_without_caches(void **state) {
+    (void)state;
+    struct rng r = {.key = 34};
+    struct buf text = {0};
+    struct u32s ids = {0};
+    struct err err = {0};
+    struct random_vocab v;
+    struct encoder *e;
+    random_vocab(&v, &r, 40, 6);
+    struct tokenizer *t = random_tokenizer(&v, "\\S+|\\s");
+    while (text.n < 3 << 20) {
+        letters_to(&text, &r, 26, 9);
+        buf_char(&text, ' ', NULL);
+    }
+    check_ok(encoder_new(&e, t, &err), &err);
+    check_ok(encode(e, text.v, 1 << 19, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
+    assert_null(e->fresh.trie);
+    check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
+    assert_int_equal(e->fresh.trie != NULL, bpe_rounds_can(t));
+    encoder_free(e);
+    for (size_t at = 1 << 10; at < text.n; at <<= 1) /* a kilobyte, over and over */
+        memcpy(text.v + at, text.v, text.n - at < at ? text.n - at : at);
+    check_ok(encoder_new(&e, t, &err), &err);
+    ids.n = 0;
+    check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
+    assert_null(e->fresh.trie);
+    encoder_free(e);
+    tokenizer_free(t);
+    random_release(&v);
+    buf_release(&text);
+    u32s_release(&ids);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_equals_the_slow_twin),
         cmocka_unit_test(new_pieces_equal_the_slow_twin),
+        cmocka_unit_test(fresh_text_equals_the_slow_twin),
+        cmocka_unit_test(a_long_token_by_decree_is_seen_in_fresh_text),
+        cmocka_unit_test(what_is_new_all_over_does_without_caches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

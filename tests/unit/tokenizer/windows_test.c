@@ -96,6 +96,61 @@ static void rounds_equal_the_slow_twin(void **state) {
     buf_release(&bit);
 }
 
+/* Whole pieces in blocks, cut anywhere, each beside the twin of the piece alone. */
+static void pieces_as_the_twin(const struct tokenizer *t, struct rng *r, const struct buf *text) {
+    struct u32s want = {0}, got = {0}, ends = {0};
+    struct bpe_scratch s = {0};
+    struct err err = {0};
+    const struct trie *trie;
+    const uint8_t *p = (uint8_t *)text->v;
+    size_t most = 1 + rng_below(r, rng_below(r, 2) ? 6 : 80), unsure;
+    check_ok(vocab_trie(&trie, t, &err), &err);
+    u32s_push(&got, 7, NULL); /* ids are appended */
+    for (size_t from = 0, at = 0; from < text->n; from = at) {
+        size_t block = 1 + rng_below(r, BPE_ROUNDS_BLOCK);
+        ends.n = 0;
+        while (at < text->n && at - from < block) {
+            size_t n = 1 + rng_below(r, most), room = block - (at - from);
+            n = n < room ? n : room;
+            n = n < text->n - at ? n : text->n - at;
+            check_ok(encode_ref(t, text->v + at, n, &want, &err), &err);
+            at += n;
+            u32s_push(&ends, (uint32_t)at, NULL);
+        }
+        check_ok(bpe_merge_pieces(t, trie, &s, p, from, ends.v, ends.n, &unsure, &got, &err), &err);
+        assert_true(unsure <= at - from);
+    }
+    assert_int_equal(got.v[0], 7);
+    memmove(got.v, got.v + 1, --got.n * sizeof *got.v);
+    same_ids(&want, &got, "pieces in rounds");
+    bpe_scratch_release(&s);
+    u32s_release(&want);
+    u32s_release(&got);
+    u32s_release(&ends);
+}
+
+static void pieces_in_rounds_equal_the_slow_twin(void **state) {
+    (void)state;
+    struct rng r = {.key = 16};
+    struct buf text = {0}, bit = {0};
+    for (int round = 0; round < 60; round++) {
+        struct random_vocab v;
+        int letters = 1 + (int)rng_below(&r, 6);
+        struct tokenizer *t = random_vocabulary(&v, &r, letters, round % 3 == 0, "[\\s\\S]+");
+        for (int i = 0; i < 6 && bpe_rounds_can(t); i++) {
+            random_text(&text, &r, 1 + rng_below(&r, 1500), letters);
+            if (text.n) pieces_as_the_twin(t, &r, &text);
+            random_text(&bit, &r, 1 + rng_below(&r, 20), letters);
+            repeat(&text, &r, &bit, bit.n ? 1 + rng_below(&r, 1100) : 0);
+            if (text.n) pieces_as_the_twin(t, &r, &text);
+        }
+        tokenizer_free(t);
+        random_release(&v);
+    }
+    buf_release(&text);
+    buf_release(&bit);
+}
+
 /* A token of more bytes than the trie is deep: "abc…q" comes before "qr". */
 static void a_long_token_comes_before_what_follows(void **state) {
     (void)state;
@@ -115,6 +170,7 @@ static void a_long_token_comes_before_what_follows(void **state) {
     for (int i = 0; i < 100; i++) buf_str(&text, i % 3 ? "abcdefghijklmnopqr" : "pqrqr", &err);
     same_as_the_twin(t, &text);
     if (bpe_rounds_can(t)) rounds_as_the_twin(t, &text);
+    for (int i = 0; i < 20 && bpe_rounds_can(t); i++) pieces_as_the_twin(t, &r, &text);
     buf_release(&text);
     tokenizer_free(t);
     random_release(&v);
@@ -165,6 +221,7 @@ static void no_free_slot_is_taken_for_two_ids_of_ones(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(windows_equal_the_slow_twin),
                                        cmocka_unit_test(rounds_equal_the_slow_twin),
+                                       cmocka_unit_test(pieces_in_rounds_equal_the_slow_twin),
                                        cmocka_unit_test(a_long_token_comes_before_what_follows),
                                        cmocka_unit_test(a_byte_without_a_token_is_for_no_round),
                                        cmocka_unit_test(no_free_slot_is_taken_for_two_ids_of_ones)};

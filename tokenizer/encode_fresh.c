@@ -1,0 +1,63 @@
+/* Text that no cache knows: base64, random words, characters at random. To look up such a piece, to
+ * merge it and to store it takes longer than to merge it; so whole blocks of pieces are merged in
+ * rounds (bpe_rounds.c) instead, whose time depends on the bytes alone.
+ *
+ *   look up 64 pieces ─▶ new? ─no─▶ look up the next 64
+ *          ▲              └─yes─▶ merge STRETCH bytes in rounds ─┐
+ *          └─────────────────────────────────────────────────────┘
+ *
+ * Rounds take long where tokens are long, as each waits for those within it: words of a language go
+ * by the caches, new or not. And a block of few ids, or of much that rounds could not settle, is
+ * the last one. */
+#include "tokenizer/bpe.h"
+#include "tokenizer/encode_inside.h"
+#include "tokenizer/splits.h"
+
+enum {
+    STRETCH = 16 << 10,
+    FIRST = 1 << 20, /* new bytes before the tree of tokens is made, which takes about as long */
+};
+
+/* Pieces are what merging makes of them: with ignore_merges, where all short tokens are. */
+static bool can(const struct tokenizer *t) {
+    return bpe_rounds_can(t) && (!t->ignore_merges || t->all_made);
+}
+
+/* Is it a token as it stands, whatever the merges say? */
+static inline bool is_decreed(const struct tokenizer *t, const uint8_t *p, size_t n) {
+    return t->ignore_merges && n > SPLITS_SHORT &&
+           finder_get(&t->finder, t, p, n) != TOKENIZER_NO_ID;
+}
+
+/* Pieces from ends[i] on go into a block as far as the one that is returned. */
+static size_t block_end(const struct tokenizer *t, const uint8_t *text, size_t from,
+                        const uint32_t *ends, size_t n_ends, size_t i) {
+    const size_t begin = from;
+    for (; i < n_ends && ends[i] - begin <= BPE_ROUNDS_BLOCK; from = ends[i++])
+        if (is_decreed(t, text + from, ends[i] - from)) break;
+    return i;
+}
+
+int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint32_t *ends,
+               size_t n_ends, size_t *i, struct u32s *out, struct err *err) {
+    struct fresh *f = &e->fresh;
+    int rc = 0;
+    if (f->total < FIRST || !can(e->t)) return 0;
+    if (!f->trie) rc = vocab_trie(&f->trie, e->t, err);
+    if (rc < 0 || !f->trie->slot) return rc;
+    while (f->left) {
+        const size_t to = block_end(e->t, text, *from, ends, n_ends, *i), first = out->n;
+        size_t unsure;
+        if (to == *i) return 0;
+        const size_t bytes = ends[to - 1] - *from;
+        rc = bpe_merge_pieces(e->t, f->trie, &e->scratch, text, *from, ends + *i, to - *i, &unsure,
+                              out, err);
+        if (rc < 0) return rc;
+        *from = ends[to - 1];
+        *i = to;
+        f->left -= bytes < f->left ? bytes : f->left;
+        if (8 * (out->n - first) < 3 * bytes || unsure > bytes / 4) f->of_them = f->left = 0;
+    }
+    f->left = STRETCH;
+    return 0;
+}
