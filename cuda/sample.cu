@@ -6,7 +6,9 @@
  * A block has a row. The k-th largest logit, and the one at which the least likely add up to 1 - p,
  * are found by their bits, eight at a time from above: a histogram in shared memory tells in which
  * of 256 parts it lies, four times. Weights are added there as whole numbers, so that the order in
- * which they come changes nothing. All else is summed in double and in a fixed order. */
+ * which they come changes nothing. All else is summed in double and in a fixed order.
+ *
+ * Where top-k leaves few, they are gathered first, and all that follows looks at these alone. */
 #include "cuda/kernel.cuh"
 
 namespace {
@@ -14,7 +16,9 @@ namespace {
 enum {
     THREADS = 1024,
     WARPS = THREADS / 32,
-    AHEAD = 8 /* logits that a thread asks for at once */
+    AHEAD = 8,  /* logits that a thread asks for at once                     */
+    FEW = 512,  /* that are gathered, at most …                              */
+    FEW_K = 256 /* … so for a smaller k, as some may be equal or come along */
 };
 /* Digits of a key; those of a lane when a warp looks through all; and how many histograms there are
  * of them, which the lanes share out, as nearly all logits have the same first digit. */
@@ -32,6 +36,10 @@ struct room {
     unsigned rank, equal;
     mass_t limit, below,
         each; /* … and of top-p: 1 - p of all, what lies below, the weight of one */
+    /* what has been gathered, as it came; what stays of it, in the order of ids, and the weights */
+    int n, found_id[FEW], id[FEW];
+    float found[FEW], z[FEW];
+    double e[FEW];
 };
 
 /* Larger floats have larger keys; both zeros have the same. */
@@ -124,6 +132,37 @@ __device__ float kth_largest(room &s, const float *z, int V, int k) {
     }
     __syncthreads();
     return of_key(s.key);
+}
+
+/* Gathers the logits that are not below the k-th largest of all into s.id and s.z, and returns how
+ * many there are; 0: not few. `own` is the largest of this thread's: the k-th largest of these is
+ * not above the k-th of all, so what stays is among the usually few that are not below it. */
+__device__ int find_few(room &s, const float *z, int V, int k, float own) {
+    static_assert(sizeof s.e >= THREADS * sizeof(float), "room for the threads' largest");
+    float *largest = reinterpret_cast<float *>(s.e);
+    int t = threadIdx.x, greater = 0, before = 0, all = 0;
+    __syncthreads();
+    largest[t] = own;
+    if (t == 0) s.n = 0;
+    float floor = kth_largest(s, largest, THREADS, k);
+    each_logit(z, V, [&](int v, float x) {
+        int at = x < floor ? FEW : atomicAdd(&s.n, 1);
+        if (at < FEW) s.found_id[at] = v, s.found[at] = x;
+    });
+    __syncthreads();
+    int n = s.n, id = t < n && n <= FEW ? s.found_id[t] : V;
+    if (n > FEW) return 0;
+    for (int i = 0; id < V && i < n; i++) greater += s.found[i] > s.found[t];
+    __syncthreads();
+    if (id < V && greater >= k) s.found_id[t] = id = V;
+    __syncthreads();
+    for (int i = 0; i < n; i++) {
+        before += s.found_id[i] < id;
+        all += s.found_id[i] < V;
+    }
+    if (id < V) s.id[before] = id, s.z[before] = s.found[t];
+    __syncthreads();
+    return all;
 }
 
 /* The first warp: the part in which the limit is passed, the last one with anything in it if none;
@@ -296,8 +335,11 @@ __global__ void __launch_bounds__(THREADS)
         if (threadIdx.x == 0) ids[blockIdx.x] = id;
         return;
     }
+    bool some = how.top_k > 0 && how.top_k < V;
+    int few = some && how.top_k <= FEW_K ? find_few(s, z, V, how.top_k, most) : 0;
     most = block_max(most, s.most);
-    float floor = how.top_k > 0 && how.top_k < V ? kth_largest(s, z, V, how.top_k) : -INFINITY;
+    if (few) V = few, z = s.z, e = s.e;
+    float floor = some && !few ? kth_largest(s, z, V, how.top_k) : -INFINITY;
     each_logit(z, V, [&](int v, float x) {
         bool stays = !(x < floor); /* what equals the k-th does */
         if (!stays) z[v] = -INFINITY;
@@ -307,7 +349,7 @@ __global__ void __launch_bounds__(THREADS)
     for (int v = threadIdx.x; how.min_p > 0 && v < V; v += THREADS)
         if (e[v] < how.min_p) e[v] = 0;
     int id = draw(s, e, sum_all(s, e, V), V, unit[blockIdx.x]);
-    if (id >= 0) ids[blockIdx.x] = id;
+    if (id >= 0) ids[blockIdx.x] = few ? s.id[id] : id;
 }
 
 } // namespace

@@ -9,7 +9,7 @@ const struct backend *op_device(void);
 enum { ROWS = 3, ROUNDS = 7, MOST = 5003 };
 
 /* Logits of a kind: spread out, close together with many equals, nearly one certain, with some that
- * are impossible and zeros of either sign. */
+ * are impossible and zeros of either sign, half of them the largest. */
 static void make_logits(float *z, int V, int kind, struct rng *rng) {
     for (int v = 0; v < V; v++) {
         double x = rng_normal(rng);
@@ -17,6 +17,7 @@ static void make_logits(float *z, int V, int kind, struct rng *rng) {
         if (kind == 2) z[v] = v == V / 3 ? 30 : (float)x;
         if (kind == 3 && v % 3 == 0) z[v] = -INFINITY;
         if (kind == 3 && v % 5 == 0) z[v] = v % 2 ? 0.0f : -0.0f;
+        if (kind == 4) z[v] = (float)(v % 2);
     }
 }
 
@@ -83,7 +84,7 @@ static void the_same_ids(void **state) {
     assert_ok(op_device()->open(&d, &opts, &err), err);
     for (size_t i = 0; i < sizeof hows / sizeof *hows; i++)
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
-            for (int kind = 0; kind < 4; kind++)
+            for (int kind = 0; kind < 5; kind++)
                 if (sizes[k] > 1 || kind != 3) compare(d, &hows[i], sizes[k], kind);
     op_device()->close(d);
 }
