@@ -8,12 +8,13 @@
  *   sums in shared memory: channel i of the lanes' pieces, thread t at i * (THREADS + lanes) + t,
  *   so that neither those who write a part nor those who add the parts up meet in a bank; q's
  *   channels lie the same way: the first of all pieces, the second of all … */
+#include "cuda/few.h"
 #include "cuda/gemm.h"
 #include "cuda/kernel.cuh"
 
 namespace {
 
-enum { THREADS = 256 };
+enum { THREADS = 256, AHEAD = 4 /* positions that a group asks for at once */ };
 
 template <class A> struct decode_args {
     A *y, *k_cache, *v_cache;
@@ -29,19 +30,28 @@ __device__ float find_scores(float *score, const decode_args<A> &a, const float 
                              int first, int n, float *sums) {
     int group = threadIdx.x / a.lanes, sub = threadIdx.x % a.lanes, groups = THREADS / a.lanes;
     float most = -INFINITY;
-    for (int from = first; from <= n; from += groups) {
-        int j = from + group;
-        float s = 0;
-        for (int c = sub * N; j <= n && c < a.HS; c += a.lanes * N) {
-            piece<A, N> x;
-            x.load(k + (size_t)j * a.HS + c);
+    for (int from = first; from <= n; from += groups * AHEAD) {
+        float s[AHEAD] = {};
+        for (int c = sub * N; c < a.HS; c += a.lanes * N) {
+            piece<A, N> x[AHEAD] = {};
 #pragma unroll
-            for (int i = 0; i < N; i++) s += q[i * (a.HS / N) + c / N] * x.v[i];
+            for (int i = 0; i < AHEAD; i++) {
+                int j = from + i * groups + group;
+                if (j <= n) x[i].load(k + (size_t)j * a.HS + c);
+            }
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++)
+#pragma unroll
+                for (int e = 0; e < N; e++) s[i] += q[e * (a.HS / N) + c / N] * x[i].v[e];
         }
-        for (int o = a.lanes / 2; o > 0; o /= 2) s += __shfl_xor_sync(ALL_LANES, s, o);
-        if (j > n) continue;
-        if (sub == 0) score[j] = s;
-        most = fmaxf(most, s);
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            int j = from + i * groups + group;
+            for (int o = a.lanes / 2; o > 0; o /= 2) s[i] += __shfl_xor_sync(ALL_LANES, s[i], o);
+            if (j > n) continue;
+            if (sub == 0) score[j] = s[i];
+            most = fmaxf(most, s[i]);
+        }
     }
     return block_max(most, sums);
 }
@@ -55,12 +65,17 @@ __device__ void add_values(A *y, const decode_args<A> &a, const float *score, fl
     for (int from = 0; from < a.HS; from += chunk) {
         int c = from + sub * N;
         float s[N] = {};
-#pragma unroll 4
-        for (int j = first + group; c < a.HS && j <= n; j += groups) {
-            piece<A, N> x;
-            x.load(v + (size_t)j * a.HS + c);
+        for (int j0 = first + group; c < a.HS && j0 <= n; j0 += groups * AHEAD) {
+            piece<A, N> x[AHEAD] = {};
 #pragma unroll
-            for (int i = 0; i < N; i++) s[i] += score[j] * x.v[i];
+            for (int i = 0; i < AHEAD; i++)
+                if (j0 + i * groups <= n) x[i].load(v + (size_t)(j0 + i * groups) * a.HS + c);
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) {
+                float p = j0 + i * groups <= n ? score[j0 + i * groups] : 0;
+#pragma unroll
+                for (int e = 0; e < N; e++) s[e] += p * x[i].v[e];
+            }
         }
 #pragma unroll
         for (int i = 0; i < N; i++) out[i * apart + threadIdx.x] = s[i];
@@ -75,12 +90,28 @@ __device__ void add_values(A *y, const decode_args<A> &a, const float *score, fl
     }
 }
 
+/* Keys and values that were there before, while the kernel waits for those that were not. */
+template <class A>
+__device__ __forceinline__ void ask_for_past(const decode_args<A> &a, int h, int b, int NH,
+                                             int first, int n) {
+    const size_t line = 128 / sizeof(A), cache = ((size_t)b * NH + h) * a.P * a.HS;
+    for (size_t at = first * (size_t)a.HS + threadIdx.x * line; at < (size_t)n * a.HS;
+         at += THREADS * line) {
+        prefetch_line(a.k_cache + cache + at);
+        prefetch_line(a.v_cache + cache + at);
+    }
+}
+
 /* Shared: two rows of sums for reductions (64), partial outputs, q (HS), scores (P). */
-template <class A, int N> __global__ void attention_decode_kernel(const decode_args<A> a) {
+template <class A, int N>
+__global__ void __launch_bounds__(THREADS, 4) attention_decode_kernel(const decode_args<A> a) {
     float *sums = shared_memory<float>(), *out = sums + 64;
     float *q = out + N * (THREADS + a.lanes), *score = q + a.HS;
     int h = blockIdx.x, b = blockIdx.y, NH = gridDim.x;
     int n = a.n_past[b], first = a.start ? a.start[b] : 0;
+    ask_for_past(a, h, b, NH, first, n);
+    next_may_begin();
+    wait_for_earlier();
     const A *row = a.qkv + (size_t)b * 3 * a.C + (size_t)h * a.HS;
     size_t cache = ((size_t)b * NH + h) * a.P * a.HS;
     A *k = a.k_cache + cache, *v = a.v_cache + cache;
@@ -112,8 +143,8 @@ void decode(struct device *d, void *y, void *k_cache, void *v_cache, const void 
     }
     decode_args<A> a = {(A *)y, (A *)k_cache, (A *)v_cache, (const A *)qkv, n_past, start, P,
                         C,      HS,           lanes,        scale};
-    launch(d, "attention_decode", attention_decode_kernel<A, N>, dim3((unsigned)NH, (unsigned)B),
-           THREADS, shared, a);
+    launch_early(d, "attention_decode", attention_decode_kernel<A, N>,
+                 dim3((unsigned)NH, (unsigned)B), THREADS, shared, a);
 }
 
 } // namespace
@@ -126,6 +157,7 @@ void cuda_attention_decode(struct device *d, void *y, void *k_cache, void *v_cac
 
 void cuda_logits(struct device *d, float *logits, const void *x, const void *w, int rows, int C,
                  int V) {
+    if (few_logits(d, logits, x, w, rows, C, V)) return;
     struct gemm g = {};
     g.m = rows, g.n = V, g.k = C;
     g.tb = true;

@@ -9,7 +9,7 @@
 #include "cuda/table.h"
 
 enum { SLOTS = 16 };
-constexpr size_t SLOT_BYTES = 1 << 20;
+constexpr size_t SLOT_BYTES = 1 << 20, SMALL_BYTES = 4096;
 /* What stands for memory while there is none to follow. */
 static void *const NOWHERE = (void *)4096;
 
@@ -34,6 +34,8 @@ struct device {
     bool no_record;           /* asked for by who opened it                                */
     bool recording;           /* the stream is being captured …                            */
     bool unkept;              /* … in vain: something cannot be kept                       */
+    bool can_begin_early;     /* kernels' code waits for the ones before it                */
+    bool was_early;           /* the last thing done was a kernel launched early           */
     struct slot slots[SLOTS]; /* what uploads go through */
     int next_slot;
     void *kept, *kept_host; /* what cuda_keep() has sent */
@@ -97,7 +99,16 @@ void cuda_launched(struct device *d, const char *name) {
 }
 
 bool cuda_may_launch(struct device *d) {
+    d->was_early = false;
     return d->first.code == 0 && !d->measuring;
+}
+
+bool cuda_last_was_early(const struct device *d) {
+    return d->was_early;
+}
+
+void cuda_was_early(struct device *d) {
+    d->was_early = d->can_begin_early;
 }
 
 cudaStream_t cuda_stream(struct device *d) {
@@ -236,22 +247,27 @@ static void transfer(struct device *d, void *to, const void *from, size_t bytes,
         check(d, cudaMemcpyAsync(to, from, bytes, kind, d->stream), what);
 }
 
-/* A piece through pinned memory, so that the copy runs while the caller goes on; a slot is used
- * again when its last copy is done. */
-static void upload_piece(struct device *d, void *to, const void *from_host, size_t bytes) {
-    if (d->recording) { /* it would be this host memory again at each replay */
-        d->unkept = true;
-        return;
-    }
+/* Pinned memory; it is used again when the last copy to or from it is done. */
+static struct slot *take_slot(struct device *d) {
     struct slot *s = &d->slots[d->next_slot];
     d->next_slot = (d->next_slot + 1) % SLOTS;
     if (!s->pinned) {
         check(d, cudaHostAlloc(&s->pinned, SLOT_BYTES, cudaHostAllocDefault), "pinned memory");
         check(d, cudaEventCreateWithFlags(&s->done, cudaEventDisableTiming), "pinned memory");
     } else {
-        check(d, cudaEventSynchronize(s->done), "upload");
+        check(d, cudaEventSynchronize(s->done), "pinned memory");
     }
-    if (d->first.code) return;
+    return d->first.code ? NULL : s;
+}
+
+/* A piece through pinned memory, so that the copy runs while the caller goes on. */
+static void upload_piece(struct device *d, void *to, const void *from_host, size_t bytes) {
+    if (d->recording) { /* it would be this host memory again at each replay */
+        d->unkept = true;
+        return;
+    }
+    struct slot *s = take_slot(d);
+    if (!s) return;
     memcpy(s->pinned, from_host, bytes);
     transfer(d, to, s->pinned, bytes, cudaMemcpyHostToDevice, "upload");
     check(d, cudaEventRecord(s->done, d->stream), "upload");
@@ -263,13 +279,17 @@ void cuda_upload(struct device *d, void *to, const void *from_host, size_t bytes
                      bytes - at < SLOT_BYTES ? bytes - at : SLOT_BYTES);
 }
 
+/* A few bytes, too, come through pinned memory, which the driver would otherwise find by itself. */
 void cuda_download(struct device *d, void *to_host, const void *from, size_t bytes) {
     if (d->recording) {
         d->unkept = true;
         return;
     }
-    transfer(d, to_host, from, bytes, cudaMemcpyDeviceToHost, "download");
+    if (!cuda_may_launch(d)) return;
+    struct slot *s = bytes <= SMALL_BYTES ? take_slot(d) : NULL;
+    transfer(d, s ? s->pinned : to_host, from, bytes, cudaMemcpyDeviceToHost, "download");
     if (!d->first.code) check(d, cudaStreamSynchronize(d->stream), "download");
+    if (s && !d->first.code) memcpy(to_host, s->pinned, bytes);
 }
 
 void cuda_copy(struct device *d, void *to, const void *from, size_t bytes) {
@@ -346,7 +366,7 @@ bool cuda_record(struct device *d) {
         return false;
     }
     d->recording = true;
-    d->unkept = false;
+    d->unkept = d->was_early = false;
     return true;
 }
 
@@ -363,7 +383,7 @@ struct recording *cuda_recorded(struct device *d) {
     cudaGraph_t graph = NULL;
     struct recording *r = (struct recording *)calloc(1, sizeof *r);
     if (cudaStreamEndCapture(d->stream, &graph) != cudaSuccess) graph = NULL;
-    d->recording = false;
+    d->recording = d->was_early = false;
     cudaGraphExec_t e = instantiate(graph, d->unkept || !r);
     if (!e) {
         free(r);
@@ -376,7 +396,7 @@ struct recording *cuda_recorded(struct device *d) {
 
 bool cuda_replay(struct device *d, struct recording *r) {
     if (r->moves != d->moves) return false;
-    if (!d->first.code) check(d, cudaGraphLaunch(r->graph, d->stream), "replay");
+    if (cuda_may_launch(d)) check(d, cudaGraphLaunch(r->graph, d->stream), "replay");
     return true;
 }
 
@@ -450,6 +470,10 @@ static int start(struct device *d, int ordinal, const char *plan_file, struct er
     if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);
     if (e != cudaSuccess)
         return fail(err, ERR_USAGE, "cuda: device %d: %s", ordinal, cudaGetErrorString(e));
+    /* Code made from another GPU's PTX has no wait for the kernel before it. */
+    cudaFuncAttributes code = {};
+    d->can_begin_early =
+        cudaFuncGetAttributes(&code, nothing_kernel) == cudaSuccess && code.ptxVersion >= 90;
     snprintf(d->text, sizeof d->text, "cuda: %s, %zu MiB, sm_%d%d, %s", d->prop.name,
              d->prop.totalGlobalMem >> 20, d->prop.major, d->prop.minor, d->bf16 ? "bf16" : "fp32");
     d->gemms = gemm_open(d, plan_file);

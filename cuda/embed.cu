@@ -26,6 +26,8 @@ __global__ void embed_forward_kernel(A *x, const int32_t *tokens, const int32_t 
                                      const A *wpe, size_t rows, int T, int C, drop_rule rule) {
     int per_row = C / N;
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    next_may_begin();
+    wait_for_earlier();
     if (i >= rows * per_row) return;
     size_t r = i / per_row, t = r % T;
     int c = (int)(i % per_row) * N;
@@ -237,9 +239,9 @@ __global__ void embed_positions_kernel(float *dwpe, const A *dx, int B, int T, i
 template <class A, int N>
 void forward(struct device *d, void *x, const int32_t *tokens, const int32_t *pos, const void *wte,
              const void *wpe, size_t rows, int T, int C, struct dropout drop) {
-    launch(d, "embed_forward", embed_forward_kernel<A, N>, blocks_for(rows * (C / N), THREADS),
-           THREADS, 0, (A *)x, tokens, pos, (const A *)wte, (const A *)wpe, rows, T, C,
-           drop_rule_of(drop));
+    launch_early(d, "embed_forward", embed_forward_kernel<A, N>,
+                 blocks_for(rows * (C / N), THREADS), THREADS, 0, (A *)x, tokens, pos,
+                 (const A *)wte, (const A *)wpe, rows, T, C, drop_rule_of(drop));
 }
 
 /* Finds the frequent ones of keys < n_keys. What is returned is in the workspace; without slices if

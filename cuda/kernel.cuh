@@ -7,6 +7,10 @@
  *     launch() as sizeof(S). No __shared__ variables.
  *   - launch(d, "name", kernel<…>, grid, block, shared bytes, arguments…) starts it on the device's
  *     stream. After a failure it does nothing.
+ *   - launch_early() does so for kernels of a few microseconds: where one such follows another, its
+ *     blocks begin while the other one still works. Each of them calls next_may_begin() and, before
+ *     it reads what another operation gave or writes, wait_for_earlier(); weights, and what else
+ *     lies there since before the first of them, it may ask for at once.
  *   - No float atomics and no waiting for other blocks: results do not depend on scheduling. Sums
  *     across blocks go through workspace memory and a second kernel, in fixed order.
  *   - Act-typed tensors are `const A *` with A = float or bf16; sizes that index memory are size_t.
@@ -30,7 +34,12 @@ enum : unsigned { ALL_LANES = 0xffffffffu };
 
 /* Notes the launch's failure, if any. */
 void cuda_launched(struct device *d, const char *name);
+/* False: nothing is to be done. True: something is, from which on no kernel was launched early. */
 bool cuda_may_launch(struct device *d);
+/* Whether the last thing done was a kernel launched early, so that another may begin beside it; and
+ * that this is so. */
+bool cuda_last_was_early(const struct device *d);
+void cuda_was_early(struct device *d);
 cudaStream_t cuda_stream(struct device *d);
 
 template <class... P, class... A>
@@ -45,6 +54,30 @@ void launch(struct device *d, const char *name, void (*kernel)(P...), dim3 grid,
     kernel<<<grid, block, shared, cuda_stream(d)>>>(static_cast<P>(args)...);
 #endif
     cuda_launched(d, name);
+}
+
+template <class... P, class... A>
+void launch_early(struct device *d, const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
+                  size_t shared, A... args) {
+    bool beside = cuda_last_was_early(d);
+    if (!cuda_may_launch(d)) return;
+#ifdef SIMT
+    (void)beside;
+    simt_launch_early(name, kernel, grid, block, shared, cuda_stream(d), args...);
+#else
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t how = {};
+    how.gridDim = grid, how.blockDim = block;
+    how.dynamicSmemBytes = shared, how.stream = cuda_stream(d);
+    how.attrs = &early, how.numAttrs = beside;
+    if (shared > 48 * 1024)
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    cudaLaunchKernelEx(&how, kernel, static_cast<P>(args)...);
+#endif
+    cuda_launched(d, name);
+    cuda_was_early(d);
 }
 
 template <class T> __device__ __forceinline__ T *shared_memory() {

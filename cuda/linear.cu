@@ -2,36 +2,14 @@
  *
  * The products are gemm.h's. The activation is a pass of its own, of `pre` as it is stored, so that
  * computing it again gives the same bits; its slope rides on the product where that can carry it.
- */
+ * A few rows have a product of their own, few.cu's. */
+#include "cuda/act.cuh"
+#include "cuda/few.h"
 #include "cuda/gemm.h"
-#include "cuda/kernel.cuh"
 
 namespace {
 
 enum { THREADS = 256, WARPS = 8 /* of the bias's sums */ };
-
-/* 1 / (1 + exp(-2 u)) = (1 + tanh u) / 2 of gelu_new's u: one exponential, and small results are as
- * exact as large ones. */
-__device__ __forceinline__ float gelu_share(float x) {
-    float u = 0.7978845608028654f * (x + 0.044715f * x * x * x);
-    return __fdividef(1.0f, 1.0f + exp_fast(-2 * u));
-}
-
-__device__ __forceinline__ float act_of(float x, int act) {
-    if (act == ACT_GELU_TANH) return x * gelu_share(x);
-    if (act == ACT_GELU_ERF) return 0.5f * x * (1 + erff(x * 0.7071067811865475f));
-    return x;
-}
-__device__ __forceinline__ float act_slope(float x, int act) {
-    if (act == ACT_GELU_TANH) {
-        float s = gelu_share(x);
-        return s + 2 * x * s * (1 - s) * 0.7978845608028654f * (1 + 3 * 0.044715f * x * x);
-    }
-    if (act == ACT_GELU_ERF)
-        return 0.5f * (1 + erff(x * 0.7071067811865475f)) +
-               x * 0.3989422804014327f * expf(-0.5f * x * x);
-    return 1;
-}
 
 /* y = act(pre), or y *= act'(pre) */
 template <class A, int N>
@@ -129,6 +107,7 @@ void cuda_act_forward(struct device *d, void *y, const void *pre, size_t n, enum
 
 void cuda_linear_forward(struct device *d, void *y, void *pre, const void *x, const void *w,
                          const void *b, int rows, int K, int N, enum act act) {
+    if (few_linear(d, y, pre, x, w, b, rows, K, N, act)) return;
     struct gemm g = {};
     g.m = rows, g.n = N, g.k = K;
     g.lda = K, g.ldb = N, g.ldc = N;

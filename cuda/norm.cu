@@ -10,9 +10,12 @@
  * where the lanes' first, second, … fours are side by side, so that lanes read and write 16 bytes
  * at a time and meet in no bank:
  *
+ * Up to EARLY_ROWS rows, as in generation, are a block's each, and stay in registers.
+ *
  *   columns, N = 8     0 … 3 | 4 … 7 | 8 … 11 | 12 … 15 | … | 252 … 255 | 256 …
  *   as they lie        0 … 3 | 8 … 11 | 16 … 19 | … | 4 … 7 | 12 … 15 | … | 256 …
  */
+#include "cuda/few.h"
 #include "cuda/kernel.cuh"
 
 namespace {
@@ -108,6 +111,43 @@ __global__ void norm_forward_kernel(A *y, A *sum, float *mean, float *rstd, cons
         s.store(y + r * C + c);
     }
     if (lane == 0) {
+        mean[r] = m;
+        rstd[r] = rs;
+    }
+}
+
+/* A row, a piece of it a thread. Shared: two rows of sums for reductions (64). */
+template <class A, int N>
+__global__ void norm_row_kernel(A *y, A *sum, float *mean, float *rstd, const A *x, const A *add,
+                                const A *g, const A *b, int T, int C, float eps, drop_rule rule) {
+    float *part = shared_memory<float>();
+    size_t r = blockIdx.x;
+    int c = threadIdx.x * N;
+    bool mine = c < C;
+    piece<A, N> gain = {}, shift = {}, s = {};
+    if (mine) gain.load(g + c), shift.load(b + c);
+    next_may_begin();
+    wait_for_earlier();
+    if (mine) s.load(x + r * C + c);
+    if (mine && add) {
+        piece<A, N> a;
+        a.load(add + r * C + c);
+        a.drop(rule, (int)(r / T), (uint64_t)(r % T) * C + c);
+#pragma unroll
+        for (int i = 0; i < N; i++) s.v[i] = to_float(from_float<A>(s.v[i] + a.v[i]));
+        s.store(sum + r * C + c);
+    }
+    float m = 0, var = 0;
+#pragma unroll
+    for (int i = 0; i < N; i++) m += s.v[i];
+    m = block_sum(m, part) / (float)C;
+#pragma unroll
+    for (int i = 0; i < N && mine; i++) var += (s.v[i] - m) * (s.v[i] - m);
+    float rs = rsqrtf(block_sum(var, part + 32) / (float)C + eps);
+#pragma unroll
+    for (int i = 0; i < N; i++) s.v[i] = gain.v[i] * ((s.v[i] - m) * rs) + shift.v[i];
+    if (mine) s.store(y + r * C + c);
+    if (threadIdx.x == 0) {
         mean[r] = m;
         rstd[r] = rs;
     }
@@ -226,6 +266,13 @@ template <class A, int N>
 void forward(struct device *d, void *y, void *sum, float *mean, float *rstd, const void *x,
              const void *add, const void *g, const void *b, size_t rows, int T, int C, float eps,
              struct dropout drop) {
+    unsigned threads = blocks_for((size_t)C, 32 * N) * 32;
+    if (rows <= EARLY_ROWS && N > 1 && threads <= 1024) {
+        launch_early(d, "norm_row", norm_row_kernel<A, N>, (unsigned)rows, threads,
+                     64 * sizeof(float), (A *)y, (A *)sum, mean, rstd, (const A *)x, (const A *)add,
+                     (const A *)g, (const A *)b, T, C, eps, drop_rule_of(drop));
+        return;
+    }
     int room = padded<N>(C);
     size_t each = 2 * (size_t)room * sizeof(A);
     int warps = warps_for(d, FORWARD_WARPS, 0, each);

@@ -177,6 +177,16 @@ __device__ __forceinline__ void cp_async16(void *to, const void *from, bool vali
                  : "memory");
 #endif
 }
+/* The same where others are about to read its neighbours: memory gives 128 bytes at once. */
+__device__ __forceinline__ void cp_async16_line(void *to, const void *from) {
+#ifdef SIMT
+    simt_copy_start(to, from, 16);
+#else
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(ptx_shared_address(to)),
+                 "l"(from)
+                 : "memory");
+#endif
+}
 /* Closes this thread's group of started copies. */
 __device__ __forceinline__ void cp_async_commit() {
 #ifdef SIMT
@@ -192,6 +202,33 @@ template <int N> __device__ __forceinline__ void cp_async_wait() {
     simt_copy_wait(N);
 #else
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#endif
+}
+
+/* The 128 bytes around will be wanted soon. */
+__device__ __forceinline__ void prefetch_line(const void *p) {
+#ifdef SIMT
+    (void)p;
+#else
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+#endif
+}
+
+/* ------------------------------------------------------------------ one kernel after the other */
+
+/* From now on the next kernel in the stream may begin, if it was launched early (kernel.cuh), as
+ * soon as all blocks of this one have come here. */
+__device__ __forceinline__ void next_may_begin() {
+#if !defined(SIMT) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/* All that earlier kernels wrote is there. */
+__device__ __forceinline__ void wait_for_earlier() {
+#ifdef SIMT
+    simt_waited();
+#elif __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 

@@ -40,7 +40,6 @@ struct generator {
     struct acts read, step;       /* activations for prompts, and for one position of B rows   */
     void **k, **v;                /* (L) caches on the device                                   */
     void *cache;                  /* the block they lie in                                      */
-    void *n_past_device;          /* (B)                                                        */
     float *logits_device, *fresh; /* (B,V) of each row's last position; (B,V) of those just read */
     void *ids_device, *unit_device; /* (B) what a device draws, and with what                     */
     float *logits, *probs;          /* (B,V), (V) on the host, where it draws                     */
@@ -91,7 +90,6 @@ static int allocate(struct generator *g, struct err *err) {
         !g->tokens || !g->rows || !g->parts || !g->ids || !g->unit)
         return err_nomem(err, B * V * sizeof *g->logits);
     rc = m->ops->alloc(m->device, &g->cache, 2 * L * each, err);
-    if (rc == 0) rc = m->ops->alloc(m->device, &g->n_past_device, B * sizeof *g->n_past, err);
     void *logits = NULL, *fresh = NULL;
     if (rc == 0) rc = m->ops->alloc(m->device, &logits, B * V * sizeof(float), err);
     if (rc == 0) rc = m->ops->alloc(m->device, &fresh, B * V * sizeof(float), err);
@@ -126,7 +124,6 @@ void generator_free(struct generator *g) {
     acts_release(&g->read, g->m);
     acts_release(&g->step, g->m);
     g->m->ops->free(g->m->device, g->cache);
-    g->m->ops->free(g->m->device, g->n_past_device);
     kept_forget(g->m, &g->kept);
     g->m->ops->free(g->m->device, g->logits_device);
     g->m->ops->free(g->m->device, g->fresh);
@@ -417,8 +414,9 @@ static void step_operations(void *ctx) {
     for (int l = 0; l < c->L; l++) {
         const struct layer_acts *x = &g->step.layer[l];
         model_layer_in(m, &g->step, b, l, false);
-        m->ops->attention_decode(m->device, x->att, g->k[l], g->v[l], x->qkv, g->n_past_device,
-                                 NULL, b->B, g->P, c->C, c->NH, model_attention_scale(m, l));
+        /* A position's number is how many are before it. */
+        m->ops->attention_decode(m->device, x->att, g->k[l], g->v[l], x->qkv, g->step.pos, NULL,
+                                 b->B, g->P, c->C, c->NH, model_attention_scale(m, l));
         model_layer_out(m, &g->step, b, l);
     }
     model_final_norm(m, &g->step, b);
@@ -439,7 +437,6 @@ static int step(struct generator *g, int n, struct err *err) {
     }
     rc = model_take(m, &g->step, &batch, err);
     if (rc < 0) return rc;
-    m->ops->upload(m->device, g->n_past_device, g->pos, (size_t)n * sizeof *g->pos);
     if (g->kept_rows != n) kept_forget(m, &g->kept);
     g->kept_rows = n;
     kept_do(m, &g->kept, step_operations, &whole);

@@ -8,7 +8,8 @@
  * activations and the weights the products read. Gradients of parameters, statistics and losses
  * are fp32.
  * Gradients: "=" overwrites, "+=" adds. Pointers are device pointers unless they say host; every
- * tensor is contiguous, row-major, 64-byte aligned, and no two arguments overlap.
+ * tensor is contiguous, row-major, 64-byte aligned, and no two arguments overlap. Weights (w, b, g)
+ * and n_past may be read before the operation in front is done: they are not what it gave.
  *
  * Errors: operations return nothing; the device keeps the first failure, and sync() reports it.
  * After a failure operations do nothing. One thread drives a device.

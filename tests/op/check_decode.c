@@ -8,29 +8,36 @@ struct decode_case {
     bool starts;
 };
 
-/* Rows of the two products of a few rows, each alone: the same bits as together. */
-#ifndef OP_DEVICE
+/* Rows of the two products of a few rows, each alone: the same bits as together; on a GPU where its
+ * own products take the sizes. */
 enum { FEW = 8 };
-static void check_alone(struct dev *v, const void *x, const void *w, const float *logits, int rows,
-                        int K, int N) {
+#ifdef OP_DEVICE
+static const size_t few_multiple = 8;
+#else
+static const size_t few_multiple = 1;
+#endif
+static void check_alone(struct dev *v, const void *x, const void *w, const float *logits_there,
+                        int rows, int K, int N) {
     size_t n = (size_t)N, row = (size_t)K * dtype_bytes(v->dtype);
     void *y = dev_zero(v, (size_t)rows * n), *one = dev_zero(v, n);
     float *z = dev_zero(v, n);
     v->be->linear_forward(v->d, y, NULL, x, w, NULL, rows, K, N, ACT_NONE);
     float *all = dev_get(v, y, (size_t)rows * n, true);
+    float *logits = dev_get(v, logits_there, (size_t)rows * n, false);
     for (int r = 0; r < rows; r++) {
         const char *mine = (const char *)x + (size_t)r * row;
         v->be->linear_forward(v->d, one, NULL, mine, w, NULL, 1, K, N, ACT_NONE);
         v->be->logits(v->d, z, mine, w, 1, K, N);
-        float *alone = dev_get(v, one, n, true);
+        float *alone = dev_get(v, one, n, true), *its = dev_get(v, z, n, false);
         expect(memcmp(alone, all + (size_t)r * n, n * sizeof *alone) == 0 &&
-                   memcmp(z, logits + (size_t)r * n, n * sizeof *z) == 0,
+                   memcmp(its, logits + (size_t)r * n, n * sizeof *its) == 0,
                "%s: row %d of %d has other bits alone", v->name, r, rows);
         free(alone);
+        free(its);
     }
     free(all);
+    free(logits);
 }
-#endif
 
 static void run(struct dev *v, const void *one_case, struct out *o) {
     const struct decode_case *k = one_case;
@@ -49,9 +56,8 @@ static void run(struct dev *v, const void *one_case, struct out *o) {
     void *x = dev_random(v, 7, B * C, 1);
     v->be->logits(v->d, logits, x, w, k->B, k->C, k->V);
     out_f32(o, v, "logits", logits, B * V, 2 * tol_sum(C), 2 * tol_sum(C));
-#ifndef OP_DEVICE
-    if (B <= FEW) check_alone(v, x, w, logits, k->B, k->C, k->V);
-#endif
+    if (B <= FEW && C % few_multiple == 0 && V % few_multiple == 0)
+        check_alone(v, x, w, logits, k->B, k->C, k->V);
 }
 
 /* Decoding T positions one by one gives what attention_forward gives at once. */
@@ -84,8 +90,9 @@ static void slopes(void) {
 
 static void quick(void) {
     static const struct decode_case cases[] = {
-        {1, 1, 8, 1, 5, false},     {3, 50, 60, 3, 515, false}, {8, 20, 64, 2, 70, true},
-        {11, 9, 33, 3, 101, false}, {7, 3, 332, 4, 611, false}, {2, 40, 200, 1, 70, false}};
+        {1, 1, 8, 1, 5, false},      {3, 50, 60, 3, 515, false}, {8, 20, 64, 2, 70, true},
+        {11, 9, 33, 3, 101, false},  {7, 3, 332, 4, 611, false}, {2, 40, 200, 1, 70, false},
+        {6, 5, 1072, 4, 136, false}, {4, 7, 64, 1, 40, false}};
     op_check("decode", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }
 

@@ -108,6 +108,7 @@ static void quick(void) {
         {1, 40, 4200, ACT_NONE, true, false},      {3, 530, 70, ACT_NONE, true, false},
         {800, 20, 660, ACT_NONE, true, false}, /* x^T packed once for several tiles of dy */
         {9, 24, 40, ACT_GELU_TANH, true, false},   {2, 1600, 48, ACT_GELU_TANH, true, false},
+        {3, 2600, 72, ACT_GELU_ERF, true, false},  {1, 4104, 24, ACT_NONE, false, false},
     };
     op_check("linear", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }

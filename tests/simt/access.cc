@@ -39,6 +39,8 @@ static struct {
     size_t shared_bytes;
     int threads; /* of a block */
     uint32_t time, launch_time, block_time, barrier_time, warp_time[32];
+    bool early, was_early; /* this launch, the one before; since when there were only such */
+    uint32_t early_since;
     std::map<size_t, size_t> taken; /* of the heap: offset, bytes */
     char fault[512];
     bool faulty;
@@ -133,6 +135,13 @@ void simt_access_launch(void) {
     begin();
     simt_banks_launch();
     A.launch_time = ++A.time;
+    if (!A.was_early) A.early_since = A.launch_time;
+    A.was_early = A.early;
+    A.early = false;
+}
+
+void simt_access_early(void) {
+    A.early = true;
 }
 
 void simt_access_block(size_t shared_bytes) {
@@ -235,7 +244,13 @@ static bool readers_ordered(access &a, const cell *c) {
     return true;
 }
 
+/* By a thread that has not waited for earlier kernels: writes nothing, reads nothing they wrote. */
+static bool too_early(const access &a, const cell *c) {
+    return simt_now->early && !a.shared && (a.write || c->write_time >= A.early_since);
+}
+
 static void check_cell(access &a, cell *c) {
+    if (too_early(a, c)) return complain(a, "earlier kernels have not been waited for", -1);
     if (c->pending) return complain(a, "a copy to it has not been waited for", c->writer);
     bool written = a.shared ? c->write_time >= A.block_time : c->write_time != 0;
     if (written && !(a.atomic && c->atomic) && !ordered(c->write_time, c->writer, a.me))
@@ -327,6 +342,7 @@ void simt_copy_start(void *to, const void *from, unsigned bytes) {
     simt_banks_access(__builtin_return_address(0), shared_offset(to), 16, true);
     check(to, 16, simt_now->number, true, false); /* as a write, it must not race here either */
     mark_pending(to, true);
+    if (simt_now->early && bytes) check(from, bytes, simt_now->number, false, false);
     started[simt_now->number].push_back({to, bytes ? from : nothing, bytes});
 }
 

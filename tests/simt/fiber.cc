@@ -191,6 +191,7 @@ static void run_block(size_t shared) {
         unsigned x = (unsigned)i % simt_block_dim.x, yz = (unsigned)i / simt_block_dim.x;
         S.thread[i].thread_idx = {x, yz % simt_block_dim.y, yz / simt_block_dim.y};
         S.thread[i].number = i;
+        S.thread[i].early = false;
         S.warps[i / 32].live |= 1u << i % 32;
         fiber_begin(i);
     }
@@ -228,6 +229,17 @@ void simt_run(const char *name, dim3 grid, dim3 block, size_t shared,
                 run_block(shared);
             }
     S.running = false;
+}
+
+void simt_begin_early(void) {
+    simt_now->early = true;
+}
+void simt_waited(void) {
+    simt_now->early = false;
+}
+void simt_end_early(void) {
+    if (simt_now->early) simt_fault("a thread ends that has not waited for earlier kernels");
+    simt_now->early = false;
 }
 
 bool simt_running(void) {

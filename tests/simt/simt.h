@@ -10,6 +10,8 @@
  *   - misaligned vector accesses
  *   - two accesses to one place, one of them a write, with nothing between that orders them:
  *     threads of a block between barriers, and blocks of one launch
+ *   - a kernel launched early that writes, reads what earlier ones wrote, or ends before it has
+ *     waited for them
  *   - what can go wrong with barriers in shared memory and bulk copies (mbarrier.cc)
  *
  * Every memory access of a kernel is seen because the sources are compiled with gcc's
@@ -34,6 +36,7 @@ struct simt_thread {
     uint3 thread_idx;
     int number; /* in the block; its warp is number / 32 */
     void *stack_pointer;
+    bool early; /* launched so, and has not waited for earlier kernels yet */
 };
 extern simt_thread *simt_now; /* the fiber that runs */
 extern uint3 simt_block_idx;
@@ -52,6 +55,12 @@ void simt_warp_barrier(unsigned mask, const char *file, int line);
  * mask) for all. Orders no memory, as on a GPU. */
 void simt_together(unsigned mask, void *mine, void (*op)(void **lane, unsigned mask),
                    const char *what);
+/* Of kernels launched early: the next launch is one; each thread of it begins; has waited for
+ * earlier kernels; ends, which is a fault if it has not. */
+void simt_access_early(void);
+void simt_begin_early(void);
+void simt_waited(void);
+void simt_end_early(void);
 void *simt_shared(void); /* the block's shared memory, 1024-byte aligned */
 
 /* ------------------------------------------------------------------ memory (access.cc) */

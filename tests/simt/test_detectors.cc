@@ -562,12 +562,63 @@ static void bulk_copies(void) {
     cudaFree(out);
 }
 
+/* ------------------------------------------------------------------ kernels launched early */
+
+static void early_write(float *out, bool waits) {
+    if (waits) wait_for_earlier();
+    out[blockIdx.x * 64 + me()] = 1;
+    wait_for_earlier();
+}
+static void early_read(float *out, const float *in, bool waits) {
+    next_may_begin();
+    if (waits) wait_for_earlier();
+    float x = in[me()];
+    wait_for_earlier();
+    if (x == 0) out[blockIdx.x * 64 + me()] = x;
+}
+static void early_copy(float *out, const float *in, bool waits) {
+    if (waits) wait_for_earlier();
+    cp_async16(shared() + 4 * me(), in + 4 * (me() % 16));
+    cp_async_commit();
+    cp_async_wait<0>();
+    wait_for_earlier();
+    out[blockIdx.x * 64 + me()] = shared()[4 * me()];
+}
+static void early_end(void) {
+    if (me() != 5) wait_for_earlier();
+}
+
+template <class... P, class... A>
+static void run_early(const char *name, const char *words, void (*kernel)(P...), A... args) {
+    simt_forget_faults();
+    simt_launch_early(name, kernel, dim3(2), dim3(64), shared_bytes, stream, args...);
+    const char *fault = simt_first_fault();
+    expect(words ? fault && strstr(fault, words) : !fault, name, fault);
+}
+
+static void early(float *out) {
+    const char *words = "earlier kernels have not been waited for";
+    float *in = on_device(std::vector<float>(128, 0));
+    run_early("an early read of what was there", NULL, early_read, out, in, false);
+    run_early("a write behind the wait", NULL, early_write, in, true);
+    run_early("a write before the wait", words, early_write, out, false);
+    run_early("a read behind the wait", NULL, early_read, out, in, true);
+    run_early("an early read of an earlier kernel's", words, early_read, out, in, false);
+    run_early("a copy behind the wait", NULL, early_copy, out, in, true);
+    run_early("an early copy of an earlier kernel's", words, early_copy, out, in, false);
+    run_early("an end without a wait", "has not waited", early_end);
+    run("another kernel", NULL, all_at_barrier);
+    run_early("an early read of what is there now", NULL, early_read, out, in, false);
+    cudaFree(in);
+}
+
 int main(void) {
     cudaStreamCreateWithFlags(&stream, 0);
     float *out = on_device(std::vector<float>(128, 0));
     barriers_and_shared(out);
     device_memory(out);
     copies(out);
+    early(out);
     bulk_copies();
     tensor_cores();
     banks(out);

@@ -318,10 +318,10 @@ template <class F> cudaError_t cudaFuncSetAttribute(F *, cudaFuncAttribute, int)
 }
 
 struct cudaFuncAttributes {
-    int binaryVersion;
+    int binaryVersion, ptxVersion;
 };
 template <class F> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, F *) {
-    a->binaryVersion = 10 * simt_machine_now.major;
+    a->binaryVersion = a->ptxVersion = 10 * simt_machine_now.major;
     return simt_machine_now.code ? cudaSuccess : cudaErrorNoKernelImageForDevice;
 }
 
@@ -332,6 +332,20 @@ void simt_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, 
                  cudaStream_t s, A... args) {
     simt_enqueue(
         s, [=] { simt_run(name, grid, block, shared, [=] { kernel(static_cast<P>(args)...); }); });
+}
+
+/* A kernel that may begin before the ones before it are done: every thread must wait for them. */
+template <class... P, class... A>
+void simt_launch_early(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+                       cudaStream_t s, A... args) {
+    simt_enqueue(s, [=] {
+        simt_access_early();
+        simt_run(name, grid, block, shared, [=] {
+            simt_begin_early();
+            kernel(static_cast<P>(args)...);
+            simt_end_early();
+        });
+    });
 }
 
 #endif
