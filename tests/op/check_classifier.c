@@ -83,6 +83,7 @@ static void quick(void) {
         {3, 20, 1, 0, 1},       {530, 12, 70, 1, 1},    {9, 16, 64, 8, 1}, /* every label ignored */
         {6, 64, 100, 0, 8},                                                /* nearly certain rows */
         {2, 8, 50257, 0, 0.3f}, {2, 8, 60001, 0, 0.3f}, /* a row within and beyond 227 KB */
+        {530, 64, 70, 1, 0.5f}, /* split for the matrix units, but for the last, small chunk */
     };
     op_check("classifier", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }

@@ -99,16 +99,30 @@ static void slopes(void) {
 
 static void quick(void) {
     static const struct linear_case cases[] = {
-        {64, 64, 96, ACT_GELU_TANH, true, false},  {1, 1, 1, ACT_NONE, true, false},
-        {7, 33, 70, ACT_GELU_TANH, true, false},   {8, 515, 31, ACT_NONE, false, false},
-        {13, 77, 101, ACT_GELU_ERF, true, false},  {100, 35, 33, ACT_GELU_TANH, true, false},
-        {5, 64, 320, ACT_GELU_ERF, true, false},   {131, 9, 330, ACT_NONE, true, false},
-        {12, 900, 40, ACT_GELU_TANH, true, false}, {17, 512, 48, ACT_NONE, true, false},
-        {900, 12, 20, ACT_NONE, true, false},      {8, 70, 700, ACT_NONE, true, false},
-        {1, 40, 4200, ACT_NONE, true, false},      {3, 530, 70, ACT_NONE, true, false},
+        {64, 64, 96, ACT_GELU_TANH, true, false},
+        {1, 1, 1, ACT_NONE, true, false},
+        {7, 33, 70, ACT_GELU_TANH, true, false},
+        {8, 515, 31, ACT_NONE, false, false},
+        {13, 77, 101, ACT_GELU_ERF, true, false},
+        {100, 35, 33, ACT_GELU_TANH, true, false},
+        {5, 64, 320, ACT_GELU_ERF, true, false},
+        {131, 9, 330, ACT_NONE, true, false},
+        {12, 900, 40, ACT_GELU_TANH, true, false},
+        {17, 512, 48, ACT_NONE, true, false},
+        {900, 12, 20, ACT_NONE, true, false},
+        {8, 70, 700, ACT_NONE, true, false},
+        {1, 40, 4200, ACT_NONE, true, false},
+        {3, 530, 70, ACT_NONE, true, false},
         {800, 20, 660, ACT_NONE, true, false}, /* x^T packed once for several tiles of dy */
-        {9, 24, 40, ACT_GELU_TANH, true, false},   {2, 1600, 48, ACT_GELU_TANH, true, false},
-        {3, 2600, 72, ACT_GELU_ERF, true, false},  {1, 4104, 24, ACT_NONE, false, false},
+        {9, 24, 40, ACT_GELU_TANH, true, false},
+        {2, 1600, 48, ACT_GELU_TANH, true, false},
+        {3, 2600, 72, ACT_GELU_ERF, true, false},
+        {1, 4104, 24, ACT_NONE, false, false},
+        /* split for the matrix units: panels, steps and tiles that are not whole; several blocks */
+        {97, 70, 129, ACT_GELU_TANH, true, false},
+        {64, 333, 65, ACT_NONE, true, false},
+        {650, 81, 355, ACT_GELU_ERF, true, false},
+        {111, 700, 96, ACT_NONE, false, false},
     };
     op_check("linear", run, cases, sizeof cases / sizeof *cases, sizeof *cases);
 }

@@ -56,7 +56,7 @@ static void processor_name(char *name, size_t n) {
 bool cpu_use_amx(struct device *d, bool use) {
     d->amx = false;
 #ifdef HAVE_X86_AMX
-    d->amx = use && d->isa == 3 && d->bf16 && amx_allowed();
+    d->amx = use && d->isa == 3 && amx_allowed();
 #endif
     return d->amx == use;
 }

@@ -40,7 +40,7 @@ struct device {
         size_t bytes;
     } work[WORK_KINDS];
     char *next; /* where the next large block is to lie; NULL: none so far */
-    bool amx;   /* products of bf16 by the processor's matrix units */
+    bool amx;   /* products by the processor's matrix units */
     char text[256];
 };
 

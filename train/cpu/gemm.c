@@ -3,6 +3,7 @@
 #include "train/cpu/gemm.h"
 #include "train/cpu/gemm_amx.h"
 #include "train/cpu/gemm_micro.h"
+#include "train/cpu/gemm_split.h"
 
 /* C = A B on its way, part by part: as much of B is packed at a time, and of A where it cannot be
  * read in place, as stays in the cache that threads share.
@@ -17,8 +18,9 @@
 struct product {
     size_t M, N, K, units, kc;
     size_t unit; /* elements of K per unit */
-    bool amx;    /* by the matrix units (gemm_amx.h), else by the kernels above */
-    size_t mr;   /* rows of a panel: AMX_MR or MR */
+    bool amx;    /* bf16 by the matrix units (gemm_amx.h)   */
+    bool split;  /* fp32 by the matrix units (gemm_split.h) */
+    size_t mr;   /* rows of a panel: AMX_MR or MR           */
     struct matrix a, b;
     float *right, *left;           /* a part of B, of A packed; NULL: each tile for itself */
     size_t part_m, part_n, part_k; /* rows, columns, blocks of K of a part, at most   */
@@ -50,6 +52,7 @@ INLINE struct k_block k_block(const struct product *p, size_t i) {
     b.k0 = b.at * p->unit;
     b.k = p->K - b.k0 < b.n * p->unit ? p->K - b.k0 : b.n * p->unit;
     if (p->amx) b.n = round_up(b.n, AMX_UNITS);
+    if (p->split) b.n = round_up(b.n, SPLIT_STEP);
     return b;
 }
 
@@ -169,8 +172,11 @@ static void walk_blocks(const struct tile *t, size_t kb, struct walk *a, struct 
     size_t j = !last ? t->j : t->j + t->n < o->n ? t->j + t->n : 0;
     size_t n = o->n - j < t->n ? o->n - j : t->n;
     *a = *b = (struct walk){0};
-    if (!p->right)
-        *b = walk((const float *)p->b.p + next.k0 * p->b.ld + o->n0 + j, p->b.ld, next.k, n, times);
+    const float *right = p->b.p;
+    if (!p->right && p->b.across)
+        *b = walk(right + (o->n0 + j) * p->b.ld + next.k0, p->b.ld, n, next.k, times);
+    else if (!p->right)
+        *b = walk(right + next.k0 * p->b.ld + o->n0 + j, p->b.ld, next.k, n, times);
     if (!last && p->a.across && !p->left)
         *a = walk((const float *)p->a.p + next.k0 * p->a.ld + o->m0 + t->i, p->a.ld, next.k,
                   t->end - t->i, times);
@@ -251,6 +257,73 @@ static void tile_block(const struct tile *t, size_t kb) {
     }
 }
 
+/* What tile_block_split() splits: panels of A, rows r … of the tile; of B, columns c … */
+static struct split_job left_job(const struct tile *t, size_t kb, size_t r, float *out) {
+    struct k_block b = k_block(t->p, kb);
+    size_t m = t->end - r < t->p->mr ? t->end - r : t->p->mr;
+    float *lines = t->few + 2 * t->p->kc / SPLIT_STEP * SPLIT_SIZE;
+    return split_left(out, lines, &t->p->a, t->o->m0 + r, m, b.k0, b.k);
+}
+static struct split_job right_job(const struct tile *t, const struct k_block *b, size_t c,
+                                  float *out) {
+    size_t n = t->n - c < NR ? t->n - c : NR;
+    float *lines = t->few + 2 * t->p->kc / SPLIT_STEP * SPLIT_SIZE + SPLIT_LINES;
+    return split_right(out, lines, &t->p->b, t->o->n0 + t->j + c, n, b->k0, b->k);
+}
+
+/* The panel of A behind the next one, while that is split. */
+static struct walk walk_left(const struct tile *t, size_t kb, size_t r) {
+    const struct product *p = t->p;
+    size_t times = t->wide / NR, ld = p->a.ld;
+    r += 2 * p->mr;
+    if (r >= t->end) kb++, r = t->i + (r - t->end) / p->mr * p->mr;
+    if (r >= t->end || kb >= t->o->k0 + t->o->k) return (struct walk){0};
+    struct k_block b = k_block(p, kb);
+    size_t row = t->o->m0 + r, m = t->end - r < p->mr ? t->end - r : p->mr;
+    const float *left = p->a.p;
+    return p->a.across ? walk(left + b.k0 * ld + row, ld, b.k, m, times)
+                       : walk(left + row * ld + b.k0, ld, m, b.k, times);
+}
+
+/* The same with both factors split. What comes next, a panel of A and with the first one of A also
+ * those of B, is split while the units multiply; of A there are two, in turns. */
+static void tile_block_split(const struct tile *t, size_t kb) {
+    const struct product *p = t->p;
+    struct k_block b = k_block(p, kb);
+    size_t size = p->kc / SPLIT_STEP * SPLIT_SIZE, blocks = t->o->k0 + t->o->k;
+    size_t panels = (t->end - t->i + p->mr - 1) / p->mr, i = (kb - t->o->k0) * panels;
+    struct ahead ahead = {.most = MOST_AHEAD};
+    struct walk unused, next_b;
+    walk_blocks(t, kb, &unused, &next_b);
+    for (size_t r = t->i; r < t->end; r += p->mr, i++) {
+        float *left = t->few + i % 2 * size, *left_next = t->few + (i + 1) % 2 * size;
+        float *sum = k_blocks(p) > 1 ? t->sums + (r - t->i) * t->ld : t->sums;
+        size_t m = t->end - r < p->mr ? t->end - r : p->mr;
+        struct split_job job[2] = {{0}, {0}};
+        struct walk next_a = walk_left(t, kb, r);
+        if (i == 0) job[0] = left_job(t, kb, r, left), gemm_split_all(&job[0]);
+        if (r + p->mr < t->end)
+            job[0] = left_job(t, kb, r + p->mr, left_next);
+        else if (kb + 1 < blocks)
+            job[0] = left_job(t, kb + 1, t->i, left_next);
+        else
+            job[0] = (struct split_job){0};
+        for (size_t c = 0; c < t->wide; c += NR) {
+            float *right = t->block + c / NR * size;
+            if (r == t->i && c == 0) job[1] = right_job(t, &b, c, right), gemm_split_all(&job[1]);
+            if (r == t->i && c + NR < t->wide) job[1] = right_job(t, &b, c + NR, right + size);
+            size_t to[2] = {job[0].end * (c + NR) / t->wide, job[1].end};
+            ahead.n = 0;
+            if (kb + 1 == k_blocks(p)) ask_out(&ahead, t->to, t->o->m0 + r, m, t->o->n0 + t->j + c);
+            walk_on(&ahead, &next_a);
+            walk_on(&ahead, &next_b);
+            gemm_split_tile(sum + c, t->ld, left, right, b.n, b.at > 0, job, to, &ahead);
+        }
+        if (kb + 1 == k_blocks(p))
+            t->to->out(t->to->ctx, sum, t->ld, t->o->m0 + r, m, t->o->n0 + t->j, t->n);
+    }
+}
+
 /* Rows i … end of the part by its columns j … j + n. */
 static void run_tile(const struct product *p, const struct part *o, float *scratch, size_t i,
                      size_t end, size_t j, size_t n, const struct gemm_to *to) {
@@ -259,7 +332,11 @@ static void run_tile(const struct product *p, const struct part *o, float *scrat
     t.few = scratch, t.block = t.few + p->few, t.sums = t.block + p->block;
     t.ld = p->c ? p->ldc : t.wide;
     if (p->c) t.sums = p->c + (o->m0 + i) * t.ld + o->n0 + j;
-    for (size_t kb = o->k0; kb < o->k0 + o->k; kb++) tile_block(&t, kb);
+    for (size_t kb = o->k0; kb < o->k0 + o->k; kb++)
+        if (p->split)
+            tile_block_split(&t, kb);
+        else
+            tile_block(&t, kb);
 }
 
 /* n cut into equal parts of at most `most`, each a multiple of `unit`. */
@@ -375,24 +452,30 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
     p.units = gemm_units(K, a->bf16);
     p.unit = a->bf16 && ISA_LEVEL == 3 ? 2 : 1;
     p.amx = d->amx && p.unit == 2;
-    p.mr = p.amx ? AMX_MR : MR;
+    p.split = d->amx && !a->bf16 && M >= SPLIT_FROM && N >= SPLIT_FROM && K >= SPLIT_FROM;
+    p.mr = p.amx || p.split ? AMX_MR : MR;
     /* Packed by each tile: what needs no transposition, and is not wanted again. */
-    bool by_tiles = !b->bf16 && !b->across && pack == WORK_PACK;
-    p.kc = p.amx ? round_up(gemm_kc(p.units, AMX_KC), AMX_UNITS)
-                 : gemm_kc(p.units, by_tiles && p.units > GEMM_KC ? GEMM_KC_TILES : GEMM_KC);
-    size_t most_m = p.amx ? AMX_MC : a->bf16 ? GEMM_MC : GEMM_MC_F32;
-    size_t most_n = p.amx ? AMX_NC : GEMM_NC, threads = (size_t)d->threads;
-    p.few = p.amx ? p.mr * p.kc : MR * FEW_LD;
-    p.block = by_tiles ? GEMM_KC * GEMM_NC : 0;
+    bool by_tiles = p.split || (!b->bf16 && !b->across && pack == WORK_PACK);
+    p.kc = p.amx     ? round_up(gemm_kc(p.units, AMX_KC), AMX_UNITS)
+           : p.split ? round_up(gemm_kc(p.units, SPLIT_KC), SPLIT_STEP)
+                     : gemm_kc(p.units, by_tiles && p.units > GEMM_KC ? GEMM_KC_TILES : GEMM_KC);
+    size_t most_m = p.amx ? AMX_MC : p.split ? SPLIT_MC : a->bf16 ? GEMM_MC : GEMM_MC_F32;
+    size_t most_n = p.amx ? AMX_NC : p.split ? SPLIT_NC : GEMM_NC, threads = (size_t)d->threads;
+    p.few = p.amx     ? p.mr * p.kc
+            : p.split ? 2 * (p.kc / SPLIT_STEP * SPLIT_SIZE + SPLIT_LINES)
+                      : MR * FEW_LD;
+    p.block = p.split    ? p.kc / SPLIT_STEP * SPLIT_SIZE * (SPLIT_NC / NR)
+              : by_tiles ? GEMM_KC * GEMM_NC
+                         : 0;
     size_t per_thread = p.few + p.block + most_m * most_n;
     if (by_tiles && k_blocks(&p) == 1) most_m *= 2; /* no sums wait for the end */
     float *scratch = cpu_work(d, WORK_THREAD, threads * per_thread * sizeof *scratch);
-    if (!scratch || !plan_parts(d, &p, pack, in_place(&p), by_tiles)) return;
+    if (!scratch || !plan_parts(d, &p, pack, p.split || in_place(&p), by_tiles)) return;
     choose_tiles(&p, p.part_m, p.part_n, most_m, most_n, threads);
 #pragma omp parallel num_threads(d->threads)
     {
-        if (p.amx) gemm_amx_begin();
+        if (p.amx || p.split) gemm_amx_begin();
         run_parts(&p, scratch + (size_t)omp_get_thread_num() * per_thread, packed, to);
-        if (p.amx) gemm_amx_end();
+        if (p.amx || p.split) gemm_amx_end();
     }
 }

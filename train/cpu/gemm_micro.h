@@ -6,7 +6,7 @@
 
 /* Lines of memory that will be wanted. They are asked for into L2, one a turn of the kernel: many
  * at once would take all places for lines on their way, and the kernel would wait for its own. */
-enum { TURN = 4, MOST_AHEAD = GEMM_KC / TURN }; /* units a turn */
+enum { TURN = 4, MOST_AHEAD = 256 }; /* units a turn; lines at most */
 struct ahead {
     const void *line[MOST_AHEAD];
     size_t n, most; /* most: turns */

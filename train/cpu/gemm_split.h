@@ -1,0 +1,107 @@
+/* Products of fp32 by the matrix units, which know bf16 alone: every number is split in three of
+ * bf16, x = hi + mid + lo, and a product of two is six of theirs. (Henry, Tang, Heinecke,
+ * "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations",
+ * ARITH 2019.)
+ *
+ *     a b = a.hi b.hi + (a.hi b.mid + a.mid b.hi) + (a.hi b.lo + a.mid b.mid + a.lo b.hi)
+ *
+ * hi is cut off, so that the largest numbers stay finite; mid is rounded, so that what is left out
+ * (at most 2^-22 of a product, as a rule 2^-26) has no sign of its own; lo is exact. Sums are those
+ * of the registers, in fp32. Errors are not larger than those of the vectors' multiply-adds.
+ *
+ * The units take numbers below 2^-126 for zeros: of x below 2^-110 bits are lost, of products below
+ * 2^-126 all. Infinity gives NaN where the vectors may give infinity, as mid is infinity less
+ * itself; NaN stays NaN.
+ *
+ * A step is 32 elements of K. Where others hold two neighbours along K in 32 bits, here it is those
+ * 16 apart: both factors may choose, and rows can then be split as they lie in memory.
+ *
+ *   panel of 32 rows of A, of 32 columns of B, a step (6 KB):
+ *
+ *       hi 0-15 | hi 16-31 | mid 0-15 | mid 16-31 | lo 0-15 | lo 16-31
+ *
+ *   each a register's 1 KB: of A 16 rows of 16 pairs, of B 16 pairs of 16 columns. */
+#ifndef LORY_TRAIN_CPU_GEMM_SPLIT_H
+#define LORY_TRAIN_CPU_GEMM_SPLIT_H
+
+#include "train/cpu/gemm.h"
+#include "train/cpu/gemm_micro.h"
+
+/* A tile's sums and its B, split, live in L2. */
+enum {
+    SPLIT_STEP = 32,                      /* elements of K: padded with zeros to whole steps */
+    SPLIT_SIZE = 3 * SPLIT_STEP / 2 * 32, /* floats of a panel's step                        */
+    SPLIT_KC = 320,                       /* elements of K per pass                          */
+    SPLIT_MC = 512,                       /* rows and columns of a tile, at most             */
+    SPLIT_NC = 320,
+    SPLIT_FROM = 64 /* rows, columns, elements of K: smaller products stay with the vectors */
+};
+
+/* A panel of a factor that is to be split, a line of 16 pairs at a time: 16 for a register of each
+ * plane, first those of rows (columns of B) 0 … 15, then the others', step by step. */
+struct split_job {
+    float *out;
+    const float *p;    /* the panel's first element in memory       */
+    size_t ld, n, k;   /* n rows of A, columns of B, at most 32; k elements of K */
+    bool by_k;         /* neighbours in memory have the same K      */
+    bool turn;         /* and are wanted the other way              */
+    size_t at, end;    /* lines done, and of all                    */
+    const float *from; /* the next line, in memory or in `lines`; its second half `more` behind */
+    size_t step, more;
+    float *to;
+    float *lines; /* room for SPLIT_LINES floats: those that are not in memory as they are wanted */
+};
+enum { SPLIT_LINES = 2 * 16 * VL };
+
+INLINE size_t split_lines_of(size_t k) {
+    return (k + SPLIT_STEP - 1) / SPLIT_STEP * 32;
+}
+/* Rows m0 … m0 + m of A, elements k0 … k0 + k of them. */
+INLINE struct split_job split_left(float *out, float *lines, const struct matrix *a, size_t m0,
+                                   size_t m, size_t k0, size_t k) {
+    return (struct split_job){
+        .out = out,
+        .p = (const float *)a->p + (a->across ? k0 * a->ld + m0 : m0 * a->ld + k0),
+        .ld = a->ld,
+        .n = m,
+        .k = k,
+        .by_k = a->across,
+        .turn = a->across,
+        .end = split_lines_of(k),
+        .lines = lines,
+    };
+}
+/* Columns n0 … n0 + n of B. */
+INLINE struct split_job split_right(float *out, float *lines, const struct matrix *b, size_t n0,
+                                    size_t n, size_t k0, size_t k) {
+    return (struct split_job){
+        .out = out,
+        .p = (const float *)b->p + (b->across ? n0 * b->ld + k0 : k0 * b->ld + n0),
+        .ld = b->ld,
+        .n = n,
+        .k = k,
+        .by_k = !b->across,
+        .turn = b->across,
+        .end = split_lines_of(k),
+        .lines = lines,
+    };
+}
+
+#if ISA_LEVEL == 3 && defined HAVE_X86_AMX
+void gemm_split_all(struct split_job *job);
+/* 32 x 32 of C, added to what is there if `add`, of two panels of `k` elements; meanwhile both jobs
+ * are brought up to line `to`, and lines of memory asked for. */
+void gemm_split_tile(float *c, size_t ldc, const float *a, const float *b, size_t k, bool add,
+                     struct split_job job[2], const size_t to[2], const struct ahead *ahead);
+#else /* never called: device.amx is false there */
+INLINE void gemm_split_all(struct split_job *job) {
+    (void)job;
+}
+INLINE void gemm_split_tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
+                            bool add, struct split_job job[2], const size_t to[2],
+                            const struct ahead *ahead) {
+    (void)c, (void)ldc, (void)a, (void)b, (void)k, (void)add, (void)job, (void)to, (void)ahead;
+}
+#endif
+
+#endif
