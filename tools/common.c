@@ -258,19 +258,34 @@ static void man_of(const struct family *f, FILE *to) {
         fprintf(to, ".TP\n.B %s\n%s\n", s->name, s->summary);
 }
 
-/* Flags of the program itself; false if `flag` is none. */
-static bool family_flag(const struct family *f, const char *flag, const char *value) {
+/* --completion SHELL, or --completion=SHELL. */
+static int family_completion(const struct family *f, const char *flag, const char *value) {
+    if (flag[strlen("--completion")] == '=') value = flag + strlen("--completion=");
+    if (value && !strcmp(value, "words")) {
+        for (const struct subcommand *s = f->subs; s->name; s++) puts(s->name);
+    } else if (value && (!strcmp(value, "bash") || !strcmp(value, "zsh"))) {
+        completion_of(f, !strcmp(value, "zsh"), stdout);
+    } else {
+        fprintf(stderr, "%s: --completion: '%s' is not one of bash|zsh|words\n", f->name,
+                value ? value : "");
+        return ERR_USAGE;
+    }
+    return 1;
+}
+
+/* Flags of the program itself: 1, or ERR_USAGE; 0 if `flag` is none. */
+static int family_flag(const struct family *f, const char *flag, const char *value) {
     if (!strcmp(flag, "--help") || !strcmp(flag, "-h") || !strcmp(flag, "help"))
         list_subcommands(f, stdout);
     else if (!strcmp(flag, "--version"))
         printf("%s (Lory) %s\n", f->name, LORY_VERSION);
     else if (!strcmp(flag, "--man"))
         man_of(f, stdout);
-    else if (!strcmp(flag, "--completion"))
-        completion_of(f, value && !strcmp(value, "zsh"), stdout);
+    else if (!strcmp(flag, "--completion") || !strncmp(flag, "--completion=", 13))
+        return family_completion(f, flag, value);
     else
-        return false;
-    return true;
+        return 0;
+    return 1;
 }
 
 static int unknown_subcommand(const struct family *f, const char *name) {
@@ -296,9 +311,11 @@ int tool_dispatch(const struct family *f, int argc, char **argv) {
         list_subcommands(f, stderr);
         return tool_exit_code(ERR_USAGE);
     }
-    if (!family_flag(f, argv[1], argc > 2 ? argv[2] : NULL)) return unknown_subcommand(f, argv[1]);
+    int rc = family_flag(f, argv[1], argc > 2 ? argv[2] : NULL);
+    if (rc == 0) return unknown_subcommand(f, argv[1]);
+    if (rc < 0) return tool_exit_code(rc);
     struct err err = {0};
-    int rc = flush_stdout(&err);
+    rc = flush_stdout(&err);
     if (rc < 0 && rc != ERR_PIPE) fprintf(stderr, "%s: %s\n", f->name, err.msg);
     return tool_exit_code(rc);
 }

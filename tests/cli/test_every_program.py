@@ -76,6 +76,15 @@ class EveryProgram(unittest.TestCase):
                                    capture_output=True)
             self.assertEqual((check.returncode, check.stderr), (0, ""))
 
+    def test_programs_with_subcommands_took_any_shell(self):
+        for c in self.each():
+            for shell in ["--completion", "fish"], ["--completion=fish"], ["--completion"]:
+                r = run(*c, *shell)
+                self.assertEqual((r.returncode, r.stdout), (2, ""), shell)
+                self.assertIn("--completion", r.stderr)
+            self.assertEqual(run(*c, "--completion=zsh").stdout, run(*c, "--completion", "zsh").stdout)
+            self.assertRegex(run(*c, "--completion", "words").stdout, r"^(\S+\n)+$")
+
     def test_unknown_flag_is_usage(self):
         for c in self.each():
             r = run(*c, "--no-such-flag-at-all")
