@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "base/file.h"
 #include "base/signals.h"
@@ -119,8 +120,9 @@ static int encode_texts(const struct options *o, const struct open_model *m, str
     if (rc < 0 && !o->tokenizer) err_hint(err, "name the model's tokenizer with -t");
     if (rc == 0) rc = encoder_new(&e, k, err);
     for (size_t i = 0; rc == 0 && i < o->text.n; i++) {
+        const char *name = strcmp(o->text.v[i], "-") ? o->text.v[i] : "/dev/stdin";
         b.n = 0;
-        rc = file_read(o->text.v[i], UINT32_MAX, &b, err);
+        rc = file_read(name, UINT32_MAX, &b, err);
         if (rc == 0) rc = encode(e, b.n ? b.v : "", b.n, TOKENIZER_SPECIAL_ALL, &ret[i], err);
         if (rc == 0 && ret[i].n < 2)
             rc = err_set(err, ERR_DATA, "%s: too short to be scored", o->text.v[i]);
@@ -195,7 +197,7 @@ static int loss_main(int argc, char **argv) {
          "a run, a checkpoint, any GPT-2's folder, hf://NS/NAME, or llm.c's .bin (default: run)"},
         {"valid", 0, OPT_STRS, &o.valid, "DIR",
          "shards to score: a folder, or .bin files (repeatable)"},
-        {"text", 0, OPT_STRS, &o.text, "FILE",
+        {"text", 0, OPT_STRS, &o.text, "FILE|-",
          "a plain text to score, as one piece, by windows of --seq-len with --stride (repeatable)"},
         {"tokenizer", 't', OPT_STR, &o.tokenizer, "TOK",
          "of --text (default: the one beside the model)"},

@@ -335,6 +335,11 @@ class Shard(unittest.TestCase):
         self.assertNotIn("bits_per_byte", scored)
         pairs = json.loads(run("lmeval", "bigram", "--train", "p", "--valid", "p", "--json").stdout)
         self.assertEqual(pairs["tokens"], targets)
+        text = slurp("sft.jsonl")[:500]  # standard input was a file called -
+        with open("a.txt", "wb") as f:
+            f.write(text)
+        score = ["lmeval", "loss", "-m", "runp", "--text"]
+        self.assertEqual(run(*score, "-", input=text).stdout, run(*score, "a.txt").stdout)
 
     def test_verify_asks_for_the_tokenizer(self):
         self.made()
