@@ -98,7 +98,10 @@ static struct opt *option_of(const struct config *c, const char *key, struct err
     }
     const char *near = opt_nearest(c->p, name, room);
     err_set(err, ERR_USAGE, "unknown key %.80s", key);
-    if (near) err_hint(err, "did you mean %s?", near);
+    if (near && !opt_find(c->p->opts, near, strlen(near))) /* a flag's --no-NAME is no key */
+        err_hint(err, "did you mean %s: false?", near + strlen("no-"));
+    else if (near)
+        err_hint(err, "did you mean %s?", near);
     return NULL;
 }
 

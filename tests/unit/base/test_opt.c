@@ -170,6 +170,9 @@ static void yaml_mistakes_name_the_line(void **state) {
     static const char *const cases[][2] = {
         {"bpe-train:\n  json: true\n  vocba: 1\n",
          "lory.yaml:3: unknown key vocba; did you mean vocab?"},
+        {"bpe-train:\n  no-json: true\n", /* was: did you mean no-json? */
+         "lory.yaml:2: unknown key no-json; did you mean json: false?"},
+        {"bpe-train:\n  no-specail: true\n", "did you mean no-special?"},
         {"bpe-train:\n  vocab: many\n", "lory.yaml:2: vocab: 'many' is not a number"},
         {"bpe-train:\n  vocab: 1\n", "lory.yaml:2: vocab: 1 is less than 257"},
         {"bpe-trian:\n  vocab: 300\n",
