@@ -49,7 +49,7 @@ static void add_evals(struct summary *r) {
         r->eval_loss = e->v[i].loss;
         r->eval_step = e->v[i].step;
         r->bits_per_byte = e->v[i].bits_per_byte;
-        if (isfinite(r->best_loss) && !(e->v[i].loss < r->best_loss)) continue;
+        if (!isfinite(e->v[i].loss) || r->best_loss <= e->v[i].loss) continue;
         r->best_loss = e->v[i].loss;
         r->best_step = e->v[i].step;
     }

@@ -72,6 +72,13 @@ class Lmtrain(unittest.TestCase):
         p = self.plan("--layers", "3", "--width", "48", "--heads", "4", "--inner", "50", "--no-tied")
         self.assertEqual((p["layers"], p["width"], p["heads"], p["inner"]), (3, 48, 4, 50))
 
+    def test_a_best_evaluation_that_was_no_number(self):
+        small = ["--train", "llmc.bin", "--valid", "llmc.bin", "--seq-len", "8", "--layers", "1", "--width", "8", "--heads", "1"]
+        self.refused(2, "--beta1: 1 is more than", *small, "--beta1", "1")
+        self.refused(8, "nothing was saved before", *small, "--steps", "3", "--batch", "2", "--lr", "1e30", "-o", "lost")
+        report = json.loads(self.ok("lmreport", "lost", "--json"))
+        self.assertEqual((report["runs"][0].get("best_step"), report["runs"][0].get("best_eval_loss")), (0, None), report)
+
     def test_units_that_can_be_read(self):
         said = run("lmtrain", "--train", "llmc.bin", "--dry-run", "--layers", "1", "--width", "8", "--heads", "1", "--seq-len", "8").stderr
         self.assertIn("lmtrain: 2992 tokens in 374 windows of 8", said)
