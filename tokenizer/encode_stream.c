@@ -269,7 +269,8 @@ static int step(const struct call *c, size_t k, const char *text, size_t n, bool
     int rc;
     do {
         bit = n - at < BIT ? n - at : BIT;
-        rc = cut_stream_add(cut, text + at, bit, last && at + bit == n, c->err);
+        const char *more = at ? text + at : text; /* of no bytes it may be NULL */
+        rc = cut_stream_add(cut, more, bit, last && at + bit == n, c->err);
         if (rc >= 0) rc = k + 1 < c->s->steps ? hand_on(c, k) : take(c, cut);
         cut_stream_take(cut);
         at += bit;
