@@ -80,8 +80,8 @@ static int compare(const void *a, const void *b) {
     return c ? c : (x->len > y->len) - (x->len < y->len);
 }
 
-/* Sorts v[0..n) by the heads, a byte at a time from the last one on, by way of room[0..n): there and
- * back four times. */
+/* Sorts v[0..n) by the heads, a byte at a time from the last one on, by way of room[0..n): there
+ * and back four times. */
 static void sort_heads(struct key *v, size_t n, struct key *room) {
     enum { DIGITS = sizeof v->head };
     uint32_t at[DIGITS][257] = {{0}};
