@@ -112,9 +112,8 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
     size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
     bool bf16 = d->bf16, first = true, large = !gemm_packs_whole(C, V);
     size_t chunk = !large ? 512 : bf16 ? 256 : 1024, most = rows < chunk ? rows : chunk;
-    /* Both packed copies of w, for the next chunk. (Where the matrix units take fp32, tiles split w
-     * for themselves: a last chunk too small for them would find nothing packed.) */
-    bool keep = !large && rows > most && (bf16 || !d->amx);
+    /* Both packed copies of w, for the next chunk. */
+    bool keep = rows > most && gemm_keeps(d, C, V, bf16);
     enum cpu_work pack_v = keep ? WORK_PACK2 : WORK_PACK, pack_x = keep ? WORK_PACK3 : WORK_PACK;
     struct logits_chunk k = {.ld = round_up(V, 32), .V = V};
     if (k.ld % 512 == 0) k.ld += 32; /* else the chunk could not be read in place: gemm_run() */

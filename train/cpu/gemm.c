@@ -257,29 +257,41 @@ static void tile_block(const struct tile *t, size_t kb) {
     }
 }
 
-/* What tile_block_split() splits: panels of A, rows r … of the tile; of B, columns c … */
-static struct split_job left_job(const struct tile *t, size_t kb, size_t r, float *out) {
-    struct k_block b = k_block(t->p, kb);
-    size_t m = t->end - r < t->p->mr ? t->end - r : t->p->mr;
+/* A panel of A that tile_block_split() splits: the tile's rows r … of block kb. */
+struct split_at {
+    size_t kb, r;
+    bool none; /* there is no such panel */
+};
+
+/* The panel of A that is `n` of them behind; at most as many as a block has. */
+static struct split_at behind(const struct tile *t, size_t kb, size_t r, size_t n) {
+    size_t mr = t->p->mr, panels = (t->end - t->i + mr - 1) / mr, at = (r - t->i) / mr + n;
+    if (at >= panels) kb++, at -= panels;
+    return (struct split_at){kb, t->i + at * mr, at >= panels || kb >= t->o->k0 + t->o->k};
+}
+
+/* What is split: a panel of A; of B, columns c … of the tile. */
+static struct split_job left_job(const struct tile *t, struct split_at at, float *out) {
+    if (at.none) return (struct split_job){0};
+    struct k_block b = k_block(t->p, at.kb);
+    size_t m = t->end - at.r < t->p->mr ? t->end - at.r : t->p->mr;
     float *lines = t->few + 2 * t->p->kc / SPLIT_STEP * SPLIT_SIZE;
-    return split_left(out, lines, &t->p->a, t->o->m0 + r, m, b.k0, b.k);
+    return split_of(&t->p->a, false, t->o->m0 + at.r, m, b.k0, b.k, out, lines);
 }
 static struct split_job right_job(const struct tile *t, const struct k_block *b, size_t c,
                                   float *out) {
     size_t n = t->n - c < NR ? t->n - c : NR;
     float *lines = t->few + 2 * t->p->kc / SPLIT_STEP * SPLIT_SIZE + SPLIT_LINES;
-    return split_right(out, lines, &t->p->b, t->o->n0 + t->j + c, n, b->k0, b->k);
+    return split_of(&t->p->b, true, t->o->n0 + t->j + c, n, b->k0, b->k, out, lines);
 }
 
-/* The panel of A behind the next one, while that is split. */
-static struct walk walk_left(const struct tile *t, size_t kb, size_t r) {
+/* A panel of A as it lies in memory. */
+static struct walk walk_left(const struct tile *t, struct split_at at) {
     const struct product *p = t->p;
-    size_t times = t->wide / NR, ld = p->a.ld;
-    r += 2 * p->mr;
-    if (r >= t->end) kb++, r = t->i + (r - t->end) / p->mr * p->mr;
-    if (r >= t->end || kb >= t->o->k0 + t->o->k) return (struct walk){0};
-    struct k_block b = k_block(p, kb);
-    size_t row = t->o->m0 + r, m = t->end - r < p->mr ? t->end - r : p->mr;
+    if (at.none) return (struct walk){0};
+    struct k_block b = k_block(p, at.kb);
+    size_t times = t->wide / NR, ld = p->a.ld, row = t->o->m0 + at.r;
+    size_t m = t->end - at.r < p->mr ? t->end - at.r : p->mr;
     const float *left = p->a.p;
     return p->a.across ? walk(left + b.k0 * ld + row, ld, b.k, m, times)
                        : walk(left + row * ld + b.k0, ld, m, b.k, times);
@@ -290,7 +302,7 @@ static struct walk walk_left(const struct tile *t, size_t kb, size_t r) {
 static void tile_block_split(const struct tile *t, size_t kb) {
     const struct product *p = t->p;
     struct k_block b = k_block(p, kb);
-    size_t size = p->kc / SPLIT_STEP * SPLIT_SIZE, blocks = t->o->k0 + t->o->k;
+    size_t size = p->kc / SPLIT_STEP * SPLIT_SIZE;
     size_t panels = (t->end - t->i + p->mr - 1) / p->mr, i = (kb - t->o->k0) * panels;
     struct ahead ahead = {.most = MOST_AHEAD};
     struct walk unused, next_b;
@@ -300,14 +312,9 @@ static void tile_block_split(const struct tile *t, size_t kb) {
         float *sum = k_blocks(p) > 1 ? t->sums + (r - t->i) * t->ld : t->sums;
         size_t m = t->end - r < p->mr ? t->end - r : p->mr;
         struct split_job job[2] = {{0}, {0}};
-        struct walk next_a = walk_left(t, kb, r);
-        if (i == 0) job[0] = left_job(t, kb, r, left), gemm_split_all(&job[0]);
-        if (r + p->mr < t->end)
-            job[0] = left_job(t, kb, r + p->mr, left_next);
-        else if (kb + 1 < blocks)
-            job[0] = left_job(t, kb + 1, t->i, left_next);
-        else
-            job[0] = (struct split_job){0};
+        struct walk next_a = walk_left(t, behind(t, kb, r, 2));
+        if (i == 0) job[0] = left_job(t, behind(t, kb, r, 0), left), gemm_split_all(&job[0]);
+        job[0] = left_job(t, behind(t, kb, r, 1), left_next);
         for (size_t c = 0; c < t->wide; c += NR) {
             float *right = t->block + c / NR * size;
             if (r == t->i && c == 0) job[1] = right_job(t, &b, c, right), gemm_split_all(&job[1]);
@@ -409,6 +416,9 @@ enum { PART_OF_B = 1 << 22, PART_OF_A = 1 << 21 }; /* elements packed at a time,
 bool gemm_packs_whole(size_t K, size_t N) {
     return K * N <= PART_OF_B;
 }
+bool gemm_keeps(const struct device *d, size_t K, size_t N, bool bf16) {
+    return gemm_packs_whole(K, N) && (bf16 || !d->amx);
+}
 
 /* Cuts the product in parts and finds room for them. `by_tiles`: B is packed by each tile. False:
  * no memory. */
@@ -445,6 +455,35 @@ static bool in_place(const struct product *p) {
     return a->ld % 2 == 0 && (a->padded || p->K % (p->amx ? 2 * AMX_UNITS : 2) == 0);
 }
 
+/* Rows and columns of a tile, at most. */
+struct most {
+    size_t m, n;
+};
+
+/* Panels, blocks of K and a thread's scratch, as each way of multiplying likes them. */
+static struct most choose_sizes(struct product *p, bool by_tiles) {
+    if (p->amx) {
+        p->mr = AMX_MR;
+        p->kc = round_up(gemm_kc(p->units, AMX_KC), AMX_UNITS);
+        p->few = p->mr * p->kc;
+        p->block = by_tiles ? GEMM_KC * GEMM_NC : 0;
+        return (struct most){AMX_MC, AMX_NC};
+    }
+    if (p->split) {
+        p->mr = AMX_MR;
+        p->kc = round_up(gemm_kc(p->units, SPLIT_KC), SPLIT_STEP);
+        size_t panel = p->kc / SPLIT_STEP * SPLIT_SIZE;
+        p->few = 2 * (panel + SPLIT_LINES);
+        p->block = panel * (SPLIT_NC / NR);
+        return (struct most){SPLIT_MC, SPLIT_NC};
+    }
+    p->mr = MR;
+    p->kc = gemm_kc(p->units, by_tiles && p->units > GEMM_KC ? GEMM_KC_TILES : GEMM_KC);
+    p->few = MR * FEW_LD;
+    p->block = by_tiles ? GEMM_KC * GEMM_NC : 0;
+    return (struct most){p->a.bf16 ? GEMM_MC : GEMM_MC_F32, GEMM_NC};
+}
+
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
               const struct matrix *b, enum cpu_work pack, bool packed, const struct gemm_to *to) {
     if (M == 0 || N == 0) return;
@@ -453,29 +492,20 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
     p.unit = a->bf16 && ISA_LEVEL == 3 ? 2 : 1;
     p.amx = d->amx && p.unit == 2;
     p.split = d->amx && !a->bf16 && M >= SPLIT_FROM && N >= SPLIT_FROM && K >= SPLIT_FROM;
-    p.mr = p.amx || p.split ? AMX_MR : MR;
     /* Packed by each tile: what needs no transposition, and is not wanted again. */
-    bool by_tiles = p.split || (!b->bf16 && !b->across && pack == WORK_PACK);
-    p.kc = p.amx     ? round_up(gemm_kc(p.units, AMX_KC), AMX_UNITS)
-           : p.split ? round_up(gemm_kc(p.units, SPLIT_KC), SPLIT_STEP)
-                     : gemm_kc(p.units, by_tiles && p.units > GEMM_KC ? GEMM_KC_TILES : GEMM_KC);
-    size_t most_m = p.amx ? AMX_MC : p.split ? SPLIT_MC : a->bf16 ? GEMM_MC : GEMM_MC_F32;
-    size_t most_n = p.amx ? AMX_NC : p.split ? SPLIT_NC : GEMM_NC, threads = (size_t)d->threads;
-    p.few = p.amx     ? p.mr * p.kc
-            : p.split ? 2 * (p.kc / SPLIT_STEP * SPLIT_SIZE + SPLIT_LINES)
-                      : MR * FEW_LD;
-    p.block = p.split    ? p.kc / SPLIT_STEP * SPLIT_SIZE * (SPLIT_NC / NR)
-              : by_tiles ? GEMM_KC * GEMM_NC
-                         : 0;
-    size_t per_thread = p.few + p.block + most_m * most_n;
-    if (by_tiles && k_blocks(&p) == 1) most_m *= 2; /* no sums wait for the end */
+    bool by_tiles = p.split || (!b->bf16 && !b->across && pack == WORK_PACK),
+         units = p.amx || p.split;
+    struct most most = choose_sizes(&p, by_tiles);
+    size_t threads = (size_t)d->threads;
+    size_t per_thread = p.few + p.block + most.m * most.n;
+    if (by_tiles && k_blocks(&p) == 1) most.m *= 2; /* no sums wait for the end */
     float *scratch = cpu_work(d, WORK_THREAD, threads * per_thread * sizeof *scratch);
     if (!scratch || !plan_parts(d, &p, pack, p.split || in_place(&p), by_tiles)) return;
-    choose_tiles(&p, p.part_m, p.part_n, most_m, most_n, threads);
+    choose_tiles(&p, p.part_m, p.part_n, most.m, most.n, threads);
 #pragma omp parallel num_threads(d->threads)
     {
-        if (p.amx || p.split) gemm_amx_begin();
+        if (units) gemm_amx_begin();
         run_parts(&p, scratch + (size_t)omp_get_thread_num() * per_thread, packed, to);
-        if (p.amx || p.split) gemm_amx_end();
+        if (units) gemm_amx_end();
     }
 }

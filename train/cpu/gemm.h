@@ -95,8 +95,11 @@ struct gemm_to {
     bool bf16;
 };
 
-/* True if B (K,N) is packed as one part, and so is there when the next product wants it. */
+/* True if B (K,N), where it is packed for all tiles, is one part. */
 bool gemm_packs_whole(size_t K, size_t N);
+/* True if B is there, then, when the next product wants it: not where tiles split it for themselves
+ * (gemm_split.h), as a product too small for that would find nothing packed. */
+bool gemm_keeps(const struct device *d, size_t K, size_t N, bool bf16);
 /* The whole product; packs B into workspace `pack` unless `packed` says it is there. */
 void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matrix *a,
               const struct matrix *b, enum cpu_work pack, bool packed, const struct gemm_to *to);

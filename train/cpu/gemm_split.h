@@ -53,36 +53,19 @@ struct split_job {
 };
 enum { SPLIT_LINES = 2 * 16 * VL };
 
-INLINE size_t split_lines_of(size_t k) {
-    return (k + SPLIT_STEP - 1) / SPLIT_STEP * 32;
-}
-/* Rows m0 … m0 + m of A, elements k0 … k0 + k of them. */
-INLINE struct split_job split_left(float *out, float *lines, const struct matrix *a, size_t m0,
-                                   size_t m, size_t k0, size_t k) {
+/* n rows of A from `first` on, or columns of B (`right`); elements k0 … k0 + k of them. */
+INLINE struct split_job split_of(const struct matrix *x, bool right, size_t first, size_t n,
+                                 size_t k0, size_t k, float *out, float *lines) {
+    bool by_k = x->across != right;
     return (struct split_job){
         .out = out,
-        .p = (const float *)a->p + (a->across ? k0 * a->ld + m0 : m0 * a->ld + k0),
-        .ld = a->ld,
-        .n = m,
-        .k = k,
-        .by_k = a->across,
-        .turn = a->across,
-        .end = split_lines_of(k),
-        .lines = lines,
-    };
-}
-/* Columns n0 … n0 + n of B. */
-INLINE struct split_job split_right(float *out, float *lines, const struct matrix *b, size_t n0,
-                                    size_t n, size_t k0, size_t k) {
-    return (struct split_job){
-        .out = out,
-        .p = (const float *)b->p + (b->across ? n0 * b->ld + k0 : k0 * b->ld + n0),
-        .ld = b->ld,
+        .p = (const float *)x->p + (by_k ? k0 * x->ld + first : first * x->ld + k0),
+        .ld = x->ld,
         .n = n,
         .k = k,
-        .by_k = !b->across,
-        .turn = b->across,
-        .end = split_lines_of(k),
+        .by_k = by_k,
+        .turn = x->across,
+        .end = (k + SPLIT_STEP - 1) / SPLIT_STEP * 32,
         .lines = lines,
     };
 }

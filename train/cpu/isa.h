@@ -28,6 +28,7 @@
 #define dropout_row            ISA_FN(dropout_row)
 #define gemm_pack_right        ISA_FN(gemm_pack_right)
 #define gemm_packs_whole       ISA_FN(gemm_packs_whole)
+#define gemm_keeps             ISA_FN(gemm_keeps)
 #define gemm_pack_left         ISA_FN(gemm_pack_left)
 #define gemm_micro             ISA_FN(gemm_micro)
 #define gemm_run               ISA_FN(gemm_run)
