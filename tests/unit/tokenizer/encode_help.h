@@ -93,15 +93,18 @@ static inline struct tokenizer *random_tokenizer(struct random_vocab *v, const c
     return random_with(v, pattern, &s, 1);
 }
 
-/* The same with `ranks`: merges are those of ranks of tokens then, as in a file of tiktoken. */
-static inline struct tokenizer *random_tokenizer_by(struct random_vocab *v, const char *pattern,
-                                                    bool ranks) {
-    struct tokenizer *t = random_tokenizer(v, pattern);
+/* Its merges are those of ranks of tokens from now on, as in a file of tiktoken. */
+static inline struct tokenizer *merged_by_ranks(struct tokenizer *t) {
     struct err err = {0};
-    if (!ranks) return t;
     free(t->merges);
     check_ok(vocab_merges_of_ranks(t, &err), &err);
     return t;
+}
+
+static inline struct tokenizer *random_tokenizer_by(struct random_vocab *v, const char *pattern,
+                                                    bool ranks) {
+    struct tokenizer *t = random_tokenizer(v, pattern);
+    return ranks ? merged_by_ranks(t) : t;
 }
 
 /* A vocabulary of up to some 500 merges, and its tokenizer. */

@@ -112,11 +112,7 @@ static void be_fresh(struct encoder *e) {
 
 /* By ranks, and without a special token, whose bytes no merges make. */
 static struct tokenizer *by_ranks(struct random_vocab *v) {
-    struct err err = {0};
-    struct tokenizer *t = random_with(v, "\\S+|\\s", NULL, 0);
-    free(t->merges);
-    check_ok(vocab_merges_of_ranks(t, &err), &err);
-    return t;
+    return merged_by_ranks(random_with(v, "\\S+|\\s", NULL, 0));
 }
 
 /* Texts that do without caches, tokens by decree among them, some of them longer than all_made

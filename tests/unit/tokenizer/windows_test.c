@@ -11,15 +11,23 @@ static void repeat(struct buf *out, struct rng *r, const struct buf *bit, size_t
     }
 }
 
+/* Ids are appended: what is there before stays. */
+static void put_mark(struct u32s *ids) {
+    u32s_push(ids, 7, NULL);
+}
+static void take_mark(struct u32s *ids) {
+    assert_int_equal(ids->v[0], 7);
+    memmove(ids->v, ids->v + 1, --ids->n * sizeof *ids->v);
+}
+
 static void same_as_the_twin(const struct tokenizer *t, const struct buf *text) {
     struct u32s want = {0}, got = {0};
     struct bpe_scratch s = {0};
     struct err err = {0};
     check_ok(encode_ref(t, text->v, text->n, &want, &err), &err);
-    u32s_push(&got, 7, NULL); /* ids are appended */
+    put_mark(&got);
     check_ok(bpe_merge_windows(t, &s, (uint8_t *)text->v, text->n, &got, &err), &err);
-    assert_int_equal(got.v[0], 7);
-    memmove(got.v, got.v + 1, --got.n * sizeof *got.v);
+    take_mark(&got);
     same_ids(&want, &got, "windows");
     bpe_scratch_release(&s);
     u32s_release(&want);
@@ -56,13 +64,12 @@ static void rounds_as_the_twin(const struct tokenizer *t, const struct buf *text
     const struct trie *trie;
     size_t at = 0, done = 1;
     check_ok(vocab_trie(&trie, t, &err), &err);
-    u32s_push(&got, 7, NULL); /* ids are appended */
+    put_mark(&got);
     for (; at < text->n && done; at += done)
         check_ok(
             bpe_merge_rounds(t, trie, &s, (uint8_t *)text->v + at, text->n - at, &done, &got, &err),
             &err);
-    assert_int_equal(got.v[0], 7);
-    memmove(got.v, got.v + 1, --got.n * sizeof *got.v);
+    take_mark(&got);
     check_ok(encode_ref(t, text->v, text->n, &want, &err), &err);
     size_t bytes = 0, len; /* what is certain is the beginning of what comes of the whole text */
     for (size_t i = 0; i < got.n; i++, bytes += len) vocab_token(t, got.v[i], &len);
@@ -105,7 +112,7 @@ static void pieces_as_the_twin(const struct tokenizer *t, struct rng *r, const s
     const uint8_t *p = (uint8_t *)text->v;
     size_t most = 1 + rng_below(r, rng_below(r, 2) ? 6 : 80), unsure;
     check_ok(vocab_trie(&trie, t, &err), &err);
-    u32s_push(&got, 7, NULL); /* ids are appended */
+    put_mark(&got);
     for (size_t from = 0, at = 0; from < text->n; from = at) {
         size_t block = 1 + rng_below(r, BPE_ROUNDS_BLOCK);
         ends.n = 0;
@@ -120,8 +127,7 @@ static void pieces_as_the_twin(const struct tokenizer *t, struct rng *r, const s
         check_ok(bpe_merge_pieces(t, trie, &s, p, from, ends.v, ends.n, &unsure, &got, &err), &err);
         assert_true(unsure <= at - from);
     }
-    assert_int_equal(got.v[0], 7);
-    memmove(got.v, got.v + 1, --got.n * sizeof *got.v);
+    take_mark(&got);
     same_ids(&want, &got, "pieces in rounds");
     bpe_scratch_release(&s);
     u32s_release(&want);
