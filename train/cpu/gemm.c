@@ -1,60 +1,6 @@
 /* See gemm.h. Blocking after Goto and van de Geijn (2008), with the roles of the caches as there:
  * the panel of A in L1, the block of B in L2. */
-#include "train/cpu/gemm.h"
-#include "train/cpu/gemm_amx.h"
-#include "train/cpu/gemm_micro.h"
-#include "train/cpu/gemm_split.h"
-
-/* C = A B on its way, part by part: as much of B is packed at a time, and of A where it cannot be
- * read in place, as stays in the cache that threads share.
- *
- *            N                  part: m rows of A, n columns of B, some blocks of K
- *        ┌───┬───┬───┐
- *     mc │   │ j │   │ part     tile (i, j): for every block of K all its rows by one block of B,
- *      M ├───┼───┼───┤          which stays in L2; a panel of A in L1; at the end of K each panel
- *        │   │   │   │          is handed on while it is hot
- *        └───┴───┴───┘
- *          nc                                                                                   */
-struct product {
-    size_t M, N, K, units, kc;
-    size_t unit; /* elements of K per unit */
-    bool amx;    /* bf16 by the matrix units (gemm_amx.h)   */
-    bool split;  /* fp32 by the matrix units (gemm_split.h) */
-    size_t mr;   /* rows of a panel: AMX_MR or MR           */
-    struct matrix a, b;
-    float *right, *left;           /* a part of B, of A packed; NULL: each tile for itself */
-    size_t part_m, part_n, part_k; /* rows, columns, blocks of K of a part, at most   */
-    float *c;                      /* sums (M, ldc) that wait for the next blocks of K, or NULL */
-    size_t ldc;
-    size_t mc, nc; /* of a tile, at most */
-    size_t tiles_m, tiles_n;
-    size_t few, block; /* floats of a thread's scratch before what struct tile has there */
-};
-
-struct part {
-    size_t m0, m, n0, n;
-    size_t k0, k; /* blocks of K */
-};
-
-/* A block of K: units from, n of them. */
-struct k_block {
-    size_t at, n; /* units; n as the kernel takes them, so the last ones may be zeros */
-    size_t k0, k; /* elements */
-};
-
-INLINE size_t k_blocks(const struct product *p) {
-    return (p->units + p->kc - 1) / p->kc;
-}
-
-INLINE struct k_block k_block(const struct product *p, size_t i) {
-    struct k_block b = {.at = i * p->kc};
-    b.n = p->units - b.at < p->kc ? p->units - b.at : p->kc;
-    b.k0 = b.at * p->unit;
-    b.k = p->K - b.k0 < b.n * p->unit ? p->K - b.k0 : b.n * p->unit;
-    if (p->amx) b.n = round_up(b.n, AMX_UNITS);
-    if (p->split) b.n = round_up(b.n, SPLIT_STEP);
-    return b;
-}
+#include "train/cpu/gemm_inside.h"
 
 /* The packed panels of a part of B from its column j on. */
 INLINE float *right_at(const struct product *p, const struct part *o, const struct k_block *b,
@@ -103,16 +49,6 @@ static void pack_left(const struct product *p, const struct part *o) {
     }
 }
 
-/* A tile, and its thread's scratch. */
-struct tile {
-    size_t i, end, j, n;       /* rows and columns of the part; n columns from j */
-    size_t wide;               /* n in whole panels                              */
-    float *few, *block, *sums; /* a panel of A; a block of B; C                  */
-    size_t ld;                 /* of C's sums                                    */
-    const struct product *p;
-    const struct part *o;
-    const struct gemm_to *to;
-};
 enum { FEW_LD = GEMM_KC + 16 }; /* rows copied do not share their sets of L1 */
 
 /* True if A is read in place by columns, and packed by the way. */
@@ -142,17 +78,6 @@ INLINE void ask(struct ahead *ahead, const void *line) {
     if (ahead->n < ahead->most) ahead->line[ahead->n++] = line;
 }
 
-/* Rows of memory that are asked for a few lines at a time. */
-struct walk {
-    const char *row;
-    size_t step, rows;      /* bytes from row to row        */
-    size_t lines, at, each; /* lines of a row; asked for; at a time */
-};
-INLINE struct walk walk(const float *p, size_t ld, size_t rows, size_t n, size_t times) {
-    const char *from = (const char *)((uintptr_t)p / LINE * LINE);
-    size_t lines = (size_t)((const char *)(p + n) - from + LINE - 1) / LINE;
-    return (struct walk){from, ld * sizeof *p, rows, lines, 0, rows * lines / times + 1};
-}
 INLINE void walk_on(struct ahead *ahead, struct walk *w) {
     for (size_t n = w->each; n && w->rows; n--) {
         ask(ahead, w->row + LINE * w->at);
@@ -257,80 +182,6 @@ static void tile_block(const struct tile *t, size_t kb) {
     }
 }
 
-/* A panel of A that tile_block_split() splits: the tile's rows r … of block kb. */
-struct split_at {
-    size_t kb, r;
-    bool none; /* there is no such panel */
-};
-
-/* The panel of A that is `n` of them behind; at most as many as a block has. */
-static struct split_at behind(const struct tile *t, size_t kb, size_t r, size_t n) {
-    size_t mr = t->p->mr, panels = (t->end - t->i + mr - 1) / mr, at = (r - t->i) / mr + n;
-    if (at >= panels) kb++, at -= panels;
-    return (struct split_at){kb, t->i + at * mr, at >= panels || kb >= t->o->k0 + t->o->k};
-}
-
-/* What is split: a panel of A; of B, columns c … of the tile. */
-static struct split_job left_job(const struct tile *t, struct split_at at, float *out) {
-    if (at.none) return (struct split_job){0};
-    struct k_block b = k_block(t->p, at.kb);
-    size_t m = t->end - at.r < t->p->mr ? t->end - at.r : t->p->mr;
-    float *lines = t->few + 2 * t->p->kc / SPLIT_STEP * SPLIT_SIZE;
-    return split_of(&t->p->a, false, t->o->m0 + at.r, m, b.k0, b.k, out, lines);
-}
-static struct split_job right_job(const struct tile *t, const struct k_block *b, size_t c,
-                                  float *out) {
-    size_t n = t->n - c < NR ? t->n - c : NR;
-    float *lines = t->few + 2 * t->p->kc / SPLIT_STEP * SPLIT_SIZE + SPLIT_LINES;
-    return split_of(&t->p->b, true, t->o->n0 + t->j + c, n, b->k0, b->k, out, lines);
-}
-
-/* A panel of A as it lies in memory. */
-static struct walk walk_left(const struct tile *t, struct split_at at) {
-    const struct product *p = t->p;
-    if (at.none) return (struct walk){0};
-    struct k_block b = k_block(p, at.kb);
-    size_t times = t->wide / NR, ld = p->a.ld, row = t->o->m0 + at.r;
-    size_t m = t->end - at.r < p->mr ? t->end - at.r : p->mr;
-    const float *left = p->a.p;
-    return p->a.across ? walk(left + b.k0 * ld + row, ld, b.k, m, times)
-                       : walk(left + row * ld + b.k0, ld, m, b.k, times);
-}
-
-/* The same with both factors split. What comes next, a panel of A and with the first one of A also
- * those of B, is split while the units multiply; of A there are two, in turns. */
-static void tile_block_split(const struct tile *t, size_t kb) {
-    const struct product *p = t->p;
-    struct k_block b = k_block(p, kb);
-    size_t size = p->kc / SPLIT_STEP * SPLIT_SIZE;
-    size_t panels = (t->end - t->i + p->mr - 1) / p->mr, i = (kb - t->o->k0) * panels;
-    struct ahead ahead = {.most = MOST_AHEAD};
-    struct walk unused, next_b;
-    walk_blocks(t, kb, &unused, &next_b);
-    for (size_t r = t->i; r < t->end; r += p->mr, i++) {
-        float *left = t->few + i % 2 * size, *left_next = t->few + (i + 1) % 2 * size;
-        float *sum = k_blocks(p) > 1 ? t->sums + (r - t->i) * t->ld : t->sums;
-        size_t m = t->end - r < p->mr ? t->end - r : p->mr;
-        struct split_job job[2] = {{0}, {0}};
-        struct walk next_a = walk_left(t, behind(t, kb, r, 2));
-        if (i == 0) job[0] = left_job(t, behind(t, kb, r, 0), left), gemm_split_all(&job[0]);
-        job[0] = left_job(t, behind(t, kb, r, 1), left_next);
-        for (size_t c = 0; c < t->wide; c += NR) {
-            float *right = t->block + c / NR * size;
-            if (r == t->i && c == 0) job[1] = right_job(t, &b, c, right), gemm_split_all(&job[1]);
-            if (r == t->i && c + NR < t->wide) job[1] = right_job(t, &b, c + NR, right + size);
-            size_t to[2] = {job[0].end * (c + NR) / t->wide, job[1].end};
-            ahead.n = 0;
-            if (kb + 1 == k_blocks(p)) ask_out(&ahead, t->to, t->o->m0 + r, m, t->o->n0 + t->j + c);
-            walk_on(&ahead, &next_a);
-            walk_on(&ahead, &next_b);
-            gemm_split_tile(sum + c, t->ld, left, right, b.n, b.at > 0, job, to, &ahead);
-        }
-        if (kb + 1 == k_blocks(p))
-            t->to->out(t->to->ctx, sum, t->ld, t->o->m0 + r, m, t->o->n0 + t->j, t->n);
-    }
-}
-
 /* Rows i … end of the part by its columns j … j + n. */
 static void run_tile(const struct product *p, const struct part *o, float *scratch, size_t i,
                      size_t end, size_t j, size_t n, const struct gemm_to *to) {
@@ -341,7 +192,7 @@ static void run_tile(const struct product *p, const struct part *o, float *scrat
     if (p->c) t.sums = p->c + (o->m0 + i) * t.ld + o->n0 + j;
     for (size_t kb = o->k0; kb < o->k0 + o->k; kb++)
         if (p->split)
-            tile_block_split(&t, kb);
+            gemm_split_block(&t, kb);
         else
             tile_block(&t, kb);
 }
@@ -473,7 +324,7 @@ static struct most choose_sizes(struct product *p, bool by_tiles) {
         p->mr = AMX_MR;
         p->kc = round_up(gemm_kc(p->units, SPLIT_KC), SPLIT_STEP);
         size_t panel = p->kc / SPLIT_STEP * SPLIT_SIZE;
-        p->few = 2 * (panel + SPLIT_LINES);
+        p->few = 2 * (panel + SPLIT_LINES) + SPLIT_SUMS;
         p->block = panel * (SPLIT_NC / NR);
         return (struct most){SPLIT_MC, SPLIT_NC};
     }

@@ -94,23 +94,55 @@ INLINE void go_on(struct split_job *job, struct share *share, size_t to) {
     split_lines(job, share->due >> 16 < to ? share->due >> 16 : to);
 }
 
-void gemm_split_tile(float *c, size_t ldc, const float *a, const float *b, size_t k, bool add,
-                     struct split_job job[2], const size_t to[2], const struct ahead *ahead) {
-    _Alignas(LINE) float sums[2 * ROWS * NR]; /* the block's own: fewer roundings of large sums */
-    float *to_c = add ? sums : c;
-    size_t ld_c = add ? NR : ldc, bytes_c = ld_c * sizeof *c, bytes = VL * sizeof *a;
+/* Lines of memory, walk after walk. */
+struct asking {
+    struct walk *const *walk;
+    size_t more, left; /* walks behind this one; its lines still to be asked for now */
+};
+
+INLINE void ask_some(struct asking *a, size_t n) {
+    for (struct walk *w = *a->walk; n; n--) {
+        while (a->left == 0 || w->rows == 0) {
+            if (a->more == 0) return;
+            a->more--, w = *++a->walk, a->left = w->each;
+        }
+        __builtin_prefetch(w->row + LINE * w->at, 0, 2);
+        a->left--;
+        if (++w->at < w->lines) continue;
+        w->at = 0, w->rows--, w->row += w->step;
+    }
+}
+
+INLINE void add_rows(struct split_sums *s, size_t n) {
+    for (; n && s->rows; n--, s->rows--, s->c += s->ldc, s->from += NR) {
+        stf(s->c, ldf(s->c) + ldf(s->from));
+        stf(s->c + VL, ldf(s->c + VL) + ldf(s->from + VL));
+    }
+}
+void gemm_split_add(struct split_sums *late) {
+    add_rows(late, late->rows);
+}
+
+void gemm_split_tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
+                     struct meanwhile *also) {
+    struct split_job *job = also->job;
+    const size_t *to = also->to;
+    size_t bytes_c = ldc * sizeof *c, bytes = VL * sizeof *a;
     TILE_ZERO(0);
     TILE_ZERO(1);
     TILE_ZERO(2);
     TILE_ZERO(3);
-    size_t steps = k / SPLIT_STEP, turns = 6 * steps, lines = ahead->n / turns + 1;
+    size_t steps = k / SPLIT_STEP, turns = 6 * steps, lines = 0, rows = also->late.rows / turns + 1;
     struct share share[2] = {share_of(&job[0], to[0], turns), share_of(&job[1], to[1], turns)};
-    const void *const *line = ahead->line, *const *last = line + ahead->n;
+    struct asking asking = {also->walk, also->walks - 1, also->walk[0]->each};
+    for (size_t i = 0; i < also->walks; i++) lines += also->walk[i]->each;
+    lines = lines / turns + 1;
 /* Lines of B's next step are asked for into L1, others into L2. */
 #define MEANWHILE(PLANE)                                                                           \
     _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++)                                        \
         __builtin_prefetch(b + SPLIT_SIZE + (PLANE)*REGISTER + i * VL);                            \
-    for (size_t i = 0; i < lines && line < last; i++) __builtin_prefetch(*line++, 0, 2);           \
+    ask_some(&asking, lines);                                                                      \
+    add_rows(&also->late, rows);                                                                   \
     go_on(&job[0], &share[0], to[0]);                                                              \
     go_on(&job[1], &share[1], to[1])
 #define LOAD_A(PLANE)                                                                              \
@@ -147,14 +179,11 @@ void gemm_split_tile(float *c, size_t ldc, const float *a, const float *b, size_
     }
     split_lines(&job[0], to[0]);
     split_lines(&job[1], to[1]);
-    TILE_STORE(0, to_c, bytes_c);
-    TILE_STORE(1, to_c + VL, bytes_c);
-    TILE_STORE(2, to_c + ROWS * ld_c, bytes_c);
-    TILE_STORE(3, to_c + ROWS * ld_c + VL, bytes_c);
-    for (size_t i = 0; add && i < 2 * ROWS; i++, c += ldc) {
-        stf(c, ldf(c) + ldf(sums + i * NR));
-        stf(c + VL, ldf(c + VL) + ldf(sums + i * NR + VL));
-    }
+    gemm_split_add(&also->late);
+    TILE_STORE(0, c, bytes_c);
+    TILE_STORE(1, c + VL, bytes_c);
+    TILE_STORE(2, c + ROWS * ldc, bytes_c);
+    TILE_STORE(3, c + ROWS * ldc + VL, bytes_c);
 }
 
 #endif

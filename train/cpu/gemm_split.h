@@ -70,20 +70,41 @@ INLINE struct split_job split_of(const struct matrix *x, bool right, size_t firs
     };
 }
 
+/* Sums of a tile, in `from` (32, 32), that are still to be added to C: `rows` of them. */
+struct split_sums {
+    float *c;
+    size_t ldc;
+    const float *from;
+    size_t rows;
+};
+enum { SPLIT_SUMS = 32 * 32 };
+
+/* What is done while the units multiply, a little at a time: both jobs are brought up to line `to`,
+ * lines of memory asked for, of each walk as many as it says, and all late sums added. */
+struct meanwhile {
+    struct split_job job[2];
+    size_t to[2];
+    struct walk *walk[4];
+    size_t walks; /* at least one */
+    struct split_sums late;
+};
+
 #if ISA_LEVEL == 3 && defined HAVE_X86_AMX
 void gemm_split_all(struct split_job *job);
-/* 32 x 32 of C, added to what is there if `add`, of two panels of `k` elements; meanwhile both jobs
- * are brought up to line `to`, and lines of memory asked for. */
-void gemm_split_tile(float *c, size_t ldc, const float *a, const float *b, size_t k, bool add,
-                     struct split_job job[2], const size_t to[2], const struct ahead *ahead);
+void gemm_split_add(struct split_sums *late);
+/* c (32, 32) = two panels of `k` elements. */
+void gemm_split_tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
+                     struct meanwhile *also);
 #else /* never called: device.amx is false there */
 INLINE void gemm_split_all(struct split_job *job) {
     (void)job;
 }
+INLINE void gemm_split_add(struct split_sums *late) {
+    (void)late;
+}
 INLINE void gemm_split_tile(float *c, size_t ldc, const float *a, const float *b, size_t k,
-                            bool add, struct split_job job[2], const size_t to[2],
-                            const struct ahead *ahead) {
-    (void)c, (void)ldc, (void)a, (void)b, (void)k, (void)add, (void)job, (void)to, (void)ahead;
+                            struct meanwhile *also) {
+    (void)c, (void)ldc, (void)a, (void)b, (void)k, (void)also;
 }
 #endif
 

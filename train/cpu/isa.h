@@ -37,6 +37,8 @@
 #define gemm_amx_pack_left     ISA_FN(gemm_amx_pack_left)
 #define gemm_amx_tile          ISA_FN(gemm_amx_tile)
 #define gemm_split_all         ISA_FN(gemm_split_all)
+#define gemm_split_add         ISA_FN(gemm_split_add)
+#define gemm_split_block       ISA_FN(gemm_split_block)
 #define gemm_split_tile        ISA_FN(gemm_split_tile)
 #define few_along              ISA_FN(few_along)
 #define few_across             ISA_FN(few_across)
