@@ -21,7 +21,7 @@
 #include <unordered_map>
 #include <vector>
 
-enum { LANES = 32, BANKS = 32, WARPS = 32 };
+enum { LANES = 32, BANKS = 32, WARPS = 32, FOUND = 128 };
 
 struct warp_access {
     uint32_t lanes, at[LANES];
@@ -32,6 +32,10 @@ struct place { /* in the code */
     uint32_t times[LANES]; /* that each lane has passed it */
     std::vector<warp_access> accesses;
 };
+struct found {
+    const void *from;
+    place *at;
+};
 struct tally { /* of a kernel */
     uint64_t rounds, free_rounds;
     double worst; /* of one access: rounds / free rounds */
@@ -41,26 +45,31 @@ struct tally { /* of a kernel */
 static struct {
     bool asked, counting;
     std::unordered_map<const void *, place> warps[WARPS];
+    found found_last[WARPS][FOUND];
+    std::vector<place *> passed[WARPS]; /* since the warp last met */
     std::map<std::string, tally> kernels;
 } B;
 
 /* ------------------------------------------------------------------ counting */
 
-/* Of lanes [from, to): the most words wanted of one bank; 0 if no lane takes part. */
+/* Of lanes [from, to): the most words wanted of one bank; 0 if no lane takes part. A lane's words lie
+ * side by side, so it wants one of a bank at most. */
 static unsigned rounds_of(const warp_access &a, unsigned bytes, int from, int to) {
-    std::vector<uint32_t> words[BANKS];
-    size_t most = 0;
+    uint32_t words[BANKS][LANES];
+    unsigned wanted[BANKS] = {0}, most = 0;
     for (int l = from; l < to; l++) {
         if (!(a.lanes >> l & 1)) continue;
         for (uint32_t w = a.at[l] / 4; w <= (a.at[l] + bytes - 1) / 4; w++) {
-            std::vector<uint32_t> &bank = words[w % BANKS];
+            unsigned bank = w % BANKS, n = wanted[bank];
             bool there = false;
-            for (uint32_t x : bank) there |= x == w;
-            if (!there) bank.push_back(w);
-            if (bank.size() > most) most = bank.size();
+            for (unsigned i = 0; i < n; i++) there |= words[bank][i] == w;
+            if (there) continue;
+            words[bank][n] = w;
+            wanted[bank] = n + 1;
+            if (n + 1 > most) most = n + 1;
         }
     }
-    return (unsigned)most;
+    return most;
 }
 
 static void count(tally &t, const warp_access &a, const char *what, unsigned bytes) {
@@ -81,21 +90,28 @@ static void count(tally &t, const warp_access &a, const char *what, unsigned byt
 }
 
 void simt_banks_meet(int warp) {
-    if (!B.counting) return;
-    for (auto &p : B.warps[warp]) {
-        if (p.second.accesses.empty()) continue;
-        tally &t = B.kernels[simt_kernel_name()];
-        for (const warp_access &a : p.second.accesses)
-            count(t, a, p.second.write ? "write" : "read", p.second.bytes);
-        p.second.accesses.clear();
-        memset(p.second.times, 0, sizeof p.second.times);
+    if (!B.counting || B.passed[warp].empty()) return;
+    tally &t = B.kernels[simt_kernel_name()];
+    for (place *p : B.passed[warp]) {
+        for (const warp_access &a : p->accesses) count(t, a, p->write ? "write" : "read", p->bytes);
+        p->accesses.clear();
+        memset(p->times, 0, sizeof p->times);
     }
+    B.passed[warp].clear();
+}
+
+/* A warp passes the same few places over and over: those are found without the map. */
+static place &place_of(int warp, const void *from) {
+    found &f = B.found_last[warp][(uintptr_t)from / 4 % FOUND];
+    if (f.from != from) f = {from, &B.warps[warp][from]};
+    return *f.at;
 }
 
 void simt_banks_access(const void *from, uint32_t at, unsigned bytes, bool write) {
     if (!B.counting) return;
     int warp = simt_now->number / LANES, lane = simt_now->number % LANES;
-    place &p = B.warps[warp][from];
+    place &p = place_of(warp, from);
+    if (p.accesses.empty()) B.passed[warp].push_back(&p);
     p.bytes = bytes;
     p.write = write;
     uint32_t n = p.times[lane]++;
@@ -117,6 +133,8 @@ void simt_banks_begin(void) {
     B.counting = true;
     B.kernels.clear();
     for (auto &w : B.warps) w.clear();
+    for (auto &p : B.passed) p.clear();
+    memset(B.found_last, 0, sizeof B.found_last);
 }
 
 double simt_banks_worst(void) {
