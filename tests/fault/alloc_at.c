@@ -14,12 +14,25 @@
 static unsigned long calls;
 static __thread int inside; /* dladdr may allocate */
 
-static int ours(void *from) {
+static int asked(void *from) {
     Dl_info info;
     if (!dladdr(from, &info) || !info.dli_fname) return 0;
     const char *name = strrchr(info.dli_fname, '/');
     name = name ? name + 1 : info.dli_fname;
     return !strcmp(name, program_invocation_short_name) || !strncmp(name, "libcjson", 8);
+}
+
+/* Whose a place in the code is: asked once, for looking it up takes longer than most of what lies
+ * between two allocations. A place is an address shifted to make room for the answer. */
+static int ours(void *from) {
+    static unsigned long known[1 << 14];
+    unsigned long place = (unsigned long)from << 1,
+                  *k = &known[(place * 0x9E3779B97F4A7C15u) >> 50];
+    unsigned long was = __atomic_load_n(k, __ATOMIC_RELAXED);
+    if ((was & ~1ul) == place) return was & 1;
+    unsigned long yes = (unsigned long)asked(from);
+    __atomic_store_n(k, place | yes, __ATOMIC_RELAXED);
+    return (int)yes;
 }
 
 static int fails(void *from) {
