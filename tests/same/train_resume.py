@@ -1,4 +1,5 @@
-"""However a run is stopped, and with however many threads: the same bytes. Usage: train_resume.py LMTRAIN [OPTION…]"""
+"""However a run is stopped, and with however many threads: the same bytes. Usage: train_resume.py LMTRAIN STEPS
+[OPTION…]"""
 import os, shutil, signal, subprocess, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fault"))
 from train_world import World, check
@@ -14,9 +15,10 @@ def stop(w, run, sig, after):
     return p.wait()
 
 
-def main(lmtrain, *more):
-    extra = ("--device", "cpu", "--save-every", "100", "--width", "32", "--keep", "9")
-    w = World(lmtrain, steps=300, extra=extra + more)
+def main(lmtrain, steps, *more):
+    n = int(steps)
+    extra = ("--device", "cpu", "--save-every", str(n // 3), "--width", "32", "--keep", "9")
+    w = World(lmtrain, steps=n, extra=extra + more)
     try:
         check(w.run("ref").returncode == 0, "the undisturbed run")
         want, curve = w.digest("ref"), w.curve("ref")
@@ -25,12 +27,12 @@ def main(lmtrain, *more):
             check(w.digest("t" + threads) == want, f"{threads} threads: other weights")
         for sig, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             run = f"s{code}"
-            rc = stop(w, run, sig, 20)
+            rc = stop(w, run, sig, n // 15)
             check(rc == code, f"{sig}: exit {rc}")
-            check(w.whole(run) and w.whole(run)[-1] < 300, f"{sig}: saved {w.whole(run)}")
+            check(w.whole(run) and w.whole(run)[-1] < n, f"{sig}: saved {w.whole(run)}")
             check(w.run(run).returncode == 0 and w.digest(run) == want, f"{sig}: other weights")
             check(w.curve(run) == curve, f"{sig}: other curves")
-        half = ["150" if x == "300" else x for x in w.args]  # N, then N more; a constant rate knows no end
+        half = [str(n // 2) if x == steps else x for x in w.args]  # N, then N more; a constant rate knows no end
         whole = w.args
         w.args = whole + ["--schedule", "constant"]
         check(w.run("c").returncode == 0, "constant rate")
@@ -43,7 +45,7 @@ def main(lmtrain, *more):
         p = w.run("n", more=("--lr", "2e-2"))
         check(p.returncode == 2 and b"lr was 0.01, now 0.02" in p.stderr, "other options: " + p.stderr.decode())
         shutil.copytree(w.path("n"), w.path("d"), symlinks=True)
-        shutil.rmtree(w.path("d", "checkpoint-300"))
+        shutil.rmtree(w.path("d", f"checkpoint-{n}"))
         p = w.run("d")
         check(p.returncode == 0 and w.digest("d") == want, "from an older checkpoint: " + p.stderr.decode())
         print("same bytes")
