@@ -9,6 +9,7 @@ struct bpe_scratch {
     struct bpe_node *node;
     size_t nodes; /* there is room for */
     struct u64s heap;
+    const struct bpe_rounds *rounds; /* one of bpe_rounds_at(); NULL: the first */
 };
 
 /* Appends the ids of piece[0..n) to `out`. ERR_DATA: a byte has no token. */
@@ -36,7 +37,11 @@ size_t bpe_boundary(const struct tokenizer *t, const uint32_t *ids, size_t n, si
  * where bpe_rounds_can(), with a trie of t's that has slots. What is behind the bytes SEEN has no
  * influence, nor whether there is anything. */
 enum { BPE_ROUNDS_BLOCK = 512, BPE_ROUNDS_SEEN = BPE_ROUNDS_BLOCK + TRIE_DEPTH + 2 };
-bool bpe_rounds_can(const struct tokenizer *t);
+/* The i-th way that this machine can go in rounds, of which the first is the fastest, or NULL. */
+const struct bpe_rounds *bpe_rounds_at(const struct tokenizer *t, int i);
+static inline bool bpe_rounds_can(const struct tokenizer *t) {
+    return bpe_rounds_at(t, 0) != NULL;
+}
 int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
                      const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
                      struct err *err);

@@ -29,55 +29,14 @@
  *
  * A round has no branch that depends on the text: random letters, of which nothing can be foreseen,
  * take two or three rounds, words without blanks five. */
-#include "tokenizer/bpe.h"
+#include "tokenizer/bpe_rounds.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
 
-enum {
-    BLOCK = BPE_ROUNDS_BLOCK,
-    AHEAD = BPE_ROUNDS_SEEN - BLOCK, /* bytes behind a block that its tokens may reach into */
-    EIGHT = 8,                       /* numbers in a register */
-    ROUNDS = 8,
-    WORDS = BLOCK / 64 + 2,
-    NONE = TRIE_NONE,
-};
-_Static_assert(AHEAD < 64, "bits behind a block");
+enum { EIGHT = 8 /* numbers in a register */, ROUNDS = 8 };
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt")))
-
-/* Orders are ranks + 1: 0 is below all, NONE above all. Places are those of first bytes; a boundary
- * is before the byte of its number. */
-struct block {
-    size_t n;                              /* bytes                                             */
-    uint8_t text[BLOCK + AHEAD];           /* with what is behind it, or zeros                  */
-    uint16_t end[BLOCK + 2 * EIGHT];       /* of each place's piece: no token reaches beyond it */
-    uint64_t bound[WORDS];                 /* bits: a symbol begins here; ones behind the block */
-    uint32_t pair[BLOCK + EIGHT];          /* order of the token of two bytes here, or NONE     */
-    uint32_t least[BLOCK + AHEAD + EIGHT]; /* least order across a boundary; 0: not known    */
-    uint32_t sym[BLOCK + EIGHT];           /* order of the symbol that begins here; 0: a byte   */
-    size_t n_tokens;
-    uint64_t token[BLOCK * (TRIE_DEPTH - 1)]; /* that may still come, see token_of()         */
-    size_t n_sure;
-    uint64_t sure[BLOCK]; /* tokens of this round, with the length of their left half */
-    size_t n_long;
-    struct reach {
-        uint16_t from, to; /* boundaries across which tokens beyond TRIE_DEPTH may lie */
-    } longs[BLOCK];
-};
-
-static inline uint64_t token_of(size_t at, size_t len, uint32_t order) {
-    return (uint64_t)order << 32 | len << 16 | at;
-}
-static inline size_t place(uint64_t token) {
-    return token & 0xFFFF;
-}
-static inline size_t length(uint64_t token) {
-    return token >> 16 & 0xFFFF;
-}
-static inline uint32_t order(uint64_t token) {
-    return (uint32_t)(token >> 32);
-}
 
 /* ------------------------------------------------------------------ which tokens are there */
 
@@ -95,23 +54,13 @@ static inline void add_place(struct places *v, size_t at, uint64_t node, uint8_t
     v->n += trie_children(node) >> (byte & 7) & is;
 }
 
-/* Beginnings of tokens of more than TRIE_DEPTH bytes. */
-static void find_longs(struct block *b, const struct places *live) {
-    b->n_long = 0;
-    for (size_t k = 0; k < live->n; k++) {
-        size_t at = live->at[k], to = at + live->base[k] - 1, most = b->end[at] - 1;
-        most = most < b->n ? most : b->n;
-        b->longs[b->n_long++] =
-            (struct reach){(uint16_t)(at + 1), (uint16_t)(to < most ? to : most)};
-    }
-}
-
 /* Finds all tokens, byte by byte, of all places at once. */
 AVX2 static void find(const struct trie *trie, struct block *b) {
     const uint64_t *const slot = trie->slot, *const two = trie->two;
     const uint8_t *text = b->text;
-    struct places live = {.n = 0};
+    struct places live;
     uint64_t *to = b->token;
+    live.n = 0;
     for (size_t i = 0; i < b->n; i++) {
         uint64_t node = two[text[i] << 8 | text[i + 1]];
         b->pair[i] = i + 2 <= b->end[i] ? trie_order(node) : NONE;
@@ -131,7 +80,8 @@ AVX2 static void find(const struct trie *trie, struct block *b) {
         }
     }
     b->n_tokens = (size_t)(to - b->token);
-    find_longs(b, &live);
+    b->n_long = 0;
+    for (size_t k = 0; k < live.n; k++) add_long(b, live.at[k], live.base[k]);
 }
 
 /* ------------------------------------------------------------------ rounds */
@@ -147,7 +97,9 @@ static inline void cover(struct block *b) {
         uint64_t t = b->token[k];
         uint32_t *least = b->least + place(t);
         lower(&least[1], order(t));
-        for (size_t i = 2; i < length(t); i++) lower(&least[i], order(t));
+        lower(&least[2], length(t) > 2 ? order(t) : NONE); /* most have no more than four bytes */
+        lower(&least[3], length(t) > 3 ? order(t) : NONE);
+        for (size_t i = 4; i < length(t); i++) lower(&least[i], order(t));
     }
     for (size_t k = 0; k < b->n_long; k++)
         for (size_t i = b->longs[k].from; i <= b->longs[k].to; i++) b->least[i] = 0;
@@ -160,7 +112,6 @@ static inline uint32_t bounds(const struct block *b, size_t at) {
     return x >> at % 8;
 }
 
-/* Drops the tokens that begin or end within a symbol, or are one. */
 AVX2 static void drop(struct block *b) {
     size_t kept = 0;
     for (size_t k = 0; k < b->n_tokens; k++) {
@@ -199,7 +150,7 @@ AVX2 static void merge_bytes(struct block *b, uint64_t sure[WORDS], uint64_t is[
 }
 
 /* The first round: all symbols are bytes. */
-AVX2 static void first_round(struct block *b) {
+AVX2 static void first_round(const struct bpe_rounds *by, struct block *b) {
     uint64_t sure[WORDS] = {0}, is[WORDS] = {0}, carry = 0;
     b->least[0] = NONE;
     memcpy(b->least + 1, b->pair, b->n * sizeof *b->pair);
@@ -209,7 +160,7 @@ AVX2 static void first_round(struct block *b) {
         b->bound[w] = ~(sure[w] << 1 | carry);
         carry = sure[w] >> 63;
     }
-    drop(b);
+    by->drop(b);
     for (size_t w = 0; w * 64 < b->n; w++) { /* pairs that may still come */
         uint64_t x = b->bound[w], next = b->bound[w + 1];
         uint64_t left = is[w] & x & (x >> 1 | next << 63) & (x >> 2 | next << 62);
@@ -220,7 +171,6 @@ AVX2 static void first_round(struct block *b) {
     }
 }
 
-/* Finds the tokens of two symbols that are certain. */
 AVX2 static void find_sure(struct block *b) {
     b->n_sure = 0;
     for (size_t k = 0; k < b->n_tokens; k++) {
@@ -236,18 +186,18 @@ AVX2 static void find_sure(struct block *b) {
 }
 
 /* Another round; false: nothing is certain any more. */
-AVX2 static bool next_round(struct block *b) {
+AVX2 static bool next_round(const struct bpe_rounds *by, struct block *b) {
     const __m256i none = _mm256_set1_epi32(NONE);
     for (size_t i = 0; i <= b->n; i += EIGHT) store8x32(b->least + i, none);
     cover(b);
-    find_sure(b);
+    by->find_sure(b);
     for (size_t k = 0; k < b->n_sure; k++) {
         uint64_t s = b->sure[k];
         size_t at = place(s), half = at + length(s);
         b->bound[half / 64] &= ~(1ull << half % 64);
         b->sym[at] = order(s);
     }
-    drop(b);
+    by->drop(b);
     return b->n_sure != 0;
 }
 
@@ -268,9 +218,9 @@ static inline size_t bit_before(const uint64_t *v, size_t at) {
     return w * 64 + 63 - (size_t)__builtin_clzll(x);
 }
 
-/* The ids of the symbols that begin at from ... to-1. Whether one is a byte cannot be foreseen. */
-AVX2 static inline uint32_t *put_some(const struct tokenizer *t, const struct block *b, size_t from,
-                                      size_t to, uint32_t *out, const bool steady) {
+/* Whether a symbol is a byte cannot be foreseen. */
+AVX2 static inline uint32_t *put_steady(const struct tokenizer *t, const struct block *b,
+                                        size_t from, size_t to, uint32_t *out, const bool steady) {
     for (size_t w = from / 64; w * 64 < to; w++) {
         uint64_t x = b->bound[w];
         if (w == from / 64) x &= ~0ull << from % 64;
@@ -286,6 +236,14 @@ AVX2 static inline uint32_t *put_some(const struct tokenizer *t, const struct bl
     return out;
 }
 
+AVX2 static uint32_t *put(const struct tokenizer *t, const struct block *b, size_t from, size_t to,
+                          uint32_t *out) {
+    return t->steady ? put_steady(t, b, from, to, out, true)
+                     : put_steady(t, b, from, to, out, false);
+}
+
+const struct bpe_rounds bpe_rounds_avx2 = {find, drop, find_sure, put};
+
 /* Boundaries that stay: bits of 0 ... n. */
 AVX2 static void find_certain(const struct block *b, uint64_t certain[WORDS]) {
     const __m256i none = _mm256_set1_epi32(NONE);
@@ -298,8 +256,8 @@ AVX2 static void find_certain(const struct block *b, uint64_t certain[WORDS]) {
 
 /* Appends the ids up to the last boundary that stays; to *ret_n where that is. What is not certain
  * is merged from one such boundary to the next: *ret_unsure bytes. */
-AVX2 static int put(const struct tokenizer *t, struct bpe_scratch *s, const struct block *b,
-                    size_t *ret_n, size_t *ret_unsure, struct u32s *out, struct err *err) {
+AVX2 static int put_all(const struct tokenizer *t, struct bpe_scratch *s, const struct block *b,
+                        size_t *ret_n, size_t *ret_unsure, struct u32s *out, struct err *err) {
     uint64_t certain[WORDS], open[WORDS];
     find_certain(b, certain);
     const size_t end = bit_before(certain, b->n + 1);
@@ -309,33 +267,37 @@ AVX2 static int put(const struct tokenizer *t, struct bpe_scratch *s, const stru
     *ret_unsure = 0;
     for (size_t from = 0;;) {
         const size_t next = bit_from(open, from), to = bit_before(certain, next + (next == end));
-        uint32_t *o = out->v + out->n;
-        o = t->steady ? put_some(t, b, from, to, o, true) : put_some(t, b, from, to, o, false);
-        out->n = (size_t)(o - out->v);
+        out->n = (size_t)(s->rounds->put(t, b, from, to, out->v + out->n) - out->v);
         if (next == end) return 0;
         from = bit_from(certain, next);
         *ret_unsure += from - to;
         int rc = bpe_merge_whole(t, s, b->text + to, from - to, out, err);
-        if (rc >= 0) rc = u32s_reserve(out, b->n, err);
+        if (rc >= 0) rc = u32s_reserve(out, b->n + SPARE, err);
         if (rc < 0) return rc;
     }
 }
 
-bool bpe_rounds_can(const struct tokenizer *t) {
-    return t->all_bytes && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2");
+const struct bpe_rounds *bpe_rounds_at(const struct tokenizer *t, int i) {
+    if (!t->all_bytes || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") ||
+        !__builtin_cpu_supports("bmi2"))
+        return NULL;
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512cd") && i-- == 0)
+        return &bpe_rounds_avx512;
+    return i == 0 ? &bpe_rounds_avx2 : NULL;
 }
 
 /* The block's text has been set, and where pieces end. */
 static int merge_block(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
                        struct block *b, size_t *ret_n, size_t *ret_unsure, struct u32s *out,
                        struct err *err) {
-    int rc = u32s_reserve(out, b->n, err);
+    int rc = u32s_reserve(out, b->n + SPARE, err);
     if (rc < 0) return rc;
-    find(trie, b);
-    first_round(b);
-    for (int round = 1; round < ROUNDS && next_round(b);) round++;
-    return put(t, s, b, ret_n, ret_unsure, out, err);
+    if (!s->rounds) s->rounds = bpe_rounds_at(t, 0);
+    s->rounds->find(trie, b);
+    first_round(s->rounds, b);
+    for (int round = 1; round < ROUNDS && next_round(s->rounds, b);) round++;
+    return put_all(t, s, b, ret_n, ret_unsure, out, err);
 }
 
 /* The first n bytes of a block, and what is behind it up to `seen`, then zeros. */
@@ -356,7 +318,7 @@ AVX2 int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, st
                           const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
                           struct err *err) {
     struct block b;
-    size_t seen = n < sizeof b.text ? n : sizeof b.text, unsure;
+    size_t seen = n < BPE_ROUNDS_SEEN ? n : BPE_ROUNDS_SEEN, unsure;
     set_text(&b, piece, n < BLOCK ? n : BLOCK, seen);
     for (size_t i = 0; i < b.n; i++) b.end[i] = (uint16_t)seen;
     return merge_block(t, trie, s, &b, ret_n, &unsure, out, err);
@@ -374,9 +336,9 @@ AVX2 int bpe_merge_pieces(const struct tokenizer *t, const struct trie *trie, st
 
 #else
 
-bool bpe_rounds_can(const struct tokenizer *t) {
-    (void)t;
-    return false;
+const struct bpe_rounds *bpe_rounds_at(const struct tokenizer *t, int i) {
+    (void)t, (void)i;
+    return NULL;
 }
 
 int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,

@@ -14,7 +14,7 @@ struct wide_char {
 
 /* Whether no cache has the text at hand: see encode_fresh.c. */
 struct fresh {
-    uint64_t merged, ids; /* of the batch at hand: bytes that had to be merged, and their ids */
+    uint64_t unknown, ids; /* of the batch at hand: bytes of pieces that no cache has, their ids */
     uint64_t bytes, of_them, of_ids; /* of the batches before, fading: bytes, and the same two   */
     uint64_t total;                  /* bytes of batches that were new                            */
     size_t left;                     /* bytes before the next batch that is looked up             */
@@ -48,15 +48,20 @@ struct encoder {
 
 /* Are pieces new, and tokens short? */
 static inline bool fresh_is(const struct fresh *f) {
-    return (7 * f->of_them > f->bytes) & (2 * f->of_ids > f->of_them);
+    return (7 * f->of_them > f->bytes) & (7 * f->of_ids > 3 * f->of_them);
+}
+/* A piece that no cache has became so many ids. */
+static inline void fresh_piece(struct fresh *f, size_t bytes, size_t ids) {
+    f->unknown += bytes;
+    f->ids += ids;
 }
 /* A batch of so many bytes has been taken. */
 static inline void fresh_note(struct fresh *f, size_t bytes) {
     enum { FADE = 16 /* batches */ };
     f->bytes += bytes - f->bytes / FADE;
-    f->of_them += f->merged - f->of_them / FADE;
+    f->of_them += f->unknown - f->of_them / FADE;
     f->of_ids += f->ids - f->of_ids / FADE;
-    f->merged = f->ids = 0;
+    f->unknown = f->ids = 0;
     if (fresh_is(f)) f->total += bytes;
 }
 /* Appends the ids of as many pieces as can do without caches: of those from ends[*i] on, of which

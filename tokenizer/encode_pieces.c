@@ -68,15 +68,12 @@ static int merge_longest(struct encoder *e, const uint8_t *p, size_t n, struct u
 static int merge(struct encoder *e, const uint8_t *p, size_t n, bool no_token, struct u32s *out,
                  struct err *err) {
     const bool may = n >= LONGEST_FROM && n <= BPE_LONGEST_MOST;
-    size_t first = out->n;
+    const size_t first = out->n;
     int rc = may ? merge_longest(e, p, n, out, err) : 0;
     if (rc == 0)
         rc = no_token ? bpe_merge_no_token(e->t, &e->scratch, p, n, out, err)
                       : bpe_merge(e->t, &e->scratch, p, n, out, err);
-    if (rc < 0) return rc;
-    e->fresh.merged += n;
-    e->fresh.ids += out->n - first;
-    if (!may) return 0;
+    if (rc < 0 || !may) return rc;
     int *gain = &e->by_longest.gain;
     bool is = n >= LONG_TOKEN * (out->n - first);
     *gain += is ? *gain < GAIN_MOST : -(*gain > -GAIN_MOST);
@@ -97,7 +94,10 @@ static int piece_alone(struct encoder *e, bool parts, const uint8_t *p, size_t n
                        struct err *err) {
     if (parts) return merge(e, p, n, false, out, err);
     if (n > SHORT_BYTES) return piece_long(e, p, n, out, err);
-    return is_sentence(p, n) ? piece_apart(e, p, n, out, err) : piece_new(e, p, n, out, err);
+    const size_t first = out->n;
+    int rc = is_sentence(p, n) ? piece_apart(e, p, n, out, err) : piece_new(e, p, n, out, err);
+    fresh_piece(&e->fresh, n, out->n - first);
+    return rc;
 }
 
 /* Can piece i be merged beside others? */
@@ -188,14 +188,13 @@ static void merge_new(struct encoder *e, bool parts, const struct batch *b, stru
         memcpy(piece[m].text, &b->low[i], 8); /* the keys are the text */
         memcpy(piece[m].text + 8, &b->high[i], 8);
         piece[m].n = b->n[i];
-        e->fresh.merged += b->n[i];
     }
     e->many(e->t, piece, n, new->ids, left);
     for (size_t k = 0; k < new->n; k++) {
         size_t here = a->which[new->piece[k]];
         a->ids[here] = new->ids[k].id;
         a->n_ids[here] = new->ids[k].n;
-        e->fresh.ids += new->ids[k].n;
+        if (!parts) fresh_piece(&e->fresh, b->n[new->piece[k]], new->ids[k].n);
     }
 }
 
@@ -446,13 +445,14 @@ static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32
 
 static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                       struct err *err) {
-    if (n > LONG_BYTES || is_sentence(p, n)) return piece_apart(e, p, n, out, err);
-    uint64_t hash = vocab_hash(p, n);
-    const struct long_slot *s = long_get(&e->longs, hash, p, n);
+    const bool stored = n <= LONG_BYTES && !is_sentence(p, n);
+    const uint64_t hash = stored ? vocab_hash(p, n) : 0;
+    const struct long_slot *s = stored ? long_get(&e->longs, hash, p, n) : NULL;
     if (s) return u32s_append(out, e->longs.ids.v + s->ids, s->n_ids, err);
-    size_t first = out->n;
+    const size_t first = out->n;
     int rc = piece_apart(e, p, n, out, err);
-    if (rc < 0) return rc;
+    fresh_piece(&e->fresh, n, out->n - first);
+    if (rc < 0 || !stored) return rc;
     return long_store(&e->longs, hash, p, n, out->v + first, out->n - first, err);
 }
 

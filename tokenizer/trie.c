@@ -24,7 +24,7 @@ struct build {
 };
 
 static uint64_t slot_of(uint32_t order, uint32_t base, uint32_t children) {
-    return (uint64_t)order << 41 | (uint64_t)base << 17 | (uint64_t)children << 9;
+    return (uint64_t)base << 40 | (uint64_t)order << 17 | (uint64_t)children << 9;
 }
 
 /* ------------------------------------------------------------------ which tokens */

@@ -14,11 +14,12 @@
  * The tree is a double array: the children of a node are at slot[base + byte], each with its byte
  * as a label, and no two nodes have the same base. A slot in 64 bits:
  *
- *   | order:23 | base:24 | children:8 | label:9 |
+ *   | base:24 | order:23 | children:8 | label:9 |
  *
- * order: rank + 1, or TRIE_NONE; children: bit (byte & 7) is set for each of them; label: 256 where
- * no node is. At the depth of TRIE_DEPTH base is the length of the longest token, and children is
- * not zero if that is more. */
+ * base: of the children; order: rank + 1, or TRIE_NONE; children: bit (byte & 7) is set for each of
+ * them; label: 256 where no node is. So order and children are in the 32 bits from the second byte
+ * on, which vectors gather. At the depth of TRIE_DEPTH base is the length of the longest token, and
+ * children is not zero if that is more. */
 #ifndef LORY_TOKENIZER_TRIE_H
 #define LORY_TOKENIZER_TRIE_H
 
@@ -46,10 +47,10 @@ static inline uint32_t trie_children(uint64_t slot) {
     return slot >> 9 & 255;
 }
 static inline uint32_t trie_base(uint64_t slot) {
-    return slot >> 17 & 0xFFFFFF;
+    return (uint32_t)(slot >> 40);
 }
 static inline uint32_t trie_order(uint64_t slot) {
-    return (uint32_t)(slot >> 41);
+    return slot >> 17 & TRIE_NONE;
 }
 
 #endif
