@@ -2,56 +2,64 @@
 #include <stdlib.h>
 #include "tokenizer/bpe.h"
 
-/* The rank of sym[0] and sym[1], whose bytes begin at p, and what they merge to; or PAIRS_NONE.
- * With ranks of tokens any two merge whose bytes are a token. */
-static uint32_t rank_of(const struct tokenizer *t, const uint32_t *sym, const uint8_t *p,
-                        uint32_t *ret) {
+/* A part of a piece: where its bytes begin, its token, the rank of it and the next one, and what
+ * they merge to. */
+struct part {
+    const uint8_t *at;
+    uint32_t id, rank, result;
+};
+_Static_assert(TOKENIZER_NO_ID == PAIRS_NONE, "no token, no rank");
+
+/* The rank of p[0] and p[1], or PAIRS_NONE. With ranks of tokens any two merge whose bytes are a
+ * token. */
+static void look(const struct tokenizer *t, struct part *p) {
     size_t left, right;
-    vocab_token(t, sym[0], &left);
-    vocab_token(t, sym[1], &right);
-    uint32_t rank = t->by_rank ? finder_get(&t->finder, t, p, left + right)
-                               : pairs_get(&t->pairs, sym[0], sym[1]);
-    if (rank != PAIRS_NONE) *ret = t->by_rank ? rank : vocab_merged(t, rank);
-    return rank;
+    vocab_token(t, p[0].id, &left);
+    vocab_token(t, p[1].id, &right);
+    p->rank = t->by_rank ? finder_get(&t->finder, t, p->at, left + right)
+                         : pairs_get(&t->pairs, p[0].id, p[1].id);
+    if (p->rank != PAIRS_NONE) p->result = t->by_rank ? p->rank : vocab_merged(t, p->rank);
 }
 
 /* The pair of the lowest rank, the leftmost of equals; n if none merges. */
-static size_t lowest(const struct tokenizer *t, const uint32_t *sym, size_t n, const uint8_t *piece,
-                     uint32_t *ret) {
-    uint32_t low = PAIRS_NONE, result = 0;
-    size_t at = n, len;
-    for (size_t i = 0; i + 1 < n; i++, piece += len) {
-        uint32_t rank = rank_of(t, sym + i, piece, &result);
-        vocab_token(t, sym[i], &len);
-        if (rank >= low) continue;
-        low = rank;
-        at = i;
-        *ret = result;
-    }
+static size_t lowest(const struct part *p, size_t n) {
+    uint32_t low = PAIRS_NONE;
+    size_t at = n;
+    for (size_t i = 0; i + 1 < n; i++)
+        if (p[i].rank < low) low = p[i].rank, at = i;
     return at;
 }
-_Static_assert(TOKENIZER_NO_ID == PAIRS_NONE, "no token, no rank");
+
+/* Merges as long as a pair has a rank; how many parts are left. */
+static size_t merge_ref(const struct tokenizer *t, struct part *p, size_t n) {
+    size_t at;
+    for (size_t i = 0; i + 1 < n; i++) look(t, p + i);
+    while ((at = lowest(p, n)) < n) {
+        p[at].id = p[at].result;
+        n--;
+        memmove(p + at + 1, p + at + 2, (n - at - 1) * sizeof *p);
+        if (at > 0) look(t, p + at - 1);
+        if (at + 1 < n) look(t, p + at);
+    }
+    return n;
+}
 
 static int piece_ref(const struct tokenizer *t, const uint8_t *piece, size_t n, struct u32s *out,
                      struct err *err) {
     uint32_t whole = t->ignore_merges ? finder_get(&t->finder, t, piece, n) : TOKENIZER_NO_ID;
     if (whole != TOKENIZER_NO_ID) return u32s_push(out, whole, err);
-    size_t first = out->n;
-    for (size_t i = 0; i < n; i++) {
-        if (t->byte_id[piece[i]] == TOKENIZER_NO_ID)
-            return err_set(err, ERR_DATA, "byte 0x%02X has no token", piece[i]);
-        int rc = u32s_push(out, t->byte_id[piece[i]], err);
-        if (rc < 0) return rc;
+    struct part *p = malloc((n + 1) * sizeof *p);
+    if (!p) return err_nomem(err, (n + 1) * sizeof *p);
+    int rc = 0;
+    for (size_t i = 0; rc >= 0 && i < n; i++) {
+        p[i] = (struct part){.at = piece + i, .id = t->byte_id[piece[i]]};
+        if (p[i].id == TOKENIZER_NO_ID)
+            rc = err_set(err, ERR_DATA, "byte 0x%02X has no token", piece[i]);
     }
-    uint32_t *sym = out->v + first, result = 0;
-    size_t at;
-    while ((at = lowest(t, sym, n, piece, &result)) < n) {
-        sym[at] = result;
-        n--;
-        memmove(sym + at + 1, sym + at + 2, (n - at - 1) * sizeof *sym);
-    }
-    out->n = first + n;
-    return 0;
+    if (rc >= 0) n = merge_ref(t, p, n);
+    for (size_t i = 0; rc >= 0 && i < n; i++) rc = u32s_push(out, p[i].id, err);
+    free(p);
+    return rc;
 }
 
 int encode_ref(const struct tokenizer *t, const char *text, size_t n, struct u32s *out,
