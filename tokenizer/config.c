@@ -298,12 +298,16 @@ static int member(cJSON *o, const char *key, const char *value) {
     return cJSON_AddStringToObject(o, key, value) ? 0 : -1;
 }
 
+static bool has_eot(const struct tokenizer *t) {
+    return tokenizer_named(t, TOKENIZER_EOT) != TOKENIZER_NO_ID;
+}
+
 /* bos, eos and unk are <|endoftext|>, as for GPT-2; its 1024 positions are told with its pattern
  * only: transformers would cut the texts of another family to them. Where a map was read, it has
  * said what there is to say. */
 static cJSON *default_config(const struct tokenizer *t) {
     cJSON *o = cJSON_CreateObject();
-    bool ours = !t->config.map, eot = ours && tokenizer_eot(t) != TOKENIZER_NO_ID;
+    bool ours = !t->config.map, eot = ours && has_eot(t);
     int bad = o ? member(o, "backend", "tokenizers") : -1;
     if (eot && !bad)
         bad = member(o, "bos_token", TOKENIZER_EOT) | member(o, "eos_token", TOKENIZER_EOT);
@@ -321,7 +325,7 @@ static cJSON *default_config(const struct tokenizer *t) {
 static cJSON *default_map(const struct tokenizer *t) {
     cJSON *map = cJSON_CreateObject(), *more = cJSON_CreateArray();
     int bad = map && more ? 0 : -1;
-    if (!bad && tokenizer_eot(t) != TOKENIZER_NO_ID)
+    if (!bad && has_eot(t))
         bad = member(map, "bos_token", TOKENIZER_EOT) | member(map, "eos_token", TOKENIZER_EOT) |
               member(map, "unk_token", TOKENIZER_EOT);
     for (uint32_t i = 0; i < t->n_specials && !bad; i++) {

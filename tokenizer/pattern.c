@@ -85,8 +85,13 @@ static const struct known *find_known(const char *name) {
     return NULL;
 }
 
-/* Names of several steps. */
-static const char *const chains[][2] = {{"starcoder", "\\p{N}\ngpt2"}};
+/* Qwen3.5's: as qwen2's, with marks among the letters. */
+#define QWEN35                                                                                     \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"                    \
+    "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" TAIL_HF
+
+/* Names of several steps, and of expressions without a scanner of their own. */
+static const char *const chains[][2] = {{"starcoder", "\\p{N}\ngpt2"}, {"qwen3.5", QWEN35}};
 
 static const char *chain_of(const char *name, int from, int to) {
     for (size_t i = 0; i < sizeof chains / sizeof chains[0]; i++)
@@ -115,7 +120,8 @@ static int check_step_name(const char *step, size_t n, struct err *err) {
     const char *near = nearest_name(name, names, n_names);
     return err_set(err, ERR_USAGE,
                    "no pattern is called %s; did you mean %s? As an expression it would be (?:%s)",
-                   name, near ? near : "gpt2, cl100k, o200k, llama3, qwen2 or starcoder", name);
+                   name, near ? near : "gpt2, cl100k, o200k, llama3, qwen2, qwen3.5 or starcoder",
+                   name);
 }
 
 const char *pattern_line(const char **at, size_t *ret_n) {

@@ -18,12 +18,12 @@
 struct pattern;
 struct scanner;
 
-/* `name`: "gpt2", "cl100k", "o200k", "llama3", "qwen2", "starcoder", or a regular expression. A
- * published expression of a named pattern (HF's or tiktoken's spelling) is recognised and gets the
- * hand-written scanner. Several, a line each, are steps (HF: a Sequence of Splits): each cuts the
- * pieces that the one before left, as if each were a text of its own; "starcoder" is "\p{N}" and
- * "gpt2". ERR_USAGE, with the position: an expression does not compile, is not pattern_portable(),
- * or can match nothing at all. */
+/* `name`: "gpt2", "cl100k", "o200k", "llama3", "qwen2", "qwen3.5", "starcoder", or a regular
+ * expression. A published expression of a named pattern (HF's or tiktoken's spelling) is recognised
+ * and gets the hand-written scanner, if there is one. Several, a line each, are steps (HF: a
+ * Sequence of Splits): each cuts the pieces that the one before left, as if each were a text of its
+ * own; "starcoder" is "\p{N}" and "gpt2". ERR_USAGE, with the position: an expression does not
+ * compile, is not pattern_portable(), or can match nothing at all. */
 int pattern_open(struct pattern **ret, const char *name, struct err *err);
 void pattern_free(struct pattern *p);
 /* ERR_USAGE, with the nearest name, where what somebody typed looks like the name of a pattern and

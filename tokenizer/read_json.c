@@ -1,5 +1,6 @@
-/* HF's tokenizer.json. One pass finds where each part stands, then the parts are read in the
- * order in which they depend on each other: vocabulary, added tokens, merges, settings. The
+/* HF's tokenizer.json. One pass finds where each part stands, then what would be refused is looked
+ * for, then the parts are read in the order in which they depend on each other: vocabulary, added
+ * tokens, merges, settings. The
  * vocabulary and the merges (megabytes) are pulled from the text; the rest (small) goes through
  * cJSON.
  *
@@ -301,19 +302,23 @@ static int keep_form(struct reading *r, cJSON *o, char **ret) {
 }
 
 /* NFC, alone or in sequences: form C of form C is form C. */
-static int read_nfc(struct reading *r, const cJSON *o) {
-    if (is_type(o, "NFC")) return vocab_set_nfc(r->t, r->err);
+static int check_normalizer(struct reading *r, const cJSON *o, bool *ret_nfc) {
+    if (!o) return 0;
+    if (is_type(o, "NFC")) {
+        *ret_nfc = true;
+        return 0;
+    }
     if (!is_type(o, "Sequence")) return refuse_named(r, "normalizer", type_of(o));
     int rc = 0;
     const cJSON *part; /* as deep as json_parse() lets it be */
-    cJSON_ArrayForEach(part, json_get(o, "normalizers")) if (rc >= 0) rc = read_nfc(r, part);
+    cJSON_ArrayForEach(part, json_get(o, "normalizers")) if (rc >= 0) rc =
+        check_normalizer(r, part, ret_nfc);
     return rc;
 }
 
-static int read_normalizer(struct reading *r) {
-    if (!r->normalizer) return 0;
-    int rc = read_nfc(r, r->normalizer);
-    return rc < 0 ? rc : keep(r, r->normalizer, &r->t->normalizer);
+static int set_normalizer(struct reading *r, bool nfc) {
+    int rc = nfc ? vocab_set_nfc(r->t, r->err) : 0;
+    return rc < 0 || !r->normalizer ? rc : keep(r, r->normalizer, &r->t->normalizer);
 }
 
 /* Whether the post-processor, or one of its parts, cuts blanks off the offsets. A second part that
@@ -362,13 +367,11 @@ enum {
     M_N
 };
 
-static int read_model_settings(struct reading *r, const struct slice *m) {
-    const char *s;
-    size_t n;
+static int check_model(struct reading *r, const struct slice *m) {
     char *end;
-    r->t->null_prefix = none_or(m[M_PREFIX], "null");
-    r->t->null_suffix = none_or(m[M_SUFFIX], "null");
-    r->t->fuse_unk = is_text(m[M_FUSE], "true");
+    if (m[M_TYPE].v && !is_text(m[M_TYPE], "\"BPE\""))
+        return err_set(r->err, ERR_CORRUPT, "%s: model type %.*s is not supported, only \"BPE\"",
+                       r->path, m[M_TYPE].n > 60 ? 60 : (int)m[M_TYPE].n, m[M_TYPE].v);
     if (!none_or(m[M_PREFIX], "\"\""))
         return read_refuse(r, "continuing_subword_prefix is not supported");
     if (!none_or(m[M_SUFFIX], "\"\"")) return read_refuse(r, "end_of_word_suffix is not supported");
@@ -376,6 +379,15 @@ static int read_model_settings(struct reading *r, const struct slice *m) {
     if (m[M_DROPOUT].v && !is_text(m[M_DROPOUT], "null") &&
         (strtod(m[M_DROPOUT].v, &end) != 0 || end == m[M_DROPOUT].v))
         return read_refuse(r, "dropout is not supported: ids would be random");
+    return 0;
+}
+
+static int read_model_settings(struct reading *r, const struct slice *m) {
+    const char *s;
+    size_t n;
+    r->t->null_prefix = none_or(m[M_PREFIX], "null");
+    r->t->null_suffix = none_or(m[M_SUFFIX], "null");
+    r->t->fuse_unk = is_text(m[M_FUSE], "true");
     if (none_or(m[M_UNK], "null")) return 0;
     r->pull.at = m[M_UNK].v;
     int rc = pull_string(&r->pull, &s, &n);
@@ -388,7 +400,7 @@ static int read_model_settings(struct reading *r, const struct slice *m) {
     return r->t->unk ? 0 : err_nomem(r->err, n);
 }
 
-static int read_model(struct reading *r, struct slice model) {
+static int find_model(struct reading *r, struct slice model, struct slice *ret) {
     static const char *const names[] = {"type",
                                         "dropout",
                                         "unk_token",
@@ -400,20 +412,18 @@ static int read_model(struct reading *r, struct slice model) {
                                         "vocab",
                                         "merges",
                                         NULL};
-    struct slice m[M_N] = {{0}};
-    if (!model.v) return read_refuse(r, "no \"model\"");
     r->pull.at = model.v;
-    int rc = members(&r->pull, names, m);
-    if (rc < 0) return rc;
-    if (m[M_TYPE].v && !is_text(m[M_TYPE], "\"BPE\""))
-        return err_set(r->err, ERR_CORRUPT, "%s: model type %.*s is not supported, only \"BPE\"",
-                       r->path, m[M_TYPE].n > 60 ? 60 : (int)m[M_TYPE].n, m[M_TYPE].v);
+    int rc = members(&r->pull, names, ret);
+    return rc < 0 ? rc : check_model(r, ret);
+}
+
+static int read_model(struct reading *r, const struct slice *m) {
     uint32_t n = (uint32_t)cJSON_GetArraySize(r->added);
     r->n_specials = n;
     r->specials = mem_array(n, sizeof *r->specials);
     if (!r->specials) return err_nomem(r->err, (uint64_t)n * sizeof *r->specials);
     r->t->ignore_merges = is_text(m[M_IGNORE], "true");
-    rc = find_foreign(r);
+    int rc = find_foreign(r);
     if (rc >= 0) rc = read_vocab(r, m[M_VOCAB]);
     if (rc >= 0) rc = read_added_tokens(r);
     if (rc >= 0) rc = read_merges(r, m[M_MERGES]);
@@ -431,29 +441,48 @@ static int keep_part(struct reading *r, struct slice s, char **ret) {
     return rc;
 }
 
-static int read_all(struct reading *r) {
-    static const char *const names[] = {"added_tokens",   "normalizer", "pre_tokenizer",
-                                        "post_processor", "decoder",    "truncation",
-                                        "padding",        "model",      NULL};
-    struct slice top[8] = {{0}};
+enum { T_ADDED, T_NORMALIZER, T_PRE, T_POST, T_DECODER, T_CUT, T_FILL, T_MODEL, T_TEKKEN, T_N };
+
+static int read_top(struct reading *r, struct slice *top) {
+    static const char *const names[] = {
+        "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder",
+        "truncation",   "padding",    "model",         "config",         NULL};
     int rc = file_read(r->path, READ_MAX_FILE, &r->file, r->err);
     if (rc >= 0) rc = pull_begin(&r->pull, r->file.v, r->file.n, r->path, r->err);
     if (rc >= 0) rc = members(&r->pull, names, top);
     if (rc >= 0) rc = pull_end(&r->pull);
-    if (rc >= 0) rc = parse(r, top[0], &r->added);
+    if (rc < 0 || top[T_MODEL].v) return rc;
+    return read_refuse(r, top[T_TEKKEN].v ? "no \"model\"; Mistral's tekken.json is not supported, "
+                                            "only the tokenizer.json of the same model"
+                                          : "no \"model\"");
+}
+
+static int parse_parts(struct reading *r, const struct slice *top) {
+    int rc = parse(r, top[T_ADDED], &r->added);
     if (rc >= 0 && r->added && !cJSON_IsArray(r->added))
         rc = read_refuse(r, "added_tokens is no array");
-    if (rc >= 0) rc = parse(r, top[1], &r->normalizer);
-    if (rc >= 0) rc = parse(r, top[2], &r->pre);
-    if (rc >= 0) rc = parse(r, top[3], &r->post);
-    if (rc >= 0) rc = parse(r, top[4], &r->decoder);
-    if (rc >= 0) rc = keep_part(r, top[5], &r->t->truncation);
-    if (rc >= 0) rc = keep_part(r, top[6], &r->t->padding);
-    if (rc >= 0) rc = read_model(r, top[7]);
-    if (rc >= 0) rc = read_normalizer(r);
+    if (rc >= 0) rc = parse(r, top[T_NORMALIZER], &r->normalizer);
+    if (rc >= 0) rc = parse(r, top[T_PRE], &r->pre);
+    if (rc >= 0) rc = parse(r, top[T_POST], &r->post);
+    if (rc >= 0) rc = parse(r, top[T_DECODER], &r->decoder);
+    if (rc >= 0) rc = keep_part(r, top[T_CUT], &r->t->truncation);
+    return rc < 0 ? rc : keep_part(r, top[T_FILL], &r->t->padding);
+}
+
+/* What is not supported is told before the vocabulary is read: that of another kind of BPE would be
+ * found fault with for its tokens, which says nothing to who gave the file. */
+static int read_all(struct reading *r) {
+    struct slice top[T_N] = {{0}}, model[M_N] = {{0}};
+    bool nfc = false;
+    int rc = read_top(r, top);
+    if (rc >= 0) rc = parse_parts(r, top);
+    if (rc >= 0) rc = find_model(r, top[T_MODEL], model);
+    if (rc >= 0) rc = check_normalizer(r, r->normalizer, &nfc);
     if (rc >= 0) rc = read_pre_tokenizer(r);
-    if (rc >= 0) rc = keep_form(r, r->pre, &r->t->pre);
     if (rc >= 0) rc = read_decoder(r);
+    if (rc >= 0) rc = read_model(r, model);
+    if (rc >= 0) rc = set_normalizer(r, nfc);
+    if (rc >= 0) rc = keep_form(r, r->pre, &r->t->pre);
     if (rc >= 0) rc = keep_form(r, r->decoder, &r->t->decoder);
     return rc < 0 ? rc : read_post_processor(r);
 }

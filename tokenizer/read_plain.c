@@ -145,31 +145,60 @@ int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges
  * square of this. The longest published ones have 128 bytes. */
 enum { TOKEN_MAX = 4096 };
 
+struct ranks {
+    struct buf bytes;
+    struct u64s end;
+    struct u32s id;
+    uint32_t max;
+    bool hollow; /* a token has no bytes */
+};
+
 struct published {
-    uint32_t ranks; /* in the file */
+    uint32_t ranks, largest; /* in the file; a file of ours has its specials before the ranks */
     const char *name, *pattern;
     struct special specials[6];
+    bool hollow; /* one token has no bytes */
 };
 #define SPECIAL(ID, TEXT)                                                                          \
     { .id = (ID), .text = (TEXT), .special = true }
+#define QWEN(FIRST)                                                                                \
+    {                                                                                              \
+        SPECIAL(FIRST, TOKENIZER_EOT), SPECIAL((FIRST) + 1, "<|im_start|>"),                       \
+            SPECIAL((FIRST) + 2, "<|im_end|>")                                                     \
+    }
 static const struct published all_published[] = {
-    {50256, "r50k", "gpt2", {SPECIAL(50256, TOKENIZER_EOT)}},
-    {50280, "p50k", "gpt2", {SPECIAL(50256, TOKENIZER_EOT)}},
+    {50256, 50255, "r50k", "gpt2", {SPECIAL(50256, TOKENIZER_EOT)}, false},
+    {50280, 50280, "p50k", "gpt2", {SPECIAL(50256, TOKENIZER_EOT)}, false},
+    {50257,
+     50256,
+     "whisper",
+     "gpt2",
+     {SPECIAL(50257, TOKENIZER_EOT), SPECIAL(50258, "<|startoftranscript|>")},
+     true},
     {100256,
+     100255,
      "cl100k",
      "cl100k",
      {SPECIAL(100257, TOKENIZER_EOT), SPECIAL(100258, "<|fim_prefix|>"),
       SPECIAL(100259, "<|fim_middle|>"), SPECIAL(100260, "<|fim_suffix|>"),
-      SPECIAL(100276, "<|endofprompt|>")}},
+      SPECIAL(100276, "<|endofprompt|>")},
+     false},
     {199998,
+     199997,
      "o200k",
      "o200k",
-     {SPECIAL(199999, TOKENIZER_EOT), SPECIAL(200018, "<|endofprompt|>")}},
+     {SPECIAL(199999, TOKENIZER_EOT), SPECIAL(200018, "<|endofprompt|>")},
+     false},
+    {128000, 127999, "llama3", "llama3", {{0}}, false},
+    {151643, 151642, "qwen", "qwen2", QWEN(151643), false},
+    {248044, 248043, "qwen3.5", "qwen3.5", QWEN(248044), false},
 };
 
-static const struct published *which(uint64_t ranks, const char *path) {
-    for (size_t i = 0; i < sizeof all_published / sizeof *all_published; i++)
-        if (all_published[i].ranks == ranks) return &all_published[i];
+static const struct published *which(const struct ranks *k, const char *path) {
+    for (size_t i = 0; i < sizeof all_published / sizeof *all_published; i++) {
+        const struct published *p = &all_published[i];
+        if (p->ranks == k->id.n && p->largest == k->max && p->hollow == k->hollow) return p;
+    }
     for (size_t i = 0; i < sizeof all_published / sizeof *all_published; i++)
         if (strstr(path_base(path), all_published[i].name)) return &all_published[i];
     return NULL;
@@ -203,14 +232,8 @@ static bool base64(const char *s, size_t n, struct buf *out) {
     return good;
 }
 
-struct ranks {
-    struct buf bytes;
-    struct u64s end;
-    struct u32s id;
-    uint32_t max;
-};
-
-/* One line "BASE64 RANK" without its newline. NULL, or what is wrong. */
+/* One line "BASE64 RANK" without its newline. NULL, or what is wrong. Whisper's file has a "=",
+ * which is no bytes to Python: an id without a token. */
 static const char *rank_line(struct ranks *k, const char *s, const char *end, int *rc,
                              struct err *err) {
     const char *space = memchr(s, ' ', (size_t)(end - s)), *p;
@@ -223,7 +246,9 @@ static const char *rank_line(struct ranks *k, const char *s, const char *end, in
     *rc = buf_reserve(&k->bytes, (size_t)(space - s), err);
     if (*rc < 0) return NULL;
     if ((size_t)(space - s) > TOKEN_MAX / 3 * 4) return "a token longer than 4096 bytes";
-    if (!base64(s, (size_t)(space - s), &k->bytes)) return "not base64";
+    const bool hollow = space == s + 1 && *s == '=';
+    if (!hollow && !base64(s, (size_t)(space - s), &k->bytes)) return "not base64";
+    k->hollow |= hollow;
     *rc = u32s_push(&k->id, (uint32_t)rank, err);
     if (*rc >= 0) *rc = u64s_push(&k->end, k->bytes.n, err);
     if (rank > k->max) k->max = (uint32_t)rank;
@@ -264,10 +289,11 @@ static int place_ranks(struct tokenizer *t, const struct ranks *k, const struct 
     t->bytes = mem_array(k->bytes.n + more, 1);
     if (!t->start || !t->kind || !t->bytes) return err_nomem(err, k->bytes.n);
     for (size_t i = 0; i < k->id.n; i++) {
-        uint32_t id = k->id.v[i];
+        const uint32_t id = k->id.v[i];
+        const uint64_t len = k->end.v[i] - (i ? k->end.v[i - 1] : 0);
         if (t->kind[id]) return err_set(err, ERR_CORRUPT, "two tokens have the rank %u", id);
         t->kind[id] = TOKEN_MODEL;
-        t->start[id + 1] = k->end.v[i] - (i ? k->end.v[i - 1] : 0);
+        t->start[id + 1] = len;
     }
     for (uint32_t i = 0; i < n_specials; i++) {
         const struct special *s = &known->specials[i];
@@ -280,6 +306,7 @@ static int place_ranks(struct tokenizer *t, const struct ranks *k, const struct 
     for (size_t i = 0; i < k->id.n; i++) {
         uint64_t from = i ? k->end.v[i - 1] : 0;
         memcpy(t->bytes + t->start[k->id.v[i]], k->bytes.v + from, k->end.v[i] - from);
+        if (k->end.v[i] == from) t->kind[k->id.v[i]] = 0;
     }
     for (uint32_t i = 0; i < n_specials; i++)
         memcpy(t->bytes + t->start[known->specials[i].id], known->specials[i].text,
@@ -295,13 +322,11 @@ int read_tiktoken(struct tokenizer *t, const char *path, const char *pattern, st
     err = err ? err : &mine;
     int rc = file_read(path, READ_MAX_FILE, &file, err);
     if (rc >= 0) rc = rank_lines(&k, &file, path, err);
-    const struct published *known = rc >= 0 ? which(k.id.n, path) : NULL;
-    if (known && known->ranks != k.id.n) { /* only the name speaks for it */
-        if (!pattern) pattern = known->pattern;
-        known = NULL;
-    }
-    t->guessed = !pattern && !known && k.id.n != 128000;
-    if (!pattern) pattern = known ? known->pattern : k.id.n == 128000 ? "llama3" : "gpt2";
+    const struct published *known = rc >= 0 ? which(&k, path) : NULL;
+    t->guessed = !pattern && !known;
+    if (!pattern) pattern = known ? known->pattern : "gpt2";
+    if (known && (known->ranks != k.id.n || known->largest != k.max))
+        known = NULL; /* only the name speaks for it, and of the pattern */
     t->ignore_merges = true;
     if (rc >= 0) rc = place_ranks(t, &k, known, err);
     if (rc >= 0) rc = vocab_merges_of_ranks(t, err);

