@@ -114,6 +114,16 @@ static int each_split(struct exporting *e, struct tool *t, each_fn *each) {
     return rc < 0 || found ? rc : t->err.code;
 }
 
+/* shard verify would find fault with .bin files that an index.json does not name. */
+static int check_output(const struct exporting *e, struct err *err) {
+    struct shard_index x;
+    if (strcmp(e->format, "megatron") != 0 && strcmp(e->format, "nanogpt") != 0) return 0;
+    if (shard_index_load(&x, e->output, NULL) <= 0) return 0;
+    shard_index_release(&x);
+    return err_set(err, ERR_USAGE, "%s: is a folder of shards; name another one with -o",
+                   e->output);
+}
+
 static int run_export(struct exporting *e, struct tool *t) {
     const struct strs *v = t->operands;
     if (v->n < 1 || v->n > 2)
@@ -123,7 +133,8 @@ static int run_export(struct exporting *e, struct tool *t) {
     e->done = cJSON_CreateObject();
     e->format = v->v[0];
     e->path = v->n > 1 ? v->v[1] : "shards";
-    int rc = each_split(e, t, check_set);
+    int rc = check_output(e, &t->err);
+    if (rc == 0) rc = each_split(e, t, check_set);
     if (rc == 0) rc = file_mkdirs(e->output, &t->err);
     if (rc == 0) rc = each_split(e, t, export_set);
     tokenizer_free(e->tokenizer);

@@ -9,6 +9,8 @@
 #include "tools/shard_parts.h"
 
 static bool same_file(const struct source_file *a, const struct source_file *b) {
+    if (a->member || b->member)
+        if (!a->member || !b->member || strcmp(a->member, b->member) != 0) return false;
     if (!strcmp(a->path, b->path)) return strcmp(a->path, "-") != 0;
     char *x = realpath(a->path, NULL), *y = realpath(b->path, NULL);
     bool same = x && y && !strcmp(x, y);
@@ -35,10 +37,10 @@ static int list_of(struct source_list *to, struct source_file f, struct err *err
     return 0;
 }
 
-/* --valid SOURCE may name files of the training sources: they are read once, for validation. */
-static int name_valid(struct sharding *r, struct err *err) {
+/* What is for validation is not trained on, by whatever name the training sources have it. */
+static int leave_out_valid(struct sharding *r, struct err *err) {
     struct source_list *train = &r->in->list;
-    int rc = input_resolve_one(r->in, r->t, r->o->valid, &r->valid);
+    int rc = 0;
     for (size_t i = 0; rc == 0 && i < train->n;) {
         size_t j = 0;
         while (j < r->valid.n && !same_file(&train->v[i], &r->valid.v[j])) j++;
@@ -52,8 +54,16 @@ static int name_valid(struct sharding *r, struct err *err) {
         source_list_release(&gone);
     }
     if (rc == 0 && !train->n)
-        rc = err_set(err, ERR_USAGE, "--valid takes all files; nothing is left to train on");
+        rc = err_set(err, ERR_USAGE, "%s: nothing is left to train on",
+                     r->o->valid ? "--valid takes all files" : "all files are the same one");
     return rc;
+}
+
+static int choose_valid(struct sharding *r, struct err *err) {
+    struct source_list *train = &r->in->list;
+    int rc = r->o->valid ? input_resolve_one(r->in, r->t, r->o->valid, &r->valid)
+                         : list_of(&r->valid, take_file(r, train->n - 1), err);
+    return rc < 0 ? rc : leave_out_valid(r, err);
 }
 
 /* The training sources, one operand after the other, for each file the weight of its operand. */
@@ -125,13 +135,11 @@ int sharding_sources(struct sharding *r, struct err *err) {
         return err_set(err, ERR_USAGE, "--valid and --valid-fraction exclude each other");
     int rc = resolve_train(r, err);
     if (rc < 0) return rc;
-    if (o->valid)
-        rc = name_valid(r, err);
-    else if (o->fraction_given)
+    if (o->fraction_given)
         r->fraction = o->valid_fraction;
-    else if (train->n == 1)
+    else if (train->n == 1 && !o->valid)
         r->fraction = 0.01;
     else
-        rc = list_of(&r->valid, take_file(r, train->n - 1), err);
+        rc = choose_valid(r, err);
     return rc < 0 ? rc : make_lists(r, err);
 }

@@ -79,6 +79,25 @@ class Shard(unittest.TestCase):
         os.chdir("/")
         self.tmp.cleanup()
 
+    def test_the_last_file_named_twice(self):
+        """It was for training and for validation alike."""
+        os.mkdir("all")
+        for name in "ab":
+            shutil.copy(name + ".jsonl.gz", "all")
+        self.shard("all", "all/b.jsonl.gz", "-o", "s", "--eot", "none")
+        sources = [(f["name"], f["split"]) for f in json.loads(slurp("s/index.json"))["sources"]]
+        self.assertEqual(sources, [("all/a.jsonl.gz", "train"), ("all/b.jsonl.gz", "valid")])
+        r = run("shard", "a.jsonl.gz", "a.jsonl.gz", "-t", TOK, "--seq-len", "8", "-o", "t", rc=2)
+        self.assertIn(b"all files are the same one: nothing is left to train on", r.stderr)
+
+    def test_no_export_among_the_shards(self):
+        """shard verify found fault with what was written there."""
+        self.shard("a.jsonl.gz", "-o", "s", "--eot", "none")
+        before = sorted(os.listdir("s"))
+        self.assertIn(b"s: is a folder of shards", run("shard", "export", "nanogpt", "s", "-o", "s", rc=2).stderr)
+        self.assertEqual(sorted(os.listdir("s")), before)
+        run("shard", "verify", "s")
+
     def test_a_tokenizer_with_another_end_of_text(self):
         """Its configuration says which: DeepSeek's, Llama's and many others have no <|endoftext|>."""
         run("bpe-train", "a.jsonl.gz", "--no-special", "--special", "<s>", "--special", "</s>", "--vocab", "300", "-o", "tok", "-q")
