@@ -37,6 +37,11 @@ static bool stopped(void *ctx) {
 static int print_loss(struct tool *t, const struct open_model *m, const struct shard_set *set,
                       uint64_t stride, const struct evaluate_result *r, double seconds) {
     double loss = r->sum / (double)r->targets, bpb = evaluate_bits_per_byte(set, r);
+    if (!isfinite(loss))
+        return err_set(&t->err, ERR_CORRUPT,
+                       "%s: the loss is not finite: the weights are damaged, or the model diverged "
+                       "when it was trained",
+                       m->dir);
     if (!t->json) {
         FILE *out = tool_out(t);
         fprintf(out, "loss %.6f  perplexity %.7g  tokens %" PRIu64, loss, exp(loss), r->targets);

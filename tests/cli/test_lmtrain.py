@@ -85,18 +85,30 @@ class Lmtrain(unittest.TestCase):
         self.assertRegex(said, r"memory: \d+\.\d\d MB weights .* = \d+\.\d\d MB of [\d.]+ GB free")
         self.refused(2, "that is the least", "--train", "llmc.bin", "--seq-len", "8", "--batch", "2", "--batch-tokens", "8")
 
-    def test_a_perplexity_that_overflows(self):
-        """A loss may be larger than the exponential can be: infinite, which JSON has no number for, and no error."""
-        self.ok("lmtrain", "--train", "llmc.bin", "--steps", "0", "-o", "huge", "--seq-len", "8", *SMALL)
-        weights = path("huge", "checkpoint-0", "model.safetensors")
+    def with_last_gain(self, name, gain):
+        """A new model whose last LayerNorm multiplies by `gain`, in the folder NAME-model."""
+        self.ok("lmtrain", "--train", "llmc.bin", "--steps", "0", "-o", name, "--seq-len", "8", *SMALL)
+        weights = path(name, "checkpoint-0", "model.safetensors")
         data = bytearray(read(weights))
         n = struct.unpack_from("<Q", data)[0]
         begin, end = json.loads(data[8:8 + n])["transformer.ln_f.weight"]["data_offsets"]
-        data[8 + n + begin:8 + n + end] = struct.pack("<f", 1e6) * ((end - begin) // 4)
-        os.makedirs(path("huge-model"))
-        with open(path("huge-model", "model.safetensors"), "wb") as f:
+        data[8 + n + begin:8 + n + end] = struct.pack("<f", gain) * ((end - begin) // 4)
+        os.makedirs(path(name + "-model"))
+        with open(path(name + "-model", "model.safetensors"), "wb") as f:
             f.write(data)
-        shutil.copy(path("huge", "checkpoint-0", "config.json"), path("huge-model"))
+        shutil.copy(path(name, "checkpoint-0", "config.json"), path(name + "-model"))
+
+    def test_a_model_that_diverged_is_no_result(self):
+        """lmeval printed "loss nan", or null as JSON, and exited 0; lmgen says what it is."""
+        self.with_last_gain("lost", float("nan"))
+        for more in [], ["--json"], ["--stride", "4"]:
+            p = run("lmeval", "loss", "-m", "lost-model", "--valid", "llmc.bin", "--seq-len", "8", "--device", "ref", *more)
+            self.assertEqual((p.returncode, p.stdout), (6, ""), p.stderr)
+            self.assertIn("the loss is not finite", p.stderr)
+
+    def test_a_perplexity_that_overflows(self):
+        """A loss may be larger than the exponential can be: infinite, which JSON has no number for, and no error."""
+        self.with_last_gain("huge", 1e6)
         args = ("-m", "huge-model", "--valid", "llmc.bin", "--seq-len", "8", "--device", "ref")
         got = json.loads(self.ok("lmeval", "loss", *args, "--json"))
         self.assertGreater(got["loss"], 710)
