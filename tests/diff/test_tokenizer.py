@@ -22,6 +22,7 @@ EOT = "<|endoftext|>"
 CL100K = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
           r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 QWEN2 = CL100K.replace(r"\p{N}{1,3}", r"\p{N}")
+QWEN35 = QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"[^\s\p{L}", r"[^\s\p{L}\p{M}")
 UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 LEAD, END = r"[^\r\n\p{L}\p{N}]?", "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
 O200K = (LEAD + UPPER + "*" + LOWER + "+" + END + LEAD + UPPER + "+" + LOWER + "*" + END +
@@ -283,7 +284,7 @@ class Tokenizers(unittest.TestCase):
         docs = ["".join(f"a{x}b B{x}C 1{x}2 {x} ({x})\n{x}\n '{x} {x}{x}'s\t{x}x{x}\n" for x in chosen[i:i + 64])
                 for i in range(0, len(chosen), 64)]
         pres = {"gpt2": byte_level(), "cl100k": split("isolated", False),
-                "qwen2": split("isolated", False, QWEN2), "o200k": split("isolated", False, O200K),
+                "qwen2": split("isolated", False, QWEN2), "qwen3.5": split("isolated", False, QWEN35), "o200k": split("isolated", False, O200K),
                 "starcoder": steps(True)}
         for name, pre in pres.items():
             with self.subTest(pattern=name):
