@@ -73,6 +73,15 @@ static int add_folder(struct source_list *to, const char *dir, struct err *err) 
     return rc;
 }
 
+/* There is nothing of this name: an address of a kind that is not read (s3://, gs://, ftp://)? */
+static int not_there(const char *source, int code, const char *what, struct err *err) {
+    const size_t n =
+        strspn(source, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
+    if (!n || strncmp(source + n, "://", 3) != 0) return err_set(err, code, "%s: %s", source, what);
+    return err_set(err, ERR_USAGE, "%s: of addresses only https://, http:// and hf:// are read",
+                   source);
+}
+
 static int add_glob(struct source_list *to, const char *pattern, struct err *err) {
     glob_t g = {0};
     size_t before = to->n;
@@ -82,7 +91,7 @@ static int add_glob(struct source_list *to, const char *pattern, struct err *err
     for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++)
         if (file_kind(g.gl_pathv[i]) != FILE_FOLDER) rc = add_local(to, g.gl_pathv[i], err);
     globfree(&g);
-    if (rc == 0 && to->n == before) rc = err_set(err, ERR_USAGE, "%s: matches no file", pattern);
+    if (rc == 0 && to->n == before) rc = not_there(pattern, ERR_USAGE, "matches no file", err);
     return rc;
 }
 
@@ -101,7 +110,7 @@ static int nothing(const char *source, struct err *err) {
     struct stat is;
     if (stat(source, &is) < 0 && errno != ENOENT && errno != ENOTDIR)
         return err_errno(err, "%s", source);
-    return err_set(err, ERR_IO, "%s: no such file or folder", source);
+    return not_there(source, ERR_IO, "no such file or folder", err);
 }
 
 int source_resolve(struct source_list *to, const char *source, const struct hub *hub,

@@ -39,6 +39,14 @@ static void folders_and_globs(void **state) {
     refuses("hf://datasets/a/b", ERR_USAGE, "Hub");
 }
 
+/* s3://bucket/a.jsonl was "no such file or folder". */
+static void addresses_that_are_not_read(void **state) {
+    (void)state;
+    refuses("s3://bucket/a.jsonl", ERR_USAGE, "only https://, http:// and hf://");
+    refuses("gs://bucket/*.jsonl", ERR_USAGE, "only https://, http:// and hf://");
+    refuses("a/b://c", ERR_IO, "no such file or folder");
+}
+
 static void what_is_known_of_a_file(void **state) {
     struct source_list l = {0};
     struct err err = {0};
@@ -57,6 +65,7 @@ static void what_is_known_of_a_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(folders_and_globs, make_folder, remove_folder),
+        cmocka_unit_test(addresses_that_are_not_read),
         cmocka_unit_test_setup_teardown(what_is_known_of_a_file, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
