@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/pages.h"
+#include "tokenizer/splits.h"
 #include "tokenizer/vocab.h"
 
-enum { NO_LABEL = 256, BASES = 1 << 24, WORD = 64, BACK = 2 };
+enum { NO_LABEL = 256, BASES = 1 << 24, WORD = 64, BACK = 2, WORDS_LEAST = 16 };
 
-/* A token, or the beginning of one that is longer. */
+/* A token, or the beginning of one that is longer: its first eight bytes and the next eight as
+ * numbers, the first byte on top, zeros behind the last. */
 struct leaf {
-    uint8_t bytes[TRIE_DEPTH];
+    uint64_t head, tail;
     uint32_t len, order;
 };
 
@@ -25,6 +27,12 @@ struct build {
 
 static uint64_t slot_of(uint32_t order, uint32_t base, uint32_t children) {
     return (uint64_t)base << 40 | (uint64_t)order << 17 | (uint64_t)children << 9;
+}
+static uint8_t byte_of(const struct leaf *x, uint32_t depth) {
+    return (uint8_t)((depth < 8 ? x->head : x->tail) >> (56 - 8 * (depth & 7)));
+}
+static uint32_t depth_of(const struct leaf *x) {
+    return x->len < TRIE_DEPTH ? x->len : TRIE_DEPTH;
 }
 
 /* ------------------------------------------------------------------ which tokens */
@@ -54,35 +62,53 @@ static uint32_t rank_alone(const struct tokenizer *t, const uint8_t *p, size_t n
     return last;
 }
 
-/* Adds token `id` if merging makes it: with ranks of tokens it does, wherever two symbols have its
- * bytes. */
-static void add_leaf(struct build *b, const struct tokenizer *t, uint32_t id) {
+/* The order of token `id`, or TRIE_NONE if merging does not make it. With ranks of tokens it does,
+ * wherever two symbols have its bytes; else it has a split, of which something may be unsure. */
+static uint32_t order_of(const struct tokenizer *t, const struct split *of, uint32_t id,
+                         const uint8_t *p, size_t len) {
+    if (t->by_rank || len > TRIE_DEPTH) return id + 1;
+    if (of[id].since < SPLITS_UNSURE) return of[id].since;
+    uint32_t rank = of[id].since == SPLITS_NEVER ? PAIRS_NONE : rank_alone(t, p, len);
+    return rank == PAIRS_NONE ? TRIE_NONE : rank + 1;
+}
+
+static void add_leaf(struct build *b, const struct tokenizer *t, const struct split *of,
+                     uint32_t id) {
     size_t len;
     const uint8_t *p = vocab_token(t, id, &len);
     if (len < 2) return;
-    uint32_t rank = t->by_rank || len > TRIE_DEPTH ? id : rank_alone(t, p, len);
-    if (rank == PAIRS_NONE) return;
-    struct leaf *x = &b->leaf[b->n++];
-    *x = (struct leaf){.len = len < BASES ? (uint32_t)len : BASES - 1, .order = rank + 1};
-    memcpy(x->bytes, p, len < TRIE_DEPTH ? len : TRIE_DEPTH);
+    const uint32_t order = order_of(t, of, id, p, len);
+    if (order == TRIE_NONE) return;
+    uint64_t part[2] = {0};
+    memcpy(part, p, len < TRIE_DEPTH ? len : TRIE_DEPTH);
+    b->leaf[b->n++] = (struct leaf){__builtin_bswap64(part[0]), __builtin_bswap64(part[1]),
+                                    len < BASES ? (uint32_t)len : BASES - 1, order};
 }
 
-/* The first eight bytes as a number, and which leaf begins so. */
-struct key {
-    uint64_t head;
-    uint32_t leaf;
-};
+/* All tokens that merging makes. */
+static int add_leaves(struct build *b, const struct tokenizer *t, struct err *err) {
+    struct split *of = t->by_rank ? NULL : mem_array((size_t)t->n + 1, sizeof *of);
+    int rc = of || t->by_rank ? 0 : err_nomem(err, t->n * sizeof *of);
+    b->leaf = mem_array((size_t)t->n + 1, sizeof *b->leaf);
+    if (!b->leaf) rc = err_nomem(err, t->n * sizeof *b->leaf);
+    if (rc == 0 && of) rc = splits_find(t, of, err);
+    for (uint32_t id = 0; id < t->n && rc == 0; id++)
+        if (t->kind[id] & TOKEN_MODEL) add_leaf(b, t, of, id);
+    free(of);
+    return rc;
+}
 
 /* By all bytes; what ends comes before what goes on. */
 static int compare(const void *a, const void *b) {
     const struct leaf *x = a, *y = b;
-    int c = memcmp(x->bytes, y->bytes, sizeof x->bytes);
-    return c ? c : (x->len > y->len) - (x->len < y->len);
+    if (x->head != y->head) return x->head < y->head ? -1 : 1;
+    if (x->tail != y->tail) return x->tail < y->tail ? -1 : 1;
+    return (x->len > y->len) - (x->len < y->len);
 }
 
 /* Sorts v[0..n) by the heads, a byte at a time from the last one on, by way of room[0..n): there
  * and back four times. */
-static void sort_heads(struct key *v, size_t n, struct key *room) {
+static void sort_heads(struct leaf *v, size_t n, struct leaf *room) {
     enum { DIGITS = sizeof v->head };
     uint32_t at[DIGITS][257] = {{0}};
     for (size_t i = 0; i < n; i++)
@@ -90,48 +116,53 @@ static void sort_heads(struct key *v, size_t n, struct key *room) {
     for (int d = 0; d < DIGITS; d++) {
         for (int i = 0; i < 256; i++) at[d][i + 1] += at[d][i];
         for (size_t i = 0; i < n; i++) room[at[d][v[i].head >> 8 * d & 255]++] = v[i];
-        struct key *other = v;
+        struct leaf *other = v;
         v = room;
         room = other;
     }
 }
 
-static uint64_t head_of(const struct leaf *x) {
-    uint64_t head = 0;
-    for (int i = 0; i < 8; i++) head = head << 8 | x->bytes[i];
-    return head;
-}
-
 /* Sorts the leaves. */
 static int sort(struct build *b, struct err *err) {
     const size_t n = b->n;
-    struct key *key = mem_array(2 * n + 1, sizeof *key);
-    struct leaf *to = mem_array(n + 1, sizeof *to);
-    int rc = key && to ? 0 : err_nomem(err, 2 * n * sizeof *key);
-    if (rc == 0) {
-        for (size_t i = 0; i < n; i++) key[i] = (struct key){head_of(&b->leaf[i]), (uint32_t)i};
-        sort_heads(key, n, key + n);
-        for (size_t i = 0; i < n; i++) to[i] = b->leaf[key[i].leaf];
-        for (size_t from = 0, i = 1; i <= n; i++) {
-            if (i < n && key[i].head == key[from].head) continue;
-            if (i - from > 1) qsort(to + from, i - from, sizeof *to, compare);
-            from = i;
-        }
-        free(b->leaf);
-        b->leaf = to;
-        to = NULL;
+    struct leaf *room = mem_array(n + 1, sizeof *room), *v = b->leaf;
+    if (!room) return err_nomem(err, n * sizeof *room);
+    sort_heads(v, n, room);
+    free(room);
+    for (size_t from = 0, i = 1; i <= n; i++) {
+        if (i < n && v[i].head == v[from].head) continue;
+        if (i - from > 1) qsort(v + from, i - from, sizeof *v, compare);
+        from = i;
     }
-    free(to);
-    free(key);
-    return rc;
+    return 0;
 }
 
 /* ------------------------------------------------------------------ double array */
 
-static int more_words(struct build *b, struct err *err) {
-    size_t words = b->words ? 2 * b->words : 1 << 10;
-    uint64_t *slot = mem_resize(b->slot, words * WORD, sizeof *slot);
-    if (slot) b->slot = slot;
+/* How many bytes two leaves begin with alike. */
+static uint32_t alike(const struct leaf *x, const struct leaf *y) {
+    uint64_t head = x->head ^ y->head, tail = x->tail ^ y->tail;
+    uint32_t same = head   ? (uint32_t)__builtin_clzll(head) / 8
+                    : tail ? 8 + (uint32_t)__builtin_clzll(tail) / 8
+                           : TRIE_DEPTH;
+    uint32_t most = depth_of(x) < depth_of(y) ? depth_of(x) : depth_of(y);
+    return same < most ? same : most;
+}
+
+static size_t count_nodes(const struct leaf *v, size_t n) {
+    size_t nodes = 0;
+    for (size_t i = 0; i < n; i++) nodes += depth_of(&v[i]) - (i ? alike(&v[i - 1], &v[i]) : 0);
+    return nodes;
+}
+
+/* So many words, of which the first have been there. */
+static int set_words(struct build *b, size_t words, struct err *err) {
+    uint64_t *slot = pages_array(words * WORD, sizeof *slot);
+    if (slot && b->words) memcpy(slot, b->slot, b->words * WORD * sizeof *slot);
+    if (slot) {
+        free(b->slot);
+        b->slot = slot;
+    }
     uint64_t *taken = slot ? mem_resize(b->taken, words, sizeof *taken) : NULL;
     if (taken) b->taken = taken;
     uint64_t *based = taken ? mem_resize(b->based, words, sizeof *based) : NULL;
@@ -160,7 +191,7 @@ static int take_base(struct build *b, const uint8_t *label, size_t n, uint32_t *
     size_t *from = &b->from[n < WORD ? n : WORD - 1], word = *from;
     uint64_t bad = ~0ull;
     for (;; word++) {
-        int rc = word + REACH > b->words ? more_words(b, err) : 0;
+        int rc = word + REACH > b->words ? set_words(b, 2 * b->words, err) : 0;
         if (rc < 0) return rc;
         bad = b->based[word];
         for (size_t i = 0; i < n && ~bad; i++) bad |= bits_at(b->taken, word * WORD + label[i]);
@@ -185,12 +216,29 @@ static uint64_t deepest(const struct leaf *v, size_t n) {
     return slot_of(order, longest, longest > TRIE_DEPTH ? 255 : 0);
 }
 
+/* The same of a leaf that shares `depth` bytes with no other: one child each, from the end on. */
+static int lonely(struct build *b, const struct leaf *x, uint32_t depth, uint64_t *ret,
+                  struct err *err) {
+    uint32_t to = depth_of(x), base;
+    int rc = 0;
+    *ret = to == TRIE_DEPTH ? deepest(x, 1) : slot_of(x->order, 0, 0);
+    for (; to > depth && rc == 0; to--) {
+        const uint8_t label = byte_of(x, to - 1);
+        rc = take_base(b, &label, 1, &base, err);
+        if (rc < 0) return rc;
+        b->slot[base + label] = *ret | label;
+        *ret = slot_of(TRIE_NONE, base, 1u << (label & 7));
+    }
+    return rc;
+}
+
 /* The node of v[0..n), sorted, which share `depth` bytes, without its label, to *ret. */
 static int node(struct build *b, struct leaf *v, size_t n, uint32_t depth, uint64_t *ret,
                 struct err *err) {
     uint8_t label[256] = {0};
     uint32_t order = TRIE_NONE, children = 0, base;
     size_t first[257], k = 0, i = 0;
+    if (n == 1) return lonely(b, v, depth, ret, err);
     if (depth == TRIE_DEPTH) {
         *ret = deepest(v, n);
         return 0;
@@ -199,7 +247,7 @@ static int node(struct build *b, struct leaf *v, size_t n, uint32_t depth, uint6
     *ret = slot_of(order, 0, 0);
     if (i == n) return 0;
     for (; i < n; i++) {
-        uint8_t byte = v[i].bytes[depth];
+        uint8_t byte = byte_of(&v[i], depth);
         if (k && label[k - 1] == byte) continue;
         children |= 1u << (byte & 7);
         first[k] = i;
@@ -223,15 +271,17 @@ static uint64_t child_of(const struct build *b, uint64_t node, uint8_t byte) {
     return trie_label(child) == byte ? child : none;
 }
 
-static int finish(struct trie *trie, const struct build *b, uint64_t root, struct err *err) {
-    size_t n = b->words * WORD;
-    if (n > BASES) return 0;
+static int finish(struct trie *trie, struct build *b, uint64_t root, struct err *err) {
+    if (b->words * WORD > BASES) return 0;
     trie->two = pages_array(1 << 16, sizeof *trie->two);
-    trie->slot = trie->two ? pages_array(n, sizeof *trie->slot) : NULL;
-    if (!trie->slot) return err_nomem(err, n * sizeof *trie->slot);
-    memcpy(trie->slot, b->slot, n * sizeof *trie->slot);
-    for (uint32_t i = 0; i < 1 << 16; i++)
-        trie->two[i] = child_of(b, child_of(b, root, (uint8_t)(i >> 8)), (uint8_t)i);
+    if (!trie->two) return err_nomem(err, sizeof *trie->two << 16);
+    for (uint32_t first = 0; first < 256; first++) {
+        const uint64_t child = child_of(b, root, (uint8_t)first);
+        for (uint32_t next = 0; next < 256; next++)
+            trie->two[first << 8 | next] = child_of(b, child, (uint8_t)next);
+    }
+    trie->slot = b->slot;
+    b->slot = NULL;
     return 0;
 }
 
@@ -239,14 +289,11 @@ static int fill(struct trie *trie, const struct tokenizer *t, struct err *err) {
     struct build b = {0};
     uint64_t root;
     if (t->n_merges >= TRIE_NONE - 1 || t->n >= TRIE_NONE - 1) return 0;
-    b.leaf = mem_array((size_t)t->n + 1, sizeof *b.leaf);
-    if (!b.leaf) return err_nomem(err, (uint64_t)t->n * sizeof *b.leaf);
-    for (uint32_t id = 0; id < t->n; id++)
-        if (t->kind[id] & TOKEN_MODEL) add_leaf(&b, t, id);
-    int rc = sort(&b, err);
-    if (rc == 0) rc = more_words(&b, err);
-    if (rc == 0) rc = node(&b, b.leaf, b.n, 0, &root, err);
-    if (rc == 0) rc = finish(trie, &b, root, err);
+    int rc = add_leaves(&b, t, err);
+    if (rc == 0) rc = sort(&b, err);
+    if (rc == 0) rc = set_words(&b, WORDS_LEAST + count_nodes(b.leaf, b.n) / WORD * 9 / 8, err);
+    if (rc == 0) rc = b.n ? node(&b, b.leaf, b.n, 0, &root, err) : 0;
+    if (rc == 0) rc = finish(trie, &b, b.n ? root : slot_of(TRIE_NONE, 0, 0), err);
     free(b.leaf);
     free(b.slot);
     free(b.taken);

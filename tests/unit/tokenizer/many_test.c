@@ -203,7 +203,7 @@ static void what_is_new_all_over_does_without_caches(void **state) {
         buf_char(&text, ' ', NULL);
     }
     check_ok(encoder_new(&e, t, &err), &err);
-    check_ok(encode(e, text.v, 1 << 19, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
+    check_ok(encode(e, text.v, 1 << 17, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
     assert_null(e->fresh.trie);
     check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
     assert_int_equal(e->fresh.trie != NULL, bpe_rounds_can(t));
