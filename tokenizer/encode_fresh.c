@@ -15,7 +15,8 @@
 
 enum {
     STRETCH = 16 << 10,
-    FIRST = 1 << 18, /* new bytes before the tree of tokens is made, which takes about as long */
+    FIRST = 1 << 18, /* new bytes before the tree of tokens is made, which takes as long as twice
+                      * to six times as many */
 };
 
 /* Pieces are what merging makes of them: with ignore_merges, where all short tokens are. */

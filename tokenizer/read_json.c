@@ -1,8 +1,7 @@
 /* HF's tokenizer.json. One pass finds where each part stands, then what would be refused is looked
  * for, then the parts are read in the order in which they depend on each other: vocabulary, added
- * tokens, merges, settings. The
- * vocabulary and the merges (megabytes) are pulled from the text; the rest (small) goes through
- * cJSON.
+ * tokens, merges, settings. The vocabulary and the merges (megabytes) are pulled from the text; the
+ * rest (small) goes through cJSON.
  *
  * Whatever would give other ids than HF's own is refused by its name: normalizers but NFC, other
  * pre-tokenizers, byte_fallback, dropout, affixes. Truncation and padding belong to a call, not

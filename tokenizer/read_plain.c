@@ -194,11 +194,14 @@ static const struct published all_published[] = {
     {248044, 248043, "qwen3.5", "qwen3.5", QWEN(248044), false},
 };
 
+/* Do the ranks of a file say that it is this one? */
+static bool is_it(const struct published *p, const struct ranks *k) {
+    return p->ranks == k->id.n && p->largest == k->max && p->hollow == k->hollow;
+}
+
 static const struct published *which(const struct ranks *k, const char *path) {
-    for (size_t i = 0; i < sizeof all_published / sizeof *all_published; i++) {
-        const struct published *p = &all_published[i];
-        if (p->ranks == k->id.n && p->largest == k->max && p->hollow == k->hollow) return p;
-    }
+    for (size_t i = 0; i < sizeof all_published / sizeof *all_published; i++)
+        if (is_it(&all_published[i], k)) return &all_published[i];
     for (size_t i = 0; i < sizeof all_published / sizeof *all_published; i++)
         if (strstr(path_base(path), all_published[i].name)) return &all_published[i];
     return NULL;
@@ -290,10 +293,9 @@ static int place_ranks(struct tokenizer *t, const struct ranks *k, const struct 
     if (!t->start || !t->kind || !t->bytes) return err_nomem(err, k->bytes.n);
     for (size_t i = 0; i < k->id.n; i++) {
         const uint32_t id = k->id.v[i];
-        const uint64_t len = k->end.v[i] - (i ? k->end.v[i - 1] : 0);
         if (t->kind[id]) return err_set(err, ERR_CORRUPT, "two tokens have the rank %u", id);
         t->kind[id] = TOKEN_MODEL;
-        t->start[id + 1] = len;
+        t->start[id + 1] = k->end.v[i] - (i ? k->end.v[i - 1] : 0);
     }
     for (uint32_t i = 0; i < n_specials; i++) {
         const struct special *s = &known->specials[i];
@@ -325,8 +327,7 @@ int read_tiktoken(struct tokenizer *t, const char *path, const char *pattern, st
     const struct published *known = rc >= 0 ? which(&k, path) : NULL;
     t->guessed = !pattern && !known;
     if (!pattern) pattern = known ? known->pattern : "gpt2";
-    if (known && (known->ranks != k.id.n || known->largest != k.max))
-        known = NULL; /* only the name speaks for it, and of the pattern */
+    if (known && !is_it(known, &k)) known = NULL; /* only the name speaks for it: the pattern */
     t->ignore_merges = true;
     if (rc >= 0) rc = place_ranks(t, &k, known, err);
     if (rc >= 0) rc = vocab_merges_of_ranks(t, err);

@@ -219,8 +219,7 @@ int main(int argc, char **argv) {
          .choices = "hf|bytes"},
         {"pattern", 0, OPT_STR, &o.pattern, "NAME|REGEX",
          "how text is cut: gpt2 (the default), cl100k, o200k, llama3, qwen2, qwen3.5, starcoder, "
-         "or "
-         "an expression; of several, a line each, each cuts what the one before left"},
+         "or an expression; of several, a line each, each cuts what the one before left"},
         {"mode", 0, OPT_CHOICE, &o.mode, "UNIT", "a text is a document, or each line of one",
          .choices = "docs|lines"},
         {"from-counts", 0, OPT_STRS, &o.from_counts, "FILE",
