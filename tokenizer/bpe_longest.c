@@ -29,13 +29,15 @@ static inline uint32_t shorter(const struct split *s) {
 
 /* ------------------------------------------------------------------ the table */
 
-static uint32_t find_shorter(const struct tokenizer *t, const struct split *of, const uint8_t *p,
-                             size_t n) {
-    while (--n > 1) {
-        uint32_t id = finder_get(&t->finder, t, p, n);
-        if (id != TOKENIZER_NO_ID && of[id].since != SPLITS_NEVER) return id;
+/* The longest token with which token `id`, which is in the tree, begins. */
+static uint32_t find_shorter(const struct tokenizer *t, const struct trie *trie, uint32_t id) {
+    size_t n;
+    const uint8_t *p = vocab_token(t, id, &n);
+    while (--n > TRIE_DEPTH) {
+        uint32_t other = finder_get(&t->finder, t, p, n);
+        if (other != TOKENIZER_NO_ID) return other;
     }
-    return t->byte_id[*p];
+    return trie->shorter[id];
 }
 
 static int fill(struct longest *l, const struct tokenizer *t, struct err *err) {
@@ -46,10 +48,10 @@ static int fill(struct longest *l, const struct tokenizer *t, struct err *err) {
     rc = splits_find(t, l->of, err);
     for (uint32_t id = 0; id < t->n && rc >= 0; id++) {
         struct split *s = &l->of[id];
-        size_t n;
-        const uint8_t *p = vocab_token(t, id, &n);
-        bool has = n > 1 && n <= SPLITS_BYTES && t->kind[id] & TOKEN_MODEL;
-        s->shorter = (has ? find_shorter(t, l->of, p, n) : NO_ID) << 8 | (uint8_t)n;
+        const uint64_t n = t->start[id + 1] - t->start[id];
+        bool has = n > 1 && n <= SPLITS_BYTES && t->kind[id] & TOKEN_MODEL &&
+                   (n > TRIE_DEPTH || s->since != SPLITS_NEVER);
+        s->shorter = (has ? find_shorter(t, l->trie, id) : NO_ID) << 8 | (uint8_t)n;
     }
     return rc;
 }

@@ -11,7 +11,6 @@
  * the last one. */
 #include "tokenizer/bpe.h"
 #include "tokenizer/encode_inside.h"
-#include "tokenizer/splits.h"
 
 enum {
     STRETCH = 16 << 10,
@@ -19,23 +18,14 @@ enum {
                       * to six times as many */
 };
 
-/* Pieces are what merging makes of them: with ignore_merges, where all short tokens are. */
+/* Pieces are what merging makes of them: with ignore_merges, where all tokens are. */
 static bool can(const struct tokenizer *t) {
     return bpe_rounds_can(t) && (!t->ignore_merges || t->all_made);
 }
 
-/* Is it a token as it stands, whatever the merges say? */
-static inline bool is_decreed(const struct tokenizer *t, const uint8_t *p, size_t n) {
-    return t->ignore_merges && n > SPLITS_SHORT &&
-           finder_get(&t->finder, t, p, n) != TOKENIZER_NO_ID;
-}
-
 /* Pieces from ends[i] on go into a block as far as the one that is returned. */
-static size_t block_end(const struct tokenizer *t, const uint8_t *text, size_t from,
-                        const uint32_t *ends, size_t n_ends, size_t i) {
-    const size_t begin = from;
-    for (; i < n_ends && ends[i] - begin <= BPE_ROUNDS_BLOCK; from = ends[i++])
-        if (is_decreed(t, text + from, ends[i] - from)) break;
+static size_t block_end(size_t from, const uint32_t *ends, size_t n_ends, size_t i) {
+    while (i < n_ends && ends[i] - from <= BPE_ROUNDS_BLOCK) i++;
     return i;
 }
 
@@ -47,7 +37,7 @@ int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint3
     if (!f->trie) rc = vocab_trie(&f->trie, e->t, err);
     if (rc < 0 || !f->trie->slot) return rc;
     while (f->left) {
-        const size_t to = block_end(e->t, text, *from, ends, n_ends, *i), first = out->n;
+        const size_t to = block_end(*from, ends, n_ends, *i), first = out->n;
         size_t unsure;
         if (to == *i) return 0;
         const size_t bytes = ends[to - 1] - *from;

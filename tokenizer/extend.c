@@ -12,6 +12,8 @@
 #include "tokenizer/vocab.h"
 
 static int copy_tokens(struct merges_vocab *v, const struct tokenizer *old, struct err *err) {
+    const struct merge *merges;
+    uint64_t n_merges;
     int rc = buf_append(&v->bytes, old->bytes, old->start[old->n], err);
     if (rc == 0) rc = u64s_append(&v->start, old->start, (size_t)old->n + 1, err);
     for (uint32_t id = 0; id < old->n && rc == 0; id++) {
@@ -19,12 +21,13 @@ static int copy_tokens(struct merges_vocab *v, const struct tokenizer *old, stru
         if (len > v->longest) v->longest = (size_t)len;
         rc = u32s_push(&v->len, (uint32_t)len, err);
     }
-    if (rc == 0 && !(v->merge = mem_array(old->n_merges + 1, sizeof *v->merge)))
-        rc = err_nomem(err, old->n_merges * sizeof *v->merge);
+    if (rc == 0) rc = tokenizer_merges(old, &merges, &n_merges, err);
+    if (rc == 0 && !(v->merge = mem_array(n_merges + 1, sizeof *v->merge)))
+        rc = err_nomem(err, n_merges * sizeof *v->merge);
     if (rc < 0) return rc;
-    if (old->n_merges) memcpy(v->merge, old->merges, old->n_merges * sizeof *v->merge);
+    if (n_merges) memcpy(v->merge, merges, n_merges * sizeof *v->merge);
     v->n = old->n;
-    v->n_merges = v->cap_merges = v->old_merges = old->n_merges;
+    v->n_merges = v->cap_merges = v->old_merges = n_merges;
     for (int b = 0; b < 256; b++) {
         v->byte_id[b] = old->byte_id[b];
         if (v->byte_id[b] == TOKENIZER_NO_ID)

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* n * size zeroed bytes for free(), at the beginning of a cache line, the product checked; NULL
- * when memory is out. */
-static inline void *pages_array(size_t n, size_t size) {
+/* n * size bytes of anything for free(), at the beginning of a cache line, the product checked;
+ * NULL when memory is out. */
+static inline void *pages_room(size_t n, size_t size) {
     enum { PAGE = 2 << 20, LINE = 64 };
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX - PAGE) return NULL;
@@ -22,7 +22,13 @@ static inline void *pages_array(size_t n, size_t size) {
     if (!p) return NULL;
     /* a hint; without it all is slower, not wrong */
     if (unit == PAGE) madvise(p, bytes, MADV_HUGEPAGE);
-    return memset(p, 0, bytes);
+    return p;
+}
+
+/* The same, zeroed. */
+static inline void *pages_array(size_t n, size_t size) {
+    void *p = pages_room(n, size);
+    return p ? memset(p, 0, n * size) : NULL;
 }
 
 #endif

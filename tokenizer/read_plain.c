@@ -330,7 +330,7 @@ int read_tiktoken(struct tokenizer *t, const char *path, const char *pattern, st
     if (known && !is_it(known, &k)) known = NULL; /* only the name speaks for it: the pattern */
     t->ignore_merges = true;
     if (rc >= 0) rc = place_ranks(t, &k, known, err);
-    if (rc >= 0) rc = vocab_merges_of_ranks(t, err);
+    if (rc >= 0) rc = vocab_set_ranks(t, err);
     if (rc >= 0) rc = vocab_set_pattern(t, pattern, err);
     if (rc == ERR_CORRUPT && !strstr(err->msg, path)) err_prefix(err, "%s", path);
     buf_release(&file);

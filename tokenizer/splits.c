@@ -1,7 +1,8 @@
-/* Which merge makes a token, without merging: see splits.h. */
+/* Which merge of a list makes a token, without merging: see splits.h. */
 #include "tokenizer/splits.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include "tokenizer/vocab.h"
 
 /* The tokens by rising length, so that parts are settled before the whole; and the merges by what
@@ -47,25 +48,24 @@ static int work_begin(struct work *w, const struct tokenizer *t, struct split *o
 }
 
 /* May merge i ever be done? If so, what it makes gets its split: of bytes alone there is one. */
-static bool settle(const struct tokenizer *t, struct split *of, uint32_t i) {
+static void settle(const struct tokenizer *t, struct split *of, uint32_t i) {
     const struct merge *m = &t->merges[i];
     struct split *made = &of[m->result];
     const struct split *l = &of[m->left], *r = &of[m->right];
-    const uint32_t since = (t->by_rank ? m->result : i) + 1;
-    const bool listed_again = !t->by_rank && pairs_get(&t->pairs, m->left, m->right) != i;
+    const uint32_t since = i + 1;
+    const bool listed_again = pairs_get(&t->pairs, m->left, m->right) != i;
     bool is_long = length_of(t, m->result) > SPLITS_BYTES;
-    if (made->since < SPLITS_UNSURE || listed_again) return false;
-    if (!is_long && (l->since == SPLITS_NEVER || r->since == SPLITS_NEVER)) return false;
+    if (made->since < SPLITS_UNSURE || listed_again) return;
+    if (!is_long && (l->since == SPLITS_NEVER || r->since == SPLITS_NEVER)) return;
     if (is_long || l->since == SPLITS_UNSURE || r->since == SPLITS_UNSURE) {
         made->since = SPLITS_UNSURE;
-        return true;
+        return;
     }
-    if (!splits_meet(of, &t->pairs, m->left, m->right)) return false;
+    if (!splits_meet(of, &t->pairs, m->left, m->right)) return;
     bool falls = since < l->since || since < r->since;
     made->left = m->left;
     made->right = m->right;
     made->since = falls ? SPLITS_UNSURE : since;
-    return true;
 }
 
 /* Asks for what is known of the parts of token `id`, whose merges have been asked for. */
@@ -76,83 +76,22 @@ static void expect(const struct tokenizer *t, const struct work *w, uint32_t id)
     }
 }
 
-/* Pairs that wait for memory to bring their slots. Only longer tokens ask for them. */
-struct later {
-    struct pairs *pairs;
-    struct merge v[32];
-    size_t n;
-};
-
-static void set_pairs(struct later *l) {
-    for (const struct merge *m = l->v; m < l->v + l->n; m++)
-        pairs_set(l->pairs, m->left, m->right, m->result);
-    l->n = 0;
-}
-
-static void set_later(struct later *l, const struct merge *m) {
-    if (l->n == sizeof l->v / sizeof *l->v) set_pairs(l);
-    pairs_expect(l->pairs, m->left, m->right);
-    l->v[l->n++] = *m;
-}
-
-/* Settles all; enters the pairs that may come to pass into `pairs`, t's own, if it is not NULL.
- * False: they are more than there is room for. */
-static bool settle_all(const struct tokenizer *t, struct work *w, struct pairs *pairs,
-                       size_t room) {
-    enum { AHEAD = 4 };
-    struct later later = {.pairs = pairs};
-    size_t len = 0;
-    for (uint32_t k = 0; k < t->n && t->n_merges; k++) {
-        const uint32_t id = w->order[k];
-        if (k + 2 * AHEAD < t->n)
-            __builtin_prefetch(&t->merges[w->merge[w->first[w->order[k + 2 * AHEAD]]]]);
-        if (k + AHEAD < t->n) expect(t, w, w->order[k + AHEAD]);
-        if (length_of(t, id) != len) set_pairs(&later);
-        len = length_of(t, id);
-        for (uint32_t i = w->first[id]; i < w->first[id + 1]; i++) {
-            const struct merge *m = &t->merges[w->merge[i]];
-            if (!settle(t, w->of, w->merge[i]) || !pairs) continue;
-            if (room-- == 0) return false;
-            set_later(&later, m);
-        }
-    }
-    set_pairs(&later);
-    return true;
-}
-
 int splits_find(const struct tokenizer *t, struct split *of, struct err *err) {
+    enum { AHEAD = 4 };
     struct work w = {0};
+    if (t->by_rank) {
+        memcpy(of, t->split, t->n * sizeof *of);
+        return 0;
+    }
     int rc = work_begin(&w, t, of, err);
     if (rc < 0) return rc;
-    settle_all(t, &w, NULL, 0);
+    for (uint32_t k = 0; k < t->n && t->n_merges; k++) {
+        const uint32_t id = w.order[k];
+        if (k + 2 * AHEAD < t->n)
+            __builtin_prefetch(&t->merges[w.merge[w.first[w.order[k + 2 * AHEAD]]]]);
+        if (k + AHEAD < t->n) expect(t, &w, w.order[k + AHEAD]);
+        for (uint32_t i = w.first[id]; i < w.first[id + 1]; i++) settle(t, w.of, w.merge[i]);
+    }
     work_release(&w);
     return 0;
-}
-
-static bool all_made(const struct tokenizer *t, const struct split *of) {
-    for (uint32_t id = 0; id < t->n; id++)
-        if (t->kind[id] & TOKEN_MODEL && of[id].since >= SPLITS_UNSURE &&
-            length_of(t, id) <= SPLITS_SHORT)
-            return false;
-    return true;
-}
-
-int splits_of_ranks(struct tokenizer *t, struct err *err) {
-    const uint32_t most = vocab_largest_symbol(t);
-    const size_t room[] = {t->n, t->n_merges}; /* of some tokens several splits may be left */
-    struct split *of = mem_array(t->n, sizeof *of);
-    int rc = of ? 0 : err_nomem(err, t->n * sizeof *of);
-    bool done = false;
-    for (int i = 0; i < 2 && rc == 0 && !done; i++) {
-        struct work w = {0};
-        pairs_release(&t->pairs);
-        rc = pairs_new(&t->pairs, room[i], t->n, most, err);
-        if (rc == 0) rc = work_begin(&w, t, of, err);
-        if (rc < 0) break;
-        done = settle_all(t, &w, &t->pairs, room[i]);
-        work_release(&w);
-    }
-    t->all_made = done && all_made(t, of);
-    free(of);
-    return rc;
 }

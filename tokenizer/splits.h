@@ -28,7 +28,7 @@
 
 struct tokenizer;
 
-enum { SPLITS_BYTES = 255, SPLITS_SHORT = 16 };
+enum { SPLITS_BYTES = 255 };
 #define SPLITS_NEVER  UINT32_MAX /* no merge makes it */
 #define SPLITS_UNSURE (UINT32_MAX - 1)
 
@@ -38,13 +38,7 @@ struct split {
     uint32_t shorter; /* see bpe_longest.c */
 };
 
-/* Makes t->pairs, which is empty, of those of t->merges that may come to pass, where these are all
- * splits of all tokens and their ranks the ids. Any two neighbours merge whose bytes are a token,
- * but of the splits of a token all but one never are neighbours, since something has gone across
- * before: of 446,189 o200k keeps 199,742. And tells whether t is all_made. */
-int splits_of_ranks(struct tokenizer *t, struct err *err);
-
-/* The split of each token to of[0..t->n). */
+/* The split of each token to of[0..t->n): from t's list of merges, or what ranks_learn() found. */
 int splits_find(const struct tokenizer *t, struct split *of, struct err *err);
 
 /* Does nothing go across the boundary of the two before both are there? Neither is unsure, and both

@@ -95,7 +95,10 @@ uint32_t tokenizer_find(const struct tokenizer *t, const void *bytes, size_t n);
 /* Id of the special with this text, as other files name it, else tokenizer_find()'s: "数据" added
  * to a vocabulary is another token than the one of these bytes that it was trained to have. */
 uint32_t tokenizer_named(const struct tokenizer *t, const char *text);
-uint64_t tokenizer_merges(const struct tokenizer *t, const struct merge **ret);     /* borrowed */
+/* Its merges by rising rank, borrowed. Ranks of tokens become such a list when it is first asked
+ * for: ERR_NOMEM. */
+int tokenizer_merges(const struct tokenizer *t, const struct merge **ret, uint64_t *ret_n,
+                     struct err *err);
 uint32_t tokenizer_specials(const struct tokenizer *t, const struct special **ret); /* borrowed */
 /* sha256 over token bytes by id, merges, specials and pattern: the same for re-saved JSON. */
 int tokenizer_digest(const struct tokenizer *t, char ret_hex[SHA256_HEX], struct err *err);

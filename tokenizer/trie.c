@@ -7,32 +7,57 @@
 #include "tokenizer/splits.h"
 #include "tokenizer/vocab.h"
 
-enum { NO_LABEL = 256, BASES = 1 << 24, WORD = 64, BACK = 2, WORDS_LEAST = 16 };
+enum {
+    NO_LABEL = 256,
+    BASES = 1 << 24,
+    WORD = 64,
+    BACK = 2,
+    WORDS_LEAST = 16,
+    NODES = 2, /* that a token has, about; where they are more, the tree grows */
+};
 
 /* A token, or the beginning of one that is longer: its first eight bytes and the next eight as
  * numbers, the first byte on top, zeros behind the last. */
 struct leaf {
     uint64_t head, tail;
-    uint32_t len, order;
+    uint32_t id;
+    uint32_t order : 24, len : 8; /* len 255: or more */
+};
+
+/* A node that is not finished: the one of `depth` bytes on the way to the last leaf. */
+struct open {
+    uint32_t order, longest; /* longest: of the tokens that begin so, at TRIE_DEPTH            */
+    uint32_t last;           /* the longest token on the way to here, with it, or a byte's id  */
+    uint32_t bits, n;        /* of its children: see trie.h; how many                          */
+    uint8_t label[256];
+    uint64_t child[256];
 };
 
 struct build {
+    const struct tokenizer *t;
+    struct trie *trie;
     struct leaf *leaf;
     size_t n;
     uint64_t *slot;
     uint64_t *taken, *based; /* bits: a node is there; a node has this base */
     size_t words;            /* of 64 slots                                 */
     size_t from[WORD];       /* by the number of children: where to look    */
+    struct open *open;       /* (TRIE_DEPTH + 1) by depth                   */
 };
 
 static uint64_t slot_of(uint32_t order, uint32_t base, uint32_t children) {
     return (uint64_t)base << 40 | (uint64_t)order << 17 | (uint64_t)children << 9;
 }
-static uint8_t byte_of(const struct leaf *x, uint32_t depth) {
-    return (uint8_t)((depth < 8 ? x->head : x->tail) >> (56 - 8 * (depth & 7)));
-}
 static uint32_t depth_of(const struct leaf *x) {
     return x->len < TRIE_DEPTH ? x->len : TRIE_DEPTH;
+}
+static uint32_t length_of(const struct tokenizer *t, const struct leaf *x) {
+    const uint64_t n = t->start[x->id + 1] - t->start[x->id];
+    return n < BASES ? (uint32_t)n : BASES - 1;
+}
+
+static inline uint8_t byte_of(const struct leaf *x, unsigned at) {
+    return (uint8_t)((at < 8 ? x->head : x->tail) >> (56 - 8 * (at & 7)));
 }
 
 /* ------------------------------------------------------------------ which tokens */
@@ -62,78 +87,119 @@ static uint32_t rank_alone(const struct tokenizer *t, const uint8_t *p, size_t n
     return last;
 }
 
-/* The order of token `id`, or TRIE_NONE if merging does not make it. With ranks of tokens it does,
- * wherever two symbols have its bytes; else it has a split, of which something may be unsure. */
+/* The order of token `id`, or TRIE_NONE if merging does not make it. It has a split then, of which
+ * something may be unsure: with ranks of tokens only whether ranks fall. */
 static uint32_t order_of(const struct tokenizer *t, const struct split *of, uint32_t id,
                          const uint8_t *p, size_t len) {
-    if (t->by_rank || len > TRIE_DEPTH) return id + 1;
+    if (len > TRIE_DEPTH) return id + 1;
     if (of[id].since < SPLITS_UNSURE) return of[id].since;
-    uint32_t rank = of[id].since == SPLITS_NEVER ? PAIRS_NONE : rank_alone(t, p, len);
+    if (of[id].since == SPLITS_NEVER) return TRIE_NONE;
+    uint32_t rank = t->by_rank ? id : rank_alone(t, p, len);
     return rank == PAIRS_NONE ? TRIE_NONE : rank + 1;
 }
 
-static void add_leaf(struct build *b, const struct tokenizer *t, const struct split *of,
-                     uint32_t id) {
+/* The first n of eight bytes, the first one on top. */
+static uint64_t first_bytes(uint64_t bytes, size_t n) {
+    const uint64_t x = __builtin_bswap64(bytes);
+    return (ptrdiff_t)n <= 0 ? 0 : n < 8 ? x & ~(~0ull >> 8 * n) : x;
+}
+
+static void add_leaf(struct build *b, const struct split *of, uint32_t id) {
     size_t len;
-    const uint8_t *p = vocab_token(t, id, &len);
+    const uint8_t *p = vocab_token(b->t, id, &len);
     if (len < 2) return;
-    const uint32_t order = order_of(t, of, id, p, len);
+    const uint32_t order = order_of(b->t, of, id, p, len);
     if (order == TRIE_NONE) return;
     uint64_t part[2] = {0};
-    memcpy(part, p, len < TRIE_DEPTH ? len : TRIE_DEPTH);
-    b->leaf[b->n++] = (struct leaf){__builtin_bswap64(part[0]), __builtin_bswap64(part[1]),
-                                    len < BASES ? (uint32_t)len : BASES - 1, order};
+    if (b->t->start[id] + TRIE_DEPTH <= b->t->start[b->t->n])
+        memcpy(part, p, TRIE_DEPTH);
+    else
+        memcpy(part, p, len < TRIE_DEPTH ? len : TRIE_DEPTH);
+    b->leaf[b->n++] = (struct leaf){first_bytes(part[0], len), first_bytes(part[1], len - 8), id,
+                                    order, len < 255 ? len : 255};
 }
 
 /* All tokens that merging makes. */
-static int add_leaves(struct build *b, const struct tokenizer *t, struct err *err) {
-    struct split *of = t->by_rank ? NULL : mem_array((size_t)t->n + 1, sizeof *of);
-    int rc = of || t->by_rank ? 0 : err_nomem(err, t->n * sizeof *of);
-    b->leaf = mem_array((size_t)t->n + 1, sizeof *b->leaf);
+static int add_leaves(struct build *b, struct err *err) {
+    const struct tokenizer *t = b->t;
+    struct split *found = t->split ? NULL : mem_array((size_t)t->n + 1, sizeof *found);
+    const struct split *of = t->split ? t->split : found;
+    int rc = of ? 0 : err_nomem(err, t->n * sizeof *of);
+    b->leaf = pages_room((size_t)t->n + 1, sizeof *b->leaf);
     if (!b->leaf) rc = err_nomem(err, t->n * sizeof *b->leaf);
-    if (rc == 0 && of) rc = splits_find(t, of, err);
+    if (rc == 0 && found) rc = splits_find(t, found, err);
     for (uint32_t id = 0; id < t->n && rc == 0; id++)
-        if (t->kind[id] & TOKEN_MODEL) add_leaf(b, t, of, id);
-    free(of);
+        if (t->kind[id] & TOKEN_MODEL) add_leaf(b, of, id);
+    free(found);
     return rc;
 }
 
 /* By all bytes; what ends comes before what goes on. */
-static int compare(const void *a, const void *b) {
-    const struct leaf *x = a, *y = b;
-    if (x->head != y->head) return x->head < y->head ? -1 : 1;
-    if (x->tail != y->tail) return x->tail < y->tail ? -1 : 1;
-    return (x->len > y->len) - (x->len < y->len);
+static inline bool comes_before(const struct leaf *x, const struct leaf *y) {
+    if (x->head != y->head) return x->head < y->head;
+    if (x->tail != y->tail) return x->tail < y->tail;
+    return x->len < y->len;
 }
 
-/* Sorts v[0..n) by the heads, a byte at a time from the last one on, by way of room[0..n): there
- * and back four times. */
-static void sort_heads(struct leaf *v, size_t n, struct leaf *room) {
-    enum { DIGITS = sizeof v->head };
-    uint32_t at[DIGITS][257] = {{0}};
-    for (size_t i = 0; i < n; i++)
-        for (int d = 0; d < DIGITS; d++) at[d][(v[i].head >> 8 * d & 255) + 1]++;
-    for (int d = 0; d < DIGITS; d++) {
-        for (int i = 0; i < 256; i++) at[d][i + 1] += at[d][i];
-        for (size_t i = 0; i < n; i++) room[at[d][v[i].head >> 8 * d & 255]++] = v[i];
-        struct leaf *other = v;
-        v = room;
-        room = other;
+static void swap(struct leaf *x, struct leaf *y) {
+    const struct leaf z = *x;
+    *x = *y;
+    *y = z;
+}
+
+/* Sorts some leaves, by parts below and above the middle one of three. */
+static void sort_some(struct leaf *v, size_t n) {
+    enum { FEW = 12 };
+    while (n > FEW) {
+        struct leaf *mid = &v[n / 2], *last = &v[n - 1];
+        if (comes_before(mid, v)) swap(mid, v);
+        if (comes_before(last, mid)) swap(last, mid);
+        if (comes_before(mid, v)) swap(mid, v);
+        const struct leaf pivot = *mid;
+        size_t i = 0, k = n - 1;
+        for (;; i++, k--) {
+            while (comes_before(&v[i], &pivot)) i++;
+            while (comes_before(&pivot, &v[k])) k--;
+            if (i >= k) break;
+            swap(&v[i], &v[k]);
+        }
+        sort_some(v + i, n - i);
+        n = i;
+    }
+    for (size_t i = 1; i < n; i++) {
+        const struct leaf x = v[i];
+        size_t k = i;
+        for (; k && comes_before(&x, &v[k - 1]); k--) v[k] = v[k - 1];
+        v[k] = x;
     }
 }
 
-/* Sorts the leaves. */
+/* Sorts v[0..n), which share `depth` bytes, by way of room[0..n): many by the next byte, and then
+ * what shares that. */
+static void sort_from(struct leaf *v, size_t n, unsigned depth, struct leaf *room) {
+    enum { MANY = 256 };
+    size_t end[256] = {0}, all = 0;
+    if (n <= MANY || depth == TRIE_DEPTH) {
+        sort_some(v, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) end[byte_of(&v[i], depth)]++;
+    for (int c = 0; c < 256; c++) { /* where they begin */
+        const size_t some = end[c];
+        end[c] = all;
+        all += some;
+    }
+    for (size_t i = 0; i < n; i++) room[end[byte_of(&v[i], depth)]++] = v[i];
+    memcpy(v, room, n * sizeof *v);
+    for (size_t c = 0, from = 0; c < 256; from = end[c++])
+        if (end[c] - from > 1) sort_from(v + from, end[c] - from, depth + 1, room);
+}
+
 static int sort(struct build *b, struct err *err) {
-    const size_t n = b->n;
-    struct leaf *room = mem_array(n + 1, sizeof *room), *v = b->leaf;
-    if (!room) return err_nomem(err, n * sizeof *room);
-    sort_heads(v, n, room);
+    struct leaf *room = pages_room(b->n + 1, sizeof *room);
+    if (!room) return err_nomem(err, b->n * sizeof *room);
+    sort_from(b->leaf, b->n, 0, room);
     free(room);
-    for (size_t from = 0, i = 1; i <= n; i++) {
-        if (i < n && v[i].head == v[from].head) continue;
-        if (i - from > 1) qsort(v + from, i - from, sizeof *v, compare);
-        from = i;
-    }
     return 0;
 }
 
@@ -141,23 +207,17 @@ static int sort(struct build *b, struct err *err) {
 
 /* How many bytes two leaves begin with alike. */
 static uint32_t alike(const struct leaf *x, const struct leaf *y) {
-    uint64_t head = x->head ^ y->head, tail = x->tail ^ y->tail;
-    uint32_t same = head   ? (uint32_t)__builtin_clzll(head) / 8
-                    : tail ? 8 + (uint32_t)__builtin_clzll(tail) / 8
-                           : TRIE_DEPTH;
-    uint32_t most = depth_of(x) < depth_of(y) ? depth_of(x) : depth_of(y);
+    const uint64_t head = x->head ^ y->head, tail = x->tail ^ y->tail;
+    const uint32_t same = head   ? (uint32_t)__builtin_clzll(head) / 8
+                          : tail ? 8 + (uint32_t)__builtin_clzll(tail) / 8
+                                 : TRIE_DEPTH;
+    const uint32_t most = depth_of(x) < depth_of(y) ? depth_of(x) : depth_of(y);
     return same < most ? same : most;
-}
-
-static size_t count_nodes(const struct leaf *v, size_t n) {
-    size_t nodes = 0;
-    for (size_t i = 0; i < n; i++) nodes += depth_of(&v[i]) - (i ? alike(&v[i - 1], &v[i]) : 0);
-    return nodes;
 }
 
 /* So many words, of which the first have been there. */
 static int set_words(struct build *b, size_t words, struct err *err) {
-    uint64_t *slot = pages_array(words * WORD, sizeof *slot);
+    uint64_t *slot = pages_room(words * WORD, sizeof *slot);
     if (slot && b->words) memcpy(slot, b->slot, b->words * WORD * sizeof *slot);
     if (slot) {
         free(b->slot);
@@ -206,62 +266,61 @@ static int take_base(struct build *b, const uint8_t *label, size_t n, uint32_t *
     return 0;
 }
 
-/* The node of v[0..n), which share TRIE_DEPTH bytes. */
-static uint64_t deepest(const struct leaf *v, size_t n) {
-    uint32_t order = TRIE_NONE, longest = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (v[i].len == TRIE_DEPTH) order = v[i].order;
-        if (v[i].len > longest) longest = v[i].len;
-    }
-    return slot_of(order, longest, longest > TRIE_DEPTH ? 255 : 0);
+/* All below this node is there: places its children, and itself, without a label, to *ret. */
+static int close_node(struct build *b, const struct open *o, uint64_t *ret, struct err *err) {
+    uint32_t base = 0;
+    int rc = o->n ? take_base(b, o->label, o->n, &base, err) : 0;
+    if (rc < 0) return rc;
+    for (size_t i = 0; i < o->n; i++) b->slot[base + o->label[i]] = o->child[i] | o->label[i];
+    *ret = o->longest ? slot_of(o->order, o->longest, o->longest > TRIE_DEPTH ? 255 : 0)
+                      : slot_of(o->order, base, o->bits);
+    return 0;
 }
 
-/* The same of a leaf that shares `depth` bytes with no other: one child each, from the end on. */
-static int lonely(struct build *b, const struct leaf *x, uint32_t depth, uint64_t *ret,
-                  struct err *err) {
-    uint32_t to = depth_of(x), base;
+/* Closes the nodes on the way to leaf x that are deeper than `to`, the deepest first. */
+static int close_to(struct build *b, const struct leaf *x, uint32_t to, struct err *err) {
     int rc = 0;
-    *ret = to == TRIE_DEPTH ? deepest(x, 1) : slot_of(x->order, 0, 0);
-    for (; to > depth && rc == 0; to--) {
-        const uint8_t label = byte_of(x, to - 1);
-        rc = take_base(b, &label, 1, &base, err);
-        if (rc < 0) return rc;
-        b->slot[base + label] = *ret | label;
-        *ret = slot_of(TRIE_NONE, base, 1u << (label & 7));
+    for (uint32_t depth = depth_of(x); depth > to && rc == 0; depth--) {
+        struct open *above = &b->open[depth - 1];
+        const uint8_t label = byte_of(x, depth - 1);
+        rc = close_node(b, above + 1, &above->child[above->n], err);
+        above->label[above->n++] = label;
+        above->bits |= 1u << (label & 7);
     }
     return rc;
 }
 
-/* The node of v[0..n), sorted, which share `depth` bytes, without its label, to *ret. */
-static int node(struct build *b, struct leaf *v, size_t n, uint32_t depth, uint64_t *ret,
-                struct err *err) {
-    uint8_t label[256] = {0};
-    uint32_t order = TRIE_NONE, children = 0, base;
-    size_t first[257], k = 0, i = 0;
-    if (n == 1) return lonely(b, v, depth, ret, err);
-    if (depth == TRIE_DEPTH) {
-        *ret = deepest(v, n);
-        return 0;
+/* Opens those on the way to leaf x that are deeper than `from`, and enters it into the last. */
+static void open_to(struct build *b, const struct leaf *x, uint32_t from) {
+    const uint32_t to = depth_of(x);
+    for (uint32_t depth = from + 1; depth <= to; depth++) {
+        struct open *o = &b->open[depth];
+        o->order = TRIE_NONE;
+        o->longest = o->bits = o->n = 0;
+        o->last = depth > 1 ? o[-1].last : b->t->byte_id[x->head >> 56];
     }
-    for (; i < n && v[i].len == depth; i++) order = v[i].order; /* ids may share their bytes */
-    *ret = slot_of(order, 0, 0);
-    if (i == n) return 0;
-    for (; i < n; i++) {
-        uint8_t byte = byte_of(&v[i], depth);
-        if (k && label[k - 1] == byte) continue;
-        children |= 1u << (byte & 7);
-        first[k] = i;
-        label[k++] = byte;
+    struct open *o = &b->open[to];
+    const uint32_t len = to == TRIE_DEPTH ? length_of(b->t, x) : to;
+    b->trie->shorter[x->id] = o->last;
+    if (to == TRIE_DEPTH && len > o->longest) o->longest = len;
+    if (len > TRIE_DEPTH) return;
+    o->order = x->order; /* ids may share their bytes */
+    o->last = x->id;
+}
+
+/* All nodes, and that of no bytes to *ret: leaf by leaf, along the way that it shares with the one
+ * before, from where they part. */
+static int make_nodes(struct build *b, uint64_t *ret, struct err *err) {
+    const struct leaf *last = NULL;
+    int rc = 0;
+    b->open[0].order = TRIE_NONE;
+    for (const struct leaf *x = b->leaf; x < b->leaf + b->n && rc == 0; last = x++) {
+        const uint32_t from = last ? alike(last, x) : 0;
+        if (last) rc = close_to(b, last, from, err);
+        if (rc == 0) open_to(b, x, from);
     }
-    first[k] = n;
-    int rc = take_base(b, label, k, &base, err);
-    for (i = 0; i < k && rc == 0; i++) {
-        uint64_t child;
-        rc = node(b, v + first[i], first[i + 1] - first[i], depth + 1, &child, err);
-        if (rc == 0) b->slot[base + label[i]] = child | label[i];
-    }
-    *ret = slot_of(order, base, children);
-    return rc;
+    if (rc == 0 && last) rc = close_to(b, last, 0, err);
+    return rc == 0 ? close_node(b, &b->open[0], ret, err) : rc;
 }
 
 static uint64_t child_of(const struct build *b, uint64_t node, uint8_t byte) {
@@ -271,7 +330,8 @@ static uint64_t child_of(const struct build *b, uint64_t node, uint8_t byte) {
     return trie_label(child) == byte ? child : none;
 }
 
-static int finish(struct trie *trie, struct build *b, uint64_t root, struct err *err) {
+static int finish(struct build *b, uint64_t root, struct err *err) {
+    struct trie *trie = b->trie;
     if (b->words * WORD > BASES) return 0;
     trie->two = pages_array(1 << 16, sizeof *trie->two);
     if (!trie->two) return err_nomem(err, sizeof *trie->two << 16);
@@ -285,19 +345,28 @@ static int finish(struct trie *trie, struct build *b, uint64_t root, struct err 
     return 0;
 }
 
+static int begin(struct build *b, struct err *err) {
+    const struct tokenizer *t = b->t;
+    b->open = mem_array(TRIE_DEPTH + 1, sizeof *b->open);
+    b->trie->shorter = mem_array(t->n, sizeof *b->trie->shorter);
+    return b->open && b->trie->shorter ? 0 : err_nomem(err, t->n * sizeof *b->trie->shorter);
+}
+
 static int fill(struct trie *trie, const struct tokenizer *t, struct err *err) {
-    struct build b = {0};
+    struct build b = {.t = t, .trie = trie};
     uint64_t root;
     if (t->n_merges >= TRIE_NONE - 1 || t->n >= TRIE_NONE - 1) return 0;
-    int rc = add_leaves(&b, t, err);
+    int rc = begin(&b, err);
+    if (rc == 0) rc = add_leaves(&b, err);
     if (rc == 0) rc = sort(&b, err);
-    if (rc == 0) rc = set_words(&b, WORDS_LEAST + count_nodes(b.leaf, b.n) / WORD * 9 / 8, err);
-    if (rc == 0) rc = b.n ? node(&b, b.leaf, b.n, 0, &root, err) : 0;
-    if (rc == 0) rc = finish(trie, &b, b.n ? root : slot_of(TRIE_NONE, 0, 0), err);
+    if (rc == 0) rc = set_words(&b, WORDS_LEAST + b.n * NODES / WORD * 9 / 8, err);
+    if (rc == 0) rc = make_nodes(&b, &root, err);
+    if (rc == 0) rc = finish(&b, root, err);
     free(b.leaf);
     free(b.slot);
     free(b.taken);
     free(b.based);
+    free(b.open);
     return rc;
 }
 
@@ -317,5 +386,6 @@ void trie_free(struct trie *trie) {
     if (!trie) return;
     free(trie->slot);
     free(trie->two);
+    free(trie->shorter);
     free(trie);
 }

@@ -34,6 +34,9 @@ enum { TRIE_DEPTH = 16, TRIE_NONE = (1 << 23) - 1 };
 struct trie {
     uint64_t *slot; /* NULL: ranks or the tree are too large for one */
     uint64_t *two;  /* (256 x 256) the nodes of all two bytes, to begin with */
+    /* (t->n) for each token in the tree the longest one of TRIE_DEPTH bytes at most with which it
+     * begins, or its first byte's. */
+    uint32_t *shorter;
 };
 
 /* The tree of t's tokens. */

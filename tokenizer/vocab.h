@@ -9,12 +9,13 @@
  * A tokenizer is made in steps, each of which validates what it is given:
  *
  *   vocab_new ─▶ vocab_set_tokens ─▶ vocab_set_specials ─▶ vocab_set_merges ─▶ vocab_set_pattern
+ *                                                       or vocab_set_ranks
  *
  * and is read-only afterwards. Two meanings of "merge" live in the same table. A list of merges
  * (HF) gives every pair its place in the list as rank. Ranks of tokens (tiktoken) let any two
- * neighbours merge whose bytes together are a token: then every split of every token is listed,
- * with the id of the result as rank, and equal ranks go to the leftmost. Both ways the pair of
- * the lowest rank merges first. */
+ * neighbours merge whose bytes together are a token: then the id of the result is the rank, and
+ * equal ranks go to the leftmost; which pairs that makes ranks.h tells. Both ways the pair of the
+ * lowest rank merges first. */
 #ifndef LORY_TOKENIZER_VOCAB_H
 #define LORY_TOKENIZER_VOCAB_H
 
@@ -26,6 +27,8 @@
 #include "tokenizer/seams.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/trie.h"
+
+struct split;
 
 enum {
     TOKEN_MODEL = 1,   /* in the model's vocabulary, made of bytes: in the finder               */
@@ -69,7 +72,7 @@ struct tokenizer {
     struct finder finder;
     uint32_t byte_id[256]; /* of the single bytes; TOKENIZER_NO_ID where missing */
 
-    struct merge *merges;
+    struct merge *merges; /* a list's; with ranks of tokens there is none */
     uint64_t n_merges;
     struct pairs pairs;
     bool all_bytes;       /* each of the 256 has a token */
@@ -77,7 +80,8 @@ struct tokenizer {
     bool steady;          /* the pair of rank r merges to r + first_result, for all ranks */
     uint32_t first_result;
     struct seams seams;
-    struct lazy *lazy; /* made when it is first asked for: trie, longest */
+    struct split *split; /* (n) with ranks of tokens: how each comes into being; else NULL */
+    struct lazy *lazy;   /* made when it is first asked for: trie, longest, ranks as a list */
 
     struct special *specials; /* by rising id */
     uint32_t n_specials;
@@ -88,8 +92,8 @@ struct tokenizer {
 
     struct pattern *pattern;
     bool ignore_merges; /* a piece that is a token is that token, whatever the merges say */
-    bool by_rank;       /* merges[].rank is the result's id (tiktoken)                    */
-    bool all_made;      /* all tokens of up to SPLITS_SHORT bytes are what these merge to */
+    bool by_rank;       /* a merge's rank is its result's id (tiktoken)                   */
+    bool all_made;      /* all tokens are what their bytes merge to: none is one by decree */
     bool prefix_space;  /* HF's add_prefix_space                                          */
     struct nfc *nfc;    /* texts are normalized to form C before all else, or NULL        */
     bool trim_offsets;  /* offsets leave blanks out: the post-processor's trim_offsets …  */
@@ -123,14 +127,11 @@ int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n,
 /* Takes over the list (malloc'd), also on failure. Every merge is checked: known ids, and the
  * bytes of the result are those of its parts. */
 int vocab_set_merges(struct tokenizer *t, struct merge *merges, uint64_t n, struct err *err);
-/* Lists every split of every token in two tokens, as tiktoken's ranks mean them. */
-int vocab_merges_of_ranks(struct tokenizer *t, struct err *err);
+/* In place of any list: the tokens' ids are their ranks. */
+int vocab_set_ranks(struct tokenizer *t, struct err *err);
 /* From now on texts, and specials with `normalized`, are taken in form C. */
 int vocab_set_nfc(struct tokenizer *t, struct err *err);
 int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err);
-
-/* The largest of the ids that merging can meet. */
-uint32_t vocab_largest_symbol(const struct tokenizer *t);
 
 static inline const uint8_t *vocab_token(const struct tokenizer *t, uint32_t id, size_t *n) {
     *n = (size_t)(t->start[id + 1] - t->start[id]);
@@ -141,6 +142,9 @@ static inline const uint8_t *vocab_token(const struct tokenizer *t, uint32_t id,
 int finder_new(struct finder *f, size_t n, struct err *err);
 /* Adds token `id` of t; returns the id of another token with the same bytes, or TOKENIZER_NO_ID. */
 uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id);
+struct finder_key;
+uint32_t finder_add_key(struct finder *f, const struct tokenizer *t, uint32_t id,
+                        const struct finder_key *k);
 uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n);
 /* The same for many, which wait for memory together: p[i][0..n[i]) to ids[i], i < count. */
 enum { FINDER_MANY = 64 };

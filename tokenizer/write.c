@@ -210,8 +210,12 @@ static void put_decoder(struct out *o, const struct tokenizer *t) {
 }
 
 static void put_merges(struct out *o, const struct tokenizer *t, bool strings) {
-    for (uint64_t i = 0; i < t->n_merges; i++) {
-        const struct merge *m = &t->merges[i];
+    const struct merge *v;
+    uint64_t n = 0;
+    if (o->rc >= 0) o->rc = tokenizer_merges(t, &v, &n, o->err);
+    put(o, "\n    },\n    \"merges\": [");
+    for (uint64_t i = 0; i < n; i++) {
+        const struct merge *m = &v[i];
         if (strings) { /* "a b": one quoted text of two */
             put(o, i ? ",\n      " : "\n      ");
             put_token_quoted(o, t, m->left);
@@ -228,6 +232,7 @@ static void put_merges(struct out *o, const struct tokenizer *t, bool strings) {
             put(o, "\n      ]");
         }
     }
+    put(o, n ? "\n    ]\n  }\n}" : "]\n  }\n}");
 }
 
 static void put_model(struct out *o, const struct tokenizer *t, bool strings) {
@@ -254,9 +259,7 @@ static void put_model(struct out *o, const struct tokenizer *t, bool strings) {
         put_u32(o, id);
         before = ",\n      ";
     }
-    put(o, "\n    },\n    \"merges\": [");
     put_merges(o, t, strings);
-    put(o, t->n_merges ? "\n    ]\n  }\n}" : "]\n  }\n}");
 }
 
 static int write_tokenizer_json(const struct tokenizer *t, const char *dir, bool strings,
@@ -293,11 +296,15 @@ static int write_vocab_json(const struct tokenizer *t, const char *dir, struct e
 
 static int write_merges_txt(const struct tokenizer *t, const char *dir, struct err *err) {
     struct out o = {.err = err};
+    const struct merge *v;
+    uint64_t n;
+    int rc = tokenizer_merges(t, &v, &n, err);
+    if (rc < 0) return rc;
     put(&o, "#version: 0.2\n");
-    for (uint64_t i = 0; i < t->n_merges; i++) {
-        put_token(&o, t, t->merges[i].left);
+    for (uint64_t i = 0; i < n; i++) {
+        put_token(&o, t, v[i].left);
         put(&o, " ");
-        put_token(&o, t, t->merges[i].right);
+        put_token(&o, t, v[i].right);
         put(&o, "\n");
     }
     return finish(&o, dir, "merges.txt");
@@ -305,7 +312,7 @@ static int write_merges_txt(const struct tokenizer *t, const char *dir, struct e
 
 /* tiktoken takes the id as the rank: that means the same only if ids rise with the merges. */
 static bool ids_are_ranks(const struct tokenizer *t) {
-    for (uint64_t i = 1; i < t->n_merges && !t->by_rank; i++)
+    for (uint64_t i = 1; i < t->n_merges; i++) /* with ranks of tokens there is no list */
         if (t->merges[i].result <= t->merges[i - 1].result) return false;
     return true;
 }

@@ -155,13 +155,15 @@ static int json_list(cJSON *tree, const struct tokenizer *t, const struct listed
 static int info_json(struct tool *tool, const struct tokenizer *t, const struct listed lists[3]) {
     const struct special *s;
     const struct merge *m;
+    uint64_t n_merges;
     char digest[SHA256_HEX];
     struct buf b = {0};
     int rc = tokenizer_digest(t, digest, &tool->err);
+    if (rc == 0) rc = tokenizer_merges(t, &m, &n_merges, &tool->err);
     if (rc < 0) return rc;
     cJSON *tree = cJSON_CreateObject(), *list = cJSON_CreateArray();
     cJSON_AddNumberToObject(tree, "size", tokenizer_size(t));
-    cJSON_AddNumberToObject(tree, "merges", (double)tokenizer_merges(t, &m));
+    cJSON_AddNumberToObject(tree, "merges", (double)n_merges);
     cJSON_AddStringToObject(tree, "pattern", tokenizer_pattern(t));
     json_settings(t, tree);
     cJSON_AddStringToObject(tree, "digest", digest);
@@ -241,13 +243,15 @@ static void print_pattern(FILE *out, const char *pattern) {
 static int info_text(struct tool *tool, const struct tokenizer *t, const struct listed lists[3],
                      bool bytes) {
     const struct merge *m;
+    uint64_t n_merges;
     char digest[SHA256_HEX], number[28];
     FILE *out = tool_out(tool);
     int rc = tokenizer_digest(t, digest, &tool->err);
+    if (rc == 0) rc = tokenizer_merges(t, &m, &n_merges, &tool->err);
     if (rc < 0) return rc;
     text_thousands(tokenizer_size(t), number);
     fprintf(out, "%-16s  %s\n", "size", number);
-    text_thousands(tokenizer_merges(t, &m), number);
+    text_thousands(n_merges, number);
     fprintf(out, "%-16s  %s\n", "merges", number);
     print_pattern(out, tokenizer_pattern(t));
     print_settings(out, t);

@@ -96,8 +96,7 @@ static inline struct tokenizer *random_tokenizer(struct random_vocab *v, const c
 /* Its merges are those of ranks of tokens from now on, as in a file of tiktoken. */
 static inline struct tokenizer *merged_by_ranks(struct tokenizer *t) {
     struct err err = {0};
-    free(t->merges);
-    check_ok(vocab_merges_of_ranks(t, &err), &err);
+    check_ok(vocab_set_ranks(t, &err), &err);
     return t;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/unit/tokenizer/encode_help.h"
+#include "tests/unit/tokenizer/merges_help.h"
 
 #define HF    GOLDEN "/tok-hf"
 #define LEVEL "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
@@ -75,7 +76,7 @@ static void getters_agree(void **state) {
     assert_int_equal(tokenizer_specials(t, &s), 2);
     assert_string_equal(s[1].text, "<pad>");
     assert_true(s[0].normalized && s[0].special && !s[1].normalized);
-    assert_int_equal(tokenizer_merges(t, &m), 365 - 258);
+    assert_int_equal(merges_of(t, &m), 365 - 258);
     assert_string_equal(tokenizer_pattern(t), "gpt2");
     for (uint32_t id = 0; id < tokenizer_size(t); id++) {
         const uint8_t *p = tokenizer_bytes(t, id, &n);
@@ -119,7 +120,7 @@ static void merges_alone_have_gpt2_ids(void **state) {
 static void legacy_merges_are_the_same(void **state) {
     struct tokenizer *t = opened(HF), *u;
     const struct merge *m;
-    uint64_t n = tokenizer_merges(t, &m);
+    uint64_t n = merges_of(t, &m);
     struct buf text = {0};
     struct err e = {0};
     check_ok(file_read(HF "/tokenizer.json", 1 << 20, &text, &e), &e);
@@ -141,7 +142,7 @@ static void legacy_merges_are_the_same(void **state) {
     buf_str(&text, "]}}", NULL);
     put(in(*state, "legacy.json"), buf_cstr(&text));
     u = opened(in(*state, "legacy.json"));
-    assert_int_equal(tokenizer_merges(u, &m), n);
+    assert_int_equal(merges_of(u, &m), n);
     same_digest(t, u);
     tokenizer_free(t);
     tokenizer_free(u);
@@ -207,8 +208,7 @@ static void ranks_survive_tokenizer_json(void **state) {
     const struct merge *m;
     struct err e = {0};
     assert_int_equal(tokenizer_size(t), 301);
-    assert_int_equal(tokenizer_merges(t, &m),
-                     1 + 2 + 1 + 1); /* aa+ba; a+aba and aab+a are no tokens */
+    assert_int_equal(merges_of(t, &m), 1 + 2 + 1 + 1); /* aa+ba; a+aba and aab+a are no tokens */
     assert_int_equal(m[1].left, 'a');
     assert_int_equal(m[2].left, 256);
     check_ok(tokenizer_save(t, in(*state, "saved"), &e), &e);

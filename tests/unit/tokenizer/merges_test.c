@@ -1,6 +1,6 @@
 /* Learned merges: HF tokenizers' own expectations, the textbook, and a tokenizer trained by
  * transformers. */
-#include "tests/unit/test.h"
+#include "tests/unit/tokenizer/merges_help.h"
 
 #include <cmocka.h>
 #include <zlib.h>
@@ -27,7 +27,7 @@ static struct words *words_of(const char *text) {
 /* "left right" a line, as merges.txt has them. */
 static void write_merges(const struct tokenizer *t, struct buf *out) {
     const struct merge *m;
-    uint64_t n = tokenizer_merges(t, &m);
+    uint64_t n = merges_of(t, &m);
     out->n = 0;
     for (uint64_t i = 0; i < n; i++) {
         size_t len;
@@ -146,7 +146,7 @@ static void a_merge_that_spells_a_special_takes_its_id(void **state) {
     const struct merge *m;
     assert_int_equal(bpe_train(&t, w, &o, NULL, NULL, NULL, NULL), 0);
     assert_int_equal(tokenizer_size(t), 261); /* 3 specials, 255 bytes besides "b", 3 new tokens */
-    assert_int_equal(tokenizer_merges(t, &m), 4);
+    assert_int_equal(merges_of(t, &m), 4);
     assert_int_equal(m[0].left, 1); /* (b, c) has the smallest ids of the pairs with count 3 */
     assert_int_equal(m[0].result, 258);
     assert_int_equal(m[1].right, 258);
@@ -278,7 +278,7 @@ static void settings_are_taken_over(void **state) {
     check_ok(words_finish(w, NULL, &err), &err);
     assert_int_equal(words_distinct(w), 1); /* " ab" twice: the first has its blank from us */
     check_ok(bpe_train(&t, w, &o, NULL, NULL, NULL, &err), &err);
-    assert_int_equal(tokenizer_merges(t, &m), 2);
+    assert_int_equal(merges_of(t, &m), 2);
     assert_int_equal(tokenizer_specials(t, &s), 3);
     assert_true(s[0].lstrip && s[1].special && !s[1].lstrip && !s[2].lstrip);
     check_ok(tokenizer_save(t, in(*state, "made"), &err), &err);
@@ -509,8 +509,8 @@ static void extending_is_training_longer(void **state) {
 static void check_old_is_there(const struct tokenizer *old, const struct tokenizer *t) {
     const struct merge *m, *k;
     size_t n, len;
-    uint64_t n_old = tokenizer_merges(old, &m);
-    assert_true(tokenizer_merges(t, &k) >= n_old);
+    uint64_t n_old = merges_of(old, &m);
+    assert_true(merges_of(t, &k) >= n_old);
     if (n_old) assert_memory_equal(m, k, n_old * sizeof *m);
     for (uint32_t id = 0; id < tokenizer_size(old); id++) {
         const uint8_t *p = tokenizer_bytes(old, id, &n), *q = tokenizer_bytes(t, id, &len);
@@ -584,7 +584,7 @@ static void an_old_token_is_not_made_twice(void **state) {
     struct err err = {0};
     check_ok(bpe_train(&t, w, &o, NULL, NULL, &res, &err), &err);
     /* (a, bc) occurs three times, but is abc; " a" + bc is " abc" and new, as are " d", " de" */
-    assert_int_equal(tokenizer_merges(t, &m), 7);
+    assert_int_equal(merges_of(t, &m), 7);
     assert_true(res.ran_out && res.merges == 4 && res.last_count == 1);
     assert_int_equal(m[3].left, ' ');
     assert_int_equal(m[3].right, 'a');
