@@ -141,8 +141,8 @@ int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges
 
 /* ------------------------------------------------------------------ .tiktoken */
 
-/* Longest token believed: every cut of a token is looked up, so that a hostile file could cost the
- * square of this. The longest published ones have 128 bytes. */
+/* Longest token believed: for a list of all merges every cut of a token is looked up, so that a
+ * hostile file could cost the square of this. The longest published ones have 128 bytes. */
 enum { TOKEN_MAX = 4096 };
 
 struct ranks {
