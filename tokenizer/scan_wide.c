@@ -9,7 +9,8 @@
  *
  * Plain: run by run of characters of one class. AVX-512 (VBMI): 64 code points that share all bytes
  * but the last are 64 bytes of unicode_cats[], which one permutation looks up for all of them that
- * are in a word; texts have few such groups at a time. */
+ * are in a word; texts have few such groups at a time. Where a word has more, the rest is gathered,
+ * sixteen characters at a time. */
 #include "tokenizer/scan.h"
 #include "tokenizer/scan_masks.h"
 
@@ -95,7 +96,9 @@ void scan_wide_plain(struct scan_masks *m, const uint8_t *p, size_t n) {
 
 #ifdef __x86_64__
 #include <immintrin.h>
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vbmi")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt")))
+
+enum { GROUPS = 2 /* that are looked up for themselves, of each length */ };
 
 /* 64 bytes from p on, of which `left` can be read; the others are 0. */
 TARGET static inline __m512i load(const uint8_t *p, size_t left) {
@@ -122,6 +125,49 @@ TARGET static inline uint64_t asian(__m512i x, __m512i y) {
            (between(x, 0xea, 0xea) & high) | (between(x, 0xed, 0xed) & low);
 }
 
+/* Bytes of a table, of which the number is a multiple of four. */
+TARGET static inline __m512i bytes_at(const uint8_t *table, __mmask16 in, __m512i at) {
+    const __m512i three = _mm512_set1_epi32(3);
+    const __m512i four = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), in,
+                                                     _mm512_andnot_si512(three, at), table, 1);
+    const __m512i bits = _mm512_slli_epi32(_mm512_and_si512(at, three), 3);
+    return _mm512_and_si512(_mm512_srlv_epi32(four, bits), _mm512_set1_epi32(0xFF));
+}
+
+/* The categories of `n` characters of two and three bytes, whose first bytes are x, and so on. */
+TARGET static inline __m128i look_up16(__m128i x, __m128i y, __m128i z, size_t n) {
+    const __mmask16 in = (__mmask16)(n < 16 ? (1u << n) - 1 : 0xFFFF);
+    const __m512i low6 = _mm512_set1_epi32(0x3F), lead = _mm512_cvtepu8_epi32(x);
+    const __m512i second = _mm512_and_si512(_mm512_cvtepu8_epi32(y), low6),
+                  third = _mm512_and_si512(_mm512_cvtepu8_epi32(z), low6);
+    const __mmask16 three = _mm512_cmpge_epu32_mask(lead, _mm512_set1_epi32(0xE0));
+    __m512i cp = _mm512_slli_epi32(_mm512_and_si512(lead, _mm512_set1_epi32(0x1F)), 6);
+    cp = _mm512_or_si512(cp, second);
+    cp = _mm512_mask_or_epi32(cp, three, _mm512_slli_epi32(cp, 6), third);
+    cp = _mm512_and_si512(cp, _mm512_set1_epi32(0xFFFF)); /* a bit of E0 is above */
+    const __m512i block = bytes_at(unicode_block, in, _mm512_srli_epi32(cp, 8));
+    const __m512i at =
+        _mm512_or_si512(_mm512_slli_epi32(block, 8), _mm512_and_si512(cp, _mm512_set1_epi32(0xFF)));
+    return _mm512_cvtepi32_epi8(bytes_at(unicode_cats, in, at));
+}
+
+/* The same of those that begin at `which` of a word, to their places in `cat`. */
+TARGET static __m512i look_up_each(__m512i cat, uint64_t which, __m512i x, __m512i y, __m512i z) {
+    const size_t n = (size_t)__builtin_popcountll(which); /* half a word, at most */
+    x = _mm512_maskz_compress_epi8(which, x);
+    y = _mm512_maskz_compress_epi8(which, y);
+    z = _mm512_maskz_compress_epi8(which, z);
+    __m512i found = _mm512_castsi128_si512(look_up16(
+        _mm512_castsi512_si128(x), _mm512_castsi512_si128(y), _mm512_castsi512_si128(z), n));
+    if (n > 16) {
+        const __m128i more =
+            look_up16(_mm512_extracti32x4_epi32(x, 1), _mm512_extracti32x4_epi32(y, 1),
+                      _mm512_extracti32x4_epi32(z, 1), n - 16);
+        found = _mm512_inserti32x4(found, more, 1);
+    }
+    return _mm512_mask_expand_epi8(cat, which, found);
+}
+
 /* The lengths of the characters that begin in a word. */
 struct lengths {
     uint64_t any, three, four; /* all of them; those of three bytes at least; of four */
@@ -139,7 +185,7 @@ TARGET static inline __m512i look_up(const uint8_t *p, size_t left, struct lengt
     three &= ~(between(x, 0xed, 0xed) & between(y, 0xa0, 0xbf));
     __m512i cat = _mm512_setzero_si512();
     *l = (struct lengths){two | three, three, 0};
-    while (two) {
+    for (int i = 0; two && i < GROUPS; i++) {
         const uint8_t *q = p + __builtin_ctzll(two);
         uint64_t same = _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8((char)q[0])) & two;
         cat = _mm512_mask_permutexvar_epi8(cat, same, y, categories((q[0] & 0x1fu) << 6));
@@ -150,7 +196,7 @@ TARGET static inline __m512i look_up(const uint8_t *p, size_t left, struct lengt
         cat = _mm512_mask_set1_epi8(cat, letters, CAT_LO);
         three &= ~letters;
     }
-    while (three) {
+    for (int i = 0; three && i < GROUPS; i++) {
         const uint8_t *q = p + __builtin_ctzll(three);
         uint64_t same = _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8((char)q[0])) &
                         _mm512_cmpeq_epi8_mask(y, _mm512_set1_epi8((char)q[1])) & three;
@@ -158,6 +204,7 @@ TARGET static inline __m512i look_up(const uint8_t *p, size_t left, struct lengt
         cat = _mm512_mask_permutexvar_epi8(cat, same, z, categories(cp));
         three &= ~same;
     }
+    if (two | three) cat = look_up_each(cat, two | three, x, y, z);
     for (uint64_t four = between(x, 0xf0, 0xf4); four; four &= four - 1) {
         const size_t i = (size_t)__builtin_ctzll(four);
         uint32_t cp;
@@ -199,7 +246,8 @@ TARGET static void wide_avx512(struct scan_masks *m, const uint8_t *p, size_t n)
 
 scan_wide_fn scan_wide_fast(void) {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw"))
+    if (__builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vbmi") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
         return wide_avx512;
 #endif
     return NULL;

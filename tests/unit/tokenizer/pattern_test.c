@@ -351,13 +351,15 @@ static void wide_masks_agree(void **state) {
         same_wide_masks(fast, exact, n);
         free(exact);
     }
-    for (uint32_t cp = 0; cp < 0x110000 && fast; cp += 1000) {
-        uint8_t text[4 * 1000];
-        size_t n = 0;
-        for (uint32_t c = cp; c < cp + 1000 && c < 0x110000; c++)
-            n += unicode_encode(c, (char *)text + n);
-        same_wide_masks(fast, text, n);
-    }
+    /* Neighbours, which are looked up together, and far from each other. */
+    for (int far = 0; far < 2 && fast; far++)
+        for (uint64_t cp = 0; cp < 0x110000; cp += 1000) {
+            uint8_t text[4 * 1000];
+            size_t n = 0;
+            for (uint64_t c = cp; c < cp + 1000 && c < 0x110000; c++)
+                n += unicode_encode((uint32_t)(far ? c * 70001 % 0x110000 : c), (char *)text + n);
+            same_wide_masks(fast, text, n);
+        }
     buf_release(&t);
 }
 
