@@ -64,6 +64,7 @@ struct longest {
     const struct trie *trie;
     struct split *of; /* (t->n); NULL: not for this vocabulary */
 };
+/* Leaves *ret as it is while another thread makes t's tree. */
 int longest_new(struct longest **ret, const struct tokenizer *t, struct err *err);
 void longest_free(struct longest *l);
 bool bpe_merge_longest(const struct tokenizer *t, const struct longest *l, const uint8_t *piece,

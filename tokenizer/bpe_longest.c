@@ -42,7 +42,7 @@ static uint32_t find_shorter(const struct tokenizer *t, const struct trie *trie,
 
 static int fill(struct longest *l, const struct tokenizer *t, struct err *err) {
     int rc = vocab_trie(&l->trie, t, err);
-    if (rc < 0 || !l->trie->slot || !t->all_bytes || t->n > NO_ID) return rc;
+    if (rc < 0 || !l->trie || !l->trie->slot || !t->all_bytes || t->n > NO_ID) return rc;
     l->of = pages_array(t->n, sizeof *l->of);
     if (!l->of) return err_nomem(err, t->n * sizeof *l->of);
     rc = splits_find(t, l->of, err);
@@ -60,7 +60,7 @@ int longest_new(struct longest **ret, const struct tokenizer *t, struct err *err
     struct longest *l = calloc(1, sizeof *l);
     if (!l) return err_nomem(err, sizeof *l);
     int rc = fill(l, t, err);
-    if (rc < 0) {
+    if (rc < 0 || !l->trie) {
         longest_free(l);
         return rc;
     }

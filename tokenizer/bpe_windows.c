@@ -105,7 +105,7 @@ static int rounds(const struct tokenizer *t, struct bpe_scratch *s, const uint8_
     const struct trie *trie;
     size_t at = 0, done = BPE_ROUNDS_BLOCK, before, first = out->n;
     int rc = vocab_trie(&trie, t, err);
-    if (rc < 0 || !trie->slot) return rc;
+    if (rc < 0 || !trie || !trie->slot) return rc;
     do {
         const uint8_t *p = piece + at;
         before = done;

@@ -35,7 +35,7 @@ int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint3
     int rc = 0;
     if (f->total < FIRST || !can(e->t)) return 0;
     if (!f->trie) rc = vocab_trie(&f->trie, e->t, err);
-    if (rc < 0 || !f->trie->slot) return rc;
+    if (rc < 0 || !f->trie || !f->trie->slot) return rc;
     while (f->left) {
         const size_t to = block_end(*from, ends, n_ends, *i), first = out->n;
         size_t unsure;

@@ -57,8 +57,9 @@ static int merge_longest(struct encoder *e, const uint8_t *p, size_t n, struct u
         if (b->merged < MERGED_FIRST) return 0;
         rc = vocab_longest(&b->table, e->t, err);
     }
-    if (rc >= 0) rc = u32s_reserve(out, n, err);
-    if (rc < 0 || !b->table->of) return rc;
+    if (rc < 0 || !b->table || !b->table->of) return rc;
+    rc = u32s_reserve(out, n, err);
+    if (rc < 0) return rc;
     if (!bpe_merge_longest(e->t, b->table, p, n, out->v + out->n, &n_ids)) return 0;
     out->n += n_ids;
     return 1;

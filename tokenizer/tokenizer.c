@@ -12,11 +12,11 @@
 
 enum { AHEAD = 12 }; /* how far ahead a slot is asked for */
 
-/* Threads may make it at the same time; the first is kept. */
 struct lazy {
     _Atomic(struct trie *) trie;
     _Atomic(struct longest *) longest;
-    _Atomic(struct merge_list *) list;
+    _Atomic(bool) makes_trie, makes_longest; /* a thread does, or has; others do without it */
+    _Atomic(struct merge_list *) list;       /* threads may make it both; the first is kept */
 };
 
 struct merge_list {
@@ -56,6 +56,8 @@ static void forget(struct tokenizer *t) {
     seams_release(&t->seams);
     longest_free(atomic_exchange(&t->lazy->longest, NULL));
     trie_free(atomic_exchange(&t->lazy->trie, NULL));
+    atomic_store(&t->lazy->makes_trie, false);
+    atomic_store(&t->lazy->makes_longest, false);
     merge_list_free(atomic_exchange(&t->lazy->list, NULL));
 }
 
@@ -222,28 +224,28 @@ static int find_seams(struct tokenizer *t, struct err *err) {
 }
 
 int vocab_trie(const struct trie **ret, const struct tokenizer *t, struct err *err) {
-    struct trie *made = atomic_load(&t->lazy->trie), *mine = NULL;
-    if (!made) {
-        int rc = trie_new(&mine, t, err);
-        if (rc < 0) return rc;
-        if (atomic_compare_exchange_strong(&t->lazy->trie, &made, mine))
-            made = mine;
-        else
-            trie_free(mine);
+    struct trie *made = atomic_load(&t->lazy->trie);
+    if (!made && !atomic_exchange(&t->lazy->makes_trie, true)) {
+        int rc = trie_new(&made, t, err);
+        if (rc < 0) {
+            atomic_store(&t->lazy->makes_trie, false);
+            return rc;
+        }
+        atomic_store(&t->lazy->trie, made);
     }
     *ret = made;
     return 0;
 }
 
 int vocab_longest(const struct longest **ret, const struct tokenizer *t, struct err *err) {
-    struct longest *made = atomic_load(&t->lazy->longest), *mine = NULL;
-    if (!made) {
-        int rc = longest_new(&mine, t, err);
-        if (rc < 0) return rc;
-        if (atomic_compare_exchange_strong(&t->lazy->longest, &made, mine))
-            made = mine;
-        else
-            longest_free(mine);
+    struct longest *made = atomic_load(&t->lazy->longest);
+    if (!made && !atomic_exchange(&t->lazy->makes_longest, true)) {
+        int rc = longest_new(&made, t, err);
+        if (rc < 0 || !made) {
+            atomic_store(&t->lazy->makes_longest, false);
+            return rc;
+        }
+        atomic_store(&t->lazy->longest, made);
     }
     *ret = made;
     return 0;

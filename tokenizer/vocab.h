@@ -157,7 +157,8 @@ static inline uint32_t vocab_merged(const struct tokenizer *t, uint32_t rank) {
     return t->steady ? rank + t->first_result : t->merges[rank].result;
 }
 
-/* The tree of t's tokens, which the first of all threads that asks for it makes and t owns. */
+/* The tree of t's tokens, which the first of all threads that asks for it makes and t owns; NULL
+ * while it is being made. */
 int vocab_trie(const struct trie **ret, const struct tokenizer *t, struct err *err);
 /* In the same way, what bpe_longest.c needs. */
 struct longest;

@@ -1,5 +1,6 @@
 /* Short pieces merged side by side, beside the slow twin: each alone, and texts all of whose pieces
  * are new. */
+#include <pthread.h>
 #include "tests/unit/tokenizer/encode_help.h"
 #include "tokenizer/encode_inside.h"
 
@@ -155,6 +156,62 @@ static void fresh_text_equals_the_slow_twin(void **state) {
     u32s_release(&got);
 }
 
+struct one_of_many {
+    struct encoder *e;
+    const struct buf *text;
+    const struct u32s *want;
+};
+
+static void *encode_twice(void *arg) {
+    const struct one_of_many *one = arg;
+    struct u32s got = {0};
+    struct err err = {0};
+    for (int i = 0; i < 2; i++) {
+        got.n = 0;
+        be_fresh(one->e);
+        one->e->by_longest.merged = UINT64_MAX / 2;
+        check_ok(encode(one->e, one->text->v, one->text->n, TOKENIZER_SPECIAL_NONE, &got, &err),
+                 &err);
+        same_ids(one->want, &got, "a thread");
+    }
+    u32s_release(&got);
+    return NULL;
+}
+
+/* Of threads that want the tree of one tokenizer at once, one makes it; the others go on without. */
+static void threads_share_a_tree(void **state) {
+    (void)state;
+    enum { THREADS = 4 };
+    struct rng r = {.key = 36};
+    struct buf text = {0};
+    struct u32s want = {0};
+    struct err err = {0};
+    for (int round = 0; round < 20; round++) {
+        struct random_vocab v;
+        struct one_of_many one[THREADS];
+        pthread_t thread[THREADS];
+        struct tokenizer *t =
+            random_vocabulary(&v, &r, 1 + (int)rng_below(&r, 4), round % 2, "\\S+|\\s");
+        new_text(&text, &r, 4, 3000);
+        want.n = 0;
+        check_ok(encode_ref(t, text.v, text.n, &want, &err), &err);
+        for (int i = 0; i < THREADS; i++) {
+            one[i] = (struct one_of_many){.text = &text, .want = &want};
+            check_ok(encoder_new(&one[i].e, t, &err), &err);
+        }
+        for (int i = 0; i < THREADS; i++)
+            assert_int_equal(pthread_create(&thread[i], NULL, encode_twice, &one[i]), 0);
+        for (int i = 0; i < THREADS; i++) {
+            pthread_join(thread[i], NULL);
+            encoder_free(one[i].e);
+        }
+        tokenizer_free(t);
+        random_release(&v);
+    }
+    buf_release(&text);
+    u32s_release(&want);
+}
+
 /* One that no merge makes, in a vocabulary all of whose other tokens are made. */
 static void a_token_by_decree_is_seen_in_fresh_text(void **state) {
     (void)state;
@@ -226,6 +283,7 @@ int main(void) {
         cmocka_unit_test(a_batch_equals_the_slow_twin),
         cmocka_unit_test(new_pieces_equal_the_slow_twin),
         cmocka_unit_test(fresh_text_equals_the_slow_twin),
+        cmocka_unit_test(threads_share_a_tree),
         cmocka_unit_test(a_token_by_decree_is_seen_in_fresh_text),
         cmocka_unit_test(what_is_new_all_over_does_without_caches),
     };
