@@ -178,7 +178,7 @@ static void *encode_twice(void *arg) {
     return NULL;
 }
 
-/* Of threads that want the tree of one tokenizer at once, one makes it; the others go on without. */
+/* Of threads that want the tree of one tokenizer at once, one makes it; others go on without. */
 static void threads_share_a_tree(void **state) {
     (void)state;
     enum { THREADS = 4 };
