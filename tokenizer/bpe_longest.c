@@ -48,7 +48,7 @@ static int fill(struct longest *l, const struct tokenizer *t, struct err *err) {
     rc = splits_find(t, l->of, err);
     for (uint32_t id = 0; id < t->n && rc >= 0; id++) {
         struct split *s = &l->of[id];
-        const uint64_t n = t->start[id + 1] - t->start[id];
+        const uint64_t n = vocab_length(t, id);
         bool has = n > 1 && n <= SPLITS_BYTES && t->kind[id] & TOKEN_MODEL &&
                    (n > TRIE_DEPTH || s->since != SPLITS_NEVER);
         s->shorter = (has ? find_shorter(t, l->trie, id) : NO_ID) << 8 | (uint8_t)n;

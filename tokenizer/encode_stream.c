@@ -471,6 +471,6 @@ bool tokenizer_cuts(const struct tokenizer *t, enum tokenizer_special allow) {
 
 bool tokenizer_streams(const struct tokenizer *t) {
     for (uint32_t id = 0; id < t->n; id++)
-        if (t->start[id + 1] - t->start[id] > CUT_LONG / TAIL_SHARE) return false;
+        if (vocab_length(t, id) > CUT_LONG / TAIL_SHARE) return false;
     return true;
 }

@@ -79,4 +79,8 @@ static inline uint32_t finder_probe(const struct finder *f, const struct tokeniz
     }
 }
 
+/* finder_add() of a token whose key is known. */
+uint32_t finder_add_key(struct finder *f, const struct tokenizer *t, uint32_t id,
+                        const struct finder_key *k);
+
 #endif

@@ -16,47 +16,11 @@ struct beside {
     struct bpe_short_ids ids[BPE_MANY];
 };
 
-/* Tokens of more than one byte by rising length: those of `len` end at end[len]. */
-struct order {
-    uint32_t *id;
-    size_t *end, longest;
-};
-
-static size_t length_of(const struct tokenizer *t, uint32_t id) {
-    return (size_t)(t->start[id + 1] - t->start[id]);
-}
-
-static int order_begin(struct order *o, const struct tokenizer *t, struct err *err) {
-    size_t longest = 1, n = 0;
-    for (uint32_t id = 0; id < t->n; id++)
-        if (t->kind[id] & TOKEN_MODEL && length_of(t, id) > longest) longest = length_of(t, id);
-    o->longest = longest;
-    o->id = mem_array(t->n, sizeof *o->id);
-    o->end = mem_array(longest + 1, sizeof *o->end);
-    if (!o->id || !o->end) return err_nomem(err, longest * sizeof *o->end);
-    for (uint32_t id = 0; id < t->n; id++)
-        if (t->kind[id] & TOKEN_MODEL) o->end[length_of(t, id)]++;
-    for (size_t len = 2; len <= longest; len++) { /* where they begin; they end there in the end */
-        size_t some = o->end[len];
-        o->end[len] = n;
-        n += some;
-    }
-    for (uint32_t id = 0; id < t->n; id++)
-        if (t->kind[id] & TOKEN_MODEL && length_of(t, id) > 1)
-            o->id[o->end[length_of(t, id)]++] = id;
-    return 0;
-}
-
-static void order_release(struct order *o) {
-    free(o->id);
-    free(o->end);
-}
-
 /* The bytes of token `id` have come to these two. */
 static void made(struct tokenizer *t, uint32_t id, uint32_t left, uint32_t right) {
     const struct split *l = &t->split[left], *r = &t->split[right];
     const uint32_t since = id + 1;
-    bool unsure = length_of(t, id) > SPLITS_BYTES || since < l->since || since < r->since;
+    bool unsure = vocab_length(t, id) > SPLITS_BYTES || since < l->since || since < r->since;
     unsure |= l->since == SPLITS_UNSURE || r->since == SPLITS_UNSURE;
     t->split[id] = (struct split){left, right, unsure ? SPLITS_UNSURE : since, 0};
     pairs_set(&t->pairs, left, right, id);
@@ -126,26 +90,43 @@ static bool all_made(const struct tokenizer *t) {
     return true;
 }
 
+/* Tokens v[0..n) of `len` bytes, of whose parts all is known. */
+static int learn(struct tokenizer *t, const uint32_t *v, size_t n, size_t len, struct err *err) {
+    const bpe_many_fn many = bpe_many_at(t, 0);
+    if (len == 2) {
+        for (size_t i = 0; i < n; i++) learn_pair_of_bytes(t, v[i]);
+        return 0;
+    }
+    if (!many || len > BPE_MANY_BYTES) return learn_each(t, v, n, len, err);
+    learn_short(t, many, v, n, len);
+    return 0;
+}
+
+/* Keeps those of v[0..n) that merging may make; returns how many. */
+static size_t keep_longer_than_bytes(const struct tokenizer *t, uint32_t *v, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        v[kept] = v[i];
+        kept += t->kind[v[i]] & TOKEN_MODEL && vocab_length(t, v[i]) > 1;
+    }
+    return kept;
+}
+
 int ranks_learn(struct tokenizer *t, struct err *err) {
-    struct order o = {0};
-    bpe_many_fn many = bpe_many_at(t, 0);
-    int rc = order_begin(&o, t, err);
+    uint32_t *order;
+    int rc = splits_by_length(t, &order, err);
+    if (rc < 0) return rc;
     for (uint32_t id = 0; id < t->n; id++) t->split[id].since = SPLITS_NEVER;
     for (int b = 0; b < 256; b++)
         if (t->byte_id[b] != TOKENIZER_NO_ID) t->split[t->byte_id[b]].since = 0;
-    size_t from = 0;
-    for (size_t len = 2; len <= o.longest && rc >= 0; from = o.end[len++]) {
-        const uint32_t *v = o.id + from;
-        const size_t n = o.end[len] - from;
-        if (len == 2)
-            for (size_t i = 0; i < n; i++) learn_pair_of_bytes(t, v[i]);
-        else if (many && len <= BPE_MANY_BYTES)
-            learn_short(t, many, v, n, len);
-        else
-            rc = learn_each(t, v, n, len, err);
+    const size_t n = keep_longer_than_bytes(t, order, t->n);
+    for (size_t from = 0, to; from < n && rc >= 0; from = to) {
+        const size_t len = (size_t)vocab_length(t, order[from]);
+        for (to = from + 1; to < n && vocab_length(t, order[to]) == len;) to++;
+        rc = learn(t, order + from, to - from, len, err);
     }
     if (rc >= 0) t->all_made = all_made(t);
-    order_release(&o);
+    free(order);
     return rc;
 }
 
@@ -207,7 +188,7 @@ static void add_cuts(const struct tokenizer *t, struct cuts *c, uint32_t id, siz
 }
 
 static int add_token(const struct tokenizer *t, struct cuts *c, uint32_t id, struct err *err) {
-    const uint64_t len = t->start[id + 1] - t->start[id], most = c->n_merges + c->n + len;
+    const uint64_t len = vocab_length(t, id), most = c->n_merges + c->n + len;
     if (most > c->cap) {
         uint64_t to = 2 * most + t->n;
         struct merge *more = mem_resize(c->merge, to, sizeof *more);

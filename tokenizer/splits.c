@@ -5,6 +5,46 @@
 #include <string.h>
 #include "tokenizer/vocab.h"
 
+/* ------------------------------------------------------------------ by length */
+
+enum { DIGIT_BITS = 12 };
+
+/* Ids in `from` to `to`, in the order of twelve bits of their lengths, else as they are. */
+static void sort_by_digit(const struct tokenizer *t, const uint32_t *from, uint32_t *to,
+                          unsigned shift) {
+    enum { MASK = (1 << DIGIT_BITS) - 1 };
+    uint32_t at[MASK + 2] = {0};
+    for (uint32_t id = 0; id < t->n; id++) at[(vocab_length(t, id) >> shift & MASK) + 1]++;
+    for (int i = 1; i <= MASK; i++) at[i] += at[i - 1];
+    for (uint32_t i = 0; i < t->n; i++)
+        to[at[vocab_length(t, from[i]) >> shift & MASK]++] = from[i];
+}
+
+int splits_by_length(const struct tokenizer *t, uint32_t **ret, struct err *err) {
+    uint64_t longest = 0;
+    uint32_t *v = mem_array(t->n, sizeof *v), *room = mem_array(t->n, sizeof *room);
+    if (!v || !room) {
+        free(v);
+        free(room);
+        return err_nomem(err, 2 * (uint64_t)t->n * sizeof *v);
+    }
+    for (uint32_t id = 0; id < t->n; id++) {
+        v[id] = id;
+        if (vocab_length(t, id) > longest) longest = vocab_length(t, id);
+    }
+    for (unsigned shift = 0; shift < 64 && longest >> shift; shift += DIGIT_BITS) {
+        uint32_t *other = v;
+        sort_by_digit(t, v, room, shift);
+        v = room;
+        room = other;
+    }
+    free(room);
+    *ret = v;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ what may be done */
+
 /* The tokens by rising length, so that parts are settled before the whole; and the merges by what
  * they make: those of token id from first[id] to first[id + 1]. */
 struct work {
@@ -18,24 +58,18 @@ static void work_release(struct work *w) {
     free(w->merge);
 }
 
-/* SPLITS_BYTES + 1 stands for all that are longer. */
-static size_t length_of(const struct tokenizer *t, uint32_t id) {
-    uint64_t n = t->start[id + 1] - t->start[id];
-    return n <= SPLITS_BYTES ? (size_t)n : SPLITS_BYTES + 1;
-}
-
 static int work_begin(struct work *w, const struct tokenizer *t, struct split *of,
                       struct err *err) {
-    size_t at[SPLITS_BYTES + 3] = {0}, n = (size_t)t->n + 2;
-    *w = (struct work){of, mem_array(n, sizeof *w->order), mem_array(n, sizeof *w->first),
-                       mem_array(t->n_merges + 1, sizeof *w->merge)};
-    if (!w->order || !w->first || !w->merge) {
+    const size_t n = (size_t)t->n + 2;
+    *w = (struct work){.of = of,
+                       .first = mem_array(n, sizeof *w->first),
+                       .merge = mem_array(t->n_merges + 1, sizeof *w->merge)};
+    int rc = w->first && w->merge ? splits_by_length(t, &w->order, err)
+                                  : err_nomem(err, (n + t->n_merges) * sizeof *w->first);
+    if (rc < 0) {
         work_release(w);
-        return err_nomem(err, (2 * n + t->n_merges) * sizeof *w->order);
+        return rc;
     }
-    for (uint32_t id = 0; id < t->n; id++) at[length_of(t, id) + 1]++;
-    for (size_t i = 1; i < SPLITS_BYTES + 3; i++) at[i] += at[i - 1];
-    for (uint32_t id = 0; id < t->n; id++) w->order[at[length_of(t, id)]++] = id;
     /* first[id + 1] is where the next of id goes, and so ends where those of id + 1 begin */
     for (uint64_t i = 0; i < t->n_merges; i++) w->first[t->merges[i].result + 2]++;
     for (uint32_t id = 0; id < t->n; id++) w->first[id + 2] += w->first[id + 1];
@@ -54,7 +88,7 @@ static void settle(const struct tokenizer *t, struct split *of, uint32_t i) {
     const struct split *l = &of[m->left], *r = &of[m->right];
     const uint32_t since = i + 1;
     const bool listed_again = pairs_get(&t->pairs, m->left, m->right) != i;
-    bool is_long = length_of(t, m->result) > SPLITS_BYTES;
+    bool is_long = vocab_length(t, m->result) > SPLITS_BYTES;
     if (made->since < SPLITS_UNSURE || listed_again) return;
     if (!is_long && (l->since == SPLITS_NEVER || r->since == SPLITS_NEVER)) return;
     if (is_long || l->since == SPLITS_UNSURE || r->since == SPLITS_UNSURE) {

@@ -41,6 +41,10 @@ struct split {
 /* The split of each token to of[0..t->n): from t's list of merges, or what ranks_learn() found. */
 int splits_find(const struct tokenizer *t, struct split *of, struct err *err);
 
+/* All ids by rising length of their tokens, so that parts come before the whole. (t->n), to
+ * free(). */
+int splits_by_length(const struct tokenizer *t, uint32_t **ret, struct err *err);
+
 /* Does nothing go across the boundary of the two before both are there? Neither is unsure, and both
  * come into being. */
 static inline bool splits_meet(const struct split *of, const struct pairs *pairs, uint32_t left,

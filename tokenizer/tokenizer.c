@@ -199,7 +199,7 @@ static void find_steady(struct tokenizer *t) {
 }
 
 static bool is_byte(const struct tokenizer *t, uint32_t id) {
-    return t->start[id + 1] - t->start[id] == 1 && t->byte_id[t->bytes[t->start[id]]] == id;
+    return vocab_length(t, id) == 1 && t->byte_id[t->bytes[t->start[id]]] == id;
 }
 
 /* The 256 bytes, and room for what pairs of them merge to. */

@@ -39,10 +39,10 @@ struct build {
     struct leaf *leaf;
     size_t n;
     uint64_t *slot;
-    uint64_t *taken, *based; /* bits: a node is there; a node has this base */
-    size_t words;            /* of 64 slots                                 */
-    size_t from[WORD];       /* by the number of children: where to look    */
-    struct open *open;       /* (TRIE_DEPTH + 1) by depth                   */
+    uint64_t *taken, *based;          /* bits: a node is there; a node has this base */
+    size_t words;                     /* of 64 slots                                 */
+    size_t from[WORD];                /* by the number of children: where to look    */
+    struct open open[TRIE_DEPTH + 1]; /* by depth */
 };
 
 static uint64_t slot_of(uint32_t order, uint32_t base, uint32_t children) {
@@ -52,7 +52,7 @@ static uint32_t depth_of(const struct leaf *x) {
     return x->len < TRIE_DEPTH ? x->len : TRIE_DEPTH;
 }
 static uint32_t length_of(const struct tokenizer *t, const struct leaf *x) {
-    const uint64_t n = t->start[x->id + 1] - t->start[x->id];
+    const uint64_t n = vocab_length(t, x->id);
     return n < BASES ? (uint32_t)n : BASES - 1;
 }
 
@@ -111,7 +111,7 @@ static void add_leaf(struct build *b, const struct split *of, uint32_t id) {
     const uint32_t order = order_of(b->t, of, id, p, len);
     if (order == TRIE_NONE) return;
     uint64_t part[2] = {0};
-    if (b->t->start[id] + TRIE_DEPTH <= b->t->start[b->t->n])
+    if (b->t->start[id] + TRIE_DEPTH <= b->t->start[b->t->n]) /* of a known size: two loads */
         memcpy(part, p, TRIE_DEPTH);
     else
         memcpy(part, p, len < TRIE_DEPTH ? len : TRIE_DEPTH);
@@ -345,19 +345,12 @@ static int finish(struct build *b, uint64_t root, struct err *err) {
     return 0;
 }
 
-static int begin(struct build *b, struct err *err) {
-    const struct tokenizer *t = b->t;
-    b->open = mem_array(TRIE_DEPTH + 1, sizeof *b->open);
-    b->trie->shorter = mem_array(t->n, sizeof *b->trie->shorter);
-    return b->open && b->trie->shorter ? 0 : err_nomem(err, t->n * sizeof *b->trie->shorter);
-}
-
 static int fill(struct trie *trie, const struct tokenizer *t, struct err *err) {
     struct build b = {.t = t, .trie = trie};
     uint64_t root;
     if (t->n_merges >= TRIE_NONE - 1 || t->n >= TRIE_NONE - 1) return 0;
-    int rc = begin(&b, err);
-    if (rc == 0) rc = add_leaves(&b, err);
+    trie->shorter = mem_array(t->n, sizeof *trie->shorter);
+    int rc = trie->shorter ? add_leaves(&b, err) : err_nomem(err, t->n * sizeof *trie->shorter);
     if (rc == 0) rc = sort(&b, err);
     if (rc == 0) rc = set_words(&b, WORDS_LEAST + b.n * NODES / WORD * 9 / 8, err);
     if (rc == 0) rc = make_nodes(&b, &root, err);
@@ -366,7 +359,6 @@ static int fill(struct trie *trie, const struct tokenizer *t, struct err *err) {
     free(b.slot);
     free(b.taken);
     free(b.based);
-    free(b.open);
     return rc;
 }
 

@@ -133,8 +133,11 @@ int vocab_set_ranks(struct tokenizer *t, struct err *err);
 int vocab_set_nfc(struct tokenizer *t, struct err *err);
 int vocab_set_pattern(struct tokenizer *t, const char *pattern, struct err *err);
 
+static inline uint64_t vocab_length(const struct tokenizer *t, uint32_t id) {
+    return t->start[id + 1] - t->start[id];
+}
 static inline const uint8_t *vocab_token(const struct tokenizer *t, uint32_t id, size_t *n) {
-    *n = (size_t)(t->start[id + 1] - t->start[id]);
+    *n = (size_t)vocab_length(t, id);
     return t->bytes + t->start[id];
 }
 
@@ -142,9 +145,6 @@ static inline const uint8_t *vocab_token(const struct tokenizer *t, uint32_t id,
 int finder_new(struct finder *f, size_t n, struct err *err);
 /* Adds token `id` of t; returns the id of another token with the same bytes, or TOKENIZER_NO_ID. */
 uint32_t finder_add(struct finder *f, const struct tokenizer *t, uint32_t id);
-struct finder_key;
-uint32_t finder_add_key(struct finder *f, const struct tokenizer *t, uint32_t id,
-                        const struct finder_key *k);
 uint32_t finder_get(const struct finder *f, const struct tokenizer *t, const uint8_t *p, size_t n);
 /* The same for many, which wait for memory together: p[i][0..n[i]) to ids[i], i < count. */
 enum { FINDER_MANY = 64 };

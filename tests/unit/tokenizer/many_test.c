@@ -124,7 +124,7 @@ static void fresh_text_equals_the_slow_twin(void **state) {
     struct buf text = {0};
     struct u32s want = {0}, got = {0};
     struct err err = {0};
-    int went = 0, could = 0, decrees = 0;
+    int went = 0, could = 0, ignoring = 0;
     for (int round = 0; round < 90; round++) {
         struct random_vocab v;
         struct encoder *e;
@@ -132,7 +132,7 @@ static void fresh_text_equals_the_slow_twin(void **state) {
         random_vocab(&v, &r, 1 + rng_below(&r, round % 2 ? 12 : 500), letters);
         struct tokenizer *t = round % 3 ? by_ranks(&v) : random_tokenizer(&v, "\\S+|\\s");
         t->ignore_merges = round % 2;
-        decrees += t->ignore_merges && t->all_made;
+        ignoring += t->ignore_merges && t->all_made;
         check_ok(encoder_new(&e, t, &err), &err);
         for (int i = 0; i < 4; i++) {
             new_text(&text, &r, letters, 3000);
@@ -150,7 +150,7 @@ static void fresh_text_equals_the_slow_twin(void **state) {
         random_release(&v);
     }
     assert_int_equal(went, could);
-    assert_in_range(decrees, 5, 30);
+    assert_in_range(ignoring, 5, 30);
     buf_release(&text);
     u32s_release(&want);
     u32s_release(&got);

@@ -175,6 +175,28 @@ static void tokens_may_be_long(void **state) {
     random_release(&v);
 }
 
+/* Also where a length takes more than one digit of the sort. */
+static void ids_are_sorted_by_length(void **state) {
+    (void)state;
+    enum { N = 300 };
+    struct rng r = {.key = 44};
+    struct u64s start = {0};
+    struct tokenizer t = {.n = N};
+    struct err err = {0};
+    uint32_t *order, seen[N] = {0};
+    u64s_push(&start, 0, NULL);
+    for (uint32_t id = 0; id < N; id++)
+        u64s_push(&start, start.v[id] + rng_below(&r, id % 3 ? 9 : 40000000), NULL);
+    t.start = start.v;
+    check_ok(splits_by_length(&t, &order, &err), &err);
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(seen[order[i]]++, 0);
+        if (i) assert_true(vocab_length(&t, order[i - 1]) <= vocab_length(&t, order[i]));
+    }
+    free(order);
+    u64s_release(&start);
+}
+
 /* A token with a byte that has no token of its own is never made, and harms no other. */
 static void a_byte_may_be_missing(void **state) {
     (void)state;
@@ -215,6 +237,7 @@ int main(void) {
         cmocka_unit_test(what_comes_to_pass_has_its_pair),
         cmocka_unit_test(ranks_may_fall),
         cmocka_unit_test(tokens_may_be_long),
+        cmocka_unit_test(ids_are_sorted_by_length),
         cmocka_unit_test(a_byte_may_be_missing),
         cmocka_unit_test(whether_all_are_made),
     };
