@@ -14,6 +14,7 @@ int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err
     struct encoder *e = calloc(1, sizeof *e);
     if (!e) return err_nomem(err, sizeof *e);
     e->t = t;
+    e->fill = batch_fill_at(0);
     e->many = bpe_many_at(t, 0);
     int rc = scanner_new(&e->scanner, t->pattern, err);
     if (rc >= 0) rc = short_cache_grow(&e->whole, err);

@@ -28,17 +28,53 @@ int short_cache_grow(struct short_cache *c, struct err *err) {
     return 0;
 }
 
-void batch_store(const struct batch *b, size_t i, const uint32_t *ids, size_t n_ids, uint32_t top) {
-    bool wide = n_ids > NARROW_IDS;
+/* A new piece takes the first place. */
+static void put_first(struct short_line *line, const struct short_slot *s) {
+    line->way[1] = short_ids(&line->way[0]) > NARROW_IDS ? (struct short_slot){0} : line->way[0];
+    line->way[0] = *s;
+}
+
+void short_store(struct short_line *line, uint64_t low, uint64_t high, const uint32_t *ids,
+                 size_t n_ids, uint32_t top) {
+    struct short_slot s = {.low = low, .high = high | (uint64_t)n_ids << 60};
+    struct short_slot *waits = short_waits(line, low, high);
+    const bool wide = n_ids > NARROW_IDS;
+    if (waits) *waits = (struct short_slot){0};
     /* The top byte of a wide line's last ids is a length of the second place: it has to be 0. */
     if (n_ids > WIDE_IDS || (wide && top >> 24)) return;
-    struct short_line *line = b->line[i];
-    if (short_same(&line->way[0], b->low[i], b->high[i])) return; /* twice in the batch */
-    line->way[1] =
-        wide || short_ids(&line->way[0]) > NARROW_IDS ? (struct short_slot){0} : line->way[0];
-    line->way[0] =
-        (struct short_slot){.low = b->low[i], .high = b->high[i] | (uint64_t)n_ids << 60};
-    memcpy((char *)line + offsetof(struct short_slot, id), ids, n_ids * sizeof *ids);
+    if (wide) {
+        *line = (struct short_line){.way = {s}};
+        memcpy((char *)line + offsetof(struct short_slot, id), ids, n_ids * sizeof *ids);
+        return;
+    }
+    memcpy(s.id, ids, n_ids * sizeof *ids);
+    if (waits)
+        *waits = s;
+    else if (!short_same(&line->way[0], low, high)) /* not twice in the batch */
+        put_first(line, &s);
+}
+
+/* Text that waits has a length of 0. That of one piece is NO_KEY then, but of another line. */
+_Static_assert((NO_KEY * SHORT_BY_HIGH * SHORT_BY ^
+                (NO_KEY | 15ull << 56) * SHORT_BY_HIGH * SHORT_BY) >>
+                   (64 - LINE_BITS_FIRST),
+               "these are two lines");
+static uint64_t waiting(uint64_t high) {
+    return high & NO_KEY;
+}
+
+void short_wait(struct short_line *line, uint64_t low, uint64_t high, uint32_t which) {
+    put_first(line, &(struct short_slot){
+                        .low = low, .high = waiting(high), .id = {which, short_length(high)}});
+}
+
+struct short_slot *short_waits(struct short_line *line, uint64_t low, uint64_t high) {
+    const int ways = short_ids(&line->way[0]) > NARROW_IDS ? 1 : 2;
+    for (int w = 0; w < ways; w++) {
+        struct short_slot *s = &line->way[w];
+        if (s->low == low && s->high == waiting(high) && s->id[1] == short_length(high)) return s;
+    }
+    return NULL;
 }
 
 /* ------------------------------------------------------------------ the long cache */

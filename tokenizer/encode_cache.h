@@ -6,8 +6,9 @@
  *     | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id | the same again       |
  *     | 15 bytes of text, zero-filled | ids:4 len:4 | id id id id   id id id id id id id id |
  *
- * A new piece takes the first place and moves what was there to the second. The table doubles while
- * pieces keep coming that it does not hold, up to 8 MiB. */
+ * A new piece takes the first place and moves what was there to the second. One that waits for its
+ * ids (encode_late.c) has its text there, a length of 0, and the length and which it is as ids. The
+ * table doubles while pieces keep coming that it does not hold, up to 8 MiB. */
 #ifndef LORY_TOKENIZER_ENCODE_CACHE_H
 #define LORY_TOKENIZER_ENCODE_CACHE_H
 
@@ -42,7 +43,7 @@ struct short_cache {
     struct short_line *line;
     int bits;        /* of the number of lines                               */
     uint64_t misses; /* since it last grew                                   */
-    size_t lately;   /* pieces of the batch before that could go side by side */
+    size_t lately;   /* parts of the batch before that could go side by side */
 };
 
 /* Makes the first lines, or twice as many. What was there before moves; of two pieces that meet in
@@ -58,12 +59,24 @@ struct batch {
     size_t size;
 };
 
-/* Puts what piece i became into its line, unless its ids are too many. `top`: no id is above. */
-void batch_store(const struct batch *b, size_t i, const uint32_t *ids, size_t n_ids, uint32_t top);
+/* Puts what the piece of this key became into its line, unless its ids are too many. `top`: no id
+ * is above. */
+void short_store(struct short_line *line, uint64_t low, uint64_t high, const uint32_t *ids,
+                 size_t n_ids, uint32_t top);
+static inline void batch_store(const struct batch *b, size_t i, const uint32_t *ids, size_t n_ids,
+                               uint32_t top) {
+    short_store(b->line[i], b->low[i], b->high[i], ids, n_ids, top);
+}
+/* Notes in its line that the piece of this key waits, as number `which`. */
+void short_wait(struct short_line *line, uint64_t low, uint64_t high, uint32_t which);
+/* Where that is noted; NULL: nowhere. Its id[0] is `which`. */
+struct short_slot *short_waits(struct short_line *line, uint64_t low, uint64_t high);
 
 /* Which line a key belongs to. */
+#define SHORT_BY_HIGH 0xE7037ED1A0B428DBu
+#define SHORT_BY      0x9E3779B97F4A7C15u
 static inline size_t short_line_of(const struct short_cache *c, uint64_t low, uint64_t high) {
-    uint64_t h = (low ^ high * 0xE7037ED1A0B428DBu) * 0x9E3779B97F4A7C15u;
+    uint64_t h = (low ^ high * SHORT_BY_HIGH) * SHORT_BY;
     return (size_t)(h >> (64 - c->bits));
 }
 
@@ -87,6 +100,10 @@ static inline const struct short_slot *batch_slot(const struct batch *b, size_t 
 
 static inline size_t short_ids(const struct short_slot *s) {
     return s->high >> 60;
+}
+
+static inline unsigned short_length(uint64_t high) {
+    return high >> 56 & 15;
 }
 
 static inline uint64_t short_load8(const uint8_t *p) {
@@ -118,6 +135,13 @@ static inline void batch_add(const struct short_cache *c, struct batch *b, const
     b->line[i] = &c->line[short_line_of(c, b->low[i], b->high[i])];
     __builtin_prefetch(b->line[i]);
 }
+
+/* Adds the pieces text[from .. ends[0]), text[ends[0] .. ends[1]) … of text[0..n), n_ends <= BATCH,
+ * without those that are empty (encode_batch.c). */
+typedef void (*batch_fill_fn)(const struct short_cache *c, struct batch *b, const uint8_t *text,
+                              size_t n, size_t from, const uint32_t *ends, size_t n_ends);
+/* The i-th one that this machine can run, of which the first is the fastest, or NULL. */
+batch_fill_fn batch_fill_at(int i);
 
 /* ------------------------------------------------------------------ the long cache */
 

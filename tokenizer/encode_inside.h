@@ -1,10 +1,13 @@
-/* An encoder, for encode.c (its life, and texts), encode_pieces.c and encode_stream.c. */
+/* An encoder, for encode.c (its life, and texts), encode_pieces.c, encode_late.c, encode_fresh.c
+ * and encode_stream.c. */
 #ifndef LORY_TOKENIZER_ENCODE_INSIDE_H
 #define LORY_TOKENIZER_ENCODE_INSIDE_H
 
 #include "tokenizer/bpe.h"
 #include "tokenizer/encode_cache.h"
 #include "tokenizer/vocab.h"
+
+enum { LATE_GAPS = 4 * BATCH };
 
 /* What a character of three bytes becomes when it stands alone between seams; n == 0: not known
  * yet. As large as NARROW_IDS ids, which are copied. */
@@ -21,6 +24,17 @@ struct fresh {
     const struct trie *trie;         /* NULL: not needed yet */
 };
 
+/* Pieces that wait for their ids, and where among those that are known they belong: see
+ * encode_late.c. Zero: none do. */
+struct late {
+    size_t n, n_gaps;
+    struct bpe_short piece[BATCH]; /* text: the key */
+    struct gap {
+        size_t at;
+        uint8_t piece;
+    } gap[LATE_GAPS]; /* in order */
+};
+
 struct encoder {
     const struct tokenizer *t;
     struct scanner *scanner;
@@ -32,6 +46,7 @@ struct encoder {
     struct u32s ends;               /* of the pieces at hand */
     struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
+    batch_fill_fn fill;             /* looks at many pieces at once */
     bpe_many_fn many;               /* merges short pieces side by side, or NULL */
     bool refuse;                    /* special tokens that are not recognised    */
     bool inside;                    /* the text at hand goes on from another     */
@@ -39,6 +54,7 @@ struct encoder {
     struct u32s formed_places;      /* (2 x formed.n) see nfc.h */
     struct bpe_scratch scratch;
     struct fresh fresh;
+    struct late late;
     struct by_longest {              /* see encode_pieces.c */
         const struct longest *table; /* NULL: not needed yet                                  */
         uint64_t merged;             /* bytes of pieces that could have gone this way         */
@@ -68,6 +84,16 @@ static inline void fresh_note(struct fresh *f, size_t bytes) {
  * the first begins at *from. Both move on. */
 int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint32_t *ends,
                size_t n_ends, size_t *i, struct u32s *out, struct err *err);
+
+/* Piece i of a batch, which is not in its line and could go along others, is to stand where `out`
+ * ends. Before ids may be used, late_take(). */
+int late_add(struct encoder *e, const struct batch *b, size_t i, struct u32s *out, struct err *err);
+/* Puts the ids of all pieces that wait where they belong, and into their lines. */
+int late_take(struct encoder *e, struct u32s *out, struct err *err);
+/* After an error: none of them waits any more. */
+void late_drop(struct encoder *e);
+/* The ids of a piece of which nothing is known, alone. */
+int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out, struct err *err);
 
 /* Appends the ids of the pieces text[from .. ends[0]), text[ends[0] .. ends[1]) … of text[0..n). */
 int encode_pieces(struct encoder *e, const char *text, size_t n, size_t from, const uint32_t *ends,

@@ -4,8 +4,8 @@
  *   long cache     of other pieces up to LONG_BYTES: see there, too
  *
  * Pieces go in batches: the lines of a whole batch are asked for before the first is looked at, so
- * that memory answers them together. In text never seen before most of a batch are new: then those
- * are merged side by side (bpe_many.c), for the same reason.
+ * that memory answers them together. New ones wait for each other (encode_late.c) and are merged
+ * side by side (bpe_many.c), for the same reason.
  *
  * A piece beyond LONG_BYTES, and a new one of more than 15 bytes or of a script without blanks, is
  * cut at its seams (seams.h), and the parts go through a short cache of their own: a sentence of
@@ -22,12 +22,11 @@
 
 enum {
     LONG_BYTES = 512,
-    FEW = 3, /* new pieces of a batch that are not worth it side by side */
+    FEW = 3, /* new parts of a batch that are not worth it side by side */
     ROOM = BATCH * BPE_MANY_BYTES,
 };
-_Static_assert((int)BATCH <= BPE_MANY && (int)BATCH <= FINDER_MANY &&
-                   (int)SHORT_BYTES <= BPE_MANY_BYTES,
-               "a batch is merged at once");
+_Static_assert((int)BATCH <= BPE_MANY && (int)SHORT_BYTES <= BPE_MANY_BYTES,
+               "a batch of parts is merged at once");
 
 static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                        struct err *err);
@@ -81,8 +80,7 @@ static int merge(struct encoder *e, const uint8_t *p, size_t n, bool no_token, s
     return 0;
 }
 
-static int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                     struct err *err) {
+int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out, struct err *err) {
     if (e->t->ignore_merges) {
         uint32_t whole = finder_get(&e->t->finder, e->t, p, n);
         if (whole != TOKENIZER_NO_ID) return u32s_push(out, whole, err);
@@ -90,10 +88,8 @@ static int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s 
     return merge(e, p, n, e->t->ignore_merges, out, err);
 }
 
-/* Of a part nothing but the merges counts: it may not be a token by decree (ignore_merges). */
-static int piece_alone(struct encoder *e, bool parts, const uint8_t *p, size_t n, struct u32s *out,
+static int piece_alone(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                        struct err *err) {
-    if (parts) return merge(e, p, n, false, out, err);
     if (n > SHORT_BYTES) return piece_long(e, p, n, out, err);
     const size_t first = out->n;
     int rc = is_sentence(p, n) ? piece_apart(e, p, n, out, err) : piece_new(e, p, n, out, err);
@@ -101,206 +97,10 @@ static int piece_alone(struct encoder *e, bool parts, const uint8_t *p, size_t n
     return rc;
 }
 
-/* Can piece i be merged beside others? */
-static inline bool goes_along(bool parts, const struct batch *b, size_t i) {
-    return (b->n[i] <= SHORT_BYTES) & (parts | !is_sentence(b->p[i], b->n[i]));
-}
-
-/* Appends the ids of piece i, which is not in its line, and puts them there. */
-static __attribute__((noinline)) int batch_one(struct encoder *e, bool parts, const struct batch *b,
-                                               size_t i, struct u32s *out, struct err *err) {
-    struct short_cache *c = parts ? &e->part : &e->whole;
-    size_t first = out->n;
-    int rc = piece_alone(e, parts, b->p[i], b->n[i], out, err);
-    if (rc < 0) return rc;
-    if (b->n[i] <= SHORT_BYTES) {
-        c->misses++;
-        c->lately += goes_along(parts, b, i);
-        batch_store(b, i, out->v + first, out->n - first, e->t->n);
-    }
-    return u32s_reserve(out, ROOM, err);
-}
-
-/* ------------------------------------------------------------------ many new ones, side by side */
-
-/* What pieces or parts become, in their order, as far as it is known; which[i]: where piece i of a
- * batch stands here. */
-struct answers {
-    const uint32_t *ids[BATCH];
-    uint32_t n_ids[BATCH];
-    uint8_t which[BATCH];
-};
-
-/* The pieces of a batch that no line has. */
-struct news {
-    size_t n, n_alone;
-    uint8_t piece[BATCH];             /* those that are merged side by side … */
-    struct bpe_short_ids ids[BATCH];  /* … and what they become               */
-    uint8_t alone[BATCH];             /* the others …                         */
-    size_t from[BATCH], n_ids[BATCH]; /* … and where their ids came to lie    */
-};
-
-/* Appends ids[from] … ids[to-1]. NARROW_IDS are always copied: those that are too many are
- * overwritten by the next. */
-static inline void answers_put(const struct answers *a, size_t from, size_t to, struct u32s *out) {
-    uint32_t *o = out->v + out->n;
-    for (size_t i = from; i < to; i++) {
-        memcpy(o, a->ids[i], NARROW_IDS * sizeof *o);
-        if (__builtin_expect(a->n_ids[i] > NARROW_IDS, 0)) {
-            memcpy(o + NARROW_IDS, a->ids[i] + NARROW_IDS, (WIDE_IDS - NARROW_IDS) * sizeof *o);
-            if (a->n_ids[i] > WIDE_IDS) /* no line's */
-                memcpy(o + WIDE_IDS, a->ids[i] + WIDE_IDS, (BPE_MANY_BYTES - WIDE_IDS) * sizeof *o);
-        }
-        o += a->n_ids[i];
-    }
-    out->n = (size_t)(o - out->v);
-}
-
-/* Which of the new pieces are tokens as they stand, whatever the merges say; returns how many are
- * not, and which of the new ones they are. */
-static size_t whole_tokens(const struct encoder *e, const struct batch *b, struct news *new,
-                           uint8_t left[BATCH]) {
-    const uint8_t *p[BATCH];
-    uint32_t n[BATCH], id[BATCH];
-    size_t n_left = 0;
-    for (size_t k = 0; k < new->n; k++) {
-        p[k] = b->p[new->piece[k]];
-        n[k] = b->n[new->piece[k]];
-    }
-    finder_get_many(&e->t->finder, e->t, p, n, new->n, id);
-    for (size_t k = 0; k < new->n; k++) {
-        new->ids[k].id[0] = id[k];
-        new->ids[k].n = 1;
-        left[n_left] = (uint8_t)k;
-        n_left += id[k] == TOKENIZER_NO_ID;
-    }
-    return n_left;
-}
-
-static void merge_new(struct encoder *e, bool parts, const struct batch *b, struct news *new,
-                      struct answers *a) {
-    struct bpe_short piece[BATCH];
-    uint8_t left[BATCH];
-    const bool find = !parts && e->t->ignore_merges && !e->t->all_made;
-    size_t n = find ? whole_tokens(e, b, new, left) : new->n;
-    for (size_t m = 0; m < n; m++) {
-        if (!find) left[m] = (uint8_t)m;
-        size_t i = new->piece[left[m]];
-        memcpy(piece[m].text, &b->low[i], 8); /* the keys are the text */
-        memcpy(piece[m].text + 8, &b->high[i], 8);
-        piece[m].n = b->n[i];
-    }
-    e->many(e->t, piece, n, new->ids, left);
-    for (size_t k = 0; k < new->n; k++) {
-        size_t here = a->which[new->piece[k]];
-        a->ids[here] = new->ids[k].id;
-        a->n_ids[here] = new->ids[k].n;
-        if (!parts) fresh_piece(&e->fresh, b->n[new->piece[k]], new->ids[k].n);
-    }
-}
-
-/* Looks up the pieces from `from` on, and merges what can be merged side by side. Which of the two
- * places of a line it is cannot be foreseen, nor, in text never seen before, whether it is one. */
-static void batch_find(struct encoder *e, bool parts, const struct batch *b, size_t from,
-                       struct answers *a, struct news *new) {
-    uint8_t missing[BATCH];
-    size_t n_missing = 0;
-    for (size_t i = from; i < b->size; i++) {
-        bool is;
-        const struct short_slot *s = batch_slot(b, i, &is);
-        a->ids[a->which[i]] = s->id;
-        a->n_ids[a->which[i]] = (uint32_t)short_ids(s);
-        missing[n_missing] = (uint8_t)i;
-        n_missing += !is;
-    }
-    new->n = new->n_alone = 0;
-    for (size_t k = 0; k < n_missing; k++) {
-        size_t i = missing[k];
-        bool along = goes_along(parts, b, i);
-        new->piece[new->n] = new->alone[new->n_alone] = (uint8_t)i;
-        new->n += along;
-        new->n_alone += !along;
-    }
-    if (new->n) merge_new(e, parts, b, new, a);
-}
-
-/* Once all ids have been appended: lines change. */
-static void news_store(struct encoder *e, bool parts, const struct batch *b, const struct news *new,
-                       const struct u32s *out) {
-    struct short_cache *c = parts ? &e->part : &e->whole;
-    for (size_t k = 0; k < new->n; k++)
-        batch_store(b, new->piece[k], new->ids[k].id, new->ids[k].n, e->t->n);
-    c->lately = new->n;
-    c->misses += new->n;
-    for (size_t k = 0; k < new->n_alone; k++) {
-        if (b->n[new->alone[k]] > SHORT_BYTES) continue;
-        batch_store(b, new->alone[k], out->v + new->from[k], new->n_ids[k], e->t->n);
-        c->misses++;
-    }
-}
-
-/* Appends the ids of answers from … to-1, which are those of the pieces from `first` on. */
-static __attribute__((noinline)) int batch_many(struct encoder *e, bool parts,
-                                                const struct batch *b, size_t first,
-                                                struct answers *a, size_t from, size_t to,
-                                                struct u32s *out, struct err *err) {
-    struct news new;
-    batch_find(e, parts, b, first, a, &new);
-    int rc = u32s_reserve(out, ROOM, err);
-    for (size_t k = 0; rc >= 0 && k < new.n_alone; k++) {
-        size_t i = new.alone[k], here = a->which[i];
-        answers_put(a, from, here, out);
-        from = here + 1;
-        new.from[k] = out->n;
-        rc = piece_alone(e, parts, b->p[i], b->n[i], out, err);
-        new.n_ids[k] = out->n - new.from[k];
-        if (rc >= 0) rc = u32s_reserve(out, ROOM, err);
-    }
-    if (rc < 0) return rc;
-    answers_put(a, from, to, out);
-    news_store(e, parts, b, &new, out);
-    return 0;
-}
-
-/* ------------------------------------------------------------------ batches */
-
-/* Appends the ids of all from piece `from` on. */
-static __attribute__((noinline)) int batch_rest(struct encoder *e, const struct batch *b,
-                                                size_t from, struct u32s *out, struct err *err) {
-    struct answers a;
-    for (size_t i = 0; i < BATCH; i++) a.which[i] = (uint8_t)i;
-    return batch_many(e, false, b, from, &a, from, b->size, out, err);
-}
-
-/* Appends the ids of all in the batch and empties it. Nothing but a miss is a branch: which of the
- * two places it is and how many ids cannot be foreseen. So WIDE_IDS are always copied, of which
- * those that are not the piece's are overwritten by the next. */
-static inline int batch_take(struct encoder *e, struct batch *b, struct u32s *out,
-                             struct err *err) {
-    struct short_cache *c = &e->whole;
-    const bool many = e->many && c->lately >= FEW;
-    int rc = u32s_reserve(out, ROOM, err);
-    if (rc < 0) return rc;
-    c->lately = 0;
-    uint32_t *to = out->v + out->n;
-    for (size_t i = 0; i < b->size; i++) {
-        bool is;
-        const struct short_slot *s = batch_slot(b, i, &is);
-        if (__builtin_expect(!is, 0)) {
-            out->n = (size_t)(to - out->v);
-            rc = many ? batch_rest(e, b, i, out, err) : batch_one(e, false, b, i, out, err);
-            if (rc < 0) return rc;
-            to = out->v + out->n;
-            if (many) break;
-            continue;
-        }
-        memcpy(to, s->id, sizeof s->id);
-        memcpy(to + NARROW_IDS, &b->line[i]->way[1], (WIDE_IDS - NARROW_IDS) * sizeof *to);
-        to += short_ids(s);
-    }
-    out->n = (size_t)(to - out->v);
-    b->size = 0;
-    return short_cache_full(c) ? short_cache_grow(c, err) : 0;
+/* Of a part nothing but the merges counts: it may not be a token by decree (ignore_merges). */
+static int part_alone(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                      struct err *err) {
+    return merge(e, p, n, false, out, err);
 }
 
 /* ------------------------------------------------------------------ parts of a piece */
@@ -335,6 +135,14 @@ static inline size_t find_parts(const struct seams *s, const uint8_t *p, size_t 
     if (at >= n && parts < BATCH) end[parts++] = (uint32_t)n;
     return parts;
 }
+
+/* What parts become, in their order, as far as it is known; which[i]: where part i of a batch
+ * stands here. */
+struct answers {
+    const uint32_t *ids[BATCH];
+    uint32_t n_ids[BATCH];
+    uint8_t which[BATCH];
+};
 
 /* Parts on their way. */
 struct parts {
@@ -389,6 +197,36 @@ static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *
     return 0;
 }
 
+/* Appends ids[from] … ids[to-1]. NARROW_IDS are always copied: those that are too many are
+ * overwritten by the next. */
+static inline void answers_put(const struct answers *a, size_t from, size_t to, struct u32s *out) {
+    uint32_t *o = out->v + out->n;
+    for (size_t i = from; i < to; i++) {
+        memcpy(o, a->ids[i], NARROW_IDS * sizeof *o);
+        if (__builtin_expect(a->n_ids[i] > NARROW_IDS, 0)) {
+            memcpy(o + NARROW_IDS, a->ids[i] + NARROW_IDS, (WIDE_IDS - NARROW_IDS) * sizeof *o);
+            if (a->n_ids[i] > WIDE_IDS) /* no line's */
+                memcpy(o + WIDE_IDS, a->ids[i] + WIDE_IDS, (BPE_MANY_BYTES - WIDE_IDS) * sizeof *o);
+        }
+        o += a->n_ids[i];
+    }
+    out->n = (size_t)(o - out->v);
+}
+
+/* Appends the ids of part i, which is not in its line, and puts them there. */
+static __attribute__((noinline)) int part_one(struct encoder *e, const struct batch *b, size_t i,
+                                              struct u32s *out, struct err *err) {
+    const size_t first = out->n;
+    int rc = part_alone(e, b->p[i], b->n[i], out, err);
+    if (rc < 0) return rc;
+    if (b->n[i] <= SHORT_BYTES) {
+        e->part.misses++;
+        e->part.lately++;
+        batch_store(b, i, out->v + first, out->n - first, e->t->n);
+    }
+    return u32s_reserve(out, ROOM, err);
+}
+
 /* Appends the ids of all parts, new ones one by one. */
 static inline int parts_each(struct encoder *e, struct parts *v, struct u32s *out,
                              struct err *err) {
@@ -405,7 +243,7 @@ static inline int parts_each(struct encoder *e, struct parts *v, struct u32s *ou
         a->n_ids[i] = (uint32_t)short_ids(s);
         if (__builtin_expect(!is, 0)) {
             answers_put(a, done, i, out); /* before lines change */
-            rc = batch_one(e, true, b, k, out, err);
+            rc = part_one(e, b, k, out, err);
             done = i + 1;
         }
     }
@@ -413,13 +251,94 @@ static inline int parts_each(struct encoder *e, struct parts *v, struct u32s *ou
     return rc;
 }
 
+/* The parts of a batch that no line has. */
+struct news {
+    size_t n, n_alone;
+    uint8_t part[BATCH];             /* those that are merged side by side … */
+    struct bpe_short_ids ids[BATCH]; /* … and what they become               */
+    uint8_t alone[BATCH];            /* the longer ones                      */
+};
+
+static void merge_new(struct encoder *e, const struct batch *b, struct news *new,
+                      struct answers *a) {
+    struct bpe_short part[BATCH];
+    uint8_t where[BATCH];
+    for (size_t k = 0; k < new->n; k++) {
+        size_t i = new->part[k];
+        memcpy(part[k].text, &b->low[i], 8); /* the keys are the text */
+        memcpy(part[k].text + 8, &b->high[i], 8);
+        part[k].n = b->n[i];
+        where[k] = (uint8_t)k;
+    }
+    e->many(e->t, part, new->n, new->ids, where);
+    for (size_t k = 0; k < new->n; k++) {
+        size_t here = a->which[new->part[k]];
+        a->ids[here] = new->ids[k].id;
+        a->n_ids[here] = new->ids[k].n;
+    }
+}
+
+/* Looks up the parts, and merges what can be merged side by side. Which of the two places of a line
+ * it is cannot be foreseen, nor, in text never seen before, whether it is one. */
+static void batch_find(struct encoder *e, const struct batch *b, struct answers *a,
+                       struct news *new) {
+    uint8_t missing[BATCH];
+    size_t n_missing = 0;
+    for (size_t i = 0; i < b->size; i++) {
+        bool is;
+        const struct short_slot *s = batch_slot(b, i, &is);
+        a->ids[a->which[i]] = s->id;
+        a->n_ids[a->which[i]] = (uint32_t)short_ids(s);
+        missing[n_missing] = (uint8_t)i;
+        n_missing += !is;
+    }
+    new->n = new->n_alone = 0;
+    for (size_t k = 0; k < n_missing; k++) {
+        size_t i = missing[k];
+        bool along = b->n[i] <= SHORT_BYTES;
+        new->part[new->n] = new->alone[new->n_alone] = (uint8_t)i;
+        new->n += along;
+        new->n_alone += !along;
+    }
+    if (new->n) merge_new(e, b, new, a);
+}
+
+/* Once all ids have been appended: lines change. */
+static void news_store(struct encoder *e, const struct batch *b, const struct news *new) {
+    struct short_cache *c = &e->part;
+    for (size_t k = 0; k < new->n; k++)
+        batch_store(b, new->part[k], new->ids[k].id, new->ids[k].n, e->t->n);
+    c->lately = new->n;
+    c->misses += new->n;
+}
+
+/* Appends the ids of all parts, new ones side by side. */
+static __attribute__((noinline)) int parts_many(struct encoder *e, struct parts *v,
+                                                struct u32s *out, struct err *err) {
+    const struct batch *b = &v->rest;
+    struct answers *a = &v->a;
+    struct news new;
+    size_t done = 0;
+    batch_find(e, b, a, &new);
+    int rc = u32s_reserve(out, ROOM, err);
+    for (size_t k = 0; rc >= 0 && k < new.n_alone; k++) {
+        size_t i = new.alone[k], here = a->which[i];
+        answers_put(a, done, here, out);
+        done = here + 1;
+        rc = part_alone(e, b->p[i], b->n[i], out, err);
+        if (rc >= 0) rc = u32s_reserve(out, ROOM, err);
+    }
+    if (rc < 0) return rc;
+    answers_put(a, done, v->n, out);
+    news_store(e, b, &new);
+    return 0;
+}
+
 /* Appends the ids of all parts. */
 static inline int parts_take(struct encoder *e, struct parts *v, struct u32s *out,
                              struct err *err) {
     struct short_cache *c = &e->part;
-    int rc = e->many && c->lately >= FEW
-                 ? batch_many(e, true, &v->rest, 0, &v->a, 0, v->n, out, err)
-                 : parts_each(e, v, out, err);
+    int rc = e->many && c->lately >= FEW ? parts_many(e, v, out, err) : parts_each(e, v, out, err);
     if (rc < 0) return rc;
     return short_cache_full(c) ? short_cache_grow(c, err) : 0;
 }
@@ -457,13 +376,74 @@ static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s
     return long_store(&e->longs, hash, p, n, out->v + first, out->n - first, err);
 }
 
+/* ------------------------------------------------------------------ batches */
+
+/* Piece i is not in its line: appends its ids, or lets it wait. */
+static __attribute__((noinline)) int batch_miss(struct encoder *e, const struct batch *b, size_t i,
+                                                struct u32s *out, struct err *err) {
+    const bool is_short = b->n[i] <= SHORT_BYTES;
+    int rc;
+    if (e->many && is_short && !is_sentence(b->p[i], b->n[i])) {
+        rc = late_add(e, b, i, out, err);
+    } else {
+        const size_t first = out->n;
+        rc = piece_alone(e, b->p[i], b->n[i], out, err);
+        if (rc >= 0 && is_short) {
+            e->whole.misses++;
+            batch_store(b, i, out->v + first, out->n - first, e->t->n);
+        }
+    }
+    return rc < 0 ? rc : u32s_reserve(out, ROOM, err);
+}
+
+/* Lines move: none may have pieces that wait. */
+static __attribute__((noinline)) int whole_grow(struct encoder *e, struct u32s *out,
+                                                struct err *err) {
+    int rc = late_take(e, out, err);
+    return rc < 0 ? rc : short_cache_grow(&e->whole, err);
+}
+
+/* Appends the ids of all in the batch and empties it. Nothing but a miss is a branch: which of the
+ * two places it is and how many ids cannot be foreseen. So WIDE_IDS are always copied, of which
+ * those that are not the piece's are overwritten by the next. */
+static inline int batch_take(struct encoder *e, struct batch *b, struct u32s *out,
+                             struct err *err) {
+    int rc = u32s_reserve(out, ROOM, err);
+    if (rc < 0) return rc;
+    uint32_t *to = out->v + out->n;
+    for (size_t i = 0; i < b->size; i++) {
+        bool is;
+        const struct short_slot *s = batch_slot(b, i, &is);
+        if (__builtin_expect(!is, 0)) {
+            out->n = (size_t)(to - out->v);
+            rc = batch_miss(e, b, i, out, err);
+            if (rc < 0) return rc;
+            to = out->v + out->n;
+            continue;
+        }
+        memcpy(to, s->id, sizeof s->id);
+        memcpy(to + NARROW_IDS, &b->line[i]->way[1], (WIDE_IDS - NARROW_IDS) * sizeof *to);
+        to += short_ids(s);
+    }
+    out->n = (size_t)(to - out->v);
+    b->size = 0;
+    return short_cache_full(&e->whole) ? whole_grow(e, out, err) : 0;
+}
+
+/* Nothing waits any more. */
+static int late_end(struct encoder *e, int rc, struct u32s *out, struct err *err) {
+    if (rc >= 0) rc = late_take(e, out, err);
+    if (rc < 0) late_drop(e);
+    return rc;
+}
+
 int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, struct err *err) {
     const uint8_t *q = (const uint8_t *)p;
     struct batch b;
     b.size = 0;
     if (n == 0) return 0;
     batch_add(&e->whole, &b, q, n, q + n);
-    return batch_take(e, &b, out, err);
+    return late_end(e, batch_take(e, &b, out, err), out, err);
 }
 
 int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const uint32_t *end,
@@ -475,12 +455,14 @@ int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const
     for (size_t i = 0; i < n_ends && rc >= 0;) {
         if (__builtin_expect(fresh_is(&e->fresh), 0))
             rc = fresh_take(e, text, &from, end, n_ends, &i, out, err);
-        if (rc < 0 || i == n_ends) return rc;
-        const size_t first = from;
-        for (size_t to = i + BATCH < n_ends ? i + BATCH : n_ends; i < to; from = end[i++])
-            if (end[i] > from) batch_add(&e->whole, &b, text + from, end[i] - from, text + n);
+        if (rc < 0 || i == n_ends) break;
+        const size_t first = from, some = n_ends - i < BATCH ? n_ends - i : BATCH;
+        e->fill(&e->whole, &b, text, n, from, end + i, some);
+        i += some;
+        from = end[i - 1];
         rc = batch_take(e, &b, out, err);
+        if (rc >= 0 && fresh_is(&e->fresh)) rc = late_take(e, out, err); /* still so? */
         fresh_note(&e->fresh, from - first);
     }
-    return rc;
+    return late_end(e, rc, out, err);
 }

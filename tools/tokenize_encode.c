@@ -75,19 +75,26 @@ static int put_numbers(struct buf *out, const struct u32s *v, char between, bool
     return rc;
 }
 
-/* Little-endian whatever the machine; the compiler makes vectors of the loops. */
-static int put_raw(struct buf *out, const struct u32s *ids, size_t bytes, struct err *err) {
-    int rc = buf_reserve(out, ids->n * bytes, err);
-    char *to = out->v + out->n;
-    if (rc < 0) return rc;
-    for (size_t i = 0; bytes == 2 && i < ids->n; i++) {
-        uint16_t x = htole16((uint16_t)ids->v[i]);
+/* Little-endian whatever the machine. The compiler makes vectors of the loops, as nothing that they
+ * write can be what they read. */
+static void raw_16(char *restrict to, const uint32_t *restrict ids, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint16_t x = htole16((uint16_t)ids[i]);
         memcpy(to + 2 * i, &x, sizeof x);
     }
-    for (size_t i = 0; bytes == 4 && i < ids->n; i++) {
-        uint32_t x = htole32(ids->v[i]);
+}
+
+static void raw_32(char *restrict to, const uint32_t *restrict ids, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t x = htole32(ids[i]);
         memcpy(to + 4 * i, &x, sizeof x);
     }
+}
+
+static int put_raw(struct buf *out, const struct u32s *ids, size_t bytes, struct err *err) {
+    int rc = buf_reserve(out, ids->n * bytes, err);
+    if (rc < 0) return rc;
+    (bytes == 2 ? raw_16 : raw_32)(out->v + out->n, ids->v, ids->n);
     out->n += ids->n * bytes;
     return 0;
 }

@@ -53,6 +53,142 @@ static void a_batch_equals_the_slow_twin(void **state) {
     }
 }
 
+/* Pieces that end anywhere, some empty, some long, the last at the end of a text of its own. */
+static void random_ends(struct rng *r, uint32_t *ends, size_t n, size_t *ret_bytes) {
+    size_t at = 0;
+    const uint64_t longest = rng_below(r, 4) ? 5 : 40;
+    for (size_t i = 0; i < n; i++) {
+        at += rng_below(r, 30) ? 1 + rng_below(r, longest) : 0;
+        ends[i] = (uint32_t)at;
+    }
+    *ret_bytes = at;
+}
+
+static void same_batch(const struct batch *want, const struct batch *got) {
+    assert_int_equal(got->size, want->size);
+    for (size_t i = 0; i < want->size; i++) {
+        assert_ptr_equal(got->p[i], want->p[i]);
+        assert_int_equal(got->n[i], want->n[i]);
+        assert_int_equal(got->low[i], want->low[i]);
+        assert_int_equal(got->high[i], want->high[i]);
+        assert_ptr_equal(got->line[i], want->line[i]);
+    }
+}
+
+static void keys_equal_those_made_one_by_one(void **state) {
+    (void)state;
+    struct rng r = {.key = 34};
+    struct short_cache c = {0};
+    struct err err = {0};
+    for (int round = 0; round < 2000; round++) {
+        uint32_t ends[BATCH];
+        size_t n = 1 + rng_below(&r, BATCH), skip = rng_below(&r, 3), bytes;
+        random_ends(&r, ends, n, &bytes);
+        uint8_t *text = malloc(bytes + skip + 1);
+        for (size_t i = 0; i < bytes + skip; i++) text[i] = (uint8_t)rng_below(&r, 256);
+        for (size_t i = 0; i < n; i++) ends[i] += (uint32_t)skip;
+        if (round % 500 == 0) check_ok(short_cache_grow(&c, &err), &err);
+        struct batch want = {.size = 0}, got;
+        for (size_t i = 0, from = skip; i < n; from = ends[i++])
+            if (ends[i] > from)
+                batch_add(&c, &want, text + from, ends[i] - from, text + bytes + skip);
+        batch_fill_fn fill;
+        for (int k = 0; (fill = batch_fill_at(k)); k++) {
+            got.size = 0;
+            fill(&c, &got, text, bytes + skip, skip, ends, n);
+            same_batch(&want, &got);
+        }
+        free(text);
+    }
+    free(c.line);
+}
+
+/* Ids of the second half of a wide line that look like the text of a piece. */
+static void a_wide_line_has_none_that_wait(void **state) {
+    (void)state;
+    struct short_line line = {0};
+    struct short_slot *waits;
+    const uint64_t low = 'a' | (uint64_t)'b' << 32, high = 'c' | (uint64_t)'d' << 32;
+    const uint32_t ids[] = {1, 2, 3, 4, 'a', 'b', 'c', 'd', 0, 15};
+    short_wait(&line, low, high | 15ull << 56, 7);
+    waits = short_waits(&line, low, high | 15ull << 56);
+    assert_non_null(waits);
+    assert_int_equal(waits->id[0], 7);
+    assert_null(short_waits(&line, low, high | 14ull << 56));
+    short_store(&line, 1, 2ull << 56, ids, sizeof ids / sizeof *ids, 1000);
+    assert_null(short_waits(&line, low, high | 15ull << 56));
+}
+
+/* Pieces of a text without a pattern, each one of `different`: of letters, of zeros and of bytes of
+ * no character, among them one that waits as if it were a long piece. */
+static void pieces_to(struct buf *text, struct u32s *ends, struct rng *r, int letters, size_t n,
+                      uint64_t different) {
+    static const char odd[] = "\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff";
+    text->n = ends->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct rng one = {.key = rng_below(r, different)};
+        const size_t bytes = 1 + rng_below(&one, rng_below(&one, 30) ? 15 : 40);
+        const uint64_t kind = rng_below(&one, 20);
+        if (rng_below(r, 50) == 0)
+            buf_append(text, odd, sizeof odd - 1, NULL);
+        else
+            for (size_t k = 0; k < bytes; k++)
+                buf_char(text,
+                         kind == 0   ? '\0'
+                         : kind == 1 ? '\xff'
+                                     : (char)('a' + (int)rng_below(&one, (uint64_t)letters)),
+                         NULL);
+        u32s_push(ends, (uint32_t)text->n, NULL);
+    }
+}
+
+static void merged_alone(const struct tokenizer *t, const char *text, const struct u32s *ends,
+                         struct u32s *want) {
+    struct bpe_scratch scratch = {0};
+    for (size_t i = 0, from = 0; i < ends->n; from = ends->v[i++]) {
+        const uint8_t *p = (const uint8_t *)text + from;
+        const size_t n = ends->v[i] - from;
+        uint32_t whole = t->ignore_merges ? finder_get(&t->finder, t, p, n) : TOKENIZER_NO_ID;
+        if (whole != TOKENIZER_NO_ID)
+            u32s_push(want, whole, NULL);
+        else
+            bpe_merge_whole(t, &scratch, p, n, want, NULL);
+    }
+    bpe_scratch_release(&scratch);
+}
+
+/* More than may wait, more gaps than are kept, and so many pieces that the cache grows. */
+static void pieces_that_wait_come_in_their_places(void **state) {
+    (void)state;
+    static const uint64_t different[] = {1, 2, 20, 60, 70, 500, 60000};
+    struct rng r = {.key = 35};
+    struct buf text = {0};
+    struct u32s ends = {0}, want = {0}, got = {0};
+    struct err err = {0};
+    for (size_t round = 0; round < 8 * sizeof different / sizeof *different; round++) {
+        struct random_vocab v;
+        struct encoder *e;
+        const uint64_t of = different[round / 8];
+        struct tokenizer *t = random_vocabulary(&v, &r, 4, round % 3 == 0, "[\\s\\S]+");
+        t->ignore_merges = round % 2;
+        check_ok(encoder_new(&e, t, &err), &err);
+        for (int i = 0; i < 3; i++) {
+            pieces_to(&text, &ends, &r, i ? 26 : 4, of > 1000 ? 20000 : 1000, of);
+            want.n = got.n = 0;
+            merged_alone(t, text.v, &ends, &want);
+            check_ok(encode_pieces(e, text.v, text.n, 0, ends.v, ends.n, &got, &err), &err);
+            same_ids(&want, &got, "pieces that wait");
+        }
+        encoder_free(e);
+        tokenizer_free(t);
+        random_release(&v);
+    }
+    buf_release(&text);
+    u32s_release(&ends);
+    u32s_release(&want);
+    u32s_release(&got);
+}
+
 static void letters_to(struct buf *out, struct rng *r, int letters, size_t n) {
     while (n--) buf_char(out, (char)('a' + (int)rng_below(r, (uint64_t)letters)), NULL);
 }
@@ -281,6 +417,9 @@ static void what_is_new_all_over_does_without_caches(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_equals_the_slow_twin),
+        cmocka_unit_test(keys_equal_those_made_one_by_one),
+        cmocka_unit_test(a_wide_line_has_none_that_wait),
+        cmocka_unit_test(pieces_that_wait_come_in_their_places),
         cmocka_unit_test(new_pieces_equal_the_slow_twin),
         cmocka_unit_test(fresh_text_equals_the_slow_twin),
         cmocka_unit_test(threads_share_a_tree),
