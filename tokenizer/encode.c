@@ -33,6 +33,7 @@ void encoder_free(struct encoder *e) {
     free(e->part.line);
     free(e->wide);
     long_release(&e->longs);
+    long_release(&e->long_parts);
     u32s_release(&e->ends);
     for (int i = 0; i < 2; i++) free(e->segments[i].v);
     for (int i = 0; i < 2; i++) special_tree_release(&e->allowed[i]);

@@ -127,7 +127,7 @@ static int long_grow(struct long_cache *c, struct err *err) {
 
 /* What seldom comes again is better stored where the nearest caches hold it. */
 static bool long_may_grow(const struct long_cache *c) {
-    return !c->slot || (c->bits < LONG_BITS_MAX && c->hits >= c->since);
+    return !c->slot || (c->bits < LONG_BITS_MAX && 4 * c->hits >= c->since);
 }
 
 static void long_empty(struct long_cache *c) {

@@ -146,8 +146,8 @@ batch_fill_fn batch_fill_at(int i);
 /* ------------------------------------------------------------------ the long cache */
 
 /* Longer pieces, compared in full, two places for each. There is room for 64 bytes and 24 ids a
- * place. A table that is full doubles, up to 64 Ki places, if what was asked for was there at least
- * every other time; else it is emptied. Zero is empty. */
+ * place. A table that is full doubles, up to 64 Ki places, if of what was asked for one in five was
+ * there at least; else it is emptied. Zero is empty. */
 struct long_slot {
     uint64_t hash;
     uint32_t at, len;    /* in `text`; len 0: free */

@@ -42,7 +42,8 @@ struct encoder {
     struct short_cache part;  /* of what lies between seams; its own, because a piece may be a
                                * token by decree (ignore_merges), and a part may not */
     struct wide_char *wide;   /* (65536) by code point; NULL until one is met */
-    struct long_cache longs;
+    struct long_cache longs;        /* of longer pieces … */
+    struct long_cache long_parts;   /* … and parts */
     struct u32s ends;               /* of the pieces at hand */
     struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */

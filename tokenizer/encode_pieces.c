@@ -98,9 +98,34 @@ static int piece_alone(struct encoder *e, const uint8_t *p, size_t n, struct u32
 }
 
 /* Of a part nothing but the merges counts: it may not be a token by decree (ignore_merges). */
+static int part_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                    struct err *err) {
+    return merge(e, p, n, false, out, err);
+}
+
+/* What has no seams and is too long for a short cache, SHORT_BYTES < n <= LONG_BYTES, by a long
+ * one: most words of Thai. `new` is for those that it does not have. */
+static int seamless(struct encoder *e, struct long_cache *c,
+                    int (*new)(struct encoder *, const uint8_t *, size_t, struct u32s *,
+                               struct err *),
+                    const uint8_t *p, size_t n, struct u32s *out, struct err *err) {
+    const uint64_t hash = vocab_hash(p, n);
+    const struct long_slot *s = long_get(c, hash, p, n);
+    if (s) return u32s_append(out, c->ids.v + s->ids, s->n_ids, err);
+    const size_t first = out->n;
+    int rc = new (e, p, n, out, err);
+    if (rc < 0) return rc;
+    return long_store(c, hash, p, n, out->v + first, out->n - first, err);
+}
+
+static inline bool is_long_part(size_t n) {
+    return n > SHORT_BYTES && n <= LONG_BYTES;
+}
+
 static int part_alone(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                       struct err *err) {
-    return merge(e, p, n, false, out, err);
+    if (is_long_part(n)) return seamless(e, &e->long_parts, part_new, p, n, out, err);
+    return part_new(e, p, n, out, err);
 }
 
 /* ------------------------------------------------------------------ parts of a piece */
@@ -349,6 +374,8 @@ static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32
     struct parts v;
     size_t from = 0;
     v.n = find_parts(&e->t->seams, p, n, 0, v.end);
+    if (v.n == 1 && is_sentence(p, n) && is_long_part(n)) /* else the caller stores it */
+        return seamless(e, &e->longs, piece_new, p, n, out, err);
     if (v.n == 1) return piece_new(e, p, n, out, err); /* a token has no seams */
     int rc = e->part.line ? 0 : parts_begin(e, err);
     while (rc >= 0) {

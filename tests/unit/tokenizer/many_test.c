@@ -380,6 +380,42 @@ static void a_token_by_decree_is_seen_in_fresh_text(void **state) {
     u32s_release(&got);
 }
 
+/* Its bytes, alone, and as a part of a sentence, where merging alone counts. */
+static void a_token_by_decree_is_none_as_a_part(void **state) {
+    (void)state;
+    static const char token[] = "\xe4\xb8\xad"
+                                "abcdefghijklmnopq";
+    struct rng r = {.key = 36};
+    struct random_vocab v;
+    struct encoder *e;
+    struct buf text = {0};
+    struct u32s want = {0}, got = {0};
+    struct err err = {0};
+    random_vocab(&v, &r, 0, 1);
+    buf_str(&v.bytes, token, &err);
+    u64s_push(&v.start, v.bytes.n, NULL);
+    struct tokenizer *t = by_ranks(&v);
+    t->ignore_merges = true;
+    for (int i = 0; i < 50; i++) {
+        if (i % 3) buf_str(&text, "\xe4\xb8\xae", &err);
+        buf_str(&text, token, &err);
+        buf_char(&text, ' ', &err);
+    }
+    check_ok(encode_ref(t, text.v, text.n, &want, &err), &err);
+    check_ok(encoder_new(&e, t, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        got.n = 0;
+        check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &got, &err), &err);
+        same_ids(&want, &got, "a token by decree, whole or not");
+    }
+    encoder_free(e);
+    tokenizer_free(t);
+    random_release(&v);
+    buf_release(&text);
+    u32s_release(&want);
+    u32s_release(&got);
+}
+
 /* Random letters get there by themselves, once there have been enough, and words do not. */
 static void what_is_new_all_over_does_without_caches(void **state) {
     (void)state;
@@ -424,6 +460,7 @@ int main(void) {
         cmocka_unit_test(fresh_text_equals_the_slow_twin),
         cmocka_unit_test(threads_share_a_tree),
         cmocka_unit_test(a_token_by_decree_is_seen_in_fresh_text),
+        cmocka_unit_test(a_token_by_decree_is_none_as_a_part),
         cmocka_unit_test(what_is_new_all_over_does_without_caches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
