@@ -71,7 +71,7 @@ bool bpe_merge_longest(const struct tokenizer *t, const struct longest *l, const
                        size_t n, uint32_t *out, size_t *ret_n);
 
 /* Many short pieces side by side (bpe_many.c). */
-enum { BPE_MANY = 64, BPE_MANY_BYTES = 16 };
+enum { BPE_MANY = 64, BPE_MANY_BYTES = 32 };
 struct bpe_short {
     uint8_t text[BPE_MANY_BYTES]; /* behind its n bytes anything */
     uint32_t n;                   /* 1 ... BPE_MANY_BYTES        */

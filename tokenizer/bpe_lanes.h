@@ -96,6 +96,7 @@ LANE_LEVEL static bool LANE(step)(const struct tokenizer *t, struct group *g) {
     g->may[0] = g->may[1] = 0;
     if (g->places == 4) return LANE(step_all)(t, g, 4);
     if (g->places == 8) return LANE(step_all)(t, g, 8);
+    if (g->places == 16) return LANE(step_all)(t, g, 16);
     return LANE(step_all)(t, g, PLACES);
 }
 

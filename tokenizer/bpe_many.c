@@ -28,7 +28,7 @@ enum {
 
 /* Pieces side by side. Where a piece has no symbol or no pair there is NONE. */
 struct group {
-    int places; /* rows in use, without the last, of NONE: 4, 8 or 16 */
+    int places; /* rows in use, without the last, of NONE: 4, 8, 16, 32 */
     uint32_t sym[PLACES + 1][LANES], rank[PLACES + 1][LANES];
     uint32_t text[PLACES / 4 + 1][LANES], n[LANES]; /* at first: four bytes in a number */
     /* Of the last merge of each: */
@@ -51,14 +51,16 @@ AVX2 static void sort(const struct bpe_short *v, size_t n, uint8_t *order) {
 
 /* Takes v[which[0]] … v[which[n-1]], n <= LANES, none longer than the first. */
 AVX2 static void take(struct group *g, const struct bpe_short *v, const uint8_t *which, size_t n) {
-    g->places = v[*which].n <= 4 ? 4 : v[*which].n <= 8 ? 8 : PLACES;
-    memset(g->text, 0, sizeof g->text);
+    const uint32_t longest = v[*which].n;
+    g->places = longest <= 4 ? 4 : longest <= 8 ? 8 : longest <= 16 ? 16 : PLACES;
+    const int numbers = g->places / 4;
+    memset(g->text, 0, ((size_t)numbers + 1) * sizeof *g->text);
     memset(g->n, 0, sizeof g->n);
     for (size_t i = 0; i < n; i++) {
         const struct bpe_short *piece = &v[which[i]];
         uint32_t four[PLACES / 4];
         memcpy(four, piece->text, sizeof four);
-        for (int j = 0; j < PLACES / 4; j++) g->text[j][i] = four[j];
+        for (int j = 0; j < numbers; j++) g->text[j][i] = four[j];
         g->n[i] = piece->n;
     }
 }

@@ -26,9 +26,12 @@ struct fresh {
 
 /* Pieces that wait for their ids, and where among those that are known they belong: see
  * encode_late.c. Zero: none do. */
+enum late_kind { LATE_SHORT, LATE_LONG, LATE_PART };
 struct late {
     size_t n, n_gaps;
-    struct bpe_short piece[BATCH]; /* text: the key */
+    struct bpe_short piece[BATCH]; /* text of a short one: its key */
+    uint64_t hash[BATCH];          /* vocab_hash() of the others   */
+    uint8_t kind[BATCH];
     struct gap {
         size_t at;
         uint8_t piece;
@@ -38,10 +41,10 @@ struct late {
 struct encoder {
     const struct tokenizer *t;
     struct scanner *scanner;
-    struct short_cache whole; /* of pieces               */
-    struct short_cache part;  /* of what lies between seams; its own, because a piece may be a
+    struct short_cache whole;       /* of pieces               */
+    struct short_cache part;        /* of what lies between seams; its own, because a piece may be a
                                * token by decree (ignore_merges), and a part may not */
-    struct wide_char *wide;   /* (65536) by code point; NULL until one is met */
+    struct wide_char *wide;         /* (65536) by code point; NULL until one is met */
     struct long_cache longs;        /* of longer pieces … */
     struct long_cache long_parts;   /* … and parts */
     struct u32s ends;               /* of the pieces at hand */
@@ -89,12 +92,21 @@ int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint3
 /* Piece i of a batch, which is not in its line and could go along others, is to stand where `out`
  * ends. Before ids may be used, late_take(). */
 int late_add(struct encoder *e, const struct batch *b, size_t i, struct u32s *out, struct err *err);
+/* The same for a piece or a part of SHORT_BYTES < n <= BPE_MANY_BYTES bytes without seams that its
+ * long cache, which gets it then, does not have. `hash` is vocab_hash() of it. */
+int late_add_long(struct encoder *e, enum late_kind kind, const uint8_t *p, size_t n, uint64_t hash,
+                  struct u32s *out, struct err *err);
 /* Puts the ids of all pieces that wait where they belong, and into their lines. */
 int late_take(struct encoder *e, struct u32s *out, struct err *err);
 /* After an error: none of them waits any more. */
 void late_drop(struct encoder *e);
-/* The ids of a piece of which nothing is known, alone. */
-int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out, struct err *err);
+/* The ids of a piece, or of a part, of which nothing is known, alone. */
+int encode_new_piece(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                     struct err *err);
+int encode_new_part(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                    struct err *err);
+/* Merging has made so many ids of a piece: notes whether the longest tokens are worth it. */
+void longest_note(struct encoder *e, size_t bytes, size_t ids);
 
 /* Appends the ids of the pieces text[from .. ends[0]), text[ends[0] .. ends[1]) … of text[0..n). */
 int encode_pieces(struct encoder *e, const char *text, size_t n, size_t from, const uint32_t *ends,

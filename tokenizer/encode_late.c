@@ -9,7 +9,10 @@
  *
  * When BATCH pieces wait, or there are LATE_GAPS gaps, or the text at hand ends, they are merged
  * side by side, the ids behind the gaps move, the last ones first, and theirs come between: some
- * hundred bytes move for each. One that waits is noted in its line, so as not to be new twice. */
+ * hundred bytes move for each. One that waits is noted in its line, so as not to be new twice.
+ *
+ * Pieces of up to BPE_MANY_BYTES that have no seams wait beside the short ones: long words. So do
+ * such parts, but not those of a piece that is stored as a whole, whose ids are needed at once. */
 #include "tokenizer/encode_inside.h"
 
 enum { FEW = 3 /* pieces that are not worth it side by side */ };
@@ -32,24 +35,44 @@ static struct short_line *late_line(struct encoder *e, struct key k) {
     return &e->whole.line[short_line_of(&e->whole, k.low, k.high)];
 }
 
+/* Piece i is to stand where `out` ends. */
+static int add_gap(struct encoder *e, size_t i, struct u32s *out, struct err *err) {
+    struct late *l = &e->late;
+    l->gap[l->n_gaps++] = (struct gap){.at = out->n, .piece = (uint8_t)i};
+    return l->n == BATCH || l->n_gaps == LATE_GAPS ? late_take(e, out, err) : 0;
+}
+
 int late_add(struct encoder *e, const struct batch *b, size_t i, struct u32s *out,
              struct err *err) {
     struct late *l = &e->late;
     const struct key k = {b->low[i], b->high[i]};
     const struct short_slot *waits = short_waits(b->line[i], k.low, k.high);
-    const uint8_t piece = (uint8_t)(waits ? waits->id[0] : l->n);
-    l->gap[l->n_gaps++] = (struct gap){.at = out->n, .piece = piece};
-    if (!waits) {
-        memcpy(l->piece[l->n].text, &k, sizeof k);
-        l->piece[l->n].n = b->n[i];
-        short_wait(b->line[i], k.low, k.high, (uint32_t)l->n);
-        l->n++;
-    }
-    return l->n == BATCH || l->n_gaps == LATE_GAPS ? late_take(e, out, err) : 0;
+    if (waits) return add_gap(e, waits->id[0], out, err);
+    const size_t last = l->n++;
+    short_wait(b->line[i], k.low, k.high, (uint32_t)last);
+    memcpy(l->piece[last].text, &k, sizeof k);
+    l->piece[last].n = b->n[i];
+    l->kind[last] = LATE_SHORT;
+    return add_gap(e, last, out, err);
 }
 
-/* Which of them are tokens as they stand, whatever the merges say; returns how many are not, and
- * moves these to `left`, which of all to `where`. */
+int late_add_long(struct encoder *e, enum late_kind kind, const uint8_t *p, size_t n, uint64_t hash,
+                  struct u32s *out, struct err *err) {
+    struct late *l = &e->late;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->kind[i] == kind && l->hash[i] == hash && l->piece[i].n == n &&
+            !memcmp(l->piece[i].text, p, n))
+            return add_gap(e, i, out, err);
+    const size_t last = l->n++;
+    memcpy(l->piece[last].text, p, n);
+    l->piece[last].n = (uint32_t)n;
+    l->hash[last] = hash;
+    l->kind[last] = (uint8_t)kind;
+    return add_gap(e, last, out, err);
+}
+
+/* Which pieces are tokens as they stand, whatever the merges say: of parts merging decides. Returns
+ * how many are not, and moves these to `left`, which of all to `where`. */
 static size_t whole_tokens(const struct encoder *e, struct bpe_short_ids ids[BATCH],
                            struct bpe_short left[BATCH], uint8_t where[BATCH]) {
     const struct late *l = &e->late;
@@ -66,7 +89,7 @@ static size_t whole_tokens(const struct encoder *e, struct bpe_short_ids ids[BAT
         ids[i].n = 1;
         left[n_left] = l->piece[i];
         where[n_left] = (uint8_t)i;
-        n_left += id[i] == TOKENIZER_NO_ID;
+        n_left += id[i] == TOKENIZER_NO_ID || l->kind[i] == LATE_PART;
     }
     return n_left;
 }
@@ -77,10 +100,11 @@ static void merge_many(struct encoder *e, struct bpe_short_ids ids[BATCH]) {
     if (e->t->ignore_merges && !e->t->all_made) {
         size_t n = whole_tokens(e, ids, left, where);
         e->many(e->t, left, n, ids, where);
-        return;
+    } else {
+        for (size_t i = 0; i < e->late.n; i++) where[i] = (uint8_t)i;
+        e->many(e->t, e->late.piece, e->late.n, ids, where);
     }
-    for (size_t i = 0; i < e->late.n; i++) where[i] = (uint8_t)i;
-    e->many(e->t, e->late.piece, e->late.n, ids, where);
+    for (size_t i = 0; i < e->late.n; i++) longest_note(e, e->late.piece[i].n, ids[i].n);
 }
 
 /* `out` lends its end. */
@@ -90,7 +114,8 @@ static int merge_each(struct encoder *e, struct bpe_short_ids ids[BATCH], struct
     int rc = 0;
     for (size_t i = 0; i < e->late.n && rc >= 0; i++) {
         const struct bpe_short *v = &e->late.piece[i];
-        rc = piece_new(e, v->text, v->n, out, err);
+        rc = e->late.kind[i] == LATE_PART ? encode_new_part(e, v->text, v->n, out, err)
+                                          : encode_new_piece(e, v->text, v->n, out, err);
         ids[i].n = (uint32_t)(out->n - first);
         if (rc >= 0) memcpy(ids[i].id, out->v + first, ids[i].n * sizeof *out->v);
         out->n = first;
@@ -117,6 +142,21 @@ static int fill_gaps(const struct late *l, const struct bpe_short_ids ids[BATCH]
     return 0;
 }
 
+/* Piece i, or part, goes to its cache. */
+static int store(struct encoder *e, size_t i, const struct bpe_short_ids *ids, struct err *err) {
+    struct late *l = &e->late;
+    const struct bpe_short *v = &l->piece[i];
+    fresh_piece(&e->fresh, l->kind[i] == LATE_PART ? 0 : v->n, ids->n); /* a part's: the piece's */
+    if (l->kind[i] == LATE_SHORT) {
+        const struct key k = late_key(l, i);
+        short_store(late_line(e, k), k.low, k.high, ids->id, ids->n, e->t->n);
+        e->whole.misses++;
+        return 0;
+    }
+    return long_store(l->kind[i] == LATE_PART ? &e->long_parts : &e->longs, l->hash[i], v->text,
+                      v->n, ids->id, ids->n, err);
+}
+
 int late_take(struct encoder *e, struct u32s *out, struct err *err) {
     struct late *l = &e->late;
     struct bpe_short_ids ids[BATCH];
@@ -127,20 +167,15 @@ int late_take(struct encoder *e, struct u32s *out, struct err *err) {
     else
         merge_many(e, ids);
     if (rc >= 0) rc = fill_gaps(l, ids, out, err);
-    if (rc < 0) return rc;
-    for (size_t i = 0; i < l->n; i++) {
-        const struct key k = late_key(l, i);
-        short_store(late_line(e, k), k.low, k.high, ids[i].id, ids[i].n, e->t->n);
-        fresh_piece(&e->fresh, l->piece[i].n, ids[i].n);
-    }
-    e->whole.misses += l->n;
-    l->n = l->n_gaps = 0;
-    return 0;
+    for (size_t i = 0; i < l->n && rc >= 0; i++) rc = store(e, i, &ids[i], err);
+    if (rc >= 0) l->n = l->n_gaps = 0;
+    return rc;
 }
 
 void late_drop(struct encoder *e) {
     struct late *l = &e->late;
     for (size_t i = 0; i < l->n; i++) {
+        if (l->kind[i] != LATE_SHORT) continue;
         const struct key k = late_key(l, i);
         struct short_slot *s = short_waits(late_line(e, k), k.low, k.high);
         if (s) *s = (struct short_slot){0};

@@ -1,7 +1,7 @@
 /* Pieces into ids: each is looked up in a cache, and merged (bpe.c) the first time it is seen.
  *
  *   short caches   of pieces up to 15 bytes, and of parts: see encode_cache.h
- *   long cache     of other pieces up to LONG_BYTES: see there, too
+ *   long caches    of others up to LONG_BYTES: see there, too
  *
  * Pieces go in batches: the lines of a whole batch are asked for before the first is looked at, so
  * that memory answers them together. New ones wait for each other (encode_late.c) and are merged
@@ -28,11 +28,6 @@ enum {
 _Static_assert((int)BATCH <= BPE_MANY && (int)SHORT_BYTES <= BPE_MANY_BYTES,
                "a batch of parts is merged at once");
 
-static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                       struct err *err);
-static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                      struct err *err);
-
 /* Does it begin as scripts do that have no blanks between words? Such pieces seldom come twice. */
 static inline bool is_sentence(const uint8_t *p, size_t n) {
     return p[*p == ' ' && n > 1] >= 0xe3;
@@ -43,6 +38,17 @@ static inline bool is_sentence(const uint8_t *p, size_t n) {
 /* By the longest tokens a token takes as long as some merges: worth it where tokens are long. What
  * that needs is made when merging has taken as long as making it will. */
 enum { LONGEST_FROM = 16, LONG_TOKEN = 4, GAIN_MOST = 16, MERGED_FIRST = 4 << 20 };
+
+/* Do pieces of n bytes go this way? */
+static inline bool longest_may(size_t n) {
+    return n >= LONGEST_FROM && n <= BPE_LONGEST_MOST;
+}
+
+void longest_note(struct encoder *e, size_t bytes, size_t ids) {
+    int *gain = &e->by_longest.gain;
+    if (!longest_may(bytes)) return;
+    *gain += bytes >= LONG_TOKEN * ids ? *gain < GAIN_MOST : -(*gain > -GAIN_MOST);
+}
 
 /* 1: done; 0: to be merged; or a negative code. */
 static int merge_longest(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
@@ -67,20 +73,17 @@ static int merge_longest(struct encoder *e, const uint8_t *p, size_t n, struct u
 /* With no_token it is none of the finder's. */
 static int merge(struct encoder *e, const uint8_t *p, size_t n, bool no_token, struct u32s *out,
                  struct err *err) {
-    const bool may = n >= LONGEST_FROM && n <= BPE_LONGEST_MOST;
     const size_t first = out->n;
-    int rc = may ? merge_longest(e, p, n, out, err) : 0;
+    int rc = longest_may(n) ? merge_longest(e, p, n, out, err) : 0;
     if (rc == 0)
         rc = no_token ? bpe_merge_no_token(e->t, &e->scratch, p, n, out, err)
                       : bpe_merge(e->t, &e->scratch, p, n, out, err);
-    if (rc < 0 || !may) return rc;
-    int *gain = &e->by_longest.gain;
-    bool is = n >= LONG_TOKEN * (out->n - first);
-    *gain += is ? *gain < GAIN_MOST : -(*gain > -GAIN_MOST);
-    return 0;
+    if (rc >= 0) longest_note(e, n, out->n - first);
+    return rc < 0 ? rc : 0;
 }
 
-int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out, struct err *err) {
+int encode_new_piece(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                     struct err *err) {
     if (e->t->ignore_merges) {
         uint32_t whole = finder_get(&e->t->finder, e->t, p, n);
         if (whole != TOKENIZER_NO_ID) return u32s_push(out, whole, err);
@@ -88,44 +91,54 @@ int piece_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out, s
     return merge(e, p, n, e->t->ignore_merges, out, err);
 }
 
-static int piece_alone(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                       struct err *err) {
-    if (n > SHORT_BYTES) return piece_long(e, p, n, out, err);
-    const size_t first = out->n;
-    int rc = is_sentence(p, n) ? piece_apart(e, p, n, out, err) : piece_new(e, p, n, out, err);
-    fresh_piece(&e->fresh, n, out->n - first);
-    return rc;
-}
-
 /* Of a part nothing but the merges counts: it may not be a token by decree (ignore_merges). */
-static int part_new(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+int encode_new_part(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                     struct err *err) {
     return merge(e, p, n, false, out, err);
 }
 
-/* What has no seams and is too long for a short cache, SHORT_BYTES < n <= LONG_BYTES, by a long
- * one: most words of Thai. `new` is for those that it does not have. */
-static int seamless(struct encoder *e, struct long_cache *c,
-                    int (*new)(struct encoder *, const uint8_t *, size_t, struct u32s *,
-                               struct err *),
-                    const uint8_t *p, size_t n, struct u32s *out, struct err *err) {
-    const uint64_t hash = vocab_hash(p, n);
+/* Those of so many bytes are merged side by side unless they go by the longest tokens. */
+static inline bool long_waits(struct encoder *e, size_t n) {
+    struct by_longest *b = &e->by_longest;
+    if (!e->many || n > BPE_MANY_BYTES) return false;
+    if (b->gain < 0) return true;
+    if (b->table || b->merged + n >= MERGED_FIRST) return false;
+    b->merged += n;
+    return true;
+}
+
+/* Appends the ids of a piece or part that its long cache has: 1; 0: it has not. */
+static int long_known(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n,
+                      struct u32s *out, struct err *err) {
     const struct long_slot *s = long_get(c, hash, p, n);
-    if (s) return u32s_append(out, c->ids.v + s->ids, s->n_ids, err);
+    if (!s) return 0;
+    int rc = u32s_append(out, c->ids.v + s->ids, s->n_ids, err);
+    return rc < 0 ? rc : 1;
+}
+
+/* Of what it has not, SHORT_BYTES < n <= LONG_BYTES, without seams: appends and stores its ids: 0;
+ * or lets it wait, if it may: 1. */
+static int long_new(struct encoder *e, bool part, bool may_wait, uint64_t hash, const uint8_t *p,
+                    size_t n, struct u32s *out, struct err *err) {
+    if (may_wait && long_waits(e, n)) {
+        int rc = late_add_long(e, part ? LATE_PART : LATE_LONG, p, n, hash, out, err);
+        return rc < 0 ? rc : 1;
+    }
     const size_t first = out->n;
-    int rc = new (e, p, n, out, err);
+    int rc = part ? encode_new_part(e, p, n, out, err) : encode_new_piece(e, p, n, out, err);
     if (rc < 0) return rc;
-    return long_store(c, hash, p, n, out->v + first, out->n - first, err);
+    return long_store(part ? &e->long_parts : &e->longs, hash, p, n, out->v + first, out->n - first,
+                      err);
 }
 
-static inline bool is_long_part(size_t n) {
-    return n > SHORT_BYTES && n <= LONG_BYTES;
-}
-
-static int part_alone(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                      struct err *err) {
-    if (is_long_part(n)) return seamless(e, &e->long_parts, part_new, p, n, out, err);
-    return part_new(e, p, n, out, err);
+/* Most words of Thai are parts of more than SHORT_BYTES, and come again. */
+static int part_alone(struct encoder *e, bool may_wait, const uint8_t *p, size_t n,
+                      struct u32s *out, struct err *err) {
+    if (n <= SHORT_BYTES || n > LONG_BYTES) return encode_new_part(e, p, n, out, err);
+    const uint64_t hash = vocab_hash(p, n);
+    int rc = long_known(&e->long_parts, hash, p, n, out, err);
+    if (rc == 0) rc = long_new(e, true, may_wait, hash, p, n, out, err);
+    return rc < 0 ? rc : 0;
 }
 
 /* ------------------------------------------------------------------ parts of a piece */
@@ -175,6 +188,7 @@ struct parts {
     uint32_t end[BATCH];
     struct answers a;
     struct batch rest; /* those that are no character of the table */
+    bool stored;       /* the piece is, as a whole: no part of it can wait */
 };
 
 static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_char *c,
@@ -231,7 +245,7 @@ static inline void answers_put(const struct answers *a, size_t from, size_t to, 
         if (__builtin_expect(a->n_ids[i] > NARROW_IDS, 0)) {
             memcpy(o + NARROW_IDS, a->ids[i] + NARROW_IDS, (WIDE_IDS - NARROW_IDS) * sizeof *o);
             if (a->n_ids[i] > WIDE_IDS) /* no line's */
-                memcpy(o + WIDE_IDS, a->ids[i] + WIDE_IDS, (BPE_MANY_BYTES - WIDE_IDS) * sizeof *o);
+                memcpy(o + WIDE_IDS, a->ids[i] + WIDE_IDS, (SHORT_BYTES - WIDE_IDS) * sizeof *o);
         }
         o += a->n_ids[i];
     }
@@ -239,10 +253,11 @@ static inline void answers_put(const struct answers *a, size_t from, size_t to, 
 }
 
 /* Appends the ids of part i, which is not in its line, and puts them there. */
-static __attribute__((noinline)) int part_one(struct encoder *e, const struct batch *b, size_t i,
+static __attribute__((noinline)) int part_one(struct encoder *e, const struct parts *v, size_t i,
                                               struct u32s *out, struct err *err) {
+    const struct batch *b = &v->rest;
     const size_t first = out->n;
-    int rc = part_alone(e, b->p[i], b->n[i], out, err);
+    int rc = part_alone(e, !v->stored, b->p[i], b->n[i], out, err);
     if (rc < 0) return rc;
     if (b->n[i] <= SHORT_BYTES) {
         e->part.misses++;
@@ -268,7 +283,7 @@ static inline int parts_each(struct encoder *e, struct parts *v, struct u32s *ou
         a->n_ids[i] = (uint32_t)short_ids(s);
         if (__builtin_expect(!is, 0)) {
             answers_put(a, done, i, out); /* before lines change */
-            rc = part_one(e, b, k, out, err);
+            rc = part_one(e, v, k, out, err);
             done = i + 1;
         }
     }
@@ -350,7 +365,7 @@ static __attribute__((noinline)) int parts_many(struct encoder *e, struct parts 
         size_t i = new.alone[k], here = a->which[i];
         answers_put(a, done, here, out);
         done = here + 1;
-        rc = part_alone(e, b->p[i], b->n[i], out, err);
+        rc = part_alone(e, !v->stored, b->p[i], b->n[i], out, err);
         if (rc >= 0) rc = u32s_reserve(out, ROOM, err);
     }
     if (rc < 0) return rc;
@@ -368,39 +383,62 @@ static inline int parts_take(struct encoder *e, struct parts *v, struct u32s *ou
     return short_cache_full(c) ? short_cache_grow(c, err) : 0;
 }
 
-/* A piece of its own kind: part by part, if it has seams. */
-static int piece_apart(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                       struct err *err) {
-    struct parts v;
+/* Appends the ids of a piece part by part, of which *v has the first. */
+static int parts_all(struct encoder *e, struct parts *v, const uint8_t *p, size_t n,
+                     struct u32s *out, struct err *err) {
     size_t from = 0;
-    v.n = find_parts(&e->t->seams, p, n, 0, v.end);
-    if (v.n == 1 && is_sentence(p, n) && is_long_part(n)) /* else the caller stores it */
-        return seamless(e, &e->longs, piece_new, p, n, out, err);
-    if (v.n == 1) return piece_new(e, p, n, out, err); /* a token has no seams */
     int rc = e->part.line ? 0 : parts_begin(e, err);
     while (rc >= 0) {
-        rc = parts_sort(e, &v, p, n, from, err);
-        if (rc >= 0) rc = parts_take(e, &v, out, err);
-        from = v.end[v.n - 1];
+        rc = parts_sort(e, v, p, n, from, err);
+        if (rc >= 0) rc = parts_take(e, v, out, err);
+        from = v->end[v->n - 1];
         if (from == n) break;
-        v.n = find_parts(&e->t->seams, p, n, from, v.end);
+        v->n = find_parts(&e->t->seams, p, n, from, v->end);
     }
     return rc;
 }
 
-/* ------------------------------------------------------------------ long pieces */
+/* ------------------------------------------------------------------ pieces alone */
 
+/* Which no short cache has. What has no seams is merged, as a token has none; it may wait. (If some
+ * that waited come meanwhile, `fresh` counts their ids twice.) */
 static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                       struct err *err) {
-    const bool stored = n <= LONG_BYTES && !is_sentence(p, n);
-    const uint64_t hash = stored ? vocab_hash(p, n) : 0;
-    const struct long_slot *s = stored ? long_get(&e->longs, hash, p, n) : NULL;
-    if (s) return u32s_append(out, e->longs.ids.v + s->ids, s->n_ids, err);
+    struct parts v;
+    v.stored = n <= LONG_BYTES && !is_sentence(p, n);
+    uint64_t hash = v.stored ? vocab_hash(p, n) : 0;
+    int rc = v.stored ? long_known(&e->longs, hash, p, n, out, err) : 0;
+    if (rc != 0) return rc;
     const size_t first = out->n;
-    int rc = piece_apart(e, p, n, out, err);
+    v.n = find_parts(&e->t->seams, p, n, 0, v.end);
+    if (v.n > 1) {
+        rc = parts_all(e, &v, p, n, out, err);
+        if (rc >= 0 && v.stored)
+            rc = long_store(&e->longs, hash, p, n, out->v + first, out->n - first, err);
+    } else if (n > LONG_BYTES) {
+        rc = encode_new_piece(e, p, n, out, err);
+    } else {
+        if (!v.stored) {
+            hash = vocab_hash(p, n);
+            rc = long_known(&e->longs, hash, p, n, out, err);
+        }
+        if (rc == 0) rc = long_new(e, false, true, hash, p, n, out, err);
+        if (rc != 0) return rc;
+    }
     fresh_piece(&e->fresh, n, out->n - first);
-    if (rc < 0 || !stored) return rc;
-    return long_store(&e->longs, hash, p, n, out->v + first, out->n - first, err);
+    return rc;
+}
+
+/* A short piece that cannot wait. */
+static int piece_short(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                       struct err *err) {
+    struct parts v;
+    const size_t first = out->n;
+    v.stored = true;
+    v.n = is_sentence(p, n) ? find_parts(&e->t->seams, p, n, 0, v.end) : 1;
+    int rc = v.n > 1 ? parts_all(e, &v, p, n, out, err) : encode_new_piece(e, p, n, out, err);
+    fresh_piece(&e->fresh, n, out->n - first);
+    return rc;
 }
 
 /* ------------------------------------------------------------------ batches */
@@ -408,17 +446,17 @@ static int piece_long(struct encoder *e, const uint8_t *p, size_t n, struct u32s
 /* Piece i is not in its line: appends its ids, or lets it wait. */
 static __attribute__((noinline)) int batch_miss(struct encoder *e, const struct batch *b, size_t i,
                                                 struct u32s *out, struct err *err) {
-    const bool is_short = b->n[i] <= SHORT_BYTES;
+    const uint8_t *p = b->p[i];
+    const size_t n = b->n[i], first = out->n;
     int rc;
-    if (e->many && is_short && !is_sentence(b->p[i], b->n[i])) {
+    if (n > SHORT_BYTES) {
+        rc = piece_long(e, p, n, out, err);
+    } else if (e->many && !is_sentence(p, n)) {
         rc = late_add(e, b, i, out, err);
     } else {
-        const size_t first = out->n;
-        rc = piece_alone(e, b->p[i], b->n[i], out, err);
-        if (rc >= 0 && is_short) {
-            e->whole.misses++;
-            batch_store(b, i, out->v + first, out->n - first, e->t->n);
-        }
+        rc = piece_short(e, p, n, out, err);
+        if (rc >= 0) batch_store(b, i, out->v + first, out->n - first, e->t->n);
+        e->whole.misses++;
     }
     return rc < 0 ? rc : u32s_reserve(out, ROOM, err);
 }
