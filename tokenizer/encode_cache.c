@@ -63,16 +63,20 @@ static uint64_t waiting(uint64_t high) {
     return high & NO_KEY;
 }
 
+static uint32_t length_of(uint64_t high) {
+    return high >> 56 & 15;
+}
+
 void short_wait(struct short_line *line, uint64_t low, uint64_t high, uint32_t which) {
     put_first(line, &(struct short_slot){
-                        .low = low, .high = waiting(high), .id = {which, short_length(high)}});
+                        .low = low, .high = waiting(high), .id = {which, length_of(high)}});
 }
 
 struct short_slot *short_waits(struct short_line *line, uint64_t low, uint64_t high) {
     const int ways = short_ids(&line->way[0]) > NARROW_IDS ? 1 : 2;
     for (int w = 0; w < ways; w++) {
         struct short_slot *s = &line->way[w];
-        if (s->low == low && s->high == waiting(high) && s->id[1] == short_length(high)) return s;
+        if (s->low == low && s->high == waiting(high) && s->id[1] == length_of(high)) return s;
     }
     return NULL;
 }

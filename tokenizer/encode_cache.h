@@ -102,10 +102,6 @@ static inline size_t short_ids(const struct short_slot *s) {
     return s->high >> 60;
 }
 
-static inline unsigned short_length(uint64_t high) {
-    return high >> 56 & 15;
-}
-
 static inline uint64_t short_load8(const uint8_t *p) {
     uint64_t x;
     memcpy(&x, p, sizeof x);

@@ -7,7 +7,13 @@
 #include "tokenizer/encode_cache.h"
 #include "tokenizer/vocab.h"
 
-enum { LATE_GAPS = 4 * BATCH };
+enum {
+    LATE_GAPS = 4 * BATCH,
+    FEW = 3, /* new ones that are not worth it side by side */
+};
+_Static_assert((int)BATCH <= BPE_MANY && (int)BATCH <= FINDER_MANY &&
+                   (int)SHORT_BYTES <= BPE_MANY_BYTES,
+               "a batch of new ones is merged at once");
 
 /* What a character of three bytes becomes when it stands alone between seams; n == 0: not known
  * yet. As large as NARROW_IDS ids, which are copied. */

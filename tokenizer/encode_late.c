@@ -15,11 +15,6 @@
  * such parts, but not those of a piece that is stored as a whole, whose ids are needed at once. */
 #include "tokenizer/encode_inside.h"
 
-enum { FEW = 3 /* pieces that are not worth it side by side */ };
-_Static_assert((int)BATCH <= BPE_MANY && (int)BATCH <= FINDER_MANY &&
-                   (int)SHORT_BYTES <= BPE_MANY_BYTES,
-               "all are merged at once");
-
 /* The key of a piece that waits. */
 struct key {
     uint64_t low, high;

@@ -22,11 +22,8 @@
 
 enum {
     LONG_BYTES = 512,
-    FEW = 3, /* new parts of a batch that are not worth it side by side */
     ROOM = BATCH * BPE_MANY_BYTES,
 };
-_Static_assert((int)BATCH <= BPE_MANY && (int)SHORT_BYTES <= BPE_MANY_BYTES,
-               "a batch of parts is merged at once");
 
 /* Does it begin as scripts do that have no blanks between words? Such pieces seldom come twice. */
 static inline bool is_sentence(const uint8_t *p, size_t n) {

@@ -348,73 +348,68 @@ static void threads_share_a_tree(void **state) {
     u32s_release(&want);
 }
 
-/* One that no merge makes, in a vocabulary all of whose other tokens are made. */
-static void a_token_by_decree_is_seen_in_fresh_text(void **state) {
-    (void)state;
+/* A vocabulary of the bytes and of one token that no merge makes, in which tokens come first. */
+static struct tokenizer *with_decree(struct random_vocab *v, const char *token) {
     struct rng r = {.key = 35};
-    struct random_vocab v;
+    random_vocab(v, &r, 0, 1);
+    buf_str(&v->bytes, token, NULL);
+    u64s_push(&v->start, v->bytes.n, NULL);
+    struct tokenizer *t = by_ranks(v);
+    t->ignore_merges = true;
+    return t;
+}
+
+/* Three times, as if all had been new so far or by the caches. */
+static void thrice_as_the_twin(const struct tokenizer *t, const struct buf *text, bool fresh,
+                               const char *what) {
     struct encoder *e;
-    struct buf text = {0};
     struct u32s want = {0}, got = {0};
     struct err err = {0};
-    random_vocab(&v, &r, 0, 1);
-    buf_str(&v.bytes, "abcdefghijklmnopq", &err);
-    u64s_push(&v.start, v.bytes.n, NULL);
-    struct tokenizer *t = by_ranks(&v);
-    t->ignore_merges = true;
-    assert_false(t->all_made);
-    for (int i = 0; i < 50; i++) buf_str(&text, "q abcdefghijklmnopq abcdefghijklmnopqr ", &err);
-    check_ok(encode_ref(t, text.v, text.n, &want, &err), &err);
+    check_ok(encode_ref(t, text->v, text->n, &want, &err), &err);
     check_ok(encoder_new(&e, t, &err), &err);
+    check_ok(encode(e, " ", 1, TOKENIZER_SPECIAL_NONE, &got, &err), &err); /* not new any more */
     for (int i = 0; i < 3; i++) {
         got.n = 0;
-        be_fresh(e);
-        check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &got, &err), &err);
-        same_ids(&want, &got, "a token by decree");
+        if (fresh) be_fresh(e);
+        check_ok(encode(e, text->v, text->n, TOKENIZER_SPECIAL_NONE, &got, &err), &err);
+        same_ids(&want, &got, what);
     }
     encoder_free(e);
-    tokenizer_free(t);
-    random_release(&v);
-    buf_release(&text);
     u32s_release(&want);
     u32s_release(&got);
 }
 
-/* Its bytes, alone, and as a part of a sentence, where merging alone counts. */
+static void a_token_by_decree_is_seen_in_fresh_text(void **state) {
+    (void)state;
+    struct random_vocab v;
+    struct tokenizer *t = with_decree(&v, "abcdefghijklmnopq");
+    struct buf text = {0};
+    assert_false(t->all_made);
+    for (int i = 0; i < 50; i++) buf_str(&text, "q abcdefghijklmnopq abcdefghijklmnopqr ", NULL);
+    thrice_as_the_twin(t, &text, true, "a token by decree");
+    tokenizer_free(t);
+    random_release(&v);
+    buf_release(&text);
+}
+
+/* Its bytes, alone, and as a part of a sentence, where merging alone counts. Two are new at first,
+ * too few to be merged side by side. */
 static void a_token_by_decree_is_none_as_a_part(void **state) {
     (void)state;
     static const char token[] = "\xe4\xb8\xad"
                                 "abcdefghijklmnopq";
-    struct rng r = {.key = 36};
     struct random_vocab v;
-    struct encoder *e;
+    struct tokenizer *t = with_decree(&v, token);
     struct buf text = {0};
-    struct u32s want = {0}, got = {0};
-    struct err err = {0};
-    random_vocab(&v, &r, 0, 1);
-    buf_str(&v.bytes, token, &err);
-    u64s_push(&v.start, v.bytes.n, NULL);
-    struct tokenizer *t = by_ranks(&v);
-    t->ignore_merges = true;
     for (int i = 0; i < 50; i++) {
-        if (i % 3) buf_str(&text, "\xe4\xb8\xae", &err);
-        buf_str(&text, token, &err);
-        buf_char(&text, ' ', &err);
+        if (i % 3) buf_str(&text, "\xe4\xb8\xae", NULL);
+        buf_str(&text, token, NULL);
+        buf_char(&text, ' ', NULL);
     }
-    check_ok(encode_ref(t, text.v, text.n, &want, &err), &err);
-    check_ok(encoder_new(&e, t, &err), &err);
-    check_ok(encode(e, " ", 1, TOKENIZER_SPECIAL_NONE, &got, &err), &err); /* two are new then */
-    for (int i = 0; i < 3; i++) {
-        got.n = 0;
-        check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &got, &err), &err);
-        same_ids(&want, &got, "a token by decree, whole or not");
-    }
-    encoder_free(e);
+    thrice_as_the_twin(t, &text, false, "a token by decree, whole or not");
     tokenizer_free(t);
     random_release(&v);
     buf_release(&text);
-    u32s_release(&want);
-    u32s_release(&got);
 }
 
 /* Random letters get there by themselves, once there have been enough, and words do not. */
