@@ -87,6 +87,13 @@ static inline const uint8_t *skip_arabic(const struct cursor *c, const uint8_t *
     return skip_two_bytes(c, p, 0x620, 0x64a);
 }
 
+/* Passes what repeats the character of `len` bytes before p, as hostile texts do. */
+static inline const uint8_t *skip_same(const struct cursor *c, const uint8_t *p, size_t len) {
+    const uint8_t *from = p;
+    while (c->end - p >= 8 && load8(p) == load8(p - len)) p += 8;
+    return p - (size_t)(p - from) % len;
+}
+
 /* First character from p on that has no bit of `mask` (SCAN_L or SCAN_LOWER). */
 static inline const uint8_t *skip(const struct cursor *c, const uint8_t *p, unsigned mask) {
     p = skip_ascii(c, p, mask == SCAN_L);
@@ -97,6 +104,7 @@ static inline const uint8_t *skip(const struct cursor *c, const uint8_t *p, unsi
         p += len;
         if (len == 3) p = skip_asian(c, p);
         if (len == 2 && p < c->end) p = *p >= 0xd8 ? skip_arabic(c, p) : skip_russian(c, p);
+        p = skip_same(c, p, len);
     }
     return p;
 }
