@@ -92,11 +92,25 @@ LANE_OP bool LANE(step_all)(const struct tokenizer *t, struct group *g, const in
     return any;
 }
 
+/* Does no piece reach this row? */
+LANE_OP bool LANE(is_free)(const struct group *g, int row) {
+    bool is = true;
+    for (int from = 0; from < LANES; from += LANE(WIDTH))
+        is &= !LANE(bits)(LANE(not )(LANE(equal)(LANE(load)(g->sym[row] + from), LANE(set)(NONE))));
+    return is;
+}
+
 LANE_LEVEL static bool LANE(step)(const struct tokenizer *t, struct group *g) {
+    const int less = fewer_places(g->places);
+    if (less && LANE(is_free)(g, less)) g->places = less;
     g->may[0] = g->may[1] = 0;
-    if (g->places == 4) return LANE(step_all)(t, g, 4);
-    if (g->places == 8) return LANE(step_all)(t, g, 8);
-    if (g->places == 16) return LANE(step_all)(t, g, 16);
+    switch (g->places) {
+    case 4: return LANE(step_all)(t, g, 4);
+    case 8: return LANE(step_all)(t, g, 8);
+    case 12: return LANE(step_all)(t, g, 12);
+    case 16: return LANE(step_all)(t, g, 16);
+    case 24: return LANE(step_all)(t, g, 24);
+    }
     return LANE(step_all)(t, g, PLACES);
 }
 

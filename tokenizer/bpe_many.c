@@ -28,7 +28,7 @@ enum {
 
 /* Pieces side by side. Where a piece has no symbol or no pair there is NONE. */
 struct group {
-    int places; /* rows in use, without the last, of NONE: 4, 8, 16, 32 */
+    int places; /* rows in use, without the last, of NONE: 4, 8, 12, 16, 24, 32 */
     uint32_t sym[PLACES + 1][LANES], rank[PLACES + 1][LANES];
     uint32_t text[PLACES / 4 + 1][LANES], n[LANES]; /* at first: four bytes in a number */
     /* Of the last merge of each: */
@@ -49,10 +49,17 @@ AVX2 static void sort(const struct bpe_short *v, size_t n, uint8_t *order) {
     for (size_t i = 0; i < n; i++) order[at[PLACES - v[i].n]++] = (uint8_t)i;
 }
 
+/* As few places as hold n symbols; and the next fewer, or 0. */
+static inline int places_for(uint32_t n) {
+    return n <= 16 ? (int)(n + 3) & ~3 : n <= 24 ? 24 : PLACES;
+}
+static inline int fewer_places(int places) {
+    return places > 16 ? places - 8 : places - 4;
+}
+
 /* Takes v[which[0]] … v[which[n-1]], n <= LANES, none longer than the first. */
 AVX2 static void take(struct group *g, const struct bpe_short *v, const uint8_t *which, size_t n) {
-    const uint32_t longest = v[*which].n;
-    g->places = longest <= 4 ? 4 : longest <= 8 ? 8 : longest <= 16 ? 16 : PLACES;
+    g->places = places_for(v[*which].n);
     const int numbers = g->places / 4;
     memset(g->text, 0, ((size_t)numbers + 1) * sizeof *g->text);
     memset(g->n, 0, sizeof g->n);
