@@ -16,6 +16,7 @@ int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err
     e->t = t;
     e->fill = batch_fill_at(0);
     e->many = bpe_many_at(t, 0);
+    e->run = seams_run_at(0);
     int rc = scanner_new(&e->scanner, t->pattern, err);
     if (rc >= 0) rc = short_cache_grow(&e->whole, err);
     if (rc < 0) {

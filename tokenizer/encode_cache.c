@@ -5,7 +5,7 @@
 #include "tokenizer/pages.h"
 
 int short_cache_grow(struct short_cache *c, struct err *err) {
-    struct short_cache to = {.bits = c->line ? c->bits + 1 : LINE_BITS_FIRST, .lately = c->lately};
+    struct short_cache to = {.bits = c->line ? c->bits + 1 : LINE_BITS_FIRST};
     size_t n = (size_t)1 << to.bits;
     to.line = pages_array(n, sizeof *to.line);
     if (!to.line) return err_nomem(err, n * sizeof *to.line);

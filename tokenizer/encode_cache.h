@@ -43,7 +43,6 @@ struct short_cache {
     struct short_line *line;
     int bits;        /* of the number of lines                               */
     uint64_t misses; /* since it last grew                                   */
-    size_t lately;   /* parts of the batch before that could go side by side */
 };
 
 /* Makes the first lines, or twice as many. What was there before moves; of two pieces that meet in

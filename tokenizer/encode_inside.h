@@ -1,5 +1,5 @@
-/* An encoder, for encode.c (its life, and texts), encode_pieces.c, encode_late.c, encode_fresh.c
- * and encode_stream.c. */
+/* An encoder, for encode.c (its life, and texts), encode_pieces.c, encode_parts.c, encode_new.c,
+ * encode_late.c, encode_fresh.c and encode_stream.c. */
 #ifndef LORY_TOKENIZER_ENCODE_INSIDE_H
 #define LORY_TOKENIZER_ENCODE_INSIDE_H
 
@@ -8,6 +8,8 @@
 #include "tokenizer/vocab.h"
 
 enum {
+    LONG_BYTES = 512,                    /* beyond, nothing is stored as a whole */
+    BATCH_ROOM = BATCH * BPE_MANY_BYTES, /* ids */
     LATE_GAPS = 4 * BATCH,
     FEW = 3, /* new ones that are not worth it side by side */
 };
@@ -32,9 +34,10 @@ struct fresh {
 
 /* Pieces that wait for their ids, and where among those that are known they belong: see
  * encode_late.c. Zero: none do. */
-enum late_kind { LATE_SHORT, LATE_LONG, LATE_PART };
+enum late_kind { LATE_SHORT, LATE_LONG, LATE_SHORT_PART, LATE_LONG_PART };
 struct late {
     size_t n, n_gaps;
+    size_t put;                    /* ids that have been put into gaps so far */
     struct bpe_short piece[BATCH]; /* text of a short one: its key */
     uint64_t hash[BATCH];          /* vocab_hash() of the others   */
     uint8_t kind[BATCH];
@@ -58,6 +61,7 @@ struct encoder {
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
     batch_fill_fn fill;             /* looks at many pieces at once */
     bpe_many_fn many;               /* merges short pieces side by side, or NULL */
+    seams_run_fn run;               /* finds many seams at once, or NULL */
     bool refuse;                    /* special tokens that are not recognised    */
     bool inside;                    /* the text at hand goes on from another     */
     struct buf prefixed, formed;    /* with a blank before it; in form C */
@@ -95,9 +99,10 @@ static inline void fresh_note(struct fresh *f, size_t bytes) {
 int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint32_t *ends,
                size_t n_ends, size_t *i, struct u32s *out, struct err *err);
 
-/* Piece i of a batch, which is not in its line and could go along others, is to stand where `out`
- * ends. Before ids may be used, late_take(). */
-int late_add(struct encoder *e, const struct batch *b, size_t i, struct u32s *out, struct err *err);
+/* Piece or part i of a batch, which is not in its line, is to stand where `out` ends. Before ids
+ * may be used, late_take(). */
+int late_add(struct encoder *e, enum late_kind kind, const struct batch *b, size_t i,
+             struct u32s *out, struct err *err);
 /* The same for a piece or a part of SHORT_BYTES < n <= BPE_MANY_BYTES bytes without seams that its
  * long cache, which gets it then, does not have. `hash` is vocab_hash() of it. */
 int late_add_long(struct encoder *e, enum late_kind kind, const uint8_t *p, size_t n, uint64_t hash,
@@ -111,6 +116,20 @@ int encode_new_piece(struct encoder *e, const uint8_t *p, size_t n, struct u32s 
                      struct err *err);
 int encode_new_part(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                     struct err *err);
+/* Appends the ids of a piece that its long cache has: 1; 0: it has not. */
+int encode_long_known(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n,
+                      struct u32s *out, struct err *err);
+/* A piece or part of SHORT_BYTES < n <= LONG_BYTES bytes without seams: appends its ids, and stores
+ * new ones: 0; or lets it wait: 1. */
+int encode_long(struct encoder *e, enum late_kind kind, const uint8_t *p, size_t n,
+                struct u32s *out, struct err *err);
+/* Appends the ids of pieces that follow each other, of len[0] … len[pieces-1] bytes from p on, part
+ * by part: 1, and *ret_wait: some of them wait, or others have come before them meanwhile; 0: it is
+ * one and has no seams. Several only where a piece is what merging makes of it. */
+int encode_parts(struct encoder *e, const uint8_t *p, const uint32_t *len, size_t pieces,
+                 bool *ret_wait, struct u32s *out, struct err *err);
+/* Doubles a cache that has become full. */
+int encode_grow(struct encoder *e, struct short_cache *c, struct u32s *out, struct err *err);
 /* Merging has made so many ids of a piece: notes whether the longest tokens are worth it. */
 void longest_note(struct encoder *e, size_t bytes, size_t ids);
 

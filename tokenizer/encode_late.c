@@ -12,7 +12,7 @@
  * hundred bytes move for each. One that waits is noted in its line, so as not to be new twice.
  *
  * Pieces of up to BPE_MANY_BYTES that have no seams wait beside the short ones: long words. So do
- * such parts, but not those of a piece that is stored as a whole, whose ids are needed at once. */
+ * parts of others. */
 #include "tokenizer/encode_inside.h"
 
 /* The key of a piece that waits. */
@@ -26,8 +26,17 @@ static struct key late_key(const struct late *l, size_t i) {
     return k;
 }
 
-static struct short_line *late_line(struct encoder *e, struct key k) {
-    return &e->whole.line[short_line_of(&e->whole, k.low, k.high)];
+static inline bool is_part(const struct late *l, size_t i) {
+    return l->kind[i] == LATE_SHORT_PART || l->kind[i] == LATE_LONG_PART;
+}
+static inline bool is_short(const struct late *l, size_t i) {
+    return l->kind[i] == LATE_SHORT || l->kind[i] == LATE_SHORT_PART;
+}
+
+/* The line of a short one. */
+static struct short_line *late_line(struct encoder *e, size_t i, struct key k) {
+    const struct short_cache *c = is_part(&e->late, i) ? &e->part : &e->whole;
+    return &c->line[short_line_of(c, k.low, k.high)];
 }
 
 /* Piece i is to stand where `out` ends. */
@@ -37,8 +46,8 @@ static int add_gap(struct encoder *e, size_t i, struct u32s *out, struct err *er
     return l->n == BATCH || l->n_gaps == LATE_GAPS ? late_take(e, out, err) : 0;
 }
 
-int late_add(struct encoder *e, const struct batch *b, size_t i, struct u32s *out,
-             struct err *err) {
+int late_add(struct encoder *e, enum late_kind kind, const struct batch *b, size_t i,
+             struct u32s *out, struct err *err) {
     struct late *l = &e->late;
     const struct key k = {b->low[i], b->high[i]};
     const struct short_slot *waits = short_waits(b->line[i], k.low, k.high);
@@ -47,7 +56,7 @@ int late_add(struct encoder *e, const struct batch *b, size_t i, struct u32s *ou
     short_wait(b->line[i], k.low, k.high, (uint32_t)last);
     memcpy(l->piece[last].text, &k, sizeof k);
     l->piece[last].n = b->n[i];
-    l->kind[last] = LATE_SHORT;
+    l->kind[last] = (uint8_t)kind;
     return add_gap(e, last, out, err);
 }
 
@@ -84,7 +93,7 @@ static size_t whole_tokens(const struct encoder *e, struct bpe_short_ids ids[BAT
         ids[i].n = 1;
         left[n_left] = l->piece[i];
         where[n_left] = (uint8_t)i;
-        n_left += id[i] == TOKENIZER_NO_ID || l->kind[i] == LATE_PART;
+        n_left += (id[i] == TOKENIZER_NO_ID) | is_part(l, i);
     }
     return n_left;
 }
@@ -109,8 +118,8 @@ static int merge_each(struct encoder *e, struct bpe_short_ids ids[BATCH], struct
     int rc = 0;
     for (size_t i = 0; i < e->late.n && rc >= 0; i++) {
         const struct bpe_short *v = &e->late.piece[i];
-        rc = e->late.kind[i] == LATE_PART ? encode_new_part(e, v->text, v->n, out, err)
-                                          : encode_new_piece(e, v->text, v->n, out, err);
+        rc = is_part(&e->late, i) ? encode_new_part(e, v->text, v->n, out, err)
+                                  : encode_new_piece(e, v->text, v->n, out, err);
         ids[i].n = (uint32_t)(out->n - first);
         if (rc >= 0) memcpy(ids[i].id, out->v + first, ids[i].n * sizeof *out->v);
         out->n = first;
@@ -119,13 +128,14 @@ static int merge_each(struct encoder *e, struct bpe_short_ids ids[BATCH], struct
 }
 
 /* Moves what is behind the gaps, and fills them. */
-static int fill_gaps(const struct late *l, const struct bpe_short_ids ids[BATCH], struct u32s *out,
+static int fill_gaps(struct late *l, const struct bpe_short_ids ids[BATCH], struct u32s *out,
                      struct err *err) {
     size_t wider = 0, end = out->n;
     for (size_t g = 0; g < l->n_gaps; g++) wider += ids[l->gap[g].piece].n;
     int rc = u32s_reserve(out, wider, err);
     if (rc < 0) return rc;
     out->n += wider;
+    l->put += wider;
     for (size_t g = l->n_gaps; g-- > 0;) {
         const struct bpe_short_ids *put = &ids[l->gap[g].piece];
         const size_t at = l->gap[g].at;
@@ -141,15 +151,16 @@ static int fill_gaps(const struct late *l, const struct bpe_short_ids ids[BATCH]
 static int store(struct encoder *e, size_t i, const struct bpe_short_ids *ids, struct err *err) {
     struct late *l = &e->late;
     const struct bpe_short *v = &l->piece[i];
-    fresh_piece(&e->fresh, l->kind[i] == LATE_PART ? 0 : v->n, ids->n); /* a part's: the piece's */
-    if (l->kind[i] == LATE_SHORT) {
+    const bool part = is_part(l, i);
+    fresh_piece(&e->fresh, part ? 0 : v->n, ids->n); /* a part's bytes: the piece's */
+    if (is_short(l, i)) {
         const struct key k = late_key(l, i);
-        short_store(late_line(e, k), k.low, k.high, ids->id, ids->n, e->t->n);
-        e->whole.misses++;
+        short_store(late_line(e, i, k), k.low, k.high, ids->id, ids->n, e->t->n);
+        (part ? &e->part : &e->whole)->misses++;
         return 0;
     }
-    return long_store(l->kind[i] == LATE_PART ? &e->long_parts : &e->longs, l->hash[i], v->text,
-                      v->n, ids->id, ids->n, err);
+    return long_store(part ? &e->long_parts : &e->longs, l->hash[i], v->text, v->n, ids->id, ids->n,
+                      err);
 }
 
 int late_take(struct encoder *e, struct u32s *out, struct err *err) {
@@ -167,12 +178,23 @@ int late_take(struct encoder *e, struct u32s *out, struct err *err) {
     return rc;
 }
 
+/* Lines move: none may have pieces that wait. */
+static __attribute__((noinline)) int grow(struct encoder *e, struct short_cache *c,
+                                          struct u32s *out, struct err *err) {
+    int rc = late_take(e, out, err);
+    return rc < 0 ? rc : short_cache_grow(c, err);
+}
+
+int encode_grow(struct encoder *e, struct short_cache *c, struct u32s *out, struct err *err) {
+    return short_cache_full(c) ? grow(e, c, out, err) : 0;
+}
+
 void late_drop(struct encoder *e) {
     struct late *l = &e->late;
     for (size_t i = 0; i < l->n; i++) {
-        if (l->kind[i] != LATE_SHORT) continue;
+        if (!is_short(l, i)) continue;
         const struct key k = late_key(l, i);
-        struct short_slot *s = short_waits(late_line(e, k), k.low, k.high);
+        struct short_slot *s = short_waits(late_line(e, i, k), k.low, k.high);
         if (s) *s = (struct short_slot){0};
     }
     l->n = l->n_gaps = 0;

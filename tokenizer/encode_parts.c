@@ -1,0 +1,214 @@
+/* A piece part by part: it is cut at its seams (seams.h), and the parts go through a short cache of
+ * their own, as a sentence of Chinese is one piece and seldom comes twice, but its words do. Most
+ * parts are single characters, for which there is a table. Neither where a seam is nor which of
+ * both a part is can be foreseen, nor how many there are, so seams, then ids, are found for BATCH
+ * parts at once, of several sentences, without a branch. New parts wait for each other
+ * (encode_late.c). */
+#include "tokenizer/encode_inside.h"
+
+/* Where parts of the piece that ends with p[n-1] end, from p[from] on: at seams, and at n. At most
+ * `room` of them, to `end`; returns how many. Not inside characters: parts would be many and short;
+ * and not within the ASCII of a piece that goes in windows, where there are few. What is before the
+ * piece may be looked at, and does no harm: seams are missed at most. */
+static inline size_t find_parts(const struct encoder *e, const uint8_t *p, size_t n, size_t from,
+                                bool windows, uint32_t *end, size_t room) {
+    const struct seams *s = &e->t->seams;
+    size_t parts = 0, at = from + 1;
+    while (at < n && parts < room) {
+        uint64_t wide, two;
+        size_t places, some;
+        if (p[at] < 0xc0) { /* ASCII, or inside a character */
+            if (windows && n - at > 8 && !(short_load8(p + at) & 0x8080808080808080)) {
+                at += 8;
+                continue;
+            }
+            end[parts] = (uint32_t)at;
+            parts += !windows && p[at] < 0x80 && !seams_joined(s, p[at - 1], p[at]);
+            at++;
+        } else if (e->run && (p[at] & 0xf0) == 0xe0 && at >= 3 && n - at > 3 &&
+                   parts + SEAMS_RUN <= room &&
+                   (places = e->run(s, p, n, at, end + parts, &some))) {
+            parts += some;
+            at += 3 * places;
+        } else if ((wide = seams_wide(p, n, at))) {
+            end[parts] = (uint32_t)at;
+            parts += seams_at_wide(s, wide, p, n, at);
+            at += 3;
+        } else if ((two = seams_two(p, n, at))) {
+            end[parts] = (uint32_t)at;
+            parts += seams_at_two(s, two, p, at);
+            at += 2;
+        } else {
+            end[parts] = (uint32_t)at;
+            parts += seams_at(s, p, n, at);
+            at++;
+        }
+    }
+    if (at >= n && parts < room) end[parts++] = (uint32_t)n;
+    return parts;
+}
+
+/* What parts become, in their order, as far as it is known; which[i]: where part i of a batch
+ * stands here. */
+struct answers {
+    const uint32_t *ids[BATCH];
+    uint32_t n_ids[BATCH];
+    uint8_t which[BATCH];
+};
+
+/* Parts on their way. */
+struct parts {
+    size_t n;
+    uint32_t end[BATCH];
+    struct answers a;
+    struct batch rest; /* those that are no character of the table */
+    bool wait;         /* some do, or others have come before them */
+};
+
+static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_char *c,
+                                              const uint8_t *p, struct err *err) {
+    struct u32s ids = {0};
+    int rc = bpe_merge(e->t, &e->scratch, p, 3, &ids, err);
+    if (rc >= 0) memcpy(c->id, ids.v, ids.n * sizeof *ids.v);
+    if (rc >= 0) c->n = (uint32_t)ids.n;
+    u32s_release(&ids);
+    return rc;
+}
+
+static int parts_begin(struct encoder *e, struct err *err) {
+    e->wide = mem_array(1 << 16, sizeof *e->wide);
+    if (!e->wide) return err_nomem(err, sizeof *e->wide << 16);
+    return short_cache_grow(&e->part, err);
+}
+
+/* Finds the characters of three bytes among the parts, of which the first begins at p[from]; the
+ * others go to `rest`. */
+static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *p, size_t n,
+                             size_t from, struct err *err) {
+    static const uint8_t none[3];
+    size_t others = 0;
+    for (size_t i = 0; i < v->n; from = v->end[i++]) {
+        bool three = v->end[i] - from == 3;
+        const uint8_t *q = three ? p + from : none;
+        bool is = ((q[0] & 0xf0) == 0xe0) & ((q[1] & 0xc0) == 0x80) & ((q[2] & 0xc0) == 0x80);
+        struct wide_char *c = &e->wide[(q[0] & 15) << 12 | (q[1] & 63) << 6 | (q[2] & 63)];
+        if (__builtin_expect(is & !c->n, 0)) {
+            int rc = wide_new(e, c, q, err);
+            if (rc < 0) return rc;
+        }
+        v->a.ids[i] = c->id;
+        v->a.n_ids[i] = c->n;
+        v->a.which[others] = (uint8_t)i;
+        v->rest.n[others] = (uint32_t)from;
+        others += !is;
+    }
+    v->rest.size = 0;
+    for (size_t k = 0; k < others; k++) {
+        from = v->rest.n[k];
+        batch_add(&e->part, &v->rest, p + from, v->end[v->a.which[k]] - from, p + n);
+    }
+    return 0;
+}
+
+/* Appends ids[from] … ids[to-1]. NARROW_IDS are always copied: those that are too many are
+ * overwritten by the next. */
+static inline void answers_put(const struct answers *a, size_t from, size_t to, struct u32s *out) {
+    uint32_t *o = out->v + out->n;
+    for (size_t i = from; i < to; i++) {
+        memcpy(o, a->ids[i], NARROW_IDS * sizeof *o);
+        if (__builtin_expect(a->n_ids[i] > NARROW_IDS, 0))
+            memcpy(o + NARROW_IDS, a->ids[i] + NARROW_IDS, (WIDE_IDS - NARROW_IDS) * sizeof *o);
+        o += a->n_ids[i];
+    }
+    out->n = (size_t)(o - out->v);
+}
+
+/* Part i is not in its line: appends its ids and puts them there, or lets it wait. */
+static __attribute__((noinline)) int part_new(struct encoder *e, struct parts *v, size_t i,
+                                              struct u32s *out, struct err *err) {
+    const struct batch *b = &v->rest;
+    const uint8_t *p = b->p[i];
+    const size_t n = b->n[i], first = out->n;
+    int rc;
+    if (n > SHORT_BYTES && n <= LONG_BYTES) {
+        rc = encode_long(e, LATE_LONG_PART, p, n, out, err);
+        v->wait |= rc > 0;
+    } else if (n <= SHORT_BYTES && e->many) {
+        rc = late_add(e, LATE_SHORT_PART, b, i, out, err);
+        v->wait = true;
+    } else {
+        rc = encode_new_part(e, p, n, out, err);
+        if (rc >= 0 && n <= SHORT_BYTES) {
+            batch_store(b, i, out->v + first, out->n - first, e->t->n);
+            e->part.misses++;
+        }
+    }
+    return rc < 0 ? rc : u32s_reserve(out, BATCH_ROOM, err);
+}
+
+/* Appends the ids of all parts. */
+static inline int parts_take(struct encoder *e, struct parts *v, struct u32s *out,
+                             struct err *err) {
+    const struct batch *b = &v->rest;
+    struct answers *a = &v->a;
+    size_t done = 0;
+    int rc = u32s_reserve(out, BATCH_ROOM, err);
+    for (size_t k = 0; k < b->size && rc >= 0; k++) {
+        size_t i = a->which[k];
+        bool is;
+        const struct short_slot *s = batch_slot(b, k, &is);
+        a->ids[i] = s->id;
+        a->n_ids[i] = (uint32_t)short_ids(s);
+        if (__builtin_expect(!is, 0)) {
+            answers_put(a, done, i, out); /* before lines change */
+            rc = part_new(e, v, k, out, err);
+            done = i + 1;
+        }
+    }
+    if (rc < 0) return rc;
+    answers_put(a, done, v->n, out);
+    v->wait |= short_cache_full(&e->part);
+    return encode_grow(e, &e->part, out, err);
+}
+
+/* Where the next piece begins, and how many are left. */
+struct way {
+    const uint32_t *len;
+    size_t left, next;
+};
+
+/* Finds parts from p[from] on, BATCH of them if there are as many. */
+static inline size_t find_many(const struct encoder *e, struct parts *v, const uint8_t *p,
+                               size_t from, struct way *way) {
+    v->n = 0;
+    while (way->left && v->n < BATCH) {
+        const size_t end = way->next + *way->len;
+        v->n += find_parts(e, p, end, from, *way->len > LONG_BYTES, v->end + v->n, BATCH - v->n);
+        from = v->end[v->n - 1];
+        if (from < end) break;
+        way->next = end;
+        way->len++;
+        way->left--;
+    }
+    return from;
+}
+
+int encode_parts(struct encoder *e, const uint8_t *p, const uint32_t *len, size_t pieces,
+                 bool *ret_wait, struct u32s *out, struct err *err) {
+    struct parts v;
+    struct way way = {.len = len, .left = pieces};
+    size_t n = 0, from = 0, to = find_many(e, &v, p, 0, &way);
+    if (pieces == 1 && v.n == 1) return 0;
+    for (size_t i = 0; i < pieces; i++) n += len[i];
+    int rc = e->part.line ? 0 : parts_begin(e, err);
+    v.wait = false;
+    while (rc >= 0) {
+        rc = parts_sort(e, &v, p, n, from, err);
+        if (rc >= 0) rc = parts_take(e, &v, out, err);
+        if (to == n) break;
+        from = to;
+        to = find_many(e, &v, p, from, &way);
+    }
+    *ret_wait = v.wait;
+    return rc < 0 ? rc : 1;
+}
