@@ -6,6 +6,25 @@
  * (encode_late.c). */
 #include "tokenizer/encode_inside.h"
 
+enum { RUN_FROM = 4 * 3 }; /* fewer places are not worth it at once */
+
+/* Is the place before p[at], where a character begins, a seam? *ret_step bytes on there is the next
+ * place. */
+static inline bool is_seam(const struct seams *s, const uint8_t *p, size_t n, size_t at,
+                           size_t *ret_step) {
+    uint64_t around;
+    if ((around = seams_wide(p, n, at))) {
+        *ret_step = 3;
+        return seams_at_wide(s, around, p, n, at);
+    }
+    if ((around = seams_two(p, n, at))) {
+        *ret_step = 2;
+        return seams_at_two(s, around, p, at);
+    }
+    *ret_step = 1;
+    return seams_at(s, p, n, at);
+}
+
 /* Where parts of the piece that ends with p[n-1] end, from p[from] on: at seams, and at n. At most
  * `room` of them, to `end`; returns how many. Not inside characters: parts would be many and short;
  * and not within the ASCII of a piece that goes in windows, where there are few. What is before the
@@ -15,8 +34,7 @@ static inline size_t find_parts(const struct encoder *e, const uint8_t *p, size_
     const struct seams *s = &e->t->seams;
     size_t parts = 0, at = from + 1;
     while (at < n && parts < room) {
-        uint64_t wide, two;
-        size_t places, some;
+        size_t places, some, step;
         if (p[at] < 0xc0) { /* ASCII, or inside a character */
             if (windows && n - at > 8 && !(short_load8(p + at) & 0x8080808080808080)) {
                 at += 8;
@@ -25,23 +43,15 @@ static inline size_t find_parts(const struct encoder *e, const uint8_t *p, size_
             end[parts] = (uint32_t)at;
             parts += !windows && p[at] < 0x80 && !seams_joined(s, p[at - 1], p[at]);
             at++;
-        } else if (e->run && (p[at] & 0xf0) == 0xe0 && at >= 3 && n - at > 3 &&
+        } else if (e->run && (p[at] & 0xf0) == 0xe0 && at >= 3 && n - at >= RUN_FROM &&
                    parts + SEAMS_RUN <= room &&
                    (places = e->run(s, p, n, at, end + parts, &some))) {
             parts += some;
             at += 3 * places;
-        } else if ((wide = seams_wide(p, n, at))) {
-            end[parts] = (uint32_t)at;
-            parts += seams_at_wide(s, wide, p, n, at);
-            at += 3;
-        } else if ((two = seams_two(p, n, at))) {
-            end[parts] = (uint32_t)at;
-            parts += seams_at_two(s, two, p, at);
-            at += 2;
         } else {
             end[parts] = (uint32_t)at;
-            parts += seams_at(s, p, n, at);
-            at++;
+            parts += is_seam(s, p, n, at, &step);
+            at += step;
         }
     }
     if (at >= n && parts < room) end[parts++] = (uint32_t)n;

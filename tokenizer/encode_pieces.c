@@ -27,13 +27,15 @@ static inline size_t known(const struct encoder *e, const struct u32s *out) {
 
 /* ------------------------------------------------------------------ pieces alone */
 
-/* Short pieces of Korean, which are words, and of scripts that some patterns cut at every mark come
- * again: they are looked up as a whole. */
+/* Short pieces that come again are looked up as a whole: words of Korean, of scripts that some
+ * patterns cut at every mark, and what begins with an emoji or with U+FFFD. */
 static inline bool is_word(const uint8_t *p, size_t n) {
+    if (n > SHORT_BYTES) return false;
     const size_t blank = *p == ' ' && n > 1;
     const uint8_t lead = p[blank];
-    return n <= SHORT_BYTES &&
-           ((lead >= 0xea && lead <= 0xed) || seams_unspaced(p + blank, n - blank));
+    return (lead >= 0xea && lead <= 0xed) || lead >= 0xf0 ||
+           (lead == 0xef && n - blank > 1 && p[blank + 1] == 0xbf) ||
+           seams_unspaced(p + blank, n - blank);
 }
 
 /* How many sentences go side by side from piece i of a batch on, which is one. */
