@@ -6,12 +6,12 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/same_ids.h"
 
-enum { MERGES = 120, LONGEST = 40 };
+enum { MERGES = 120, LONGEST = 40, WIDE = 16 };
 
 struct made { /* tokens so far */
     struct buf bytes;
     struct u64s start;
-    struct merge merges[MERGES];
+    struct merge merges[MERGES + WIDE * 3];
     size_t n_merges;
 };
 
@@ -28,9 +28,30 @@ static uint32_t add(struct made *v, const char *p, size_t n) {
     return (uint32_t)v->start.n - 2;
 }
 
+/* A character of several bytes, or a part of one, which is merged from its bytes. */
+static uint32_t wide(struct made *v, size_t i) {
+    static const char *const all[WIDE] = {
+        "\xE0\xB8\x81", "\xE0\xB8\x82", "\xE0\xB9\x80", "\xE0\xB8",
+        "\xE1\x80\x81", "\xE1\x9E\x80", "\xE4\xBB\x8A", "\xE6\x97\xA5",
+        "\xE4\xBB",     "\xBB\x8A",     "\xEA\xB0\x80", "\xEF\xBC\x8C",
+        "\xC3\xA9",     "\xD0\xB0",     "\xD0\xB1",     "\xF0\x9F\x98\x80"};
+    const char *p = all[i];
+    uint32_t id = (uint8_t)*p;
+    for (size_t n = 2; n <= strlen(p); n++) {
+        struct merge m = {id, (uint8_t)p[n - 1], find(v, p, n)};
+        if (m.result == TOKENIZER_NO_ID) {
+            m.result = add(v, p, n);
+            v->merges[v->n_merges++] = m;
+        }
+        id = m.result;
+    }
+    return id;
+}
+
 /* A token by a byte: the letters first, then what was made. */
-static uint32_t pick(const struct made *v, uint8_t x) {
+static uint32_t pick(struct made *v, uint8_t x) {
     uint32_t n_made = (uint32_t)v->start.n - 1 - 256;
+    if (x >= 80 && x < 96) return wide(v, x - 80u);
     return x < 64 || !n_made ? 'a' + x % 4u : x < 96 ? x : 256 + (x - 96u) % n_made;
 }
 
