@@ -35,8 +35,8 @@ struct seams {
     uint64_t *filter;            /* (1 << SEAMS_FILTER_BITS bits) by hash of seams_context():
                                   * a token holds these bytes on both sides. Now and then a
                                   * bit is set by another one: that is a seam missed, no more  */
-    uint64_t *nearer;            /* (as many) by hash of two characters, with one more: a token
-                                  * holds them so, as seams_near() asks                        */
+    uint64_t *nearer;            /* (1 << SEAMS_NEARER_BITS bits) by hash of seams_context() with
+                                  * seams_with() of what stands beside the two in a token      */
 };
 
 /* Adds what the token p[0..n) joins; `s` begins as zeros. */
@@ -202,7 +202,7 @@ static inline bool seams_at_wide(const struct seams *s, uint64_t wide, const uin
     return seam;
 }
 
-/* seams_at_wide() of the places before p[at], p[at + 3], …, WIDE <= at, as far as seams_wide() has
+/* seams_at_wide() of the places before p[at], p[at + 3], …, 3 <= at < n, as far as seams_wide() has
  * them, and can ask cheaply, SEAMS_RUN at most (seams_wide.c). Writes which of them are seams to
  * end[0..*ret_seams), and returns of how many places that is; 0: *ret_seams is not set. */
 enum { SEAMS_RUN = 8 };

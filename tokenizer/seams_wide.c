@@ -45,23 +45,11 @@ AVX512 INLINE __mmask8 unspaced(__m512i context) {
                       _mm512_cmpeq_epi64_mask(even, all64(0xe180)));
 }
 
-/* seams_other() of characters' bytes, of which those that are not there are zeros. */
-AVX512 INLINE __m512i tagged(__m512i bytes, enum seams_side side) {
+/* seams_with() of characters, which are zeros where there are none. */
+AVX512 INLINE __m512i with(__m512i bytes, enum seams_side side) {
     const __mmask8 there = _mm512_test_epi64_mask(bytes, bytes);
-    return _mm512_mask_or_epi64(bytes, there, bytes, all64(seams_tag(side, WIDE) << 24));
-}
-
-/* seams_any_near() */
-AVX512 INLINE __mmask8 near(const struct seams *s, __mmask8 of, __m512i context, __m512i before,
-                            __m512i behind) {
-    before = tagged(before, SEAMS_BEFORE);
-    behind = tagged(behind, SEAMS_BEHIND);
-    const __m512i by = all64(SEAMS_BY_OTHER), other = _mm512_mullo_epi64(behind, by);
-    const __m512i one = _mm512_xor_si512(context, _mm512_mullo_epi64(before, by));
-    return held(s->nearer, SEAMS_NEARER_BITS, of, context) |
-           held(s->nearer, SEAMS_NEARER_BITS, of, one) |
-           held(s->nearer, SEAMS_NEARER_BITS, of, _mm512_xor_si512(context, other)) |
-           held(s->nearer, SEAMS_NEARER_BITS, of, _mm512_xor_si512(one, other));
+    const __m512i other = _mm512_or_si512(bytes, all64(seams_tag(side, WIDE) << 24));
+    return _mm512_maskz_mullo_epi64(there, other, all64(SEAMS_BY_OTHER));
 }
 
 /* seams_partly() */
@@ -89,7 +77,7 @@ AVX512 INLINE __mmask8 partly(const struct seams *s, __mmask8 of, __m512i contex
     return is;
 }
 
-/* Characters of three bytes in a row, from byte WIDE of the window on. */
+/* Characters of three bytes in a row, from byte WIDE of the window on; they may go on behind it. */
 struct row {
     size_t n;      /* without one that a stray byte follows */
     bool goes_on;  /* there is such a one                   */
@@ -108,47 +96,73 @@ AVX512 INLINE struct row find_row(__m512i window) {
     return (struct row){.n = good / WIDE - stray, .goes_on = stray, .preceded = !(wrong & 7)};
 }
 
-/* The bytes of three characters in a row for each place, the first one highest:
- *
- *   place k    context | behind them 3 k + 6, +7, +8 | 0 0 | before them 3 k + 3, +4, +5 |
- */
+/* What stands around eight places: the two characters that meet there, as seams_context() has them,
+ * and those beside them. Place k is behind byte 3 k + 5 of the window. */
+struct around {
+    __m512i context, before, behind;
+};
+
+/* A byte of a place's number each, the lowest first. */
 #define BYTES(a, b, c, d, e, f, g, h)                                                              \
     ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 |              \
      (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
 
-AVX512 static size_t run(const struct seams *s, const uint8_t *p, size_t n, size_t at,
-                         uint32_t end[SEAMS_RUN], size_t *ret_seams) {
-    const uint64_t zero3 = BYTES(0, 0, 0, ZERO, ZERO, ZERO, ZERO, ZERO);
-    const __m512i step = _mm512_mullo_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
-                                            all64(BYTES(WIDE, WIDE, WIDE, 0, 0, 0, 0, 0)));
-    const __m512i three = _mm512_add_epi64(step, all64(zero3 | BYTES(2, 1, 0, 0, 0, 0, 0, 0)));
-    /* What is masked away is not read. */
+AVX512 INLINE struct around find_around(__m512i window) {
+    const uint64_t one = BYTES(1, 1, 1, 0, 0, 0, 0, 0);
+    const __m512i place = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m512i first = _mm512_add_epi64(_mm512_mullo_epi64(place, all64(WIDE * one)),
+                                           all64(BYTES(2, 1, 0, ZERO, ZERO, ZERO, ZERO, ZERO)));
+    __m512i c[4]; /* in a row */
+    for (size_t i = 0; i < 4; i++)
+        c[i] = _mm512_permutexvar_epi8(_mm512_add_epi64(first, all64(i * WIDE * one)), window);
+    return (struct around){
+        .context = _mm512_or_si512(c[1], _mm512_slli_epi64(c[2], 40)),
+        .before = c[0],
+        .behind = c[3],
+    };
+}
+
+/* seams_any_near() */
+AVX512 INLINE __mmask8 near(const struct seams *s, __mmask8 of, const struct around *a) {
+    const __m512i before = with(a->before, SEAMS_BEFORE), behind = with(a->behind, SEAMS_BEHIND);
+    const __m512i one = _mm512_xor_si512(a->context, before);
+    return held(s->nearer, SEAMS_NEARER_BITS, of, a->context) |
+           held(s->nearer, SEAMS_NEARER_BITS, of, one) |
+           held(s->nearer, SEAMS_NEARER_BITS, of, _mm512_xor_si512(a->context, behind)) |
+           held(s->nearer, SEAMS_NEARER_BITS, of, _mm512_xor_si512(one, behind));
+}
+
+/* Which of them are seams. */
+AVX512 INLINE __mmask8 seams_of(const struct seams *s, __mmask8 of, __mmask8 few,
+                                const struct around *a) {
+    __mmask8 joined = held(s->filter, SEAMS_FILTER_BITS, of, a->context);
+    few &= joined;
+    if (few) joined &= ~few | near(s, few, a);
+    joined |= partly(s, of & ~joined, a->context);
+    return of & ~joined;
+}
+
+/* Bytes p[at - FIRST ...], zeros where there is no text. What is masked away is not read. */
+AVX512 INLINE __m512i find_window(const uint8_t *p, size_t n, size_t at) {
     const size_t skip = at < FIRST ? FIRST - at : 0, left = n - at + FIRST;
     const uint64_t in = ~0ull >> (64 - (left < WINDOW ? left : WINDOW)) & ~0ull << skip;
-    const __m512i window = _mm512_maskz_loadu_epi8(in, (const void *)((uintptr_t)p + at - FIRST));
+    return _mm512_maskz_loadu_epi8(in, (const void *)((uintptr_t)p + at - FIRST));
+}
+
+AVX512 static size_t run(const struct seams *s, const uint8_t *p, size_t n, size_t at,
+                         uint32_t end[SEAMS_RUN], size_t *ret_seams) {
+    const __m512i window = find_window(p, n, at);
     const struct row row = find_row(window);
     size_t places = row.n < 2 ? 0 : row.n - 1 < SEAMS_RUN ? row.n - 1 : SEAMS_RUN;
     if (!places) return 0;
-    const __m512i before = _mm512_permutexvar_epi8(three, window);
-    const __m512i left_one =
-        _mm512_permutexvar_epi8(_mm512_add_epi64(three, all64(0x030303)), window);
-    const __m512i right = _mm512_permutexvar_epi8(_mm512_add_epi64(three, all64(0x060606)), window);
-    const __m512i behind =
-        _mm512_permutexvar_epi8(_mm512_add_epi64(three, all64(0x090909)), window);
-    const __m512i context = _mm512_or_si512(left_one, _mm512_slli_epi64(right, 40));
-    __mmask8 of = (__mmask8)((1u << places) - 1), few = unspaced(context) & of;
-    if (few & 1 && !row.preceded && at > WIDE) return 0;
-    const bool ends = at - WIDE + WIDE * row.n == n;
-    if (few >> (places - 1) & 1 && row.n <= places + 1 && !row.goes_on && !ends) {
-        if (!--places) return 0;
-        of >>= 1;
-        few &= of;
-    }
-    __mmask8 joined = held(s->filter, SEAMS_FILTER_BITS, of, context);
-    few &= joined;
-    if (few) joined &= ~few | near(s, few, context, before, behind);
-    joined |= partly(s, of & ~joined, context);
-    const __mmask8 seams = of & ~joined;
+    const struct around a = find_around(window);
+    const __mmask8 few = unspaced(a.context);
+    /* Where one beside the two has to be looked at, it has to be as wide, or not be there. */
+    const bool first_is_sure = row.preceded || at == WIDE;
+    const bool last_is_sure = row.n > places + 1 || row.goes_on || at - WIDE + WIDE * row.n == n;
+    if (few & 1 && !first_is_sure) return 0;
+    places -= few >> (places - 1) & 1 && !last_is_sure;
+    const __mmask8 of = (__mmask8)((1u << places) - 1), seams = seams_of(s, of, few & of, &a);
     const __m256i where =
         _mm256_add_epi32(_mm256_set1_epi32((int)at), _mm256_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21));
     _mm256_storeu_si256((__m256i *)(void *)end, _mm256_maskz_compress_epi32(seams, where));
