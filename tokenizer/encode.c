@@ -2,7 +2,7 @@
  * the caches of encode_pieces.c. A long text goes in windows, so that what an encoder holds has a
  * bound, whatever the text. */
 #include <stdlib.h>
-#include "tokenizer/encode_inside.h"
+#include "tokenizer/encode_parts.h"
 #include "tokenizer/places.h"
 #include "tokenizer/scan.h"
 
@@ -17,6 +17,7 @@ int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err
     e->fill = batch_fill_at(0);
     e->many = bpe_many_at(t, 0);
     e->run = seams_run_at(0);
+    e->sort = parts_sort_at(0);
     int rc = scanner_new(&e->scanner, t->pattern, err);
     if (rc >= 0) rc = short_cache_grow(&e->whole, err);
     if (rc < 0) {

@@ -47,6 +47,12 @@ struct late {
     } gap[LATE_GAPS]; /* in order */
 };
 
+/* Which parts of p[0..n) are characters of three bytes, and their ids; which[]: the others. Returns
+ * how many these are. Bits of *ret_new: characters of which nothing is known yet. */
+struct parts; /* encode_parts.h */
+typedef size_t (*parts_sort_fn)(const struct wide_char *wide, const uint8_t *p, size_t n,
+                                struct parts *v, uint64_t *ret_new);
+
 struct encoder {
     const struct tokenizer *t;
     struct scanner *scanner;
@@ -62,6 +68,7 @@ struct encoder {
     batch_fill_fn fill;             /* looks at many pieces at once */
     bpe_many_fn many;               /* merges short pieces side by side, or NULL */
     seams_run_fn run;               /* finds many seams at once, or NULL */
+    parts_sort_fn sort;             /* see encode_parts.h */
     bool refuse;                    /* special tokens that are not recognised    */
     bool inside;                    /* the text at hand goes on from another     */
     struct buf prefixed, formed;    /* with a blank before it; in form C */

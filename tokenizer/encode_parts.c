@@ -4,7 +4,7 @@
  * both a part is can be foreseen, nor how many there are, so seams, then ids, are found for BATCH
  * parts at once, of several sentences, without a branch. New parts wait for each other
  * (encode_late.c). */
-#include "tokenizer/encode_inside.h"
+#include "tokenizer/encode_parts.h"
 
 enum { RUN_FROM = 4 * 3 }; /* fewer places are not worth it at once */
 
@@ -58,23 +58,6 @@ static inline size_t find_parts(const struct encoder *e, const uint8_t *p, size_
     return parts;
 }
 
-/* What parts become, in their order, as far as it is known; which[i]: where part i of a batch
- * stands here. */
-struct answers {
-    const uint32_t *ids[BATCH];
-    uint32_t n_ids[BATCH];
-    uint8_t which[BATCH];
-};
-
-/* Parts on their way. */
-struct parts {
-    size_t n;
-    uint32_t end[BATCH];
-    struct answers a;
-    struct batch rest; /* those that are no character of the table */
-    bool wait;         /* some do, or others have come before them */
-};
-
 static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_char *c,
                                               const uint8_t *p, struct err *err) {
     struct u32s ids = {0};
@@ -91,31 +74,32 @@ static int parts_begin(struct encoder *e, struct err *err) {
     return short_cache_grow(&e->part, err);
 }
 
-/* Finds the characters of three bytes among the parts, of which the first begins at p[from]; the
- * others go to `rest`. */
-static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *p, size_t n,
-                             size_t from, struct err *err) {
-    static const uint8_t none[3];
-    size_t others = 0;
-    for (size_t i = 0; i < v->n; from = v->end[i++]) {
-        bool three = v->end[i] - from == 3;
-        const uint8_t *q = three ? p + from : none;
-        bool is = ((q[0] & 0xf0) == 0xe0) & ((q[1] & 0xc0) == 0x80) & ((q[2] & 0xc0) == 0x80);
-        struct wide_char *c = &e->wide[(q[0] & 15) << 12 | (q[1] & 63) << 6 | (q[2] & 63)];
-        if (__builtin_expect(is & !c->n, 0)) {
-            int rc = wide_new(e, c, q, err);
-            if (rc < 0) return rc;
-        }
-        v->a.ids[i] = c->id;
+/* Learns the characters `new`, bits, which are among the parts. */
+static __attribute__((noinline)) int parts_learn(struct encoder *e, struct parts *v,
+                                                 const uint8_t *p, uint64_t new, struct err *err) {
+    int rc = 0;
+    for (; new &&rc >= 0; new &= new - 1) {
+        const size_t i = (size_t)__builtin_ctzll(new);
+        struct wide_char *c = &e->wide[wide_at(p + v->edge[i])];
+        rc = c->n ? 0 : wide_new(e, c, p + v->edge[i], err);
         v->a.n_ids[i] = c->n;
-        v->a.which[others] = (uint8_t)i;
-        v->rest.n[others] = (uint32_t)from;
-        others += !is;
+    }
+    return rc;
+}
+
+/* Finds the characters of three bytes among the parts of p[0..n); the others go to `rest`. */
+static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *p, size_t n,
+                             struct err *err) {
+    uint64_t new;
+    const size_t others = e->sort(e->wide, p, n, v, &new);
+    if (__builtin_expect(new != 0, 0)) {
+        int rc = parts_learn(e, v, p, new, err);
+        if (rc < 0) return rc;
     }
     v->rest.size = 0;
     for (size_t k = 0; k < others; k++) {
-        from = v->rest.n[k];
-        batch_add(&e->part, &v->rest, p + from, v->end[v->a.which[k]] - from, p + n);
+        const uint32_t *edge = &v->edge[v->a.which[k]];
+        batch_add(&e->part, &v->rest, p + edge[0], edge[1] - edge[0], p + n);
     }
     return 0;
 }
@@ -187,37 +171,37 @@ struct way {
     size_t left, next;
 };
 
-/* Finds parts from p[from] on, BATCH of them if there are as many. */
+/* Finds parts from p[from] on, BATCH of them if there are as many; returns where the last ends. */
 static inline size_t find_many(const struct encoder *e, struct parts *v, const uint8_t *p,
-                               size_t from, struct way *way) {
+                               uint32_t from, struct way *way) {
     v->n = 0;
+    v->edge[0] = from;
     while (way->left && v->n < BATCH) {
         const size_t end = way->next + *way->len;
-        v->n += find_parts(e, p, end, from, *way->len > LONG_BYTES, v->end + v->n, BATCH - v->n);
-        from = v->end[v->n - 1];
-        if (from < end) break;
+        v->n += find_parts(e, p, end, v->edge[v->n], *way->len > LONG_BYTES, v->edge + v->n + 1,
+                           BATCH - v->n);
+        if (v->edge[v->n] < end) break;
         way->next = end;
         way->len++;
         way->left--;
     }
-    return from;
+    return v->edge[v->n];
 }
 
 int encode_parts(struct encoder *e, const uint8_t *p, const uint32_t *len, size_t pieces,
                  bool *ret_wait, struct u32s *out, struct err *err) {
     struct parts v;
     struct way way = {.len = len, .left = pieces};
-    size_t n = 0, from = 0, to = find_many(e, &v, p, 0, &way);
+    size_t n = 0, end = find_many(e, &v, p, 0, &way);
     if (pieces == 1 && v.n == 1) return 0;
     for (size_t i = 0; i < pieces; i++) n += len[i];
     int rc = e->part.line ? 0 : parts_begin(e, err);
     v.wait = false;
     while (rc >= 0) {
-        rc = parts_sort(e, &v, p, n, from, err);
+        rc = parts_sort(e, &v, p, n, err);
         if (rc >= 0) rc = parts_take(e, &v, out, err);
-        if (to == n) break;
-        from = to;
-        to = find_many(e, &v, p, from, &way);
+        if (end == n) break;
+        end = find_many(e, &v, p, (uint32_t)end, &way);
     }
     *ret_wait = v.wait;
     return rc < 0 ? rc : 1;

@@ -1,8 +1,9 @@
 /* Short pieces merged side by side, beside the slow twin: each alone, and texts all of whose pieces
  * are new. */
 #include <pthread.h>
+#include <sys/mman.h>
 #include "tests/unit/tokenizer/encode_help.h"
-#include "tokenizer/encode_inside.h"
+#include "tokenizer/encode_parts.h"
 
 /* Some pieces, of which some are tokens and some have one byte; their ids go anywhere. */
 static void batch_as_the_twin(bpe_many_fn many, const struct tokenizer *t, struct rng *r,
@@ -101,6 +102,54 @@ static void keys_equal_those_made_one_by_one(void **state) {
         free(text);
     }
     free(c.line);
+}
+
+/* Characters of three bytes, what nearly is one, and others, the last one at the very end. */
+static void parts_sorted_at_once_as_one_by_one(void **state) {
+    (void)state;
+    enum { CHARACTERS = 1 << 16, PAGE = 1 << 16 };
+    static const char *const all[] = {
+        "\xE4\xBB\x8A", "\xE0\xB8\x81", "\xEF\xBF\xBD",     "\xE4\xBB\x41", "\xE4\x41\x8A",
+        "abc",          "\xD0\xB0",     "\xF0\x9F\x98\x80", "\x80\x80\x80", "a"};
+    struct rng r = {.key = 35};
+    struct wide_char *wide = calloc(CHARACTERS, sizeof *wide);
+    uint8_t *page =
+        mmap(NULL, 2 * (size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(page != MAP_FAILED);
+    assert_int_equal(mprotect(page + PAGE, PAGE, PROT_NONE), 0); /* nothing behind is read */
+    for (size_t i = 0; i < CHARACTERS; i++) wide[i].n = (uint32_t)rng_below(&r, 4);
+    for (int round = 0; round < 3000; round++) {
+        struct parts want = {.n = 1 + rng_below(&r, BATCH)}, got;
+        struct buf text = {0};
+        uint64_t want_new, got_new;
+        for (size_t i = 0; i < want.n; i++) {
+            for (size_t k = 1 + !rng_below(&r, 4); k; k--)
+                buf_str(&text, all[rng_below(&r, sizeof all / sizeof *all)], NULL);
+            want.edge[i + 1] = (uint32_t)text.n;
+        }
+        uint8_t *p = memcpy(page + PAGE - text.n, text.v, text.n);
+        parts_sort_fn sort;
+        size_t k = 0, others;
+        while (parts_sort_at((int)k + 1)) k++; /* the last one is plain */
+        others = parts_sort_at((int)k)(wide, p, text.n, &want, &want_new);
+        for (int i = 0; (sort = parts_sort_at(i)); i++) {
+            got = want;
+            memset(&got.a, 0xAA, sizeof got.a);
+            assert_int_equal(sort(wide, p, text.n, &got, &got_new), others);
+            assert_true(got_new == want_new);
+            assert_memory_equal(got.a.which, want.a.which, others);
+            for (size_t j = 0, next = 0; j < want.n; j++) {
+                const bool other = next < others && want.a.which[next] == j;
+                next += other;
+                if (other) continue; /* what it becomes is not known yet */
+                assert_ptr_equal(got.a.ids[j], want.a.ids[j]);
+                assert_int_equal(got.a.n_ids[j], want.a.n_ids[j]);
+            }
+        }
+        buf_release(&text);
+    }
+    munmap(page, 2 * (size_t)PAGE);
+    free(wide);
 }
 
 /* Ids of the second half of a wide line that look like the text of a piece. */
@@ -450,6 +499,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_equals_the_slow_twin),
         cmocka_unit_test(keys_equal_those_made_one_by_one),
+        cmocka_unit_test(parts_sorted_at_once_as_one_by_one),
         cmocka_unit_test(a_wide_line_has_none_that_wait),
         cmocka_unit_test(pieces_that_wait_come_in_their_places),
         cmocka_unit_test(new_pieces_equal_the_slow_twin),
