@@ -34,7 +34,7 @@ struct fresh {
 
 /* Pieces that wait for their ids, and where among those that are known they belong: see
  * encode_late.c. Zero: none do. */
-enum late_kind { LATE_SHORT, LATE_LONG, LATE_SHORT_PART, LATE_LONG_PART };
+enum late_kind { LATE_SHORT, LATE_LONG, LATE_SHORT_PART, LATE_LONG_PART }; /* by its cache */
 struct late {
     size_t n, n_gaps;
     size_t put;                    /* ids that have been put into gaps so far */
@@ -47,11 +47,12 @@ struct late {
     } gap[LATE_GAPS]; /* in order */
 };
 
-/* Which parts of p[0..n) are characters of three bytes, and their ids; which[]: the others. Returns
- * how many these are. Bits of *ret_new: characters of which nothing is known yet. */
 struct parts; /* encode_parts.h */
+
+/* Which parts of p[0..n) are characters of three bytes, and their ids; which[]: the others. Returns
+ * how many these are. Bits of *ret_unknown: characters of which nothing is known yet. */
 typedef size_t (*parts_sort_fn)(const struct wide_char *wide, const uint8_t *p, size_t n,
-                                struct parts *v, uint64_t *ret_new);
+                                struct parts *v, uint64_t *ret_unknown);
 
 struct encoder {
     const struct tokenizer *t;

@@ -74,12 +74,13 @@ static int parts_begin(struct encoder *e, struct err *err) {
     return short_cache_grow(&e->part, err);
 }
 
-/* Learns the characters `new`, bits, which are among the parts. */
+/* Learns the characters `unknown`, bits, which are among the parts. */
 static __attribute__((noinline)) int parts_learn(struct encoder *e, struct parts *v,
-                                                 const uint8_t *p, uint64_t new, struct err *err) {
+                                                 const uint8_t *p, uint64_t unknown,
+                                                 struct err *err) {
     int rc = 0;
-    for (; new &&rc >= 0; new &= new - 1) {
-        const size_t i = (size_t)__builtin_ctzll(new);
+    for (; unknown && rc >= 0; unknown &= unknown - 1) {
+        const size_t i = (size_t)__builtin_ctzll(unknown);
         struct wide_char *c = &e->wide[wide_at(p + v->edge[i])];
         rc = c->n ? 0 : wide_new(e, c, p + v->edge[i], err);
         v->a.n_ids[i] = c->n;
@@ -90,10 +91,10 @@ static __attribute__((noinline)) int parts_learn(struct encoder *e, struct parts
 /* Finds the characters of three bytes among the parts of p[0..n); the others go to `rest`. */
 static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *p, size_t n,
                              struct err *err) {
-    uint64_t new;
-    const size_t others = e->sort(e->wide, p, n, v, &new);
-    if (__builtin_expect(new != 0, 0)) {
-        int rc = parts_learn(e, v, p, new, err);
+    uint64_t unknown;
+    const size_t others = e->sort(e->wide, p, n, v, &unknown);
+    if (__builtin_expect(unknown != 0, 0)) {
+        int rc = parts_learn(e, v, p, unknown, err);
         if (rc < 0) return rc;
     }
     v->rest.size = 0;

@@ -4,7 +4,7 @@
 
 /* Part i. */
 static inline void sort_one(const struct wide_char *wide, const uint8_t *p, struct parts *v,
-                            size_t i, size_t *others, uint64_t *new) {
+                            size_t i, size_t *others, uint64_t *unknown) {
     static const uint8_t none[3];
     const bool three = v->edge[i + 1] - v->edge[i] == 3;
     const uint8_t *q = three ? p + v->edge[i] : none;
@@ -14,15 +14,15 @@ static inline void sort_one(const struct wide_char *wide, const uint8_t *p, stru
     v->a.n_ids[i] = c->n;
     v->a.which[*others] = (uint8_t)i;
     *others += !is;
-    *new |= (uint64_t)(is & !c->n) << i;
+    *unknown |= (uint64_t)(is & !c->n) << i;
 }
 
 static size_t sort_plain(const struct wide_char *wide, const uint8_t *p, size_t n, struct parts *v,
-                         uint64_t *ret_new) {
+                         uint64_t *ret_unknown) {
     size_t others = 0;
     (void)n;
-    *ret_new = 0;
-    for (size_t i = 0; i < v->n; i++) sort_one(wide, p, v, i, &others, ret_new);
+    *ret_unknown = 0;
+    for (size_t i = 0; i < v->n; i++) sort_one(wide, p, v, i, &others, ret_unknown);
     return others;
 }
 
@@ -39,14 +39,14 @@ AVX512 static inline __m512i all(uint32_t x) {
     return _mm512_set1_epi32((int)x);
 }
 
-/* Bits from..from+5 of eight numbers and more, moved to bit `to`. */
+/* Six bits of each number, from `from` on, moved to bit `to`. */
 AVX512 static inline __m512i six(__m512i x, unsigned from, unsigned to) {
     return _mm512_slli_epi32(_mm512_and_si512(_mm512_srli_epi32(x, from), all(63)), to);
 }
 
 /* Parts i ... i+15 of `of`, behind each of which there is one more byte. */
 AVX512 static inline void sort16(const struct wide_char *wide, const uint8_t *p, struct parts *v,
-                                 size_t i, __mmask16 of, size_t *others, uint64_t *new) {
+                                 size_t i, __mmask16 of, size_t *others, uint64_t *unknown) {
     const __m512i from = _mm512_maskz_loadu_epi32(of, v->edge + i);
     const __m512i to = _mm512_maskz_loadu_epi32(of, v->edge + i + 1);
     __mmask16 is = _mm512_mask_cmpeq_epi32_mask(of, _mm512_sub_epi32(to, from), all(3));
@@ -70,20 +70,20 @@ AVX512 static inline void sort16(const struct wide_char *wide, const uint8_t *p,
     _mm_storeu_si128((__m128i *)(void *)(v->a.which + *others),
                      _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(other, which)));
     *others += (size_t)__builtin_popcount(other);
-    *new |= (uint64_t)_mm512_mask_testn_epi32_mask(is, n_ids, n_ids) << i;
+    *unknown |= (uint64_t)_mm512_mask_testn_epi32_mask(is, n_ids, n_ids) << i;
 }
 
 AVX512 static size_t sort_avx512(const struct wide_char *wide, const uint8_t *p, size_t n,
-                                 struct parts *v, uint64_t *ret_new) {
+                                 struct parts *v, uint64_t *ret_unknown) {
     size_t others = 0, many = v->n - (v->edge[v->n - 1] + 4 > n); /* four bytes of each are read */
-    *ret_new = 0;
+    *ret_unknown = 0;
     for (size_t i = 0; i < many; i += AT_ONCE) {
         const size_t left = many - i;
         const __mmask16 of = (__mmask16)(left < AT_ONCE ? (1u << left) - 1 : 0xFFFF);
-        sort16(wide, p, v, i, of, &others, ret_new);
+        sort16(wide, p, v, i, of, &others, ret_unknown);
     }
     _mm256_zeroupper();
-    if (many < v->n) sort_one(wide, p, v, many, &others, ret_new);
+    if (many < v->n) sort_one(wide, p, v, many, &others, ret_unknown);
     return others;
 }
 
