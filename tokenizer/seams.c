@@ -4,10 +4,7 @@
 #include <stdlib.h>
 #include "base/buf.h"
 
-enum {
-    FILTER_WORDS = 1 << (SEAMS_FILTER_BITS - 6),
-    NEARER_WORDS = 1 << (SEAMS_NEARER_BITS - 6),
-};
+enum { FILTER_WORDS = 1 << (SEAMS_FILTER_BITS - 6) };
 
 /* A character at the beginning of a token, or at its end, that may go on elsewhere: one that begins
  * with a byte from inside, or of another length than its first byte says. */
@@ -41,10 +38,8 @@ static uint64_t with_beside(const uint8_t *p, size_t n, size_t from, size_t to, 
 
 static int begin(struct seams *s, struct err *err) {
     s->filter = mem_array(FILTER_WORDS, sizeof *s->filter);
-    s->nearer = mem_array(NEARER_WORDS, sizeof *s->nearer);
-    return s->filter && s->nearer
-               ? 0
-               : err_nomem(err, (FILTER_WORDS + NEARER_WORDS) * sizeof *s->filter);
+    s->nearer = mem_array(FILTER_WORDS, sizeof *s->nearer);
+    return s->filter && s->nearer ? 0 : err_nomem(err, 2 * FILTER_WORDS * sizeof *s->filter);
 }
 
 int seams_add(struct seams *s, const uint8_t *p, size_t n, struct err *err) {
@@ -56,13 +51,11 @@ int seams_add(struct seams *s, const uint8_t *p, size_t n, struct err *err) {
         if (p[i] < 0xc0) continue;
         size_t left = seams_before(p + i, i), right = seams_behind(p + i, n - i);
         uint64_t key = seams_context(p + i - left, left, p + i, right);
-        set_bit(s->filter, seams_bit(key, SEAMS_FILTER_BITS));
+        set_bit(s->filter, seams_bit(key));
         if (left_may_go_on(p + i - left, left) || right_may_go_on(p + i, right))
             s->partly[p[i] - 0xc0][p[i - 1]] |= (uint16_t)(1u << (4 * (left - 1) + right - 1));
-        else {
-            key = with_beside(p, n, i - left, i + right, key);
-            set_bit(s->nearer, seams_bit(key, SEAMS_NEARER_BITS));
-        }
+        else if (seams_unspaced(p + i, n - i))
+            set_bit(s->nearer, seams_bit(with_beside(p, n, i - left, i + right, key)));
     }
     return 0;
 }

@@ -25,7 +25,7 @@
 #include <string.h>
 #include "base/err.h"
 
-enum { SEAMS_FILTER_BITS = 20, SEAMS_NEARER_BITS = 22 };
+enum { SEAMS_FILTER_BITS = 20 };
 
 struct seams {
     uint64_t joined[65536 / 64]; /* bit (a << 8 | b): a token holds byte a before byte b       */
@@ -35,8 +35,8 @@ struct seams {
     uint64_t *filter;            /* (1 << SEAMS_FILTER_BITS bits) by hash of seams_context():
                                   * a token holds these bytes on both sides. Now and then a
                                   * bit is set by another one: that is a seam missed, no more  */
-    uint64_t *nearer;            /* (1 << SEAMS_NEARER_BITS bits) by hash of seams_context() with
-                                  * seams_with() of what stands beside the two in a token      */
+    uint64_t *nearer;            /* (as many) before seams_unspaced() only: by hash of the context
+                                  * with seams_with() of what stands beside the two in a token */
 };
 
 /* Adds what the token p[0..n) joins; `s` begins as zeros. */
@@ -80,12 +80,12 @@ static inline uint64_t seams_part(uint64_t context, uint32_t way) {
 
 #define SEAMS_BY       0x9E3779B97F4A7C15u
 #define SEAMS_BY_OTHER 0xE7037ED1A0B428DBu
-static inline uint64_t seams_bit(uint64_t context, int bits) {
-    return context * SEAMS_BY >> (64 - bits);
+static inline uint64_t seams_bit(uint64_t context) {
+    return context * SEAMS_BY >> (64 - SEAMS_FILTER_BITS);
 }
 /* May a token hold these bytes on both sides of a place? */
 static inline bool seams_held(const struct seams *s, uint64_t context) {
-    return seams_get(s->filter, seams_bit(context, SEAMS_FILTER_BITS));
+    return seams_get(s->filter, seams_bit(context));
 }
 
 /* May a token lie across the place before p[0], where a character begins, that does not hold all of
@@ -127,10 +127,9 @@ static inline uint64_t seams_with(uint64_t other) {
 static inline bool seams_any_near(const struct seams *s, uint64_t context, uint64_t before,
                                   uint64_t behind) {
     const uint64_t one = context ^ seams_with(before), other = seams_with(behind);
-    return seams_get(s->nearer, seams_bit(context, SEAMS_NEARER_BITS)) |
-           seams_get(s->nearer, seams_bit(one, SEAMS_NEARER_BITS)) |
-           seams_get(s->nearer, seams_bit(context ^ other, SEAMS_NEARER_BITS)) |
-           seams_get(s->nearer, seams_bit(one ^ other, SEAMS_NEARER_BITS));
+    return seams_get(s->nearer, seams_bit(context)) | seams_get(s->nearer, seams_bit(one)) |
+           seams_get(s->nearer, seams_bit(context ^ other)) |
+           seams_get(s->nearer, seams_bit(one ^ other));
 }
 /* May a token that holds the characters of `left` bytes before p[at] and of `right` behind it,
  * `context`, lie across the place in p[0..n)? No token ends within these two. */

@@ -27,8 +27,9 @@ AVX512 INLINE __m512i all64(uint64_t x) {
 }
 
 /* seams_held() of those of eight contexts: bits of `table`. */
-AVX512 INLINE __mmask8 held(const uint64_t *table, int bits, __mmask8 of, __m512i context) {
-    const __m512i bit = _mm512_srli_epi64(_mm512_mullo_epi64(context, all64(SEAMS_BY)), 64 - bits);
+AVX512 INLINE __mmask8 held(const uint64_t *table, __mmask8 of, __m512i context) {
+    const __m512i bit =
+        _mm512_srli_epi64(_mm512_mullo_epi64(context, all64(SEAMS_BY)), 64 - SEAMS_FILTER_BITS);
     const __m256i word = _mm512_mask_i64gather_epi32(_mm256_setzero_si256(), of,
                                                      _mm512_srli_epi64(bit, 5), table, 4);
     const __m256i at = _mm256_and_si256(_mm512_cvtepi64_epi32(bit), _mm256_set1_epi32(31));
@@ -71,7 +72,7 @@ AVX512 INLINE __mmask8 partly(const struct seams *s, __mmask8 of, __m512i contex
         const __m512i keep =
             _mm512_or_si512(_mm512_sllv_epi64(all64(~0ull), _mm512_sub_epi64(most, k)),
                             _mm512_srlv_epi64(all64(~0ull), _mm512_sub_epi64(most, i)));
-        is |= held(s->filter, SEAMS_FILTER_BITS, left_to_ask, _mm512_and_si512(context, keep));
+        is |= held(s->filter, left_to_ask, _mm512_and_si512(context, keep));
         ways = _mm256_and_si256(ways, less);
     }
     return is;
@@ -126,16 +127,15 @@ AVX512 INLINE struct around find_around(__m512i window) {
 AVX512 INLINE __mmask8 near(const struct seams *s, __mmask8 of, const struct around *a) {
     const __m512i before = with(a->before, SEAMS_BEFORE), behind = with(a->behind, SEAMS_BEHIND);
     const __m512i one = _mm512_xor_si512(a->context, before);
-    return held(s->nearer, SEAMS_NEARER_BITS, of, a->context) |
-           held(s->nearer, SEAMS_NEARER_BITS, of, one) |
-           held(s->nearer, SEAMS_NEARER_BITS, of, _mm512_xor_si512(a->context, behind)) |
-           held(s->nearer, SEAMS_NEARER_BITS, of, _mm512_xor_si512(one, behind));
+    return held(s->nearer, of, a->context) | held(s->nearer, of, one) |
+           held(s->nearer, of, _mm512_xor_si512(a->context, behind)) |
+           held(s->nearer, of, _mm512_xor_si512(one, behind));
 }
 
 /* Which of them are seams. */
 AVX512 INLINE __mmask8 seams_of(const struct seams *s, __mmask8 of, __mmask8 few,
                                 const struct around *a) {
-    __mmask8 joined = held(s->filter, SEAMS_FILTER_BITS, of, a->context);
+    __mmask8 joined = held(s->filter, of, a->context);
     few &= joined;
     if (few) joined &= ~few | near(s, few, a);
     joined |= partly(s, of & ~joined, a->context);
