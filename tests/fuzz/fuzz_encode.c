@@ -28,6 +28,23 @@ static uint32_t add(struct made *v, const char *p, size_t n) {
     return (uint32_t)v->start.n - 2;
 }
 
+/* What two tokens merge to, or TOKENIZER_NO_ID: that would be too long. */
+static uint32_t merge(struct made *v, uint32_t left, uint32_t right) {
+    struct merge m = {left, right, 0};
+    char joined[2 * LONGEST];
+    size_t an = (size_t)(v->start.v[m.left + 1] - v->start.v[m.left]);
+    size_t bn = (size_t)(v->start.v[m.right + 1] - v->start.v[m.right]);
+    if (an + bn > LONGEST) return TOKENIZER_NO_ID;
+    memcpy(joined, v->bytes.v + v->start.v[m.left], an);
+    memcpy(joined + an, v->bytes.v + v->start.v[m.right], bn);
+    m.result = find(v, joined, an + bn);
+    if (m.result == TOKENIZER_NO_ID) m.result = add(v, joined, an + bn);
+    for (size_t i = 0; i < v->n_merges; i++)
+        if (v->merges[i].left == m.left && v->merges[i].right == m.right) return m.result;
+    v->merges[v->n_merges++] = m;
+    return m.result;
+}
+
 /* A character of several bytes, or a part of one, which is merged from its bytes. */
 static uint32_t wide(struct made *v, size_t i) {
     static const char *const all[WIDE] = {
@@ -35,16 +52,8 @@ static uint32_t wide(struct made *v, size_t i) {
         "\xE1\x80\x81", "\xE1\x9E\x80", "\xE4\xBB\x8A", "\xE6\x97\xA5",
         "\xE4\xBB",     "\xBB\x8A",     "\xEA\xB0\x80", "\xEF\xBC\x8C",
         "\xC3\xA9",     "\xD0\xB0",     "\xD0\xB1",     "\xF0\x9F\x98\x80"};
-    const char *p = all[i];
-    uint32_t id = (uint8_t)*p;
-    for (size_t n = 2; n <= strlen(p); n++) {
-        struct merge m = {id, (uint8_t)p[n - 1], find(v, p, n)};
-        if (m.result == TOKENIZER_NO_ID) {
-            m.result = add(v, p, n);
-            v->merges[v->n_merges++] = m;
-        }
-        id = m.result;
-    }
+    uint32_t id = (uint8_t)*all[i];
+    for (const char *p = all[i] + 1; *p; p++) id = merge(v, id, (uint8_t)*p);
     return id;
 }
 
@@ -53,21 +62,6 @@ static uint32_t pick(struct made *v, uint8_t x) {
     uint32_t n_made = (uint32_t)v->start.n - 1 - 256;
     if (x >= 80 && x < 96) return wide(v, x - 80u);
     return x < 64 || !n_made ? 'a' + x % 4u : x < 96 ? x : 256 + (x - 96u) % n_made;
-}
-
-static void add_merge(struct made *v, uint8_t a, uint8_t b) {
-    struct merge m = {pick(v, a), pick(v, b), 0};
-    char joined[2 * LONGEST];
-    size_t an = (size_t)(v->start.v[m.left + 1] - v->start.v[m.left]);
-    size_t bn = (size_t)(v->start.v[m.right + 1] - v->start.v[m.right]);
-    if (an + bn > LONGEST) return;
-    memcpy(joined, v->bytes.v + v->start.v[m.left], an);
-    memcpy(joined + an, v->bytes.v + v->start.v[m.right], bn);
-    m.result = find(v, joined, an + bn);
-    if (m.result == TOKENIZER_NO_ID) m.result = add(v, joined, an + bn);
-    for (size_t i = 0; i < v->n_merges; i++)
-        if (v->merges[i].left == m.left && v->merges[i].right == m.right) return;
-    v->merges[v->n_merges++] = m;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
@@ -80,7 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     for (int b = 0; b < 256; b++) add(&v, (char[]){(char)b}, 1);
     for (int i = 0; i < n_merges; i++) {
         uint8_t a = fuzz_byte(&data, &n), b = fuzz_byte(&data, &n);
-        add_merge(&v, a, b);
+        uint32_t left = pick(&v, a);
+        merge(&v, left, pick(&v, b));
     }
     if (flags & 64) add(&v, "abcd", find(&v, "abcd", 4) == TOKENIZER_NO_ID ? 4 : 0);
     struct special s[] = {{.text = number < MERGES ? "<s>" : "<longer than the tree is deep>",
