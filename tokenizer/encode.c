@@ -2,7 +2,7 @@
  * the caches of encode_pieces.c. A long text goes in windows, so that what an encoder holds has a
  * bound, whatever the text. */
 #include <stdlib.h>
-#include "tokenizer/encode_parts.h"
+#include "tokenizer/encode_inside.h"
 #include "tokenizer/places.h"
 #include "tokenizer/scan.h"
 

@@ -53,6 +53,8 @@ struct parts; /* encode_parts.h */
  * how many these are. Bits of *ret_unknown: characters of which nothing is known yet. */
 typedef size_t (*parts_sort_fn)(const struct wide_char *wide, const uint8_t *p, size_t n,
                                 struct parts *v, uint64_t *ret_unknown);
+/* The i-th one that this machine can run, of which the first is the fastest, or NULL. */
+parts_sort_fn parts_sort_at(int i);
 
 struct encoder {
     const struct tokenizer *t;
@@ -127,14 +129,14 @@ int encode_new_part(struct encoder *e, const uint8_t *p, size_t n, struct u32s *
 /* Appends the ids of a piece that its long cache has: 1; 0: it has not. */
 int encode_long_known(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n,
                       struct u32s *out, struct err *err);
-/* A piece or part of SHORT_BYTES < n <= LONG_BYTES bytes without seams: appends its ids, and stores
- * new ones: 0; or lets it wait: 1. */
-int encode_long(struct encoder *e, enum late_kind kind, const uint8_t *p, size_t n,
-                struct u32s *out, struct err *err);
-/* Appends the ids of pieces that follow each other, of len[0] … len[pieces-1] bytes from p on, part
+/* The same of a piece or part of SHORT_BYTES < n <= LONG_BYTES bytes without seams that it has not:
+ * appends its ids, and stores them: 0; or lets it wait: 1. */
+int encode_long_new(struct encoder *e, enum late_kind kind, uint64_t hash, const uint8_t *p,
+                    size_t n, struct u32s *out, struct err *err);
+/* Appends the ids of pieces that follow each other, of len[0] … len[pieces-1] bytes, p[0..n), part
  * by part: 1, and *ret_wait: some of them wait, or others have come before them meanwhile; 0: it is
  * one and has no seams. Several only where a piece is what merging makes of it. */
-int encode_parts(struct encoder *e, const uint8_t *p, const uint32_t *len, size_t pieces,
+int encode_parts(struct encoder *e, const uint8_t *p, size_t n, const uint32_t *len, size_t pieces,
                  bool *ret_wait, struct u32s *out, struct err *err);
 /* Doubles a cache that has become full. */
 int encode_grow(struct encoder *e, struct short_cache *c, struct u32s *out, struct err *err);

@@ -86,18 +86,16 @@ int encode_long_known(struct long_cache *c, uint64_t hash, const uint8_t *p, siz
     return rc < 0 ? rc : 1;
 }
 
-int encode_long(struct encoder *e, enum late_kind kind, const uint8_t *p, size_t n,
-                struct u32s *out, struct err *err) {
-    const bool part = kind == LATE_LONG_PART;
-    struct long_cache *c = part ? &e->long_parts : &e->longs;
-    const uint64_t hash = vocab_hash(p, n);
-    int rc = encode_long_known(c, hash, p, n, out, err);
-    if (rc != 0) return rc < 0 ? rc : 0;
+int encode_long_new(struct encoder *e, enum late_kind kind, uint64_t hash, const uint8_t *p,
+                    size_t n, struct u32s *out, struct err *err) {
     if (long_waits(e, n)) {
-        rc = late_add_long(e, kind, p, n, hash, out, err);
+        int rc = late_add_long(e, kind, p, n, hash, out, err);
         return rc < 0 ? rc : 1;
     }
+    const bool part = kind == LATE_LONG_PART;
     const size_t first = out->n;
-    rc = part ? encode_new_part(e, p, n, out, err) : encode_new_piece(e, p, n, out, err);
-    return rc < 0 ? rc : long_store(c, hash, p, n, out->v + first, out->n - first, err);
+    int rc = part ? encode_new_part(e, p, n, out, err) : encode_new_piece(e, p, n, out, err);
+    if (rc < 0) return rc;
+    return long_store(part ? &e->long_parts : &e->longs, hash, p, n, out->v + first, out->n - first,
+                      err);
 }

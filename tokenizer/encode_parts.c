@@ -126,8 +126,12 @@ static __attribute__((noinline)) int part_new(struct encoder *e, struct parts *v
     const size_t n = b->n[i], first = out->n;
     int rc;
     if (n > SHORT_BYTES && n <= LONG_BYTES) {
-        rc = encode_long(e, LATE_LONG_PART, p, n, out, err);
-        v->wait |= rc > 0;
+        const uint64_t hash = vocab_hash(p, n);
+        rc = encode_long_known(&e->long_parts, hash, p, n, out, err);
+        if (rc == 0) {
+            rc = encode_long_new(e, LATE_LONG_PART, hash, p, n, out, err);
+            v->wait |= rc > 0;
+        }
     } else if (n <= SHORT_BYTES && e->many) {
         rc = late_add(e, LATE_SHORT_PART, b, i, out, err);
         v->wait = true;
@@ -189,13 +193,12 @@ static inline size_t find_many(const struct encoder *e, struct parts *v, const u
     return v->edge[v->n];
 }
 
-int encode_parts(struct encoder *e, const uint8_t *p, const uint32_t *len, size_t pieces,
+int encode_parts(struct encoder *e, const uint8_t *p, size_t n, const uint32_t *len, size_t pieces,
                  bool *ret_wait, struct u32s *out, struct err *err) {
     struct parts v;
     struct way way = {.len = len, .left = pieces};
-    size_t n = 0, end = find_many(e, &v, p, 0, &way);
+    size_t end = find_many(e, &v, p, 0, &way);
     if (pieces == 1 && v.n == 1) return 0;
-    for (size_t i = 0; i < pieces; i++) n += len[i];
     int rc = e->part.line ? 0 : parts_begin(e, err);
     v.wait = false;
     while (rc >= 0) {

@@ -23,9 +23,6 @@ struct parts {
     bool wait;         /* some do, or others have come before them */
 };
 
-/* The i-th one that this machine can run, of which the first is the fastest, or NULL. */
-parts_sort_fn parts_sort_at(int i);
-
 /* The entry of the character of three bytes at p. */
 static inline uint32_t wide_at(const uint8_t *p) {
     return (uint32_t)(p[0] & 15) << 12 | (uint32_t)(p[1] & 63) << 6 | (p[2] & 63);

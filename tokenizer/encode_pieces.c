@@ -14,10 +14,22 @@
  * stays so: see encode_fresh.c. */
 #include "tokenizer/encode_inside.h"
 
+/* Without a blank at its beginning. */
+static inline const uint8_t *behind_blank(const uint8_t *p, size_t *n) {
+    const size_t blank = *p == ' ' && *n > 1;
+    *n -= blank;
+    return p + blank;
+}
+
 /* Does it begin as scripts do that have no blanks between words? Such pieces seldom come twice. */
 static inline bool is_sentence(const uint8_t *p, size_t n) {
-    const size_t blank = *p == ' ' && n > 1;
-    return p[blank] >= 0xe3 || seams_unspaced(p + blank, n - blank);
+    p = behind_blank(p, &n);
+    return *p >= 0xe3 || seams_unspaced(p, n);
+}
+
+/* Are such pieces stored as a whole in the long cache? */
+static inline bool is_long(const uint8_t *p, size_t n) {
+    return n > SHORT_BYTES && n <= LONG_BYTES && !is_sentence(p, n);
 }
 
 /* Ids that are known so far, wherever those go that wait. */
@@ -31,11 +43,9 @@ static inline size_t known(const struct encoder *e, const struct u32s *out) {
  * patterns cut at every mark, and what begins with an emoji or with U+FFFD. */
 static inline bool is_word(const uint8_t *p, size_t n) {
     if (n > SHORT_BYTES) return false;
-    const size_t blank = *p == ' ' && n > 1;
-    const uint8_t lead = p[blank];
-    return (lead >= 0xea && lead <= 0xed) || lead >= 0xf0 ||
-           (lead == 0xef && n - blank > 1 && p[blank + 1] == 0xbf) ||
-           seams_unspaced(p + blank, n - blank);
+    p = behind_blank(p, &n);
+    return (*p >= 0xea && *p <= 0xed) || *p >= 0xf0 || (*p == 0xef && n > 1 && p[1] == 0xbf) ||
+           seams_unspaced(p, n);
 }
 
 /* How many sentences go side by side from piece i of a batch on, which is one. */
@@ -46,45 +56,57 @@ static size_t count_sentences(const struct encoder *e, const struct batch *b, si
     return k - i;
 }
 
-/* Pieces i ... i+n-1 part by part: 1; 0: it is one and has no seams. One that may come again is
- * stored as a whole when its parts are all known. */
-static int by_parts(struct encoder *e, const struct batch *b, size_t i, size_t n, struct u32s *out,
-                    struct err *err) {
-    const uint8_t *p = b->p[i];
-    const size_t first = out->n, before = known(e, out), len = b->n[i];
-    size_t bytes = 0;
-    bool wait;
-    int rc = encode_parts(e, p, b->n + i, n, &wait, out, err);
-    if (rc <= 0) return rc;
-    for (size_t k = i; k < i + n; k++) bytes += b->n[k];
-    fresh_piece(&e->fresh, bytes, known(e, out) - before);
-    if (wait || n > 1) return 1;
-    if (len > SHORT_BYTES) {
-        if (len > LONG_BYTES || is_sentence(p, len)) return 1;
-        rc = long_store(&e->longs, vocab_hash(p, len), p, len, out->v + first, out->n - first, err);
-        return rc < 0 ? rc : 1;
-    }
+/* Piece i became the ids from `first` on. */
+static void store_short(struct encoder *e, const struct batch *b, size_t i, size_t first,
+                        const struct u32s *out) {
     batch_store(b, i, out->v + first, out->n - first, e->t->n);
     e->whole.misses++;
-    return 1;
+}
+
+/* Pieces i ... i+n-1 part by part: 1; 0: it is one and has no seams. One that may come again is
+ * stored as a whole when its parts are all known. `hash`: of one that is_long(). */
+static int by_parts(struct encoder *e, const struct batch *b, size_t i, size_t n, uint64_t hash,
+                    struct u32s *out, struct err *err) {
+    const uint8_t *p = b->p[i];
+    const size_t first = out->n, before = known(e, out), len = b->n[i];
+    const size_t bytes = (size_t)(b->p[i + n - 1] - p) + b->n[i + n - 1];
+    bool wait;
+    int rc = encode_parts(e, p, bytes, b->n + i, n, &wait, out, err);
+    if (rc <= 0) return rc;
+    fresh_piece(&e->fresh, bytes, known(e, out) - before);
+    rc = 0;
+    if (!wait && n == 1 && len <= SHORT_BYTES) store_short(e, b, i, first, out);
+    if (!wait && n == 1 && is_long(p, len))
+        rc = long_store(&e->longs, hash, p, len, out->v + first, out->n - first, err);
+    return rc < 0 ? rc : 1;
+}
+
+/* A piece of SHORT_BYTES < n <= LONG_BYTES bytes without seams. It may wait. */
+static int whole_long(struct encoder *e, const uint8_t *p, size_t n, uint64_t hash,
+                      struct u32s *out, struct err *err) {
+    const size_t first = out->n;
+    int rc = 0;
+    if (!is_long(p, n)) { /* it has not been looked for */
+        hash = vocab_hash(p, n);
+        rc = encode_long_known(&e->longs, hash, p, n, out, err);
+    }
+    if (rc != 0) return rc;
+    rc = encode_long_new(e, LATE_LONG, hash, p, n, out, err);
+    if (rc == 0) fresh_piece(&e->fresh, n, out->n - first);
+    return rc;
 }
 
 /* Piece i, which is merged as a whole: it is short, or has no seams. It may wait. */
-static int whole(struct encoder *e, const struct batch *b, size_t i, struct u32s *out,
-                 struct err *err) {
+static int whole(struct encoder *e, const struct batch *b, size_t i, uint64_t hash,
+                 struct u32s *out, struct err *err) {
     const uint8_t *p = b->p[i];
     const size_t n = b->n[i], first = out->n;
-    int rc;
     if (n <= SHORT_BYTES && e->many) return late_add(e, LATE_SHORT, b, i, out, err);
-    if (n > SHORT_BYTES && n <= LONG_BYTES)
-        rc = encode_long(e, LATE_LONG, p, n, out, err);
-    else
-        rc = encode_new_piece(e, p, n, out, err);
-    if (rc != 0) return rc;
+    if (n > SHORT_BYTES && n <= LONG_BYTES) return whole_long(e, p, n, hash, out, err);
+    int rc = encode_new_piece(e, p, n, out, err);
+    if (rc < 0) return rc;
     fresh_piece(&e->fresh, n, out->n - first);
-    if (n > SHORT_BYTES) return 0;
-    batch_store(b, i, out->v + first, out->n - first, e->t->n);
-    e->whole.misses++;
+    if (n <= SHORT_BYTES) store_short(e, b, i, first, out);
     return 0;
 }
 
@@ -97,14 +119,15 @@ static __attribute__((noinline)) int batch_miss(struct encoder *e, const struct 
     const uint8_t *p = b->p[i];
     const size_t n = b->n[i];
     const bool sentence = is_sentence(p, n);
-    size_t pieces = 1;
+    const size_t pieces = sentence ? count_sentences(e, b, i) : 1;
+    uint64_t hash = 0;
     int rc = 0;
-    if (sentence)
-        pieces = count_sentences(e, b, i);
-    else if (n > SHORT_BYTES && n <= LONG_BYTES)
-        rc = encode_long_known(&e->longs, vocab_hash(p, n), p, n, out, err);
-    if (rc == 0 && (sentence || n > SHORT_BYTES)) rc = by_parts(e, b, i, pieces, out, err);
-    if (rc == 0) rc = whole(e, b, i, out, err);
+    if (is_long(p, n)) {
+        hash = vocab_hash(p, n);
+        rc = encode_long_known(&e->longs, hash, p, n, out, err);
+    }
+    if (rc == 0 && (sentence || n > SHORT_BYTES)) rc = by_parts(e, b, i, pieces, hash, out, err);
+    if (rc == 0) rc = whole(e, b, i, hash, out, err);
     if (rc >= 0) rc = u32s_reserve(out, BATCH_ROOM, err);
     return rc < 0 ? rc : (int)pieces;
 }
