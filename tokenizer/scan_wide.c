@@ -97,36 +97,64 @@ void scan_wide_plain(struct scan_masks *m, const uint8_t *p, size_t n) {
 #ifdef __x86_64__
 #include <immintrin.h>
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,popcnt")))
+#define INLINE TARGET static inline __attribute__((always_inline))
 
 enum { GROUPS = 2 /* that are looked up for themselves, of each length */ };
 
 /* 64 bytes from p on, of which `left` can be read; the others are 0. */
-TARGET static inline __m512i load(const uint8_t *p, size_t left) {
+INLINE __m512i load(const uint8_t *p, size_t left) {
     return _mm512_maskz_loadu_epi8(left >= 64 ? ~0ull : (1ull << left) - 1, p);
 }
 
 /* The categories of 64 code points. */
-TARGET static inline __m512i categories(uint32_t cp) {
+INLINE __m512i categories(uint32_t cp) {
     return _mm512_loadu_si512(&unicode_cats[(size_t)unicode_block[cp >> 8] << 8 | (cp & 0xc0)]);
 }
 
-TARGET static inline uint64_t between(__m512i x, uint8_t first, uint8_t last) {
-    return _mm512_cmple_epu8_mask(_mm512_sub_epi8(x, _mm512_set1_epi8((char)first)),
-                                  _mm512_set1_epi8((char)(last - first)));
+/* By the first byte of a character, from C0 on, what its second one is: `first` … first + more, as
+ * in table 3-7 of the Unicode standard (core specification, 3.9); and what it is if that says that
+ * the character is a letter of Chinese or Korean, U+4E00-9FFF or U+AC00-D77F, which need not be
+ * looked up. C0 is none. */
+#define X2(x)  x, x
+#define X4(x)  x, x, x, x
+#define X12(x) X4(x), X4(x), X4(x)
+struct seconds {
+    uint8_t first[64], more[64];
+};
+static const struct seconds any_second = {
+    {X2(0xc0), X2(0x80), X12(0x80), X12(0x80), X4(0x80), /* C0 … DF */
+     0xa0, X12(0x80), X2(0x80), 0x80, 0x90, X4(0x80), X4(0xc0), X4(0xc0), X2(0xc0), 0xc0},
+    {X2(0), X2(0x3f), X12(0x3f), X12(0x3f), X4(0x3f), /* … */
+     0x1f, X12(0x3f), 0x1f, X2(0x3f), 0x2f, X2(0x3f), 0x3f, 0x0f},
+};
+static const struct seconds asian_second = {
+    {X12(0xc0), X12(0xc0), X12(0xc0), 0xb8, X4(0x80), 0x80, 0xb0, X2(0x80), 0x80, X12(0xc0),
+     X4(0xc0), X2(0xc0)},
+    {[0x24] = 0x07, X4(0x3f), 0x3f, 0x0f, X2(0x3f), 0x1d},
+};
+
+/* Both for each of 64 first bytes. */
+struct lookup {
+    __m512i first, more;
+};
+INLINE struct lookup lookup_of(const struct seconds *s) {
+    return (struct lookup){_mm512_loadu_si512(s->first), _mm512_loadu_si512(s->more)};
 }
 
-/* Letters of Chinese and Korean that need not be looked up: U+4E00-9FFF, U+AC00-D77F. `x` are the
- * first bytes, `y` the second ones. */
-TARGET static inline uint64_t asian(__m512i x, __m512i y) {
-    uint64_t high = _mm512_cmpge_epu8_mask(y, _mm512_set1_epi8((char)0xb0)),
-             low = _mm512_cmplt_epu8_mask(y, _mm512_set1_epi8((char)0x9e)),
-             han = _mm512_cmpge_epu8_mask(y, _mm512_set1_epi8((char)0xb8));
-    return between(x, 0xe5, 0xe9) | between(x, 0xeb, 0xec) | (between(x, 0xe4, 0xe4) & han) |
-           (between(x, 0xea, 0xea) & high) | (between(x, 0xed, 0xed) & low);
+/* Which second bytes are among them: nothing else than C0 … FF is before those. */
+INLINE uint64_t has_second(uint64_t which, struct lookup t, __m512i a, __m512i b) {
+    const __m512i from = _mm512_permutexvar_epi8(a, t.first), /* looks at 6 bits */
+        most = _mm512_permutexvar_epi8(a, t.more);
+    return _mm512_mask_cmple_epu8_mask(which, _mm512_sub_epi8(b, from), most);
+}
+
+/* Bytes from 80 to BF: the least ones with a sign. */
+INLINE uint64_t tails(uint64_t which, __m512i x) {
+    return _mm512_mask_cmplt_epi8_mask(which, x, _mm512_set1_epi8((char)0xc0));
 }
 
 /* Bytes of a table, of which the number is a multiple of four. */
-TARGET static inline __m512i bytes_at(const uint8_t *table, __mmask16 in, __m512i at) {
+INLINE __m512i bytes_at(const uint8_t *table, __mmask16 in, __m512i at) {
     const __m512i three = _mm512_set1_epi32(3);
     const __m512i four = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), in,
                                                      _mm512_andnot_si512(three, at), table, 1);
@@ -134,36 +162,56 @@ TARGET static inline __m512i bytes_at(const uint8_t *table, __mmask16 in, __m512
     return _mm512_and_si512(_mm512_srlv_epi32(four, bits), _mm512_set1_epi32(0xFF));
 }
 
-/* The categories of `n` characters of two and three bytes, whose first bytes are x, and so on. */
-TARGET static inline __m128i look_up16(__m128i x, __m128i y, __m128i z, size_t n) {
-    const __mmask16 in = (__mmask16)(n < 16 ? (1u << n) - 1 : 0xFFFF);
-    const __m512i low6 = _mm512_set1_epi32(0x3F), lead = _mm512_cvtepu8_epi32(x);
-    const __m512i second = _mm512_and_si512(_mm512_cvtepu8_epi32(y), low6),
-                  third = _mm512_and_si512(_mm512_cvtepu8_epi32(z), low6);
-    const __mmask16 three = _mm512_cmpge_epu32_mask(lead, _mm512_set1_epi32(0xE0));
+/* The first bytes of 64 characters (those of some), the second, third and fourth ones. */
+struct spelt {
+    __m512i a, b, c, d;
+};
+
+/* The code points of the characters in the lowest 16 lanes, of `most` bytes at most. */
+INLINE __m512i code_points(const struct spelt *s, int most) {
+    const __m512i low6 = _mm512_set1_epi32(0x3F),
+                  lead = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(s->a));
+    __m512i next = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(s->b));
     __m512i cp = _mm512_slli_epi32(_mm512_and_si512(lead, _mm512_set1_epi32(0x1F)), 6);
-    cp = _mm512_or_si512(cp, second);
-    cp = _mm512_mask_or_epi32(cp, three, _mm512_slli_epi32(cp, 6), third);
-    cp = _mm512_and_si512(cp, _mm512_set1_epi32(0xFFFF)); /* a bit of E0 is above */
+    cp = _mm512_or_si512(cp, _mm512_and_si512(next, low6));
+    if (most > 2) {
+        const __mmask16 three = _mm512_cmpge_epu32_mask(lead, _mm512_set1_epi32(0xE0));
+        next = _mm512_and_si512(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(s->c)), low6);
+        cp = _mm512_mask_or_epi32(cp, three, _mm512_slli_epi32(cp, 6), next);
+    }
+    if (most > 3) {
+        const __mmask16 four = _mm512_cmpge_epu32_mask(lead, _mm512_set1_epi32(0xF0));
+        next = _mm512_and_si512(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(s->d)), low6);
+        cp = _mm512_mask_or_epi32(cp, four, _mm512_slli_epi32(cp, 6), next);
+        cp = _mm512_and_si512(cp, _mm512_set1_epi32(0x1FFFFF)); /* a bit of F0 is above */
+    }
+    return cp;
+}
+
+/* The categories of the first n of them. */
+INLINE __m128i look_up16(const struct spelt *s, size_t n, int most) {
+    const __mmask16 in = (__mmask16)(n < 16 ? (1u << n) - 1 : 0xFFFF);
+    const __m512i cp = code_points(s, most), low8 = _mm512_set1_epi32(0xFF);
+    if (most == 2) /* the first blocks are there one behind the other */
+        return _mm512_cvtepi32_epi8(bytes_at(unicode_cats, in, cp));
     const __m512i block = bytes_at(unicode_block, in, _mm512_srli_epi32(cp, 8));
-    const __m512i at =
-        _mm512_or_si512(_mm512_slli_epi32(block, 8), _mm512_and_si512(cp, _mm512_set1_epi32(0xFF)));
+    const __m512i at = _mm512_or_si512(_mm512_slli_epi32(block, 8), _mm512_and_si512(cp, low8));
     return _mm512_cvtepi32_epi8(bytes_at(unicode_cats, in, at));
 }
 
-/* The same of those that begin at `which` of a word, to their places in `cat`. */
-TARGET static __m512i look_up_each(__m512i cat, uint64_t which, __m512i x, __m512i y, __m512i z) {
+/* The categories of those that begin at `which` of a word, to their places in `cat`. */
+INLINE __m512i look_up_each(__m512i cat, uint64_t which, const struct spelt *all, int most) {
     const size_t n = (size_t)__builtin_popcountll(which); /* half a word, at most */
-    x = _mm512_maskz_compress_epi8(which, x);
-    y = _mm512_maskz_compress_epi8(which, y);
-    z = _mm512_maskz_compress_epi8(which, z);
-    __m512i found = _mm512_castsi128_si512(look_up16(
-        _mm512_castsi512_si128(x), _mm512_castsi512_si128(y), _mm512_castsi512_si128(z), n));
+    struct spelt s = {.a = _mm512_maskz_compress_epi8(which, all->a),
+                      .b = _mm512_maskz_compress_epi8(which, all->b)};
+    if (most > 2) s.c = _mm512_maskz_compress_epi8(which, all->c);
+    if (most > 3) s.d = _mm512_maskz_compress_epi8(which, all->d);
+    __m512i found = _mm512_castsi128_si512(look_up16(&s, n, most));
     if (n > 16) {
-        const __m128i more =
-            look_up16(_mm512_extracti32x4_epi32(x, 1), _mm512_extracti32x4_epi32(y, 1),
-                      _mm512_extracti32x4_epi32(z, 1), n - 16);
-        found = _mm512_inserti32x4(found, more, 1);
+        s.a = _mm512_shuffle_i64x2(s.a, s.a, 1), s.b = _mm512_shuffle_i64x2(s.b, s.b, 1);
+        if (most > 2) s.c = _mm512_shuffle_i64x2(s.c, s.c, 1);
+        if (most > 3) s.d = _mm512_shuffle_i64x2(s.d, s.d, 1);
+        found = _mm512_inserti32x4(found, look_up16(&s, n - 16, most), 1);
     }
     return _mm512_mask_expand_epi8(cat, which, found);
 }
@@ -173,57 +221,83 @@ struct lengths {
     uint64_t any, three, four; /* all of them; those of three bytes at least; of four */
 };
 
+/* The bytes of what begins at p[0..64), and the lengths of what are characters; no third and fourth
+ * bytes where nothing asks for them. p[0..left) can be read. */
+INLINE struct lengths spell(struct spelt *s, struct lookup seconds, const uint8_t *p, size_t left) {
+    const __m512i from2 = _mm512_set1_epi8((char)0xc0), from3 = _mm512_set1_epi8((char)0xe0),
+                  from4 = _mm512_set1_epi8((char)0xf0);
+    s->a = load(p, left), s->b = load(p + 1, left - 1);
+    s->c = s->d = _mm512_setzero_si512();
+    const uint64_t lead = _mm512_cmpge_epu8_mask(s->a, from2);
+    const uint64_t begun = has_second(tails(lead, s->b), seconds, s->a, s->b);
+    uint64_t three = _mm512_mask_cmpge_epu8_mask(begun, s->a, from3), four;
+    if (!three) return (struct lengths){begun, 0, 0};
+    const uint64_t two = begun & ~three;
+    if (left > 2) s->c = load(p + 2, left - 2);
+    three = tails(three, s->c);
+    four = _mm512_mask_cmpge_epu8_mask(three, s->a, from4);
+    if (!four) return (struct lengths){two | three, three, 0};
+    three &= ~four;
+    if (left > 3) s->d = load(p + 3, left - 3);
+    four = tails(four, s->d);
+    return (struct lengths){two | three | four, three | four, four};
+}
+
+/* The code point of `len` bytes, of which the last is taken for 80. */
+INLINE uint32_t first_of_64(const uint8_t *q, int len) {
+    if (len == 2) return (q[0] & 0x1fu) << 6;
+    if (len == 3) return (q[0] & 0xfu) << 12 | (q[1] & 0x3fu) << 6;
+    return (q[0] & 0x7u) << 18 | (q[1] & 0x3fu) << 12 | (q[2] & 0x3fu) << 6;
+}
+
+/* Those of *which whose bytes but the last are alike, as often as GROUPS: their categories. The
+ * others remain. */
+INLINE __m512i look_up_groups(__m512i cat, uint64_t *which, const struct spelt *s, const uint8_t *p,
+                              int len) {
+    const __m512i last = len == 2 ? s->b : len == 3 ? s->c : s->d;
+    for (int i = 0; *which && i < GROUPS; i++) {
+        const uint8_t *q = p + __builtin_ctzll(*which);
+        uint64_t same = *which & _mm512_cmpeq_epi8_mask(s->a, _mm512_set1_epi8((char)q[0]));
+        if (len > 2) same &= _mm512_cmpeq_epi8_mask(s->b, _mm512_set1_epi8((char)q[1]));
+        if (len > 3) same &= _mm512_cmpeq_epi8_mask(s->c, _mm512_set1_epi8((char)q[2]));
+        cat = _mm512_mask_permutexvar_epi8(cat, same, last, categories(first_of_64(q, len)));
+        *which &= ~same;
+    }
+    return cat;
+}
+
 /* The categories of the characters that begin in p[0..64), at their first bytes, and in *l their
  * lengths; p[0..left) can be read. */
-TARGET static inline __m512i look_up(const uint8_t *p, size_t left, struct lengths *l) {
-    const __m512i x = load(p, left), y = load(p + 1, left - 1),
-                  z = left > 2 ? load(p + 2, left - 2) : _mm512_setzero_si512();
-    const uint64_t y_tail = between(y, 0x80, 0xbf), z_tail = between(z, 0x80, 0xbf);
-    uint64_t two = between(x, 0xc2, 0xdf) & y_tail;
-    uint64_t three = between(x, 0xe0, 0xef) & y_tail & z_tail;
-    three &= ~(between(x, 0xe0, 0xe0) & between(y, 0x80, 0x9f));
-    three &= ~(between(x, 0xed, 0xed) & between(y, 0xa0, 0xbf));
-    __m512i cat = _mm512_setzero_si512();
-    *l = (struct lengths){two | three, three, 0};
-    for (int i = 0; two && i < GROUPS; i++) {
-        const uint8_t *q = p + __builtin_ctzll(two);
-        uint64_t same = _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8((char)q[0])) & two;
-        cat = _mm512_mask_permutexvar_epi8(cat, same, y, categories((q[0] & 0x1fu) << 6));
-        two &= ~same;
-    }
+INLINE __m512i look_up(const uint8_t *p, size_t left, struct lookup seconds, struct lookup asian,
+                       struct lengths *l) {
+    struct spelt s;
+    *l = spell(&s, seconds, p, left);
+    uint64_t two = l->any & ~l->three, three = l->three & ~l->four, four = l->four;
+    __m512i cat = look_up_groups(_mm512_setzero_si512(), &two, &s, p, 2);
     if (three) {
-        uint64_t letters = asian(x, y) & three;
+        const uint64_t letters = has_second(three, asian, s.a, s.b);
         cat = _mm512_mask_set1_epi8(cat, letters, CAT_LO);
         three &= ~letters;
     }
-    for (int i = 0; three && i < GROUPS; i++) {
-        const uint8_t *q = p + __builtin_ctzll(three);
-        uint64_t same = _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8((char)q[0])) &
-                        _mm512_cmpeq_epi8_mask(y, _mm512_set1_epi8((char)q[1])) & three;
-        uint32_t cp = (q[0] & 0xfu) << 12 | (q[1] & 0x3fu) << 6;
-        cat = _mm512_mask_permutexvar_epi8(cat, same, z, categories(cp));
-        three &= ~same;
-    }
-    if (two | three) cat = look_up_each(cat, two | three, x, y, z);
-    for (uint64_t four = between(x, 0xf0, 0xf4); four; four &= four - 1) {
-        const size_t i = (size_t)__builtin_ctzll(four);
-        uint32_t cp;
-        if (unicode_decode(p + i, p + left, &cp) != 4) continue;
-        cat = _mm512_mask_set1_epi8(cat, 1ull << i, (char)unicode_cat(cp));
-        l->four |= 1ull << i;
-    }
-    l->any |= l->four;
-    l->three |= l->four;
-    return cat;
+    cat = look_up_groups(cat, &three, &s, p, 3);
+    cat = look_up_groups(cat, &four, &s, p, 4);
+    if (four) return look_up_each(cat, two | three | four, &s, 4);
+    if (three) return look_up_each(cat, two | three, &s, 3);
+    return two ? look_up_each(cat, two, &s, 2) : cat;
 }
 
 TARGET static void wide_avx512(struct scan_masks *m, const uint8_t *p, size_t n) {
     const __m512i table = _mm512_maskz_loadu_epi8((1ull << CAT_COUNT) - 1, scan_cat_class);
+    const struct lookup seconds = lookup_of(&any_second), asian = lookup_of(&asian_second);
     struct lengths before = {0};
     uint64_t letter = 0, number = 0, space = 0, upper = 0, both = 0; /* of the word before */
     for (size_t w = 0; 64 * w < n; w++) {
         struct lengths l;
-        __m512i cls = look_up(p + 64 * w, n - 64 * w, &l);
+        if (!m->wide[w]) { /* no character reaches into it, or beyond */
+            m->both[w] = m->mark[w] = m->tail[w] = m->odd[w] = 0;
+            continue;
+        }
+        __m512i cls = look_up(p + 64 * w, n - 64 * w, seconds, asian, &l);
         cls = _mm512_maskz_permutexvar_epi8(l.any, cls, table);
         uint64_t tail = l.any << 1 | before.any >> 63 | l.three << 2 | before.three >> 62 |
                         l.four << 3 | before.four >> 61;
