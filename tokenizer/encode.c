@@ -19,7 +19,7 @@ int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err
     e->run = seams_run_at(0);
     e->sort = parts_sort_at(0);
     int rc = scanner_new(&e->scanner, t->pattern, err);
-    if (rc >= 0) rc = short_cache_grow(&e->whole, err);
+    if (rc >= 0) rc = caches_begin(&e->whole, err);
     if (rc < 0) {
         encoder_free(e);
         return rc;
@@ -31,11 +31,9 @@ int encoder_new(struct encoder **ret, const struct tokenizer *t, struct err *err
 void encoder_free(struct encoder *e) {
     if (!e) return;
     scanner_free(e->scanner);
-    free(e->whole.line);
-    free(e->part.line);
+    caches_release(&e->whole);
+    caches_release(&e->part);
     free(e->wide);
-    long_release(&e->longs);
-    long_release(&e->long_parts);
     u32s_release(&e->ends);
     for (int i = 0; i < 2; i++) free(e->segments[i].v);
     for (int i = 0; i < 2; i++) special_tree_release(&e->allowed[i]);

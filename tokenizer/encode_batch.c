@@ -3,7 +3,7 @@
  * is masked away. */
 #include "tokenizer/encode_cache.h"
 
-static void fill_plain(const struct short_cache *c, struct batch *b, const uint8_t *text, size_t n,
+static void fill_plain(const struct caches *c, struct batch *b, const uint8_t *text, size_t n,
                        size_t from, const uint32_t *ends, size_t n_ends) {
     for (size_t i = 0; i < n_ends; from = ends[i++])
         if (ends[i] > from) batch_add(c, b, text + from, ends[i] - from, text + n);
@@ -13,7 +13,7 @@ static void fill_plain(const struct short_cache *c, struct batch *b, const uint8
 #include <immintrin.h>
 
 enum { AT_ONCE = 8 };
-#define AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx2,bmi,bmi2")))
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx2,bmi,bmi2,popcnt")))
 
 /* Of 64-bit numbers the lowest n bytes are ones, n <= 8. */
 AVX512 static inline __m512i low_bytes(__m512i n) {
@@ -31,9 +31,17 @@ AVX512 static inline __m512i lines_of(const struct short_cache *c, __m512i low, 
     return _mm512_add_epi64(_mm512_set1_epi64((intptr_t)c->line), _mm512_slli_epi64(h, LINE_AT));
 }
 
+/* Notes which of the eight from `first` on are for the middle cache. */
+AVX512 static inline void note_middles(struct batch *b, size_t first, uint32_t which) {
+    const uint64_t each = _pdep_u64(which, 0x0101010101010101) * 255; /* bits -> bytes */
+    const uint64_t v = _pext_u64(0x0706050403020100, each) + first * 0x0101010101010101;
+    memcpy(b->middle + b->n_middles, &v, sizeof v);
+    b->n_middles += (size_t)__builtin_popcount(which);
+}
+
 /* batch_add() of the eight that begin at text + at and have n bytes; there are 16 from each on. */
-AVX512 static inline void add_eight(const struct short_cache *c, struct batch *b,
-                                    const uint8_t *text, __m512i at, __m512i n) {
+AVX512 static inline void add_eight(const struct caches *c, struct batch *b, const uint8_t *text,
+                                    __m512i at, __m512i n) {
     const __m512i eight = _mm512_set1_epi64(8);
     const __mmask8 is_short = _mm512_cmple_epu64_mask(n, _mm512_set1_epi64(SHORT_BYTES));
     const __m512i keep_low = low_bytes(_mm512_min_epu64(n, eight));
@@ -48,12 +56,15 @@ AVX512 static inline void add_eight(const struct short_cache *c, struct batch *b
     _mm256_storeu_si256((__m256i *)(void *)&b->n[first], _mm512_cvtepi64_epi32(n));
     _mm512_storeu_si512(&b->low[first], low);
     _mm512_storeu_si512(&b->high[first], high);
-    _mm512_storeu_si512(&b->line[first], lines_of(c, low, high));
+    _mm512_storeu_si512(&b->line[first], lines_of(&c->shorts, low, high));
     for (size_t i = first; i < first + AT_ONCE; i++) __builtin_prefetch(b->line[i]);
     b->size += AT_ONCE;
+    note_middles(
+        b, first,
+        _mm512_mask_cmple_epu64_mask((__mmask8)~is_short, n, _mm512_set1_epi64(MIDDLE_BYTES)));
 }
 
-AVX512 static void fill_avx512(const struct short_cache *c, struct batch *b, const uint8_t *text,
+AVX512 static void fill_avx512(const struct caches *c, struct batch *b, const uint8_t *text,
                                size_t n, size_t from, const uint32_t *ends, size_t n_ends) {
     const __m256i one_back = _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6);
     size_t i = 0;

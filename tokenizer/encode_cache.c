@@ -4,7 +4,15 @@
 #include <stdlib.h>
 #include "tokenizer/pages.h"
 
-int short_cache_grow(struct short_cache *c, struct err *err) {
+/* What seldom comes again is better stored where the nearest caches hold it. */
+static bool comes_again(size_t hits, size_t misses) {
+    return 4 * hits >= misses;
+}
+
+/* ------------------------------------------------------------------ the short one */
+
+/* Makes the first lines, or twice as many. */
+static int short_grow(struct short_cache *c, struct err *err) {
     struct short_cache to = {.bits = c->line ? c->bits + 1 : LINE_BITS_FIRST};
     size_t n = (size_t)1 << to.bits;
     to.line = pages_array(n, sizeof *to.line);
@@ -81,7 +89,56 @@ struct short_slot *short_waits(struct short_line *line, uint64_t low, uint64_t h
     return NULL;
 }
 
-/* ------------------------------------------------------------------ the long cache */
+/* ------------------------------------------------------------------ the middle one */
+
+enum { MIDDLE_BITS_FIRST = 8, MIDDLE_BITS_LEAST = 13, MIDDLE_BITS_MAX = 16 };
+
+static void middle_put(const struct middle_cache *c, const struct short_line *s) {
+    struct short_line *v = middle_lines(c, s);
+    v[1] = v[0];
+    v[0] = *s;
+}
+
+/* Makes the first lines, or twice as many if what they hold comes again. */
+static int middle_grow(struct middle_cache *c, struct err *err) {
+    struct middle_cache to = {.bits = c->line ? c->bits + 1 : MIDDLE_BITS_FIRST};
+    const size_t n = (size_t)1 << to.bits;
+    const bool may = to.bits <= MIDDLE_BITS_MAX &&
+                     (to.bits <= MIDDLE_BITS_LEAST || comes_again(c->hits, c->misses));
+    if (c->line && !may) {
+        c->misses = c->hits = 0;
+        return 0;
+    }
+    to.line = pages_array(n, sizeof *to.line);
+    if (!to.line) return err_nomem(err, n * sizeof *to.line);
+    for (size_t i = c->line ? n / 2 : 0; i-- > 0;) /* the later one first */
+        if (c->line[i].way[0].high) middle_put(&to, &c->line[i]);
+    free(c->line);
+    *c = to;
+    return 0;
+}
+
+static void middle_store(struct middle_cache *c, const uint8_t *p, size_t n, const uint32_t *ids,
+                         size_t n_ids) {
+    struct short_line s = {0};
+    middle_key(&s, p, n, p + n);
+    s.way[0].high |= (uint64_t)n_ids << 60;
+    memcpy((char *)&s + offsetof(struct short_slot, id), ids, n_ids * sizeof *ids);
+    middle_put(c, &s);
+    c->misses++;
+}
+
+size_t middle_get(struct middle_cache *c, const uint8_t *p, size_t n, uint32_t ids[MIDDLE_IDS]) {
+    struct short_line key;
+    middle_key(&key, p, n, p + n);
+    const struct short_line *s = middle_lines(c, &key);
+    s += !middle_same(s, &key);
+    if (!middle_same(s, &key)) return 0;
+    memcpy(ids, (const char *)s + offsetof(struct short_slot, id), MIDDLE_IDS * sizeof *ids);
+    return short_ids(&s->way[0]);
+}
+
+/* ------------------------------------------------------------------ the long one */
 
 enum { LONG_BITS_FIRST = 13, LONG_BITS_MAX = 16, LONG_TEXT = 64, LONG_IDS = 24 };
 
@@ -129,9 +186,8 @@ static int long_grow(struct long_cache *c, struct err *err) {
     return 0;
 }
 
-/* What seldom comes again is better stored where the nearest caches hold it. */
 static bool long_may_grow(const struct long_cache *c) {
-    return !c->slot || (c->bits < LONG_BITS_MAX && 4 * c->hits >= c->since);
+    return !c->slot || (c->bits < LONG_BITS_MAX && comes_again(c->hits, c->since));
 }
 
 static void long_empty(struct long_cache *c) {
@@ -139,8 +195,8 @@ static void long_empty(struct long_cache *c) {
     c->text.n = c->ids.n = c->since = c->hits = 0;
 }
 
-int long_store(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n, const uint32_t *ids,
-               size_t n_ids, struct err *err) {
+static int long_store(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n,
+                      const uint32_t *ids, size_t n_ids, struct err *err) {
     int rc = 0;
     if (long_full(c, n, n_ids) && long_may_grow(c)) rc = long_grow(c, err);
     if (rc < 0) return rc;
@@ -158,9 +214,32 @@ int long_store(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n, 
     return 0;
 }
 
-void long_release(struct long_cache *c) {
-    free(c->slot);
-    buf_release(&c->text);
-    u32s_release(&c->ids);
+/* ------------------------------------------------------------------ all of them */
+
+int caches_begin(struct caches *c, struct err *err) {
+    int rc = short_grow(&c->shorts, err);
+    return rc < 0 ? rc : middle_grow(&c->middles, err);
+}
+
+void caches_release(struct caches *c) {
+    free(c->shorts.line);
+    free(c->middles.line);
+    free(c->longs.slot);
+    buf_release(&c->longs.text);
+    u32s_release(&c->longs.ids);
     memset(c, 0, sizeof *c);
+}
+
+int caches_grow(struct caches *c, struct err *err) {
+    int rc = short_full(&c->shorts) ? short_grow(&c->shorts, err) : 0;
+    if (rc >= 0 && middle_full(&c->middles)) rc = middle_grow(&c->middles, err);
+    return rc;
+}
+
+int caches_store(struct caches *c, uint64_t hash, const uint8_t *p, size_t n, const uint32_t *ids,
+                 size_t n_ids, struct err *err) {
+    if (!is_middle(n) || n_ids > MIDDLE_IDS)
+        return long_store(&c->longs, hash, p, n, ids, n_ids, err);
+    middle_store(&c->middles, p, n, ids, n_ids);
+    return 0;
 }

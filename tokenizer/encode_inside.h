@@ -34,13 +34,13 @@ struct fresh {
 
 /* Pieces that wait for their ids, and where among those that are known they belong: see
  * encode_late.c. Zero: none do. */
-enum late_kind { LATE_SHORT, LATE_LONG, LATE_SHORT_PART, LATE_LONG_PART }; /* by its cache */
+enum late_kind { LATE_PIECE, LATE_PART };
 struct late {
     size_t n, n_gaps;
     size_t put;                    /* ids that have been put into gaps so far */
     struct bpe_short piece[BATCH]; /* text of a short one: its key */
     uint64_t hash[BATCH];          /* vocab_hash() of the others   */
-    uint8_t kind[BATCH];
+    uint8_t kind[BATCH];           /* enum late_kind               */
     struct gap {
         size_t at;
         uint8_t piece;
@@ -59,12 +59,10 @@ parts_sort_fn parts_sort_at(int i);
 struct encoder {
     const struct tokenizer *t;
     struct scanner *scanner;
-    struct short_cache whole;       /* of pieces               */
-    struct short_cache part;        /* of what lies between seams; its own, because a piece may be a
+    struct caches whole;            /* of pieces               */
+    struct caches part;             /* of what lies between seams; its own, because a piece may be a
                                * token by decree (ignore_merges), and a part may not */
     struct wide_char *wide;         /* (65536) by code point; NULL until one is met */
-    struct long_cache longs;        /* of longer pieces … */
-    struct long_cache long_parts;   /* … and parts */
     struct u32s ends;               /* of the pieces at hand */
     struct segments segments[2];    /* of the two passes over specials */
     struct special_tree allowed[2]; /* TOKENIZER_SPECIAL_LIST */
@@ -113,8 +111,8 @@ int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint3
  * may be used, late_take(). */
 int late_add(struct encoder *e, enum late_kind kind, const struct batch *b, size_t i,
              struct u32s *out, struct err *err);
-/* The same for a piece or a part of SHORT_BYTES < n <= BPE_MANY_BYTES bytes without seams that its
- * long cache, which gets it then, does not have. `hash` is vocab_hash() of it. */
+/* The same for a piece or a part of SHORT_BYTES < n <= BPE_MANY_BYTES bytes without seams that no
+ * cache has; one gets it then. `hash` is vocab_hash() of it. */
 int late_add_long(struct encoder *e, enum late_kind kind, const uint8_t *p, size_t n, uint64_t hash,
                   struct u32s *out, struct err *err);
 /* Puts the ids of all pieces that wait where they belong, and into their lines. */
@@ -126,9 +124,11 @@ int encode_new_piece(struct encoder *e, const uint8_t *p, size_t n, struct u32s 
                      struct err *err);
 int encode_new_part(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                     struct err *err);
-/* Appends the ids of a piece that its long cache has: 1; 0: it has not. */
-int encode_long_known(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n,
-                      struct u32s *out, struct err *err);
+/* Appends the ids of piece or part i, of more than SHORT_BYTES bytes, if one of its caches has it:
+ * 1; 0: none has, and *ret_hash is vocab_hash() of it. There is room for MIDDLE_IDS. `asked`: the
+ * middle one did not have it when the batch was filled. */
+int encode_long_known(struct caches *c, const struct batch *b, size_t i, bool asked,
+                      uint64_t *ret_hash, struct u32s *out, struct err *err);
 /* The same of a piece or part of SHORT_BYTES < n <= LONG_BYTES bytes without seams that it has not:
  * appends its ids, and stores them: 0; or lets it wait: 1. */
 int encode_long_new(struct encoder *e, enum late_kind kind, uint64_t hash, const uint8_t *p,
@@ -138,8 +138,8 @@ int encode_long_new(struct encoder *e, enum late_kind kind, uint64_t hash, const
  * one and has no seams. Several only where a piece is what merging makes of it. */
 int encode_parts(struct encoder *e, const uint8_t *p, size_t n, const uint32_t *len, size_t pieces,
                  bool *ret_wait, struct u32s *out, struct err *err);
-/* Doubles a cache that has become full. */
-int encode_grow(struct encoder *e, struct short_cache *c, struct u32s *out, struct err *err);
+/* Doubles caches that have become full. */
+int encode_grow(struct encoder *e, struct caches *c, struct u32s *out, struct err *err);
 /* Merging has made so many ids of a piece: notes whether the longest tokens are worth it. */
 void longest_note(struct encoder *e, size_t bytes, size_t ids);
 

@@ -27,15 +27,15 @@ static struct key late_key(const struct late *l, size_t i) {
 }
 
 static inline bool is_part(const struct late *l, size_t i) {
-    return l->kind[i] == LATE_SHORT_PART || l->kind[i] == LATE_LONG_PART;
+    return l->kind[i] == LATE_PART;
 }
 static inline bool is_short(const struct late *l, size_t i) {
-    return l->kind[i] == LATE_SHORT || l->kind[i] == LATE_SHORT_PART;
+    return l->piece[i].n <= SHORT_BYTES;
 }
 
 /* The line of a short one. */
 static struct short_line *late_line(struct encoder *e, size_t i, struct key k) {
-    const struct short_cache *c = is_part(&e->late, i) ? &e->part : &e->whole;
+    const struct short_cache *c = is_part(&e->late, i) ? &e->part.shorts : &e->whole.shorts;
     return &c->line[short_line_of(c, k.low, k.high)];
 }
 
@@ -152,15 +152,15 @@ static int store(struct encoder *e, size_t i, const struct bpe_short_ids *ids, s
     struct late *l = &e->late;
     const struct bpe_short *v = &l->piece[i];
     const bool part = is_part(l, i);
+    struct caches *c = part ? &e->part : &e->whole;
     fresh_piece(&e->fresh, part ? 0 : v->n, ids->n); /* a part's bytes: the piece's */
     if (is_short(l, i)) {
         const struct key k = late_key(l, i);
         short_store(late_line(e, i, k), k.low, k.high, ids->id, ids->n, e->t->n);
-        (part ? &e->part : &e->whole)->misses++;
+        c->shorts.misses++;
         return 0;
     }
-    return long_store(part ? &e->long_parts : &e->longs, l->hash[i], v->text, v->n, ids->id, ids->n,
-                      err);
+    return caches_store(c, l->hash[i], v->text, v->n, ids->id, ids->n, err);
 }
 
 int late_take(struct encoder *e, struct u32s *out, struct err *err) {
@@ -179,14 +179,14 @@ int late_take(struct encoder *e, struct u32s *out, struct err *err) {
 }
 
 /* Lines move: none may have pieces that wait. */
-static __attribute__((noinline)) int grow(struct encoder *e, struct short_cache *c,
-                                          struct u32s *out, struct err *err) {
+static __attribute__((noinline)) int grow(struct encoder *e, struct caches *c, struct u32s *out,
+                                          struct err *err) {
     int rc = late_take(e, out, err);
-    return rc < 0 ? rc : short_cache_grow(c, err);
+    return rc < 0 ? rc : caches_grow(c, err);
 }
 
-int encode_grow(struct encoder *e, struct short_cache *c, struct u32s *out, struct err *err) {
-    return short_cache_full(c) ? grow(e, c, out, err) : 0;
+int encode_grow(struct encoder *e, struct caches *c, struct u32s *out, struct err *err) {
+    return caches_full(c) ? grow(e, c, out, err) : 0;
 }
 
 void late_drop(struct encoder *e) {

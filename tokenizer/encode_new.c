@@ -1,7 +1,7 @@
 /* What no cache has, alone: merged (bpe.c), or by its longest tokens (bpe_longest.c). Words of
  * Russian and parts of Thai go that way once there has been much of them.
  *
- * And the long caches, through which goes what has more than SHORT_BYTES and no seams. */
+ * And the caches of what has more than SHORT_BYTES and no seams. */
 #include "tokenizer/encode_inside.h"
 
 /* By the longest tokens a token takes as long as some merges: worth it where tokens are long. What
@@ -78,11 +78,19 @@ static inline bool long_waits(struct encoder *e, size_t n) {
     return true;
 }
 
-int encode_long_known(struct long_cache *c, uint64_t hash, const uint8_t *p, size_t n,
-                      struct u32s *out, struct err *err) {
-    const struct long_slot *s = long_get(c, hash, p, n);
+int encode_long_known(struct caches *c, const struct batch *b, size_t i, bool asked,
+                      uint64_t *ret_hash, struct u32s *out, struct err *err) {
+    const uint8_t *p = b->p[i];
+    const size_t n = b->n[i];
+    if (is_middle(n) && (!asked || c->middles.misses != b->stored)) {
+        const size_t n_ids = middle_get(&c->middles, p, n, out->v + out->n);
+        out->n += n_ids;
+        if (n_ids) return 1;
+    }
+    *ret_hash = vocab_hash(p, n);
+    const struct long_slot *s = long_get(&c->longs, *ret_hash, p, n);
     if (!s) return 0;
-    int rc = u32s_append(out, c->ids.v + s->ids, s->n_ids, err);
+    int rc = u32s_append(out, c->longs.ids.v + s->ids, s->n_ids, err);
     return rc < 0 ? rc : 1;
 }
 
@@ -92,10 +100,10 @@ int encode_long_new(struct encoder *e, enum late_kind kind, uint64_t hash, const
         int rc = late_add_long(e, kind, p, n, hash, out, err);
         return rc < 0 ? rc : 1;
     }
-    const bool part = kind == LATE_LONG_PART;
+    const bool part = kind == LATE_PART;
     const size_t first = out->n;
     int rc = part ? encode_new_part(e, p, n, out, err) : encode_new_piece(e, p, n, out, err);
     if (rc < 0) return rc;
-    return long_store(part ? &e->long_parts : &e->longs, hash, p, n, out->v + first, out->n - first,
-                      err);
+    return caches_store(part ? &e->part : &e->whole, hash, p, n, out->v + first, out->n - first,
+                        err);
 }

@@ -71,7 +71,7 @@ static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_cha
 static int parts_begin(struct encoder *e, struct err *err) {
     e->wide = mem_array(1 << 16, sizeof *e->wide);
     if (!e->wide) return err_nomem(err, sizeof *e->wide << 16);
-    return short_cache_grow(&e->part, err);
+    return caches_begin(&e->part, err);
 }
 
 /* Learns the characters `unknown`, bits, which are among the parts. */
@@ -97,11 +97,12 @@ static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *
         int rc = parts_learn(e, v, p, unknown, err);
         if (rc < 0) return rc;
     }
-    v->rest.size = 0;
+    v->rest.size = v->rest.n_middles = 0;
     for (size_t k = 0; k < others; k++) {
         const uint32_t *edge = &v->edge[v->a.which[k]];
         batch_add(&e->part, &v->rest, p + edge[0], edge[1] - edge[0], p + n);
     }
+    batch_find_middles(&e->part.middles, &v->rest, p + n);
     return 0;
 }
 
@@ -126,20 +127,20 @@ static __attribute__((noinline)) int part_new(struct encoder *e, struct parts *v
     const size_t n = b->n[i], first = out->n;
     int rc;
     if (n > SHORT_BYTES && n <= LONG_BYTES) {
-        const uint64_t hash = vocab_hash(p, n);
-        rc = encode_long_known(&e->long_parts, hash, p, n, out, err);
+        uint64_t hash;
+        rc = encode_long_known(&e->part, b, i, true, &hash, out, err);
         if (rc == 0) {
-            rc = encode_long_new(e, LATE_LONG_PART, hash, p, n, out, err);
+            rc = encode_long_new(e, LATE_PART, hash, p, n, out, err);
             v->wait |= rc > 0;
         }
     } else if (n <= SHORT_BYTES && e->many) {
-        rc = late_add(e, LATE_SHORT_PART, b, i, out, err);
+        rc = late_add(e, LATE_PART, b, i, out, err);
         v->wait = true;
     } else {
         rc = encode_new_part(e, p, n, out, err);
         if (rc >= 0 && n <= SHORT_BYTES) {
             batch_store(b, i, out->v + first, out->n - first, e->t->n);
-            e->part.misses++;
+            e->part.shorts.misses++;
         }
     }
     return rc < 0 ? rc : u32s_reserve(out, BATCH_ROOM, err);
@@ -166,7 +167,7 @@ static inline int parts_take(struct encoder *e, struct parts *v, struct u32s *ou
     }
     if (rc < 0) return rc;
     answers_put(a, done, v->n, out);
-    v->wait |= short_cache_full(&e->part);
+    v->wait |= caches_full(&e->part);
     return encode_grow(e, &e->part, out, err);
 }
 
@@ -199,7 +200,7 @@ int encode_parts(struct encoder *e, const uint8_t *p, size_t n, const uint32_t *
     struct way way = {.len = len, .left = pieces};
     size_t end = find_many(e, &v, p, 0, &way);
     if (pieces == 1 && v.n == 1) return 0;
-    int rc = e->part.line ? 0 : parts_begin(e, err);
+    int rc = e->part.shorts.line ? 0 : parts_begin(e, err);
     v.wait = false;
     while (rc >= 0) {
         rc = parts_sort(e, &v, p, n, err);

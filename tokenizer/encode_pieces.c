@@ -1,7 +1,5 @@
-/* Pieces into ids: each is looked up in a cache, and merged (bpe.c) the first time it is seen.
- *
- *   short caches   of pieces up to 15 bytes, and of parts: see encode_cache.h
- *   long caches    of others up to LONG_BYTES: see there, too
+/* Pieces into ids: each is looked up in a cache (encode_cache.h), and merged (bpe.c) the first time
+ * it is seen.
  *
  * Pieces go in batches: the lines of a whole batch are asked for before the first is looked at, so
  * that memory answers them together. New ones wait for each other (encode_late.c) and are merged
@@ -27,7 +25,7 @@ static inline bool is_sentence(const uint8_t *p, size_t n) {
     return *p >= 0xe3 || seams_unspaced(p, n);
 }
 
-/* Are such pieces stored as a whole in the long cache? */
+/* Are such pieces stored as a whole, though they are not short? */
 static inline bool is_long(const uint8_t *p, size_t n) {
     return n > SHORT_BYTES && n <= LONG_BYTES && !is_sentence(p, n);
 }
@@ -60,7 +58,7 @@ static size_t count_sentences(const struct encoder *e, const struct batch *b, si
 static void store_short(struct encoder *e, const struct batch *b, size_t i, size_t first,
                         const struct u32s *out) {
     batch_store(b, i, out->v + first, out->n - first, e->t->n);
-    e->whole.misses++;
+    e->whole.shorts.misses++;
 }
 
 /* Pieces i ... i+n-1 part by part: 1; 0: it is one and has no seams. One that may come again is
@@ -77,21 +75,19 @@ static int by_parts(struct encoder *e, const struct batch *b, size_t i, size_t n
     rc = 0;
     if (!wait && n == 1 && len <= SHORT_BYTES) store_short(e, b, i, first, out);
     if (!wait && n == 1 && is_long(p, len))
-        rc = long_store(&e->longs, hash, p, len, out->v + first, out->n - first, err);
+        rc = caches_store(&e->whole, hash, p, len, out->v + first, out->n - first, err);
     return rc < 0 ? rc : 1;
 }
 
-/* A piece of SHORT_BYTES < n <= LONG_BYTES bytes without seams. It may wait. */
-static int whole_long(struct encoder *e, const uint8_t *p, size_t n, uint64_t hash,
+/* Piece i, of SHORT_BYTES < n <= LONG_BYTES bytes without seams. It may wait. */
+static int whole_long(struct encoder *e, const struct batch *b, size_t i, uint64_t hash,
                       struct u32s *out, struct err *err) {
-    const size_t first = out->n;
+    const uint8_t *p = b->p[i];
+    const size_t n = b->n[i], first = out->n;
     int rc = 0;
-    if (!is_long(p, n)) { /* it has not been looked for */
-        hash = vocab_hash(p, n);
-        rc = encode_long_known(&e->longs, hash, p, n, out, err);
-    }
+    if (is_sentence(p, n)) rc = encode_long_known(&e->whole, b, i, false, &hash, out, err);
     if (rc != 0) return rc;
-    rc = encode_long_new(e, LATE_LONG, hash, p, n, out, err);
+    rc = encode_long_new(e, LATE_PIECE, hash, p, n, out, err);
     if (rc == 0) fresh_piece(&e->fresh, n, out->n - first);
     return rc;
 }
@@ -101,8 +97,8 @@ static int whole(struct encoder *e, const struct batch *b, size_t i, uint64_t ha
                  struct u32s *out, struct err *err) {
     const uint8_t *p = b->p[i];
     const size_t n = b->n[i], first = out->n;
-    if (n <= SHORT_BYTES && e->many) return late_add(e, LATE_SHORT, b, i, out, err);
-    if (n > SHORT_BYTES && n <= LONG_BYTES) return whole_long(e, p, n, hash, out, err);
+    if (n <= SHORT_BYTES && e->many) return late_add(e, LATE_PIECE, b, i, out, err);
+    if (n > SHORT_BYTES && n <= LONG_BYTES) return whole_long(e, b, i, hash, out, err);
     int rc = encode_new_piece(e, p, n, out, err);
     if (rc < 0) return rc;
     fresh_piece(&e->fresh, n, out->n - first);
@@ -122,10 +118,7 @@ static __attribute__((noinline)) int batch_miss(struct encoder *e, const struct 
     const size_t pieces = sentence ? count_sentences(e, b, i) : 1;
     uint64_t hash = 0;
     int rc = 0;
-    if (is_long(p, n)) {
-        hash = vocab_hash(p, n);
-        rc = encode_long_known(&e->longs, hash, p, n, out, err);
-    }
+    if (is_long(p, n)) rc = encode_long_known(&e->whole, b, i, true, &hash, out, err);
     if (rc == 0 && (sentence || n > SHORT_BYTES)) rc = by_parts(e, b, i, pieces, hash, out, err);
     if (rc == 0) rc = whole(e, b, i, hash, out, err);
     if (rc >= 0) rc = u32s_reserve(out, BATCH_ROOM, err);
@@ -156,8 +149,20 @@ static inline int batch_take(struct encoder *e, struct batch *b, struct u32s *ou
         to += short_ids(s);
     }
     out->n = (size_t)(to - out->v);
-    b->size = 0;
+    b->size = b->n_middles = 0;
     return encode_grow(e, &e->whole, out, err);
+}
+
+/* Looks for those of the middle cache, but not for sentences, which mostly have seams. */
+static inline void find_middles(struct encoder *e, struct batch *b, const uint8_t *end) {
+    size_t n = 0;
+    for (size_t k = 0; k < b->n_middles; k++) {
+        const size_t i = b->middle[k];
+        b->middle[n] = (uint8_t)i;
+        n += !is_sentence(b->p[i], b->n[i]);
+    }
+    b->n_middles = n;
+    batch_find_middles(&e->whole.middles, b, end);
 }
 
 /* Nothing waits any more. */
@@ -170,9 +175,10 @@ static int late_end(struct encoder *e, int rc, struct u32s *out, struct err *err
 int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, struct err *err) {
     const uint8_t *q = (const uint8_t *)p;
     struct batch b;
-    b.size = 0;
+    b.size = b.n_middles = 0;
     if (n == 0) return 0;
     batch_add(&e->whole, &b, q, n, q + n);
+    find_middles(e, &b, q + n);
     return late_end(e, batch_take(e, &b, out, err), out, err);
 }
 
@@ -180,7 +186,7 @@ int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const
                   size_t n_ends, struct u32s *out, struct err *err) {
     const uint8_t *text = (const uint8_t *)v;
     struct batch b;
-    b.size = 0;
+    b.size = b.n_middles = 0;
     int rc = 0;
     for (size_t i = 0; i < n_ends && rc >= 0;) {
         if (__builtin_expect(fresh_is(&e->fresh), 0))
@@ -190,6 +196,7 @@ int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const
         e->fill(&e->whole, &b, text, n, from, end + i, some);
         i += some;
         from = end[i - 1];
+        find_middles(e, &b, text + n);
         rc = batch_take(e, &b, out, err);
         if (rc >= 0 && fresh_is(&e->fresh)) rc = late_take(e, out, err); /* still so? */
         fresh_note(&e->fresh, from - first);

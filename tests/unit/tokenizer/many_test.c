@@ -74,13 +74,16 @@ static void same_batch(const struct batch *want, const struct batch *got) {
         assert_int_equal(got->high[i], want->high[i]);
         assert_ptr_equal(got->line[i], want->line[i]);
     }
+    assert_int_equal(got->n_middles, want->n_middles);
+    assert_memory_equal(got->middle, want->middle, want->n_middles);
 }
 
 static void keys_equal_those_made_one_by_one(void **state) {
     (void)state;
     struct rng r = {.key = 34};
-    struct short_cache c = {0};
+    struct caches c = {0};
     struct err err = {0};
+    check_ok(caches_begin(&c, &err), &err);
     for (int round = 0; round < 2000; round++) {
         uint32_t ends[BATCH];
         size_t n = 1 + rng_below(&r, BATCH), skip = rng_below(&r, 3), bytes;
@@ -88,20 +91,122 @@ static void keys_equal_those_made_one_by_one(void **state) {
         uint8_t *text = malloc(bytes + skip + 1);
         for (size_t i = 0; i < bytes + skip; i++) text[i] = (uint8_t)rng_below(&r, 256);
         for (size_t i = 0; i < n; i++) ends[i] += (uint32_t)skip;
-        if (round % 500 == 0) check_ok(short_cache_grow(&c, &err), &err);
+        if (round % 500 == 0) c.shorts.misses = (uint64_t)1 << c.shorts.bits;
+        check_ok(caches_grow(&c, &err), &err);
         struct batch want = {.size = 0}, got;
         for (size_t i = 0, from = skip; i < n; from = ends[i++])
             if (ends[i] > from)
                 batch_add(&c, &want, text + from, ends[i] - from, text + bytes + skip);
         batch_fill_fn fill;
         for (int k = 0; (fill = batch_fill_at(k)); k++) {
-            got.size = 0;
+            got.size = got.n_middles = 0;
             fill(&c, &got, text, bytes + skip, skip, ends, n);
             same_batch(&want, &got);
         }
         free(text);
     }
-    free(c.line);
+    caches_release(&c);
+}
+
+/* A piece of the middle cache: few of them differ, and where they do is anywhere. */
+static size_t middle_piece(struct rng *r, uint8_t p[MIDDLE_BYTES]) {
+    static const uint8_t bytes[] = {'a', 0, 0xff};
+    struct rng one = {.key = rng_below(r, 3000)};
+    const size_t n = SHORT_BYTES + 1 + rng_below(&one, MIDDLE_BYTES - SHORT_BYTES);
+    memset(p, bytes[rng_below(&one, 3)], n);
+    for (size_t k = rng_below(&one, 3); k; k--) p[rng_below(&one, n)] = bytes[rng_below(&one, 3)];
+    return n;
+}
+
+/* What it becomes, in this test: some have too many ids. */
+enum { MIDDLE_MANY = MIDDLE_IDS + 4 };
+static size_t middle_ids(const uint8_t *p, size_t n, uint32_t ids[MIDDLE_MANY]) {
+    struct rng r = {.key = vocab_hash(p, n)};
+    for (size_t i = 0; i < MIDDLE_MANY; i++) ids[i] = (uint32_t)rng_below(&r, 1 << 20);
+    return 1 + rng_below(&r, MIDDLE_MANY);
+}
+
+/* Stores it: then it is in its cache. */
+static void middle_stored(struct caches *c, const uint8_t *p, size_t n, const uint32_t *ids,
+                          size_t n_ids) {
+    const uint64_t hash = vocab_hash(p, n);
+    const bool middle = n_ids <= MIDDLE_IDS;
+    uint32_t got[MIDDLE_IDS];
+    check_ok(caches_store(c, hash, p, n, ids, n_ids, NULL), NULL);
+    assert_int_equal(middle_get(&c->middles, p, n, got), middle ? n_ids : 0);
+    if (middle) assert_memory_equal(got, ids, n_ids * sizeof *ids);
+    assert_int_equal(long_get(&c->longs, hash, p, n) == NULL, middle);
+}
+
+/* Piece i of a batch is there, as it should be; or it is not, and then it is stored. */
+static bool middle_is_there(struct caches *c, const struct batch *b, size_t i) {
+    uint32_t ids[MIDDLE_MANY];
+    const size_t n_ids = middle_ids(b->p[i], b->n[i], ids);
+    bool is;
+    const struct short_slot *s = batch_slot(b, i, &is);
+    if (!is) {
+        middle_stored(c, b->p[i], b->n[i], ids, n_ids);
+        return false;
+    }
+    assert_int_equal(short_ids(s), n_ids);
+    assert_memory_equal(s->id, ids, n_ids * sizeof *ids);
+    return true;
+}
+
+static void the_middle_cache_tells_all_pieces_apart(void **state) {
+    (void)state;
+    enum { PAGE = 1 << 16, ROUNDS = 1000 };
+    struct rng r = {.key = 36};
+    struct caches c = {0};
+    struct err err = {0};
+    size_t there = 0, all = 0;
+    uint8_t *page =
+        mmap(NULL, 2 * (size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(page != MAP_FAILED);
+    assert_int_equal(mprotect(page + PAGE, PAGE, PROT_NONE), 0); /* nothing behind is read */
+    check_ok(caches_begin(&c, &err), &err);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct batch b = {.size = 0};
+        struct buf text = {0};
+        uint32_t ends[BATCH];
+        uint8_t p[MIDDLE_BYTES];
+        for (size_t i = 0; i < BATCH; i++) {
+            buf_append(&text, p, middle_piece(&r, p), &err);
+            ends[i] = (uint32_t)text.n;
+        }
+        const uint8_t *v = memcpy(page + PAGE - text.n, text.v, text.n);
+        batch_fill_at(0)(&c, &b, v, text.n, 0, ends, BATCH);
+        batch_find_middles(&c.middles, &b, v + text.n);
+        for (size_t i = 0; i < BATCH; i++, all++) there += middle_is_there(&c, &b, i);
+        check_ok(caches_grow(&c, &err), &err);
+        buf_release(&text);
+    }
+    assert_in_range(c.middles.bits, 10, 13); /* it grew as long as it did not have most */
+    assert_in_range(there, all / 2, all);
+    munmap(page, 2 * (size_t)PAGE);
+    caches_release(&c);
+}
+
+/* What never comes again does not let it grow beyond what the nearest caches hold. */
+static void the_middle_cache_stays_small(void **state) {
+    (void)state;
+    struct caches c = {0};
+    struct err err = {0};
+    check_ok(caches_begin(&c, &err), &err);
+    for (uint32_t i = 0; i < 300000; i++) {
+        char p[MIDDLE_BYTES + 1];
+        const int n = snprintf(p, sizeof p, "a long word %08u", i);
+        check_ok(caches_store(&c, i, (uint8_t *)p, (size_t)n, &i, 1, &err), &err);
+        check_ok(caches_grow(&c, &err), &err);
+    }
+    assert_int_equal(c.middles.bits, 13);
+    for (int i = 0; i < 10; i++) { /* and now it does */
+        c.middles.misses = (uint64_t)1 << c.middles.bits;
+        c.middles.hits = c.middles.misses / 4;
+        check_ok(caches_grow(&c, &err), &err);
+    }
+    assert_int_equal(c.middles.bits, 16);
+    caches_release(&c);
 }
 
 /* Characters of three bytes, what nearly is one, and others, the last one at the very end. */
@@ -499,6 +604,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_equals_the_slow_twin),
         cmocka_unit_test(keys_equal_those_made_one_by_one),
+        cmocka_unit_test(the_middle_cache_tells_all_pieces_apart),
+        cmocka_unit_test(the_middle_cache_stays_small),
         cmocka_unit_test(parts_sorted_at_once_as_one_by_one),
         cmocka_unit_test(a_wide_line_has_none_that_wait),
         cmocka_unit_test(pieces_that_wait_come_in_their_places),

@@ -1,6 +1,7 @@
 /* Long pieces: seams are crossed by no token, and cutting there, merging by runs, growing caches
  * and going in windows change no id (encode_ref.c knows none of them). */
 #include "tests/unit/tokenizer/encode_help.h"
+#include "tokenizer/encode_cache.h"
 #include "tokenizer/seams.h"
 
 /* Characters of one to four bytes, of which some share bytes, and bytes that are none. */
@@ -339,7 +340,8 @@ static void caches_and_windows_change_nothing(void **state) {
     buf_release(&text);
 }
 
-/* More pieces of 16 bytes and more than it has room for; those at the end are there once more. */
+/* More pieces than it has room for, of more bytes than the middle one has; those at the end are
+ * there once more. */
 static void the_long_cache_grows_and_is_emptied(void **state) {
     (void)state;
     struct rng r = {.key = 8};
@@ -351,9 +353,9 @@ static void the_long_cache_grows_and_is_emptied(void **state) {
     struct tokenizer *t = random_tokenizer(&v, "gpt2");
     check_ok(encoder_new(&e, t, &err), &err);
     for (int part = 0; part < 4; part++) {
-        for (size_t kept = text.n / 2, n = text.n = kept; text.n < n + 450000;) {
+        for (size_t kept = text.n / 2, n = text.n = kept; text.n < n + 800000;) {
             buf_char(&text, ' ', NULL);
-            for (size_t k = 15 + rng_below(&r, 8); k; k--)
+            for (size_t k = MIDDLE_BYTES + rng_below(&r, 8); k; k--)
                 buf_char(&text, (char)('a' + (int)rng_below(&r, 6)), NULL);
         }
         for (int again = 0; again < 2; again++) compare(e, t, &text, "long pieces");
