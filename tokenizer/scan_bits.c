@@ -243,19 +243,26 @@ static size_t narrow_again(const struct window *v, const uint64_t *odd, size_t w
  *   "MM" "!M" "!MM" "!!M!M"       behind P that is alone a mark begins a word, which P leads;
  *                      " !M!M"    behind two of P, or one that a blank leads, all are P
  *
- * A run that words meet in, or with slashes that may belong to newlines before, is odd. */
+ * A run with slashes that may belong to newlines before is odd. */
 static void place_marks(struct window *v) {
     struct scan_masks *m = &v->m;
     uint64_t P = 0, X = 0, R = 0, B = 0; /* of the word before; X: the run */
+    bool led = false, slashed = false;   /* the run it ends with: all are P; it has such slashes */
     for (size_t w = 0; w < v->words; w++) {
-        const uint64_t mark = m->mark[w], tail = m->tail[w];
-        uint64_t P0 = ~(m->letter[w] | mark | m->number[w] | m->space[w]), X0 = P0 | mark;
-        const uint64_t behind = mark & (P0 << 1 | P >> 63);
-        if (behind && ((X0 & X >> 63) | (m->slash[w] & (m->newline[w] << 1 | R >> 63)))) {
-            m->odd[w] |= behind;
-        } else if (behind) {
-            uint64_t first = P0 & ((P0 << 1 & ~tail) | m->blank[w] << 1 | B >> 63);
-            P0 |= flood_up(X0, first);
+        const uint64_t mark = m->mark[w];
+        uint64_t P0 = ~(m->letter[w] | mark | m->number[w] | m->space[w]);
+        const uint64_t X0 = P0 | mark, P1 = P0 << 1 | P >> 63, goes_on = X0 & X >> 63;
+        uint64_t first = P0 & ((P1 & ~m->tail[w]) | m->blank[w] << 1 | B >> 63);
+        uint64_t slashes = m->slash[w] & (m->newline[w] << 1 | R >> 63);
+        first |= goes_on & led;
+        slashes |= goes_on & slashed;
+        led = first > ~X0; /* behind what is no run */
+        slashed = slashes > ~X0;
+        if (mark & P1) {
+            if (slashes)
+                m->odd[w] |= mark & P1;
+            else
+                P0 |= flood_up(X0, first);
         }
         m->letter[w] |= mark & ~P0;
         m->both[w] &= ~(mark & P0);
