@@ -36,7 +36,7 @@ size_t bpe_boundary(const struct tokenizer *t, const uint32_t *ids, size_t n, si
  * of its first *ret_n bytes, after which a token certainly begins; 0: no such place was found. Only
  * where bpe_rounds_can(), with a trie of t's that has slots. What is behind the bytes SEEN has no
  * influence, nor whether there is anything. */
-enum { BPE_ROUNDS_BLOCK = 512, BPE_ROUNDS_SEEN = BPE_ROUNDS_BLOCK + TRIE_DEPTH + 2 };
+enum { BPE_ROUNDS_BLOCK = 1024, BPE_ROUNDS_SEEN = BPE_ROUNDS_BLOCK + TRIE_DEPTH + 2 };
 /* The i-th way that this machine can go in rounds, of which the first is the fastest, or NULL. */
 const struct bpe_rounds *bpe_rounds_at(const struct tokenizer *t, int i);
 static inline bool bpe_rounds_can(const struct tokenizer *t) {
