@@ -19,10 +19,20 @@ static inline const uint8_t *behind_blank(const uint8_t *p, size_t *n) {
     return p + blank;
 }
 
+/* Short pieces that come again, of scripts whose others seldom do: words of Korean, of scripts that
+ * some patterns cut at every mark, and what begins with an emoji or with U+FFFD. */
+static inline bool is_word(const uint8_t *p, size_t n) {
+    if (n > SHORT_BYTES) return false;
+    p = behind_blank(p, &n);
+    return (*p >= 0xea && *p <= 0xed) || *p >= 0xf0 || (*p == 0xef && n > 1 && p[1] == 0xbf) ||
+           seams_unspaced(p, n);
+}
+
 /* Does it begin as scripts do that have no blanks between words? Such pieces seldom come twice. */
 static inline bool is_sentence(const uint8_t *p, size_t n) {
+    const bool word = is_word(p, n);
     p = behind_blank(p, &n);
-    return *p >= 0xe3 || seams_unspaced(p, n);
+    return !word && (*p >= 0xe3 || seams_unspaced(p, n));
 }
 
 /* Are such pieces stored as a whole, though they are not short? */
@@ -37,20 +47,11 @@ static inline size_t known(const struct encoder *e, const struct u32s *out) {
 
 /* ------------------------------------------------------------------ pieces alone */
 
-/* Short pieces that come again are looked up as a whole: words of Korean, of scripts that some
- * patterns cut at every mark, and what begins with an emoji or with U+FFFD. */
-static inline bool is_word(const uint8_t *p, size_t n) {
-    if (n > SHORT_BYTES) return false;
-    p = behind_blank(p, &n);
-    return (*p >= 0xea && *p <= 0xed) || *p >= 0xf0 || (*p == 0xef && n > 1 && p[1] == 0xbf) ||
-           seams_unspaced(p, n);
-}
-
 /* How many sentences go side by side from piece i of a batch on, which is one. */
 static size_t count_sentences(const struct encoder *e, const struct batch *b, size_t i) {
     size_t k = i + 1;
-    if ((e->t->ignore_merges && !e->t->all_made) || is_word(b->p[i], b->n[i])) return 1;
-    while (k < b->size && is_sentence(b->p[k], b->n[k]) && !is_word(b->p[k], b->n[k])) k++;
+    if (e->t->ignore_merges && !e->t->all_made) return 1;
+    while (k < b->size && is_sentence(b->p[k], b->n[k])) k++;
     return k - i;
 }
 
