@@ -17,8 +17,8 @@ _Static_assert((int)BATCH <= BPE_MANY && (int)BATCH <= FINDER_MANY &&
                    (int)SHORT_BYTES <= BPE_MANY_BYTES,
                "a batch of new ones is merged at once");
 
-/* What a character of three bytes becomes when it stands alone between seams; n == 0: not known
- * yet. As large as NARROW_IDS ids, which are copied. */
+/* What a character of two or three bytes becomes when it stands alone between seams; n == 0: not
+ * known yet. As large as NARROW_IDS ids, which are copied. */
 struct wide_char {
     uint32_t id[3], n;
 };
@@ -49,8 +49,8 @@ struct late {
 
 struct parts; /* encode_parts.h */
 
-/* Which parts of p[0..n) are characters of three bytes, and their ids; which[]: the others. Returns
- * how many these are. Bits of *ret_unknown: characters of which nothing is known yet. */
+/* Which parts of p[0..n) are characters of two or three bytes, and their ids; which[]: the others.
+ * Returns how many these are. Bits of *ret_unknown: characters of which nothing is known yet. */
 typedef size_t (*parts_sort_fn)(const struct wide_char *wide, const uint8_t *p, size_t n,
                                 struct parts *v, uint64_t *ret_unknown);
 /* The i-th one that this machine can run, of which the first is the fastest, or NULL. */

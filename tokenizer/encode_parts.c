@@ -59,9 +59,9 @@ static inline size_t find_parts(const struct encoder *e, const uint8_t *p, size_
 }
 
 static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_char *c,
-                                              const uint8_t *p, struct err *err) {
+                                              const uint8_t *p, size_t n, struct err *err) {
     struct u32s ids = {0};
-    int rc = bpe_merge(e->t, &e->scratch, p, 3, &ids, err);
+    int rc = bpe_merge(e->t, &e->scratch, p, n, &ids, err);
     if (rc >= 0) memcpy(c->id, ids.v, ids.n * sizeof *ids.v);
     if (rc >= 0) c->n = (uint32_t)ids.n;
     u32s_release(&ids);
@@ -81,14 +81,16 @@ static __attribute__((noinline)) int parts_learn(struct encoder *e, struct parts
     int rc = 0;
     for (; unknown && rc >= 0; unknown &= unknown - 1) {
         const size_t i = (size_t)__builtin_ctzll(unknown);
-        struct wide_char *c = &e->wide[wide_at(p + v->edge[i])];
-        rc = c->n ? 0 : wide_new(e, c, p + v->edge[i], err);
+        const uint8_t *q = p + v->edge[i];
+        const size_t n = v->edge[i + 1] - v->edge[i];
+        struct wide_char *c = &e->wide[n == 2 ? wide_at_two(q) : wide_at_three(q)];
+        rc = c->n ? 0 : wide_new(e, c, q, n, err);
         v->a.n_ids[i] = c->n;
     }
     return rc;
 }
 
-/* Finds the characters of three bytes among the parts of p[0..n); the others go to `rest`. */
+/* Finds the characters of two or three bytes among the parts of p[0..n); others go to `rest`. */
 static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *p, size_t n,
                              struct err *err) {
     uint64_t unknown;

@@ -23,8 +23,13 @@ struct parts {
     bool wait;         /* some do, or others have come before them */
 };
 
-/* The entry of the character of three bytes at p. */
-static inline uint32_t wide_at(const uint8_t *p) {
+/* The entries of the characters at p of two and of three bytes: their code points. Three bytes that
+ * spell one of two are none. */
+enum { WIDE_THREE = 0x800 /* the first one of three */ };
+static inline uint32_t wide_at_two(const uint8_t *p) {
+    return (uint32_t)(p[0] & 31) << 6 | (p[1] & 63);
+}
+static inline uint32_t wide_at_three(const uint8_t *p) {
     return (uint32_t)(p[0] & 15) << 12 | (uint32_t)(p[1] & 63) << 6 | (p[2] & 63);
 }
 

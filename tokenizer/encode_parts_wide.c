@@ -1,15 +1,18 @@
-/* Telling characters of three bytes from other parts: one by one without a branch, and with AVX-512
- * sixteen at once. */
+/* Telling characters of two and three bytes from other parts: one by one without a branch, and with
+ * AVX-512 sixteen at once. */
 #include "tokenizer/encode_parts.h"
 
 /* Part i. */
 static inline void sort_one(const struct wide_char *wide, const uint8_t *p, struct parts *v,
                             size_t i, size_t *others, uint64_t *unknown) {
     static const uint8_t none[3];
-    const bool three = v->edge[i + 1] - v->edge[i] == 3;
-    const uint8_t *q = three ? p + v->edge[i] : none;
-    const bool is = ((q[0] & 0xf0) == 0xe0) & ((q[1] & 0xc0) == 0x80) & ((q[2] & 0xc0) == 0x80);
-    const struct wide_char *c = &wide[wide_at(q)];
+    const uint32_t n = v->edge[i + 1] - v->edge[i];
+    const uint8_t *two = n == 2 ? p + v->edge[i] : none, *three = n == 3 ? p + v->edge[i] : none;
+    const uint32_t code = n == 2 ? wide_at_two(two) : wide_at_three(three);
+    const bool is = (((two[0] & 0xe0) == 0xc0) & ((two[1] & 0xc0) == 0x80)) |
+                    (((three[0] & 0xf0) == 0xe0) & ((three[1] & 0xc0) == 0x80) &
+                     ((three[2] & 0xc0) == 0x80) & (code >= WIDE_THREE));
+    const struct wide_char *c = &wide[code];
     v->a.ids[i] = c->id;
     v->a.n_ids[i] = c->n;
     v->a.which[*others] = (uint8_t)i;
@@ -44,16 +47,25 @@ AVX512 static inline __m512i six(__m512i x, unsigned from, unsigned to) {
     return _mm512_slli_epi32(_mm512_and_si512(_mm512_srli_epi32(x, from), all(63)), to);
 }
 
-/* Parts i ... i+15 of `of`, behind each of which there is one more byte. */
+/* Parts i ... i+15 of `of`; there are four bytes from each on. */
 AVX512 static inline void sort16(const struct wide_char *wide, const uint8_t *p, struct parts *v,
                                  size_t i, __mmask16 of, size_t *others, uint64_t *unknown) {
     const __m512i from = _mm512_maskz_loadu_epi32(of, v->edge + i);
     const __m512i to = _mm512_maskz_loadu_epi32(of, v->edge + i + 1);
-    __mmask16 is = _mm512_mask_cmpeq_epi32_mask(of, _mm512_sub_epi32(to, from), all(3));
-    const __m512i x = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), is, from, p, 1);
-    is = _mm512_cmpeq_epi32_mask(_mm512_and_si512(x, all(0xC0C0F0)), all(0x8080E0));
+    const __m512i bytes = _mm512_sub_epi32(to, from);
+    __mmask16 two = _mm512_mask_cmpeq_epi32_mask(of, bytes, all(2)),
+              three = _mm512_mask_cmpeq_epi32_mask(of, bytes, all(3));
+    const __m512i x = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), two | three, from, p, 1);
+    three = _mm512_mask_cmpeq_epi32_mask(three, _mm512_and_si512(x, all(0xC0C0F0)), all(0x8080E0));
     const __m512i lead = _mm512_slli_epi32(_mm512_and_si512(x, all(15)), 12);
-    const __m512i code = _mm512_or_si512(lead, _mm512_or_si512(six(x, 8, 6), six(x, 16, 0)));
+    __m512i code = _mm512_or_si512(lead, _mm512_or_si512(six(x, 8, 6), six(x, 16, 0)));
+    three = _mm512_mask_cmpge_epu32_mask(three, code, all(WIDE_THREE));
+    if (two) { /* rare where characters have three bytes */
+        two = _mm512_mask_cmpeq_epi32_mask(two, _mm512_and_si512(x, all(0xC0E0)), all(0x80C0));
+        const __m512i lead_of_two = _mm512_slli_epi32(_mm512_and_si512(x, all(31)), 6);
+        code = _mm512_mask_or_epi32(code, two, lead_of_two, six(x, 8, 0));
+    }
+    const __mmask16 is = two | three;
     const __m512i n_at = _mm512_add_epi32(_mm512_slli_epi32(code, 2), all(ENTRY - 1));
     const __m512i n_ids = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), is, n_at, wide, 4);
     _mm512_mask_storeu_epi32(v->a.n_ids + i, of, n_ids);
@@ -75,15 +87,16 @@ AVX512 static inline void sort16(const struct wide_char *wide, const uint8_t *p,
 
 AVX512 static size_t sort_avx512(const struct wide_char *wide, const uint8_t *p, size_t n,
                                  struct parts *v, uint64_t *ret_unknown) {
-    size_t others = 0, many = v->n - (v->edge[v->n - 1] + 4 > n); /* four bytes of each are read */
+    size_t others = 0, many = v->n;
     *ret_unknown = 0;
+    while (many && v->edge[many - 1] + 4 > n) many--;
     for (size_t i = 0; i < many; i += AT_ONCE) {
         const size_t left = many - i;
         const __mmask16 of = (__mmask16)(left < AT_ONCE ? (1u << left) - 1 : 0xFFFF);
         sort16(wide, p, v, i, of, &others, ret_unknown);
     }
     _mm256_zeroupper();
-    if (many < v->n) sort_one(wide, p, v, many, &others, ret_unknown);
+    for (; many < v->n; many++) sort_one(wide, p, v, many, &others, ret_unknown);
     return others;
 }
 

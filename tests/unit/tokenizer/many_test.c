@@ -209,13 +209,17 @@ static void the_middle_cache_stays_small(void **state) {
     caches_release(&c);
 }
 
-/* Characters of three bytes, what nearly is one, and others, the last one at the very end. */
+/* Characters of two and three bytes, what nearly is one, and others, the last one at the very
+ * end. */
 static void parts_sorted_at_once_as_one_by_one(void **state) {
     (void)state;
     enum { CHARACTERS = 1 << 16, PAGE = 1 << 16 };
-    static const char *const all[] = {
-        "\xE4\xBB\x8A", "\xE0\xB8\x81", "\xEF\xBF\xBD",     "\xE4\xBB\x41", "\xE4\x41\x8A",
-        "abc",          "\xD0\xB0",     "\xF0\x9F\x98\x80", "\x80\x80\x80", "a"};
+    static const char *const all[] = {"\xE4\xBB\x8A", "\xE0\xB8\x81",     "\xEF\xBF\xBD",
+                                      "\xE4\xBB\x41", "\xE4\x41\x8A",     "abc",
+                                      "\xD0\xB0",     "\xC0\x80",         "\xC3\xA9",
+                                      "\xD0\x41",     "\xE0\x80\x80",     "\xE0\x9F\xBF",
+                                      "\xE0\xA0\x80", "\xF0\x9F\x98\x80", "\x80\x80\x80",
+                                      "\x80\x80",     "\xE4\xBB",         "a"};
     struct rng r = {.key = 35};
     struct wide_char *wide = calloc(CHARACTERS, sizeof *wide);
     uint8_t *page =
