@@ -2,6 +2,9 @@
  * merge it and to store it takes longer than to merge it; so whole blocks of pieces are merged in
  * rounds (bpe_rounds.c) instead, whose time depends on the bytes alone.
  *
+ * Text of a language is not like that, even where half of its pieces are new, as sentences of
+ * Japanese are: their parts are known, and what rounds take is not learnt.
+ *
  *   look up 64 pieces ─▶ new? ─no─▶ look up the next 64
  *          ▲              └─yes─▶ merge STRETCH bytes in rounds ─┐
  *          └─────────────────────────────────────────────────────┘

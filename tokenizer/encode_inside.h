@@ -25,11 +25,13 @@ struct wide_char {
 
 /* Whether no cache has the text at hand: see encode_fresh.c. */
 struct fresh {
-    uint64_t unknown, ids; /* of the batch at hand: bytes of pieces that no cache has, their ids */
-    uint64_t bytes, of_them, of_ids; /* of the batches before, fading: bytes, and the same two   */
-    uint64_t total;                  /* bytes of batches that were new                            */
-    size_t left;                     /* bytes before the next batch that is looked up             */
-    const struct trie *trie;         /* NULL: not needed yet */
+    /* Of the batch at hand: bytes of pieces that no cache has as a whole, their ids, and bytes of
+     * what is new of them, as most parts of sentences are not. */
+    uint64_t unknown, ids, news;
+    uint64_t bytes, of_them, of_ids, of_news; /* of the batches before, fading: the same */
+    uint64_t total;          /* bytes of batches that were new, a sixteenth where parts were not */
+    size_t left;             /* bytes before the next batch that is looked up                    */
+    const struct trie *trie; /* NULL: not needed yet */
 };
 
 /* Pieces that wait for their ids, and where among those that are known they belong: see
@@ -84,14 +86,22 @@ struct encoder {
     } by_longest;
 };
 
-/* Are pieces new, and tokens short? */
+/* Is much of the text new? */
+static inline bool fresh_much(const struct fresh *f) {
+    return 5 * f->of_news > 2 * f->bytes;
+}
+/* That, or are nearly all pieces unknown; and are tokens short? */
 static inline bool fresh_is(const struct fresh *f) {
-    return (7 * f->of_them > f->bytes) & (7 * f->of_ids > 3 * f->of_them);
+    return (fresh_much(f) | (20 * f->of_them > 17 * f->bytes)) & (7 * f->of_ids > 3 * f->of_them);
 }
 /* A piece that no cache has became so many ids. */
 static inline void fresh_piece(struct fresh *f, size_t bytes, size_t ids) {
     f->unknown += bytes;
     f->ids += ids;
+}
+/* So much of it, or of one of its parts, was merged. */
+static inline void fresh_new(struct fresh *f, size_t bytes) {
+    f->news += bytes;
 }
 /* A batch of so many bytes has been taken. */
 static inline void fresh_note(struct fresh *f, size_t bytes) {
@@ -99,8 +109,9 @@ static inline void fresh_note(struct fresh *f, size_t bytes) {
     f->bytes += bytes - f->bytes / FADE;
     f->of_them += f->unknown - f->of_them / FADE;
     f->of_ids += f->ids - f->of_ids / FADE;
-    f->unknown = f->ids = 0;
-    if (fresh_is(f)) f->total += bytes;
+    f->of_news += f->news - f->of_news / FADE;
+    f->unknown = f->ids = f->news = 0;
+    if (fresh_is(f)) f->total += fresh_much(f) ? bytes : bytes / 16;
 }
 /* Appends the ids of as many pieces as can do without caches: of those from ends[*i] on, of which
  * the first begins at *from. Both move on. */

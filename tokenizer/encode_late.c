@@ -154,6 +154,7 @@ static int store(struct encoder *e, size_t i, const struct bpe_short_ids *ids, s
     const bool part = is_part(l, i);
     struct caches *c = part ? &e->part : &e->whole;
     fresh_piece(&e->fresh, part ? 0 : v->n, ids->n); /* a part's bytes: the piece's */
+    fresh_new(&e->fresh, v->n);
     if (is_short(l, i)) {
         const struct key k = late_key(l, i);
         short_store(late_line(e, i, k), k.low, k.high, ids->id, ids->n, e->t->n);

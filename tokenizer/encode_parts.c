@@ -64,6 +64,7 @@ static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_cha
     int rc = bpe_merge(e->t, &e->scratch, p, n, &ids, err);
     if (rc >= 0) memcpy(c->id, ids.v, ids.n * sizeof *ids.v);
     if (rc >= 0) c->n = (uint32_t)ids.n;
+    fresh_new(&e->fresh, n);
     u32s_release(&ids);
     return rc;
 }
@@ -134,12 +135,14 @@ static __attribute__((noinline)) int part_new(struct encoder *e, struct parts *v
         if (rc == 0) {
             rc = encode_long_new(e, LATE_PART, hash, p, n, out, err);
             v->wait |= rc > 0;
+            if (rc == 0) fresh_new(&e->fresh, n);
         }
     } else if (n <= SHORT_BYTES && e->many) {
         rc = late_add(e, LATE_PART, b, i, out, err);
         v->wait = true;
     } else {
         rc = encode_new_part(e, p, n, out, err);
+        fresh_new(&e->fresh, n);
         if (rc >= 0 && n <= SHORT_BYTES) {
             batch_store(b, i, out->v + first, out->n - first, e->t->n);
             e->part.shorts.misses++;

@@ -89,7 +89,10 @@ static int whole_long(struct encoder *e, const struct batch *b, size_t i, uint64
     if (is_sentence(p, n)) rc = encode_long_known(&e->whole, b, i, false, &hash, out, err);
     if (rc != 0) return rc;
     rc = encode_long_new(e, LATE_PIECE, hash, p, n, out, err);
-    if (rc == 0) fresh_piece(&e->fresh, n, out->n - first);
+    if (rc == 0) {
+        fresh_piece(&e->fresh, n, out->n - first);
+        fresh_new(&e->fresh, n);
+    }
     return rc;
 }
 
@@ -103,6 +106,7 @@ static int whole(struct encoder *e, const struct batch *b, size_t i, uint64_t ha
     int rc = encode_new_piece(e, p, n, out, err);
     if (rc < 0) return rc;
     fresh_piece(&e->fresh, n, out->n - first);
+    fresh_new(&e->fresh, n);
     if (n <= SHORT_BYTES) store_short(e, b, i, first, out);
     return 0;
 }

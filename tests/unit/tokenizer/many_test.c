@@ -604,6 +604,38 @@ static void what_is_new_all_over_does_without_caches(void **state) {
     u32s_release(&ids);
 }
 
+/* Half of the bytes are words that come again, half sentences of characters that do: such a text is
+ * faster by the caches, which it fills. */
+static void new_sentences_of_known_characters_are_not_new(void **state) {
+    (void)state;
+    struct rng r = {.key = 37};
+    struct buf text = {0};
+    struct u32s ids = {0};
+    struct err err = {0};
+    struct random_vocab v;
+    struct encoder *e;
+    random_vocab(&v, &r, 40, 6);
+    struct tokenizer *t = random_tokenizer(&v, "\\S+|\\s");
+    while (text.n < 6 << 20) {
+        struct rng word = {.key = rng_below(&r, 1000)};
+        for (int k = 0; k < 4; k++) buf_char(&text, (char)('a' + (int)rng_below(&word, 26)), NULL);
+        if (rng_below(&r, 8) == 0)
+            for (int k = 0; k < 12; k++) {
+                const char c[] = {'\xE4', (char)(0xB8 + rng_below(&r, 4)), '\x80'};
+                buf_append(&text, c, sizeof c, NULL);
+            }
+        buf_char(&text, ' ', NULL);
+    }
+    check_ok(encoder_new(&e, t, &err), &err);
+    check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
+    assert_null(e->fresh.trie);
+    encoder_free(e);
+    tokenizer_free(t);
+    random_release(&v);
+    buf_release(&text);
+    u32s_release(&ids);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_equals_the_slow_twin),
@@ -619,6 +651,7 @@ int main(void) {
         cmocka_unit_test(a_token_by_decree_is_seen_in_fresh_text),
         cmocka_unit_test(a_token_by_decree_is_none_as_a_part),
         cmocka_unit_test(what_is_new_all_over_does_without_caches),
+        cmocka_unit_test(new_sentences_of_known_characters_are_not_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
