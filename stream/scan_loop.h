@@ -6,6 +6,7 @@
  *   COPY(d, p)     copies STEP bytes
  *   BLOCKS         if it has a block(), defined behind the #include, that does the simple escapes
  *                  of STEP bytes at once
+ *   RUNS           if it has a unicode_run(), too, for \u that stand side by side
  *
  * A block is copied whole before its first special byte is known: what was copied too much is
  * written over by what follows. That is why dst needs slack, and why a short tail goes byte by
@@ -17,16 +18,17 @@
 static const char simple_escape[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
                                         ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
 
+/* A hexadecimal digit + 1; 0: none. */
+static const unsigned char hex_digit[256] = {
+    ['0'] = 1, 2,  3,  4,  5,  6,          7,  8,  9,  10, ['A'] = 11,
+    12,        13, 14, 15, 16, ['a'] = 11, 12, 13, 14, 15, 16};
+
 /* Four hexadecimal digits, or -1. */
 static inline int hex4(const char *p) {
-    int v = 0;
-    for (int i = 0; i < 4; i++) {
-        char c = p[i], low = (char)(c | 0x20);
-        int digit = c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-        if (digit < 0) return -1;
-        v = v << 4 | digit;
-    }
-    return v;
+    const unsigned char *q = (const unsigned char *)p;
+    const int a = hex_digit[q[0]], b = hex_digit[q[1]], c = hex_digit[q[2]], d = hex_digit[q[3]];
+    if (!a || !b || !c || !d) return -1;
+    return (a - 1) << 12 | (b - 1) << 8 | (c - 1) << 4 | (d - 1);
 }
 
 static inline size_t put_utf8(char *d, uint32_t u) {
@@ -125,6 +127,41 @@ static enum scan_end find_end(const char *src, size_t n, size_t *at, bool *escap
  * not ASCII. */
 static inline size_t block(char *dst, const char *src, size_t *written, bool *stop, uint64_t *seen);
 
+#ifdef RUNS
+/* As many escapes \uXXXX as src[0..STEP) begins with and that are no surrogates: what they stand
+ * for to dst, *written bytes of it, and at most STEP bytes in all. Returns how many bytes of src
+ * they are. */
+static inline size_t unicode_run(char *dst, const char *src, size_t *written);
+#endif
+
+static inline bool is_unicode(const char *src, size_t n) {
+    return n >= 2 && src[0] == '\\' && src[1] == 'u';
+}
+
+/* The escapes \uXXXX that stand side by side at src[0..n), the first of which is one: JSON that is
+ * ASCII alone is full of them. Returns how many bytes they are, as far as they are valid. */
+static inline size_t unicode_escapes(char *dst, const char *src, size_t n, size_t *dst_n) {
+    size_t s = 0, used;
+    *dst_n = 0;
+    do {
+        used = 0;
+#ifdef RUNS
+        size_t written;
+        if (n - s >= STEP && is_unicode(src + s + 6, 2)) { /* it is not alone */
+            used = unicode_run(dst + *dst_n, src + s, &written);
+            if (used) *dst_n += written;
+        }
+#endif
+        if (!used) {
+            used = unicode_escape(src + s + 2, n - s - 2, dst, dst_n);
+            if (!used) break;
+            used += 2;
+        }
+        s += used;
+    } while (is_unicode(src + s, n - s));
+    return s;
+}
+
 static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n,
                               bool *high) {
     size_t s = 0, d = 0, written, rest_at, rest_n;
@@ -141,11 +178,15 @@ static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, 
         if (src[s] != '\\') return SCAN_CONTROL;
         char c = simple_escape[(unsigned char)src[s + 1]];
         size_t used = 0;
-        if (c)
+        if (c) {
             dst[d++] = c;
-        else if (src[s + 1] != 'u' || !(used = unicode_escape(src + s + 2, n - s - 2, dst, &d)))
-            return SCAN_ESCAPE;
-        s += 2 + used;
+            used = 2;
+        } else if (src[s + 1] == 'u') {
+            used = unicode_escapes(dst + d, src + s, n - s, &written);
+            d += written;
+        }
+        if (!used) return SCAN_ESCAPE;
+        s += used;
     }
     enum scan_end end = string_loop(dst + d, src + s, n - s, &rest_at, &rest_n, NULL, high);
     if (seen) *high = true;

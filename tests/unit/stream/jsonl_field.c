@@ -347,6 +347,85 @@ static void versions_agree_on_strings(void **state) {
     buf_release(&b);
 }
 
+/* An escape \\uXXXX: any code unit, surrogates of both kinds, now and then with a letter too many
+ * or too few, or that is no digit. */
+static void unicode_to(struct buf *b, struct rng *rng) {
+    static const char *const forms[] = {"\\u%04x", "\\u%04X"};
+    static const uint32_t from[] = {0, 0, 0, 0x80, 0x800, 0xd7f0, 0xd800, 0xdc00, 0xfff0};
+    static const uint32_t some[] = {0x10000, 0x10000, 0x80, 0x780, 0xd000, 16, 0x400, 0x400, 16};
+    const size_t k = rng_below(rng, sizeof from / sizeof *from);
+    char text[16];
+    const uint32_t unit = from[k] + (uint32_t)rng_below(rng, some[k]);
+    const int n = snprintf(text, sizeof text, forms[rng_below(rng, 2)], unit);
+    if (rng_below(rng, 400) == 0)
+        text[rng_below(rng, (uint64_t)n)] = "gG/:@`\xb1u\\\""[rng_below(rng, 10)];
+    buf_append(b, text, (size_t)n - (rng_below(rng, 400) == 0), NULL);
+}
+
+/* Many side by side, what stands between them short: JSON that is ASCII alone. */
+static void versions_agree_on_runs_of_unicode(void **state) {
+    (void)state;
+    const struct scan *v[3];
+    size_t n_versions = versions(v);
+    struct rng rng = {.key = 6};
+    struct buf b = {0};
+    for (int i = 0; i < 20000; i++) {
+        b.n = 0;
+        for (size_t runs = rng_below(&rng, 6); runs; runs--) {
+            for (size_t k = rng_below(&rng, 25); k; k--) unicode_to(&b, &rng);
+            for (size_t k = rng_below(&rng, rng_below(&rng, 2) ? 4 : 80); k; k--)
+                buf_char(&b, (char)('a' + (int)rng_below(&rng, 26)), NULL);
+        }
+        if (rng_below(&rng, 2)) buf_str(&b, "\"", NULL);
+        char *exact = malloc(b.n + 1), *want = malloc(b.n + SCAN_SLACK),
+             *got = malloc(b.n + SCAN_SLACK);
+        memcpy(exact, b.v ? b.v : "", b.n);
+        exact = realloc(exact, b.n ? b.n : 1); /* nothing behind it is read */
+        size_t at, n, at2, n2;
+        bool high = false;
+        enum scan_end end = scan_bytes_plain.unescape(want, exact, b.n, &at, &n, &high);
+        for (size_t k = 1; k < n_versions; k++) {
+            assert_int_equal(v[k]->unescape(got, exact, b.n, &at2, &n2, &high), end);
+            assert_int_equal(at2, at);
+            assert_int_equal(n2, n);
+            if (n) assert_memory_equal(got, want, n);
+        }
+        free(exact);
+        free(want);
+        free(got);
+    }
+    buf_release(&b);
+}
+
+/* What each of them stands for, by the definition of UTF-8. */
+static void every_unicode_escape(void **state) {
+    (void)state;
+    const struct scan *v[3];
+    size_t n_versions = versions(v);
+    struct buf b = {0}, want = {0};
+    for (uint32_t u = 0; u < 0x10000; u++) {
+        const uint32_t to = u >= 0xd800 && u < 0xe000 ? 0xfffd : u;
+        if (u == 0xdc00) buf_char(&b, ' ', NULL), buf_char(&want, ' ', NULL); /* not a pair */
+        buf_printf(&b, NULL, "\\u%04x", u);
+        if (to >= 0x800) buf_char(&want, (char)(0xe0 | to >> 12), NULL);
+        if (to >= 0x80)
+            buf_char(&want, (char)(to >= 0x800 ? 0x80 | (to >> 6 & 63) : 0xc0 | to >> 6), NULL);
+        buf_char(&want, (char)(to >= 0x80 ? 0x80 | (to & 63) : to), NULL);
+    }
+    char *got = malloc(b.n + SCAN_SLACK);
+    for (size_t k = 0; k < n_versions; k++) {
+        size_t at, n;
+        bool high = false;
+        assert_int_equal(v[k]->unescape(got, b.v, b.n, &at, &n, &high), SCAN_OPEN);
+        assert_int_equal(at, b.n);
+        assert_int_equal(n, want.n);
+        assert_memory_equal(got, want.v, n);
+    }
+    free(got);
+    buf_release(&b);
+    buf_release(&want);
+}
+
 /* Every sequence of two bytes, and of three and four at the edges of the table, at every place in a
  * block; then random bytes. */
 static void utf8_one(const struct scan *const *v, size_t n_versions, const char *p, size_t n) {
@@ -466,6 +545,8 @@ int main(void) {
         in_folder(mapped_values),
         cmocka_unit_test(random_and_mutated_lines),
         cmocka_unit_test(versions_agree_on_strings),
+        cmocka_unit_test(versions_agree_on_runs_of_unicode),
+        cmocka_unit_test(every_unicode_escape),
         cmocka_unit_test(versions_agree_on_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
