@@ -459,13 +459,24 @@ static int learn(struct trainer *t, uint32_t vocab, const struct log *log, bool 
     return rc;
 }
 
+/* Bytes of the text that the words were counted in. */
+static uint64_t bytes_of(const struct words *w) {
+    uint64_t n = 0, count;
+    size_t len;
+    for (uint64_t i = 0; i < words_distinct(w); i++) {
+        words_get(w, i, &len, &count);
+        n += len * count;
+    }
+    return n;
+}
+
 static int prepare(struct trainer *t, struct words *words, struct err *err) {
     const struct bpe_train_opts *o = t->opts;
     int rc = merges_vocab_init(&t->vocab, o, words, err);
-    /* Of n merges the last has a count around (all pieces) / n / 20 in code and prose; a floor a
-     * little below that keeps few pairs for nothing and is seldom too high. */
+    /* Of n merges the last has a count of (all bytes) / n / 40 to 120, in code and prose of many
+     * languages; a floor a little below that keeps few pairs for nothing and is seldom too high. */
     t->lowest = o->min_frequency > 1 ? o->min_frequency : 1;
-    t->floor = words_total(words) / 32 / (t->last + (uint64_t)1);
+    t->floor = bytes_of(words) / 128 / (t->last + (uint64_t)1);
     if (t->floor < t->lowest) t->floor = t->lowest;
     if (rc == 0) rc = fill_cells(t, words, err);
     words_drop(words);
