@@ -63,6 +63,41 @@ static inline size_t unicode_escape(const char *p, size_t n, char *dst, size_t *
     return 4;
 }
 
+#ifdef RUNS
+/* As many escapes \uXXXX as src[0..STEP) begins with and that are no surrogates: what they stand
+ * for to dst, *written bytes of it, and at most STEP bytes in all. Returns how many bytes of src
+ * they are. */
+static inline size_t unicode_run(char *dst, const char *src, size_t *written);
+#endif
+
+static inline bool is_unicode(const char *src, size_t n) {
+    return n >= 2 && src[0] == '\\' && src[1] == 'u';
+}
+
+/* The escapes \uXXXX that stand side by side at src[0..n), the first of which is one: JSON that is
+ * ASCII alone is full of them. Returns how many bytes they are, as far as they are valid. */
+static inline size_t unicode_escapes(char *dst, const char *src, size_t n, size_t *dst_n) {
+    size_t s = 0, used;
+    *dst_n = 0;
+    do {
+        used = 0;
+#ifdef RUNS
+        size_t written;
+        if (dst && n - s >= STEP && is_unicode(src + s + 6, 2)) { /* it is not alone */
+            used = unicode_run(dst + *dst_n, src + s, &written);
+            if (used) *dst_n += written;
+        }
+#endif
+        if (!used) {
+            used = unicode_escape(src + s + 2, n - s - 2, dst, dst_n);
+            if (!used) break;
+            used += 2;
+        }
+        s += used;
+    } while (is_unicode(src + s, n - s));
+    return s;
+}
+
 /* The loop; a constant NULL dst makes the version that only looks. */
 static inline __attribute__((always_inline)) enum scan_end string_loop(char *dst, const char *src,
                                                                        size_t n, size_t *at,
@@ -101,13 +136,16 @@ static inline __attribute__((always_inline)) enum scan_end string_loop(char *dst
             s += 2;
             continue;
         }
-        size_t used = 0;
-        if (n - s >= 2 && src[s + 1] == 'u') used = unicode_escape(src + s + 2, n - s - 2, dst, &d);
+        size_t used = 0, written;
+        if (is_unicode(src + s, n - s)) {
+            used = unicode_escapes(dst ? dst + d : NULL, src + s, n - s, &written);
+            d += written;
+        }
         if (!used) {
             end = SCAN_ESCAPE;
             break;
         }
-        s += 2 + used;
+        s += used;
     }
     *at = s;
     if (dst_n) *dst_n = d;
@@ -126,41 +164,6 @@ static enum scan_end find_end(const char *src, size_t n, size_t *at, bool *escap
  * string, or begins an escape that block() does not know. *seen is no longer 0 if one of them is
  * not ASCII. */
 static inline size_t block(char *dst, const char *src, size_t *written, bool *stop, uint64_t *seen);
-
-#ifdef RUNS
-/* As many escapes \uXXXX as src[0..STEP) begins with and that are no surrogates: what they stand
- * for to dst, *written bytes of it, and at most STEP bytes in all. Returns how many bytes of src
- * they are. */
-static inline size_t unicode_run(char *dst, const char *src, size_t *written);
-#endif
-
-static inline bool is_unicode(const char *src, size_t n) {
-    return n >= 2 && src[0] == '\\' && src[1] == 'u';
-}
-
-/* The escapes \uXXXX that stand side by side at src[0..n), the first of which is one: JSON that is
- * ASCII alone is full of them. Returns how many bytes they are, as far as they are valid. */
-static inline size_t unicode_escapes(char *dst, const char *src, size_t n, size_t *dst_n) {
-    size_t s = 0, used;
-    *dst_n = 0;
-    do {
-        used = 0;
-#ifdef RUNS
-        size_t written;
-        if (n - s >= STEP && is_unicode(src + s + 6, 2)) { /* it is not alone */
-            used = unicode_run(dst + *dst_n, src + s, &written);
-            if (used) *dst_n += written;
-        }
-#endif
-        if (!used) {
-            used = unicode_escape(src + s + 2, n - s - 2, dst, dst_n);
-            if (!used) break;
-            used += 2;
-        }
-        s += used;
-    } while (is_unicode(src + s, n - s));
-    return s;
-}
 
 static enum scan_end unescape(char *dst, const char *src, size_t n, size_t *at, size_t *dst_n,
                               bool *high) {
