@@ -1,5 +1,5 @@
-/* A piece part by part: it is cut at its seams (seams.h), and the parts go through a short cache of
- * their own, as a sentence of Chinese is one piece and seldom comes twice, but its words do. Most
+/* A piece part by part: it is cut at its seams (seams.h), and the parts go through caches of their
+ * own, as a sentence of Chinese is one piece and seldom comes twice, but its words do. Most
  * parts are single characters, for which there is a table. Neither where a seam is nor which of
  * both a part is can be foreseen, nor how many there are, so seams, then ids, are found for BATCH
  * parts at once, of several sentences, without a branch. New parts wait for each other
