@@ -195,13 +195,16 @@ static inline uint64_t cell_count(const struct trainer *t, const struct cell *c)
     return c->count >> BIG_BIT ? t->big.v[c->count & ~(1u << BIG_BIT)] : c->count;
 }
 
-/* Bytes and counts: what fill_cells() needs room for. */
-static uint64_t cells_of(const struct words *w) {
+/* Bytes and counts: what fill_cells() needs room for. *ret_bytes: of the text that the words were
+ * counted in. */
+static uint64_t cells_of(const struct words *w, uint64_t *ret_bytes) {
     uint64_t n = 1, count;
     size_t len;
+    *ret_bytes = 0;
     for (uint64_t i = 0; i < words_distinct(w); i++) {
         words_get(w, i, &len, &count);
         if (len > 1) n += len + 1;
+        *ret_bytes += len * count;
     }
     return n;
 }
@@ -214,9 +217,9 @@ static int store_count(struct trainer *t, uint64_t count, uint32_t *ret, struct 
     return u64s_push(&t->big, count, err);
 }
 
-/* Lays the words out. Words of one byte have no pairs and are left out. */
-static int fill_cells(struct trainer *t, const struct words *w, struct err *err) {
-    uint64_t n = cells_of(w), words = words_distinct(w), count;
+/* Lays the words out in n cells. Words of one byte have no pairs and are left out. */
+static int fill_cells(struct trainer *t, const struct words *w, uint64_t n, struct err *err) {
+    uint64_t words = words_distinct(w), count;
     struct u32s ids = {0};
     size_t len;
     if (n >= STALE)
@@ -459,26 +462,17 @@ static int learn(struct trainer *t, uint32_t vocab, const struct log *log, bool 
     return rc;
 }
 
-/* Bytes of the text that the words were counted in. */
-static uint64_t bytes_of(const struct words *w) {
-    uint64_t n = 0, count;
-    size_t len;
-    for (uint64_t i = 0; i < words_distinct(w); i++) {
-        words_get(w, i, &len, &count);
-        n += len * count;
-    }
-    return n;
-}
-
 static int prepare(struct trainer *t, struct words *words, struct err *err) {
     const struct bpe_train_opts *o = t->opts;
+    uint64_t bytes;
+    const uint64_t cells = cells_of(words, &bytes);
     int rc = merges_vocab_init(&t->vocab, o, words, err);
     /* Of n merges the last has a count of (all bytes) / n / 40 to 120, in code and prose of many
      * languages; a floor a little below that keeps few pairs for nothing and is seldom too high. */
     t->lowest = o->min_frequency > 1 ? o->min_frequency : 1;
-    t->floor = bytes_of(words) / 128 / (t->last + (uint64_t)1);
+    t->floor = bytes / 128 / (t->last + (uint64_t)1);
     if (t->floor < t->lowest) t->floor = t->lowest;
-    if (rc == 0) rc = fill_cells(t, words, err);
+    if (rc == 0) rc = fill_cells(t, words, cells, err);
     words_drop(words);
     return rc;
 }
