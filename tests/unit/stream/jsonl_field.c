@@ -307,42 +307,44 @@ static size_t ascii_bytes(const char *v, size_t n) {
     return i;
 }
 
-/* Every version stops at the same place with the same text, wherever in a block the special byte
- * is. */
+/* Every version stops at the same place of raw[0..n) with the same text, and reads nothing behind
+ * it. */
+static void versions_agree(const char *raw, size_t n) {
+    const struct scan *v[3];
+    size_t n_versions = versions(v), at, text_n, at2, text_n2;
+    char *exact = malloc(n ? n : 1), *want = malloc(n + SCAN_SLACK), *got = malloc(n + SCAN_SLACK);
+    if (n) memcpy(exact, raw, n);
+    bool high = false, any = ascii_bytes(exact, n) < n;
+    enum scan_end end = scan_bytes_plain.unescape(want, exact, n, &at, &text_n, &high);
+    assert_int_equal(high, ascii_bytes(exact, at) < at);
+    bool escaped = memchr(exact, '\\', at + (at < n)) != NULL;
+    for (size_t k = 0; k < n_versions; k++) {
+        bool escaped2 = false, high1 = false, high2 = false;
+        assert_int_equal(v[k]->unescape(got, exact, n, &at2, &text_n2, &high1), end);
+        assert_true((high1 || !high) && (any || !high1));
+        assert_int_equal(at2, at);
+        assert_int_equal(text_n2, text_n);
+        if (text_n) assert_memory_equal(got, want, text_n);
+        assert_int_equal(v[k]->find_end(exact, n, &at2, &escaped2, &high2), end);
+        assert_true((high2 || !high) && (any || !high2));
+        assert_int_equal(at2, at);
+        assert_int_equal(escaped2, escaped);
+    }
+    free(exact);
+    free(want);
+    free(got);
+}
+
+/* Wherever in a block the special byte is. */
 static void versions_agree_on_strings(void **state) {
     (void)state;
-    const struct scan *v[3];
-    size_t n_versions = versions(v);
     struct rng rng = {.key = 5};
     struct buf b = {0};
     for (int i = 0; i < 4000; i++) {
         b.n = 0;
         random_string(&b, &rng);
         if (i % 3 == 0) mutate(&b, &rng);
-        size_t n = b.n ? b.n - 1 : 0;
-        char *exact = malloc(n ? n : 1), *want = malloc(n + SCAN_SLACK),
-             *got = malloc(n + SCAN_SLACK);
-        memcpy(exact, b.v + (b.n > 0), n);
-        size_t at, text_n, at2, text_n2;
-        bool high = false, any = ascii_bytes(exact, n) < n;
-        enum scan_end end = scan_bytes_plain.unescape(want, exact, n, &at, &text_n, &high);
-        assert_int_equal(high, ascii_bytes(exact, at) < at);
-        bool escaped = memchr(exact, '\\', at + (at < n)) != NULL;
-        for (size_t k = 0; k < n_versions; k++) {
-            bool escaped2 = false, high1 = false, high2 = false;
-            assert_int_equal(v[k]->unescape(got, exact, n, &at2, &text_n2, &high1), end);
-            assert_true((high1 || !high) && (any || !high1));
-            assert_int_equal(at2, at);
-            assert_int_equal(text_n2, text_n);
-            if (text_n) assert_memory_equal(got, want, text_n);
-            assert_int_equal(v[k]->find_end(exact, n, &at2, &escaped2, &high2), end);
-            assert_true((high2 || !high) && (any || !high2));
-            assert_int_equal(at2, at);
-            assert_int_equal(escaped2, escaped);
-        }
-        free(exact);
-        free(want);
-        free(got);
+        versions_agree(b.v + (b.n > 0), b.n ? b.n - 1 : 0);
     }
     buf_release(&b);
 }
@@ -365,8 +367,6 @@ static void unicode_to(struct buf *b, struct rng *rng) {
 /* Many side by side, what stands between them short: JSON that is ASCII alone. */
 static void versions_agree_on_runs_of_unicode(void **state) {
     (void)state;
-    const struct scan *v[3];
-    size_t n_versions = versions(v);
     struct rng rng = {.key = 6};
     struct buf b = {0};
     for (int i = 0; i < 20000; i++) {
@@ -377,22 +377,7 @@ static void versions_agree_on_runs_of_unicode(void **state) {
                 buf_char(&b, (char)('a' + (int)rng_below(&rng, 26)), NULL);
         }
         if (rng_below(&rng, 2)) buf_str(&b, "\"", NULL);
-        char *exact = malloc(b.n + 1), *want = malloc(b.n + SCAN_SLACK),
-             *got = malloc(b.n + SCAN_SLACK);
-        memcpy(exact, b.v ? b.v : "", b.n);
-        exact = realloc(exact, b.n ? b.n : 1); /* nothing behind it is read */
-        size_t at, n, at2, n2;
-        bool high = false;
-        enum scan_end end = scan_bytes_plain.unescape(want, exact, b.n, &at, &n, &high);
-        for (size_t k = 1; k < n_versions; k++) {
-            assert_int_equal(v[k]->unescape(got, exact, b.n, &at2, &n2, &high), end);
-            assert_int_equal(at2, at);
-            assert_int_equal(n2, n);
-            if (n) assert_memory_equal(got, want, n);
-        }
-        free(exact);
-        free(want);
-        free(got);
+        versions_agree(b.v, b.n);
     }
     buf_release(&b);
 }
