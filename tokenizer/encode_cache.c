@@ -52,7 +52,7 @@ void short_store(struct short_line *line, uint64_t low, uint64_t high, const uin
     if (n_ids > WIDE_IDS || (wide && top >> 24)) return;
     if (wide) {
         *line = (struct short_line){.way = {s}};
-        memcpy((char *)line + offsetof(struct short_slot, id), ids, n_ids * sizeof *ids);
+        memcpy(line_ids(line), ids, n_ids * sizeof *ids);
         return;
     }
     memcpy(s.id, ids, n_ids * sizeof *ids);
@@ -123,7 +123,7 @@ static void middle_store(struct middle_cache *c, const uint8_t *p, size_t n, con
     struct short_line s = {0};
     middle_key(&s, p, n, p + n);
     s.way[0].high |= (uint64_t)n_ids << 60;
-    memcpy((char *)&s + offsetof(struct short_slot, id), ids, n_ids * sizeof *ids);
+    memcpy(line_ids(&s), ids, n_ids * sizeof *ids);
     middle_put(c, &s);
     c->misses++;
 }
@@ -131,11 +131,10 @@ static void middle_store(struct middle_cache *c, const uint8_t *p, size_t n, con
 size_t middle_get(struct middle_cache *c, const uint8_t *p, size_t n, uint32_t ids[MIDDLE_IDS]) {
     struct short_line key;
     middle_key(&key, p, n, p + n);
-    const struct short_line *s = middle_lines(c, &key);
-    s += !middle_same(s, &key);
-    if (!middle_same(s, &key)) return 0;
-    memcpy(ids, (const char *)s + offsetof(struct short_slot, id), MIDDLE_IDS * sizeof *ids);
-    return short_ids(&s->way[0]);
+    bool is;
+    struct short_line s = *middle_find(middle_lines(c, &key), &key, &is);
+    if (is) memcpy(ids, line_ids(&s), MIDDLE_IDS * sizeof *ids);
+    return is ? short_ids(&s.way[0]) : 0;
 }
 
 /* ------------------------------------------------------------------ the long one */

@@ -43,6 +43,11 @@ struct short_line {
 /* Of `high`: the number of ids. */
 #define IDS_BITS (15ull << 60)
 
+/* Where all ids of a line are that one piece has, up to WIDE_IDS of them. */
+static inline void *line_ids(struct short_line *line) {
+    return (char *)line + offsetof(struct short_slot, id);
+}
+
 struct short_cache {
     struct short_line *line;
     int bits;        /* of the number of lines                               */
@@ -125,6 +130,10 @@ struct batch {
     uint8_t middle[BATCH + 8];
     struct short_line key[BATCH]; /* of those; and then, where they are there, copies */
 };
+
+static inline void batch_clear(struct batch *b) {
+    b->size = b->n_middles = 0;
+}
 
 /* Puts what the piece of this key became into its line, unless its ids are too many. `top`: no id
  * is above. */
@@ -217,6 +226,14 @@ static inline bool middle_same(const struct short_line *s, const struct short_li
            (((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0);
 }
 
+/* Which of two lines has the piece of this key, if it *ret_is in one of them; without a branch. */
+static inline const struct short_line *middle_find(const struct short_line *lines,
+                                                   const struct short_line *key, bool *ret_is) {
+    const struct short_line *s = lines + !middle_same(lines, key);
+    *ret_is = middle_same(s, key);
+    return s;
+}
+
 /* Looks for the pieces of the middle cache, without a branch on what is there: those that are
  * become as short ones. All have been added; the text goes on up to `end`. */
 static inline void batch_find_middles(struct middle_cache *c, struct batch *b, const uint8_t *end) {
@@ -231,8 +248,8 @@ static inline void batch_find_middles(struct middle_cache *c, struct batch *b, c
     }
     for (size_t k = 0; k < b->n_middles; k++) {
         const size_t i = b->middle[k];
-        const struct short_line *s = at[k] + !middle_same(at[k], &b->key[k]);
-        const bool is = middle_same(s, &b->key[k]);
+        bool is;
+        const struct short_line *s = middle_find(at[k], &b->key[k], &is);
         b->low[i] = is ? b->key[k].way[0].low : b->low[i];
         b->high[i] = is ? b->key[k].way[0].high : b->high[i];
         b->key[k] = *s;

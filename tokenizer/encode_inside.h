@@ -94,14 +94,12 @@ static inline bool fresh_much(const struct fresh *f) {
 static inline bool fresh_is(const struct fresh *f) {
     return (fresh_much(f) | (20 * f->of_them > 17 * f->bytes)) & (7 * f->of_ids > 3 * f->of_them);
 }
-/* A piece that no cache has became so many ids. */
-static inline void fresh_piece(struct fresh *f, size_t bytes, size_t ids) {
-    f->unknown += bytes;
+/* Counts for the batch at hand, as its fields say: a piece that is merged as a whole is unknown and
+ * news, one that goes by parts unknown, parts that are merged are news. */
+static inline void fresh_count(struct fresh *f, size_t unknown, size_t ids, size_t news) {
+    f->unknown += unknown;
     f->ids += ids;
-}
-/* So much of it, or of one of its parts, was merged. */
-static inline void fresh_new(struct fresh *f, size_t bytes) {
-    f->news += bytes;
+    f->news += news;
 }
 /* A batch of so many bytes has been taken. */
 static inline void fresh_note(struct fresh *f, size_t bytes) {
@@ -149,6 +147,10 @@ int encode_long_new(struct encoder *e, enum late_kind kind, uint64_t hash, const
  * one and has no seams. Several only where a piece is what merging makes of it. */
 int encode_parts(struct encoder *e, const uint8_t *p, size_t n, const uint32_t *len, size_t pieces,
                  bool *ret_wait, struct u32s *out, struct err *err);
+/* Those of pieces, or of parts. */
+static inline struct caches *encode_caches(struct encoder *e, enum late_kind kind) {
+    return kind == LATE_PART ? &e->part : &e->whole;
+}
 /* Doubles caches that have become full. */
 int encode_grow(struct encoder *e, struct caches *c, struct u32s *out, struct err *err);
 /* Merging has made so many ids of a piece: notes whether the longest tokens are worth it. */

@@ -35,7 +35,7 @@ static inline bool is_short(const struct late *l, size_t i) {
 
 /* The line of a short one. */
 static struct short_line *late_line(struct encoder *e, size_t i, struct key k) {
-    const struct short_cache *c = is_part(&e->late, i) ? &e->part.shorts : &e->whole.shorts;
+    const struct short_cache *c = &encode_caches(e, e->late.kind[i])->shorts;
     return &c->line[short_line_of(c, k.low, k.high)];
 }
 
@@ -151,10 +151,8 @@ static int fill_gaps(struct late *l, const struct bpe_short_ids ids[BATCH], stru
 static int store(struct encoder *e, size_t i, const struct bpe_short_ids *ids, struct err *err) {
     struct late *l = &e->late;
     const struct bpe_short *v = &l->piece[i];
-    const bool part = is_part(l, i);
-    struct caches *c = part ? &e->part : &e->whole;
-    fresh_piece(&e->fresh, part ? 0 : v->n, ids->n); /* a part's bytes: the piece's */
-    fresh_new(&e->fresh, v->n);
+    struct caches *c = encode_caches(e, l->kind[i]);
+    fresh_count(&e->fresh, is_part(l, i) ? 0 : v->n, ids->n, v->n);
     if (is_short(l, i)) {
         const struct key k = late_key(l, i);
         short_store(late_line(e, i, k), k.low, k.high, ids->id, ids->n, e->t->n);

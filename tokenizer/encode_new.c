@@ -100,10 +100,9 @@ int encode_long_new(struct encoder *e, enum late_kind kind, uint64_t hash, const
         int rc = late_add_long(e, kind, p, n, hash, out, err);
         return rc < 0 ? rc : 1;
     }
-    const bool part = kind == LATE_PART;
     const size_t first = out->n;
-    int rc = part ? encode_new_part(e, p, n, out, err) : encode_new_piece(e, p, n, out, err);
+    int rc = kind == LATE_PART ? encode_new_part(e, p, n, out, err)
+                               : encode_new_piece(e, p, n, out, err);
     if (rc < 0) return rc;
-    return caches_store(part ? &e->part : &e->whole, hash, p, n, out->v + first, out->n - first,
-                        err);
+    return caches_store(encode_caches(e, kind), hash, p, n, out->v + first, out->n - first, err);
 }

@@ -64,7 +64,7 @@ static __attribute__((noinline)) int wide_new(struct encoder *e, struct wide_cha
     int rc = bpe_merge(e->t, &e->scratch, p, n, &ids, err);
     if (rc >= 0) memcpy(c->id, ids.v, ids.n * sizeof *ids.v);
     if (rc >= 0) c->n = (uint32_t)ids.n;
-    fresh_new(&e->fresh, n);
+    fresh_count(&e->fresh, 0, 0, n);
     u32s_release(&ids);
     return rc;
 }
@@ -100,7 +100,7 @@ static inline int parts_sort(struct encoder *e, struct parts *v, const uint8_t *
         int rc = parts_learn(e, v, p, unknown, err);
         if (rc < 0) return rc;
     }
-    v->rest.size = v->rest.n_middles = 0;
+    batch_clear(&v->rest);
     for (size_t k = 0; k < others; k++) {
         const uint32_t *edge = &v->edge[v->a.which[k]];
         batch_add(&e->part, &v->rest, p + edge[0], edge[1] - edge[0], p + n);
@@ -135,14 +135,14 @@ static __attribute__((noinline)) int part_new(struct encoder *e, struct parts *v
         if (rc == 0) {
             rc = encode_long_new(e, LATE_PART, hash, p, n, out, err);
             v->wait |= rc > 0;
-            if (rc == 0) fresh_new(&e->fresh, n);
+            if (rc == 0) fresh_count(&e->fresh, 0, 0, n);
         }
     } else if (n <= SHORT_BYTES && e->many) {
         rc = late_add(e, LATE_PART, b, i, out, err);
         v->wait = true;
     } else {
         rc = encode_new_part(e, p, n, out, err);
-        fresh_new(&e->fresh, n);
+        fresh_count(&e->fresh, 0, 0, n);
         if (rc >= 0 && n <= SHORT_BYTES) {
             batch_store(b, i, out->v + first, out->n - first, e->t->n);
             e->part.shorts.misses++;

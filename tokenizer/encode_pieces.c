@@ -72,7 +72,7 @@ static int by_parts(struct encoder *e, const struct batch *b, size_t i, size_t n
     bool wait;
     int rc = encode_parts(e, p, bytes, b->n + i, n, &wait, out, err);
     if (rc <= 0) return rc;
-    fresh_piece(&e->fresh, bytes, known(e, out) - before);
+    fresh_count(&e->fresh, bytes, known(e, out) - before, 0);
     rc = 0;
     if (!wait && n == 1 && len <= SHORT_BYTES) store_short(e, b, i, first, out);
     if (!wait && n == 1 && is_long(p, len))
@@ -89,10 +89,7 @@ static int whole_long(struct encoder *e, const struct batch *b, size_t i, uint64
     if (is_sentence(p, n)) rc = encode_long_known(&e->whole, b, i, false, &hash, out, err);
     if (rc != 0) return rc;
     rc = encode_long_new(e, LATE_PIECE, hash, p, n, out, err);
-    if (rc == 0) {
-        fresh_piece(&e->fresh, n, out->n - first);
-        fresh_new(&e->fresh, n);
-    }
+    if (rc == 0) fresh_count(&e->fresh, n, out->n - first, n);
     return rc;
 }
 
@@ -105,8 +102,7 @@ static int whole(struct encoder *e, const struct batch *b, size_t i, uint64_t ha
     if (n > SHORT_BYTES && n <= LONG_BYTES) return whole_long(e, b, i, hash, out, err);
     int rc = encode_new_piece(e, p, n, out, err);
     if (rc < 0) return rc;
-    fresh_piece(&e->fresh, n, out->n - first);
-    fresh_new(&e->fresh, n);
+    fresh_count(&e->fresh, n, out->n - first, n);
     if (n <= SHORT_BYTES) store_short(e, b, i, first, out);
     return 0;
 }
@@ -154,7 +150,7 @@ static inline int batch_take(struct encoder *e, struct batch *b, struct u32s *ou
         to += short_ids(s);
     }
     out->n = (size_t)(to - out->v);
-    b->size = b->n_middles = 0;
+    batch_clear(b);
     return encode_grow(e, &e->whole, out, err);
 }
 
@@ -180,7 +176,7 @@ static int late_end(struct encoder *e, int rc, struct u32s *out, struct err *err
 int encode_piece(struct encoder *e, const char *p, size_t n, struct u32s *out, struct err *err) {
     const uint8_t *q = (const uint8_t *)p;
     struct batch b;
-    b.size = b.n_middles = 0;
+    batch_clear(&b);
     if (n == 0) return 0;
     batch_add(&e->whole, &b, q, n, q + n);
     find_middles(e, &b, q + n);
@@ -191,7 +187,7 @@ int encode_pieces(struct encoder *e, const char *v, size_t n, size_t from, const
                   size_t n_ends, struct u32s *out, struct err *err) {
     const uint8_t *text = (const uint8_t *)v;
     struct batch b;
-    b.size = b.n_middles = 0;
+    batch_clear(&b);
     int rc = 0;
     for (size_t i = 0; i < n_ends && rc >= 0;) {
         if (__builtin_expect(fresh_is(&e->fresh), 0))

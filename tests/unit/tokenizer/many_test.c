@@ -99,7 +99,7 @@ static void keys_equal_those_made_one_by_one(void **state) {
                 batch_add(&c, &want, text + from, ends[i] - from, text + bytes + skip);
         batch_fill_fn fill;
         for (int k = 0; (fill = batch_fill_at(k)); k++) {
-            got.size = got.n_middles = 0;
+            batch_clear(&got);
             fill(&c, &got, text, bytes + skip, skip, ends, n);
             same_batch(&want, &got);
         }
@@ -570,38 +570,39 @@ static void a_token_by_decree_is_none_as_a_part(void **state) {
     buf_release(&text);
 }
 
+/* Does a new encoder want the tree of tokens for a text? */
+static bool wants_the_tree(const struct tokenizer *t, const char *text, size_t n) {
+    struct encoder *e;
+    struct u32s ids = {0};
+    struct err err = {0};
+    check_ok(encoder_new(&e, t, &err), &err);
+    check_ok(encode(e, text, n, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
+    const bool wants = e->fresh.trie != NULL;
+    encoder_free(e);
+    u32s_release(&ids);
+    return wants;
+}
+
 /* Random letters get there by themselves, once there have been enough, and words do not. */
 static void what_is_new_all_over_does_without_caches(void **state) {
     (void)state;
     struct rng r = {.key = 34};
     struct buf text = {0};
-    struct u32s ids = {0};
-    struct err err = {0};
     struct random_vocab v;
-    struct encoder *e;
     random_vocab(&v, &r, 40, 6);
     struct tokenizer *t = random_tokenizer(&v, "\\S+|\\s");
     while (text.n < 3 << 20) {
         letters_to(&text, &r, 26, 9);
         buf_char(&text, ' ', NULL);
     }
-    check_ok(encoder_new(&e, t, &err), &err);
-    check_ok(encode(e, text.v, 1 << 17, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
-    assert_null(e->fresh.trie);
-    check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
-    assert_int_equal(e->fresh.trie != NULL, bpe_rounds_can(t));
-    encoder_free(e);
+    assert_false(wants_the_tree(t, text.v, 1 << 17));
+    assert_int_equal(wants_the_tree(t, text.v, text.n), bpe_rounds_can(t));
     for (size_t at = 1 << 10; at < text.n; at <<= 1) /* a kilobyte, over and over */
         memcpy(text.v + at, text.v, text.n - at < at ? text.n - at : at);
-    check_ok(encoder_new(&e, t, &err), &err);
-    ids.n = 0;
-    check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
-    assert_null(e->fresh.trie);
-    encoder_free(e);
+    assert_false(wants_the_tree(t, text.v, text.n));
     tokenizer_free(t);
     random_release(&v);
     buf_release(&text);
-    u32s_release(&ids);
 }
 
 /* Half of the bytes are words that come again, half sentences of characters that do: such a text is
@@ -610,10 +611,7 @@ static void new_sentences_of_known_characters_are_not_new(void **state) {
     (void)state;
     struct rng r = {.key = 37};
     struct buf text = {0};
-    struct u32s ids = {0};
-    struct err err = {0};
     struct random_vocab v;
-    struct encoder *e;
     random_vocab(&v, &r, 40, 6);
     struct tokenizer *t = random_tokenizer(&v, "\\S+|\\s");
     while (text.n < 6 << 20) {
@@ -626,14 +624,10 @@ static void new_sentences_of_known_characters_are_not_new(void **state) {
             }
         buf_char(&text, ' ', NULL);
     }
-    check_ok(encoder_new(&e, t, &err), &err);
-    check_ok(encode(e, text.v, text.n, TOKENIZER_SPECIAL_NONE, &ids, &err), &err);
-    assert_null(e->fresh.trie);
-    encoder_free(e);
+    assert_false(wants_the_tree(t, text.v, text.n));
     tokenizer_free(t);
     random_release(&v);
     buf_release(&text);
-    u32s_release(&ids);
 }
 
 int main(void) {
