@@ -53,7 +53,7 @@ void cpu_spoil_work(struct device *d);
 
 /* One table per instruction set. cpu_backend(i): i from 0 (plain) upwards while not NULL; NULL
  * also for those this processor cannot run. For tests; programs use backend_cpu(). */
-enum { CPU_ISAS = 4 };
+enum { CPU_PAIRS = 3 /* of bf16, and the matrix units */, CPU_ISAS };
 const struct backend *cpu_backend(int i);
 const char *cpu_isa_name(int i);
 
