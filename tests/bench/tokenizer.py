@@ -1,19 +1,17 @@
 """Lory's tokenizer beside its peers, in one run on the same files:
 
-    tests/bench/tokenizer.py BUILD/tools CORPUS [--vocab TOKENIZER.json] [--text FILE]… [--only train|encode]
+    tests/bench/tokenizer.py BUILD/tools CORPUS [--vocab TOKENIZER.json] [--only train|encode]
 
 CORPUS is a folder of gzip JSONL with the field "content". Prints wall and processor seconds, MB of text
 per processor second, peak memory, and how many times better than each peer Lory is by either clock: on a busy
 machine processor time is the steadier one. --vocab (GPT-2's tokenizer.json, say) is what is encoded with;
-without it the vocabulary just trained. Every --text is encoded, too, and set beside the corpus per byte, as
-are texts made to be hard. The peers are the packages tokenizers, tiktoken and gigatoken; one that is missing
-is left out. Run it with the Python that has them."""
+without it the vocabulary just trained. The peers are the packages tokenizers, tiktoken and gigatoken; one that is
+missing is left out. Run it with the Python that has them. Other texts than a corpus: hostile.py."""
 import argparse
 import glob
 import gzip
 import json
 import os
-import random
 import resource
 import subprocess
 import sys
@@ -174,18 +172,9 @@ def train(args, d):
                                               "-q"], 3), mb, ours)
 
 
-def lory_encode(args, tok, path, out, threads=1):
-    return measured([args.tools + "/tokenize", "encode", "-t", tok, "--field", "content", "--ids", "u32",
-                     "--allow-special", "all", "--threads", str(threads), "-q", path, "-o", out], 3)
-
-
-def hard_texts():
-    r = random.Random(1)
-    yield "1,000,000 x", "x" * 1000000
-    yield "1,000,000 blanks", " " * 1000000
-    yield "500,000 ab", "ab" * 500000
-    yield "1,000,000 random letters", "".join(r.choice("abcdefghijklmnopqrstuvwxyz")
-                                              for _ in range(1000000))
+def encode_command(tools, tok, path, out, threads=1):
+    return [tools + "/tokenize", "encode", "-t", tok, "--field", "content", "--ids", "u32", "--allow-special",
+            "all", "--threads", str(threads), "-q", path, "-o", out]
 
 
 def encode(args, d):
@@ -195,22 +184,13 @@ def encode(args, d):
         path = f"{d}/{name}.jsonl"
         peers[name] = (path, write_jsonl(path, some(args.corpus, mb)))
     path, mb = peers["encode-gigatoken"]
-    ours = lory_encode(args, tok, path, d + "/ids")
+    ours = measured(encode_command(args.tools, tok, path, d + "/ids"), 3)
     compare("encoding, one thread, JSONL to ids on disk (peers: from memory)", mb, ours, peers, peers, tok)
     if not ours:
         return
-    two = lory_encode(args, tok, path, d + "/ids", 2)
+    two = measured(encode_command(args.tools, tok, path, d + "/ids", 2), 3)
     row("lory, two threads", two, mb)
     print(f"  two threads: {ours['wall'] / two['wall']:.2f}x one by the wall")
-    start = lory_encode(args, tok, os.devnull, d + "/ids")["cpu"]
-    for name, text in [(os.path.basename(f), open(f, encoding="utf-8").read()) for f in args.text] + list(
-            hard_texts()):
-        copies = max(1, 8000000 // len(text.encode())) if name[0].isdigit() else 1
-        other = write_jsonl(d + "/other.jsonl", [text] * copies if copies > 1 else text.split("\n\n"))
-        r = lory_encode(args, tok, d + "/other.jsonl", d + "/ids")
-        speed = other / max(r["cpu"] - start, 1e-3)
-        print(f"  {name:28}{speed:9.1f} MB/s without the start,"
-              f"{speed / (mb / (ours['cpu'] - start)):6.2f} of the corpus's", flush=True)
 
 
 def main():
@@ -220,7 +200,6 @@ def main():
     p.add_argument("tools")
     p.add_argument("corpus")
     p.add_argument("--vocab")
-    p.add_argument("--text", action="append", default=[])
     p.add_argument("--only", choices=["train", "encode"])
     p.add_argument("--mb", type=float, default=100, help="of the corpus, to encode")
     args = p.parse_args()
