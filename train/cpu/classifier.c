@@ -1,7 +1,7 @@
 /* Softmax cross-entropy over the vocabulary in chunks of rows. Mathematics: ref/classifier.c.
  *
  *   w packed twice, once a call ─▶ per chunk of 512 rows (a w that is packed part by part, once a
- *   chunk; chunks are then of 1,024 rows, in bf16 of 256):
+ *   chunk; chunks are then of 1,024 rows, in bf16 of 256, or of 192 where it is widened):
  *      logits = x w^T     product
  *      loss, dlogits      a row at a time, in place (bf16: into the first half of the row's room)
  *      dx = dlogits w     product
@@ -111,7 +111,8 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
                     const float *scale) {
     size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
     bool bf16 = d->bf16, first = true, large = !gemm_packs_whole(C, V);
-    size_t chunk = !large ? 512 : bf16 ? 256 : 1024, most = rows < chunk ? rows : chunk;
+    size_t chunk = !large ? 512 : !bf16 ? 1024 : gemm_widens(true) ? 192 : 256;
+    size_t most = rows < chunk ? rows : chunk;
     /* Both packed copies of w, for the next chunk. */
     bool keep = rows > most && gemm_keeps(d, C, V, bf16);
     enum cpu_work pack_v = keep ? WORK_PACK2 : WORK_PACK, pack_x = keep ? WORK_PACK3 : WORK_PACK;

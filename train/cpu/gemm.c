@@ -275,17 +275,19 @@ bool gemm_keeps(const struct device *d, size_t K, size_t N, bool bf16) {
  * no memory. */
 static bool plan_parts(struct device *d, struct product *p, enum cpu_work pack, bool in_place,
                        bool by_tiles) {
-    size_t blocks = k_blocks(p);
+    const size_t blocks = k_blocks(p);
+    const size_t less = gemm_widens(p->b.bf16) ? 2 : 1;
+    const size_t part_of_b = PART_OF_B / less, part_of_a = PART_OF_A / less;
     p->part_m = p->M, p->part_n = p->N, p->part_k = blocks;
     if (!by_tiles && !gemm_packs_whole(p->K, p->N) && p->N >= p->K)
-        p->part_n = even_parts(p->N, PART_OF_B / p->K + NR, NR);
+        p->part_n = even_parts(p->N, part_of_b / p->K + NR, NR);
     else if (!by_tiles && !gemm_packs_whole(p->K, p->N))
-        p->part_k = PART_OF_B / (p->N * p->kc) + 1;
+        p->part_k = part_of_b / (p->N * p->kc) + 1;
     size_t units = p->part_k * p->kc;
     if (!by_tiles) p->right = cpu_work(d, pack, units * round_up(p->part_n, NR) * sizeof *p->right);
     if (!in_place) {
-        if (p->M * units > PART_OF_A)
-            p->part_m = even_parts(p->M, PART_OF_A / units + p->mr, p->mr);
+        if (p->M * units > part_of_a)
+            p->part_m = even_parts(p->M, part_of_a / units + p->mr, p->mr);
         p->left = cpu_work(d, WORK_LEFT, round_up(p->part_m, p->mr) * units * sizeof *p->left);
         if (!p->left) return false;
     }

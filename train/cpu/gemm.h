@@ -49,6 +49,10 @@ struct matrix {
     bool padded; /* a left factor's rows have zeros behind element K, up to a multiple of 32 */
 };
 
+/* Is a factor of type bf16 packed as fp32, in twice the memory? */
+INLINE bool gemm_widens(bool bf16) {
+    return bf16 && ISA_LEVEL != 3;
+}
 /* Units along K for a factor of type bf16 or fp32. */
 INLINE size_t gemm_units(size_t K, bool bf16) {
     return bf16 && ISA_LEVEL == 3 ? (K + 1) / 2 : K;
