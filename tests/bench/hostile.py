@@ -1,11 +1,12 @@
 """Texts that are hard to tokenize beside Python, by the whole program, JSONL to ids on disk:
 
     tests/bench/hostile.py BUILD/tools CORPUS -t TOKENIZER… [--text FILE]… [--mb 40] [--times 3] [--only NAME,NAME]
+        [--record 20000]
 
 CORPUS is a folder of gzip JSONL with the field "content" (Python files, say). Every text below is drawn anew
-from --seed, --text adds files that somebody wrote. A row is MB of text per second of processor time, start
-included, the best of --times runs, and its share of the corpus's; the corpus runs again before every text,
-because the speed of a shared machine moves."""
+from --seed, in records of so many characters (a million: those of tiktoken's tests); --text adds files that
+somebody wrote. A row is MB of text per second of processor time, start included, the best of --times runs,
+and its share of the corpus's, which runs again before every text, as the speed of a shared machine moves."""
 import argparse
 import base64
 import os
@@ -15,7 +16,6 @@ import tempfile
 
 from tokenizer import encode_command, measured, some, write_jsonl
 
-RECORD = 20000  # characters of a record
 SCRIPTS = [(0x61, 0x7B), (0x430, 0x450), (0x3B1, 0x3CA), (0x5D0, 0x5EB), (0x628, 0x64B), (0x905, 0x93A),
            (0xE01, 0xE31), (0x3041, 0x3097), (0x30A1, 0x30FB), (0x4E00, 0x9FA6), (0xAC00, 0xD7A4),
            (0x1F300, 0x1F650)]
@@ -70,17 +70,17 @@ TEXTS = {
 }
 
 
-def records(text):
-    for at in range(0, len(text), RECORD):
-        yield text[at:at + RECORD]
+def records(text, n):
+    for at in range(0, len(text), n):
+        yield text[at:at + n]
 
 
-def drawn(name, seed, mb):
-    """Records of one of TEXTS, until they are that many MB."""
+def drawn(name, seed, mb, n):
+    """Records of n characters of one of TEXTS, until they are that many MB."""
     r = random.Random(f"{name} {seed}")
     left = mb * 1e6
     while left > 0:
-        text = TEXTS[name](r, RECORD)
+        text = TEXTS[name](r, n)
         left -= len(text.encode())
         yield text
 
@@ -97,10 +97,10 @@ def compare(args, d, names):
     files = {}
     for i, name in enumerate(names):
         if name in TEXTS:
-            texts = drawn(name, args.seed, args.mb)
+            texts = drawn(name, args.seed, args.mb, args.record)
         else:
             with open(name, encoding="utf-8") as h:
-                texts = list(records(h.read()))
+                texts = list(records(h.read(), args.record))
         files[name] = (f"{d}/{i}.jsonl", write_jsonl(f"{d}/{i}.jsonl", texts))
     for tok in args.tokenizer:
         print(tok, flush=True)
@@ -122,6 +122,7 @@ def main():
     p.add_argument("--mb", type=float, default=40)
     p.add_argument("--times", type=int, default=3)
     p.add_argument("--seed", default="1")
+    p.add_argument("--record", type=int, default=20000, help="characters")
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as d:
         compare(args, d, (args.only or list(TEXTS)) + args.text)

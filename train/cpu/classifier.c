@@ -111,7 +111,7 @@ void cpu_classifier(struct device *d, float *loss, void *dx, float *dw, const vo
                     const float *scale) {
     size_t rows = (size_t)rows_, C = (size_t)C_, V = (size_t)V_;
     bool bf16 = d->bf16, first = true, large = !gemm_packs_whole(C, V);
-    size_t chunk = !large ? 512 : !bf16 ? 1024 : gemm_widens(true) ? 192 : 256;
+    size_t chunk = !large ? 512 : !bf16 ? 1024 : gemm_widens(bf16) ? 192 : 256;
     size_t most = rows < chunk ? rows : chunk;
     /* Both packed copies of w, for the next chunk. */
     bool keep = rows > most && gemm_keeps(d, C, V, bf16);

@@ -262,7 +262,8 @@ static void run_parts(const struct product *p, float *scratch, bool packed,
             }
 }
 
-enum { PART_OF_B = 1 << 22, PART_OF_A = 1 << 21 }; /* elements packed at a time, about */
+/* Elements packed at a time, about; half as many where they are widened. */
+enum { PART_OF_B = 1 << 22, PART_OF_A = 1 << 21 };
 
 bool gemm_packs_whole(size_t K, size_t N) {
     return K * N <= PART_OF_B;
@@ -342,7 +343,7 @@ void gemm_run(struct device *d, size_t M, size_t N, size_t K, const struct matri
     if (M == 0 || N == 0) return;
     struct product p = {.M = M, .N = N, .K = K, .a = *a, .b = *b};
     p.units = gemm_units(K, a->bf16);
-    p.unit = a->bf16 && ISA_LEVEL == 3 ? 2 : 1;
+    p.unit = gemm_pairs(a->bf16) ? 2 : 1;
     p.amx = d->amx && p.unit == 2;
     p.split = d->amx && !a->bf16 && M >= SPLIT_FROM && N >= SPLIT_FROM && K >= SPLIT_FROM;
     /* Packed by each tile: what needs no transposition, and is not wanted again. */

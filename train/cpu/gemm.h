@@ -49,13 +49,17 @@ struct matrix {
     bool padded; /* a left factor's rows have zeros behind element K, up to a multiple of 32 */
 };
 
-/* Is a factor of type bf16 packed as fp32, in twice the memory? */
-INLINE bool gemm_widens(bool bf16) {
-    return bf16 && ISA_LEVEL != 3;
+/* Are units of a factor of type bf16, or fp32, pairs? */
+INLINE bool gemm_pairs(bool bf16) {
+    return bf16 && ISA_LEVEL == 3;
 }
-/* Units along K for a factor of type bf16 or fp32. */
+/* Else bf16 is packed as fp32, in twice the memory. */
+INLINE bool gemm_widens(bool bf16) {
+    return bf16 && !gemm_pairs(bf16);
+}
+/* Units along K. */
 INLINE size_t gemm_units(size_t K, bool bf16) {
-    return bf16 && ISA_LEVEL == 3 ? (K + 1) / 2 : K;
+    return gemm_pairs(bf16) ? (K + 1) / 2 : K;
 }
 /* Units per K block: K split evenly in blocks of at most `most`, a function of K alone. */
 INLINE size_t gemm_kc(size_t units, size_t most) {

@@ -19,7 +19,7 @@ INLINE float unit_pair(uint16_t lo, uint16_t hi) {
 /* One row of n neighbours for `width` lanes; `two`: there is a next row to make pairs with. */
 INLINE void pack_row(float *out, int width, const struct matrix *x, size_t row, bool two,
                      size_t n) {
-    if (x->bf16 && ISA_LEVEL == 3) {
+    if (gemm_pairs(x->bf16)) {
         const uint16_t *r0 = (const uint16_t *)x->p + row, *r1 = r0 + x->ld;
         if (two)
             for (size_t i = 0; i < n; i++) out[i] = unit_pair(r0[i], r1[i]);
@@ -36,7 +36,7 @@ INLINE void pack_row(float *out, int width, const struct matrix *x, size_t row, 
 /* Neighbours i0 … i0 + n at each of the K rows of x. */
 INLINE void pack_along(float *out, int width, const struct matrix *x, size_t k0, size_t k,
                        size_t i0, size_t n) {
-    size_t step = x->bf16 && ISA_LEVEL == 3 ? 2 : 1, ld_x = x->ld, row = k0 * ld_x + i0;
+    size_t step = gemm_pairs(x->bf16) ? 2 : 1, ld_x = x->ld, row = k0 * ld_x + i0;
     if (!x->bf16 && n == (size_t)width) { /* nothing to ask inside the loop */
         const float *from = (const float *)x->p + row;
         for (size_t kk = 0; kk < k; kk++, from += ld_x, out += width)
@@ -75,7 +75,7 @@ INLINE float unit_at(const struct matrix *x, size_t row, size_t u, size_t k, boo
 /* The same where K is contiguous: a transposition, in squares of VL units. */
 INLINE void pack_across(float *out, size_t width, const struct matrix *x, size_t k0, size_t k,
                         size_t i0, size_t n) {
-    bool pairs = x->bf16 && ISA_LEVEL == 3;
+    bool pairs = gemm_pairs(x->bf16);
     size_t units = pairs ? (k + 1) / 2 : k, whole = (pairs ? k / 2 : k) / VL * VL;
     size_t unit = x->bf16 && !pairs ? 2 : 4; /* bytes */
     for (size_t g = 0; g < width; g += VL) {
