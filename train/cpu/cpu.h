@@ -2,7 +2,7 @@
  *
  *   cpu.c        one table per instruction set, the device, its workspaces
  *   isa.h        vectors of the instruction set a file is compiled for
- *   gemm.c       matrix products;  attention.c classifier.c norm.c …  the operations
+ *   gemm.c       matrix products;  attention_*.c classifier.c norm.c …  the operations
  *
  * Everything but cpu.c is compiled once per instruction set (plain, avx2, avx512, avx512bf16), as
  * vectors of 4, 8 and 16 floats; backend_cpu() returns the best table this processor can run.
