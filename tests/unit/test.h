@@ -40,16 +40,21 @@ static inline const char *in(const char *dir, const char *name) {
     return memcpy(ring[at++ % 8], path, sizeof path);
 }
 
-/* Fails unless rc is 0; prints the message. */
-static inline void check_ok(int rc, const struct err *err) {
-    if (rc < 0) fail_msg("failed with %d: %s", rc, err->msg);
-}
+/* Fails if rc is that of an error, and prints the message. A macro, so that the line named is the
+ * test's. */
+#define check_ok(rc, err)                                                                          \
+    do {                                                                                           \
+        const int got_ = (rc);                                                                     \
+        if (got_ < 0) fail_msg("failed with %d: %s", got_, (err)->msg);                            \
+    } while (0)
 
 /* Fails unless rc is `code` and the message holds `words`. */
-static inline void check_fails(int rc, int code, const struct err *err, const char *words) {
-    if (rc != code || !strstr(err->msg, words))
-        fail_msg("wanted %d with '%s', got %d: %s", code, words, rc, err->msg);
-    assert_int_equal(err->code, code);
-}
+#define check_fails(rc, want, err, words)                                                          \
+    do {                                                                                           \
+        const int got_ = (rc);                                                                     \
+        if (got_ != (want) || !strstr((err)->msg, words))                                          \
+            fail_msg("wanted %d with '%s', got %d: %s", want, words, got_, (err)->msg);            \
+        assert_int_equal((err)->code, want);                                                       \
+    } while (0)
 
 #endif

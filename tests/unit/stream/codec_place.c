@@ -19,7 +19,7 @@ struct places {
 static void open_over(struct codec **ret, struct memory_feed *f, bool seeks) {
     struct err err = {0};
     struct feed feed = {memory_read, memory_close, f, seeks ? memory_seek : NULL};
-    assert_ok(codec_open_feed(ret, "it", feed, &err), err);
+    check_ok(codec_open_feed(ret, "it", feed, &err), &err);
 }
 
 static void read_places(const struct buf *stored, size_t step, struct places *to) {
@@ -71,7 +71,7 @@ static void check_chain(const struct buf *stored, const struct buf *plain,
     char *v = malloc(plain->n + 1);
     size_t n = 0;
     assert_non_null(v);
-    assert_ok(buf_append(&place, first->v, first->n, &err), err);
+    check_ok(buf_append(&place, first->v, first->n, &err), &err);
     for (bool ended = false; !ended; n++) {
         struct memory_feed f = {stored->v, stored->n, 0, 3000};
         struct codec *c;

@@ -14,7 +14,7 @@ static void reads(const struct buf *stored, const void *want, size_t n) {
     for (int i = 0; i < 3; i++)
         for (int j = 0; j < 3; j++) {
             struct err err = {0};
-            assert_ok(decode("x", stored->v, stored->n, pieces[i], pieces[j], &out, &err), err);
+            check_ok(decode("x", stored->v, stored->n, pieces[i], pieces[j], &out, &err), &err);
             assert_int_equal(out.n, n);
             if (n) assert_memory_equal(out.v, want, n);
         }
@@ -79,7 +79,7 @@ static void gzip_header_fields(void **state) {
     add(&b, member.v + 10, member.n - 10);
     struct buf out = {0};
     struct err err = {0};
-    assert_ok(decode("x", b.v, b.n, 1000, 4096, &out, &err), err);
+    check_ok(decode("x", b.v, b.n, 1000, 4096, &out, &err), &err);
     assert_int_equal(out.n, N);
     b.v[header_n - 1] ^= 1;
     assert_int_equal(decode("x", b.v, b.n, 1000, 4096, &out, &err), ERR_DATA);
@@ -248,12 +248,12 @@ static void large_streams(void **state) {
     struct err err = {0};
     make_text(&want, 3 << 20, 2);
     add_gzip(&b, want.v, want.n);
-    assert_ok(decode("g", b.v, b.n, 65537, 99991, &out, &err), err);
+    check_ok(decode("g", b.v, b.n, 65537, 99991, &out, &err), &err);
     assert_int_equal(out.n, want.n);
     assert_memory_equal(out.v, want.v, want.n);
     b.n = 0;
     add_zstd(&b, want.v, want.n);
-    assert_ok(decode("z", b.v, b.n, 65537, 99991, &out, &err), err);
+    check_ok(decode("z", b.v, b.n, 65537, 99991, &out, &err), &err);
     assert_int_equal(out.n, want.n);
     assert_memory_equal(out.v, want.v, want.n);
     buf_release(&want);
@@ -272,7 +272,7 @@ static void trailers_across_buffers(void **state) {
     }
     for (size_t piece = 1; piece < 80; piece++) {
         struct err err = {0};
-        assert_ok(decode("g", b.v, b.n, piece, 64, &out, &err), err);
+        check_ok(decode("g", b.v, b.n, piece, 64, &out, &err), &err);
         assert_int_equal(out.n, want.n);
         assert_memory_equal(out.v, want.v, want.n);
     }
@@ -299,7 +299,7 @@ static void files_tell_where_they_are(void **state) {
     make_text(&out, 1 << 20, 3);
     add_gzip(&b, out.v, out.n);
     struct source_file file = {.name = "a", .path = (char *)put(*state, "a", b.v, b.n)};
-    assert_ok(codec_open(&c, &file, NULL, false, &err), err);
+    check_ok(codec_open(&c, &file, NULL, false, &err), &err);
     while (codec_read(c, out.v, 1000, &err) > 0) assert_true(codec_stored(c) <= b.n);
     assert_int_equal(codec_stored(c), b.n);
     codec_close(c);
@@ -340,7 +340,7 @@ int main(void) {
         cmocka_unit_test(sums_are_zlibs),
         cmocka_unit_test(trailers_across_buffers),
         cmocka_unit_test(other_formats_are_named),
-        cmocka_unit_test_setup_teardown(files_tell_where_they_are, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(files_tell_where_they_are, folder_setup, folder_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,16 +4,16 @@
 static void write_all(const char *path, const struct buf *b, size_t step) {
     struct codec_writer *w;
     struct err err = {0};
-    assert_ok(codec_writer_open(&w, path, &err), err);
+    check_ok(codec_writer_open(&w, path, &err), &err);
     for (size_t i = 0; i < b->n; i += step)
-        assert_ok(codec_write(w, b->v + i, step < b->n - i ? step : b->n - i, &err), err);
-    assert_ok(codec_writer_commit(w, &err), err);
+        check_ok(codec_write(w, b->v + i, step < b->n - i ? step : b->n - i, &err), &err);
+    check_ok(codec_writer_commit(w, &err), &err);
 }
 
 static void slurp(struct buf *b, const char *path) {
     struct err err = {0};
     b->n = 0;
-    assert_ok(file_read(path, 1 << 30, b, &err), err);
+    check_ok(file_read(path, 1 << 30, b, &err), &err);
 }
 
 static void round_trips(void **state) {
@@ -31,7 +31,7 @@ static void round_trips(void **state) {
             write_all(path, &want, 700001);
             slurp(&stored, path);
             if (want.n || i) assert_memory_equal(stored.v, magic[i], strlen(magic[i]));
-            assert_ok(decode(path, stored.v, stored.n, 1 << 20, 1 << 16, &out, &err), err);
+            check_ok(decode(path, stored.v, stored.n, 1 << 20, 1 << 16, &out, &err), &err);
             assert_int_equal(out.n, want.n);
             if (want.n) assert_memory_equal(out.v, want.v, want.n);
             write_all(path, &want, 700001);
@@ -49,11 +49,11 @@ static void aborted_leaves_nothing(void **state) {
     struct codec_writer *w;
     struct err err = {0};
     struct strs names = {0};
-    assert_ok(codec_writer_open(&w, in(*state, "a.gz"), &err), err);
-    assert_ok(codec_write(w, "text", 4, &err), err);
+    check_ok(codec_writer_open(&w, in(*state, "a.gz"), &err), &err);
+    check_ok(codec_write(w, "text", 4, &err), &err);
     codec_writer_abort(w);
     codec_writer_abort(NULL);
-    assert_ok(file_list(*state, &names, &err), err);
+    check_ok(file_list(*state, &names, &err), &err);
     assert_int_equal(names.n, 0);
 }
 
@@ -63,7 +63,7 @@ static void full_disk_is_told(void **state) {
     struct codec_writer *w;
     struct err err = {0};
     (void)state;
-    assert_ok(codec_writer_open(&w, "/dev/full", &err), err);
+    check_ok(codec_writer_open(&w, "/dev/full", &err), &err);
     int rc = codec_write(w, "text", 4, &err);
     if (rc == 0)
         rc = codec_writer_commit(w, &err);
@@ -75,8 +75,8 @@ static void full_disk_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(round_trips, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(aborted_leaves_nothing, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(round_trips, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(aborted_leaves_nothing, folder_setup, folder_teardown),
         cmocka_unit_test(full_disk_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

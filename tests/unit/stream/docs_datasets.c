@@ -34,18 +34,18 @@ static void check_line(char *line) {
     const char *want = strstr(line, " : ") + 2;
     o.order = order, o.shuffle_buffer = buffer, o.seed = seed, o.epoch = epoch;
     o.skip = skip, o.take = take;
-    assert_int_equal(make_folder(&dir), 0);
+    assert_int_equal(folder_setup(&dir), 0);
     put_shards(dir, shards);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         o.threads = ways[i].threads;
         o.batch_bytes = ways[i].batch_bytes;
-        assert_ok(read_all(dir, &o, &got, &err), err);
+        check_ok(read_all(dir, &o, &got, &err), &err);
         if (strcmp(buf_cstr(&got), want))
             fail_msg("%d threads, batches of %d: wanted %s\n got %s", o.threads, (int)o.batch_bytes,
                      line, got.v);
     }
     buf_release(&got);
-    remove_folder(&dir);
+    folder_teardown(&dir);
 }
 
 static void as_datasets(void **state) {
@@ -113,7 +113,7 @@ static void larger_than_the_queues(void **state) {
     o.order = "hf5";
     o.shuffle_buffer = 100;
     o.batch_bytes = 30000;
-    assert_ok(read_all(*state, &o, &got, &err), err);
+    check_ok(read_all(*state, &o, &got, &err), &err);
     size_t words = 0;
     for (size_t i = 0; i < got.n; i++) words += got.v[i] == ' ';
     assert_int_equal(words, 23 * 400);
@@ -134,7 +134,7 @@ static void what_is_refused(void **state) {
     assert_string_equal(err.msg, "with this order a buffer has at most 4294967295 records");
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -44,8 +44,8 @@ static int read_source(const char *source, const struct docs_opts *o, struct see
     s->slices = s->whole = s->followed_ones = 0;
     s->within = s->followed = false;
     err->msg[0] = 0;
-    assert_ok(source_resolve(&list, source, NULL, NULL, err), *err);
-    assert_ok(docs_open(&d, &list, o, err), *err);
+    check_ok(source_resolve(&list, source, NULL, NULL, err), err);
+    check_ok(docs_open(&d, &list, o, err), err);
     int rc = docs_run(d, o->threads, NULL, see_slices, s, err);
     docs_totals(d, totals);
     docs_close(d, NULL);
@@ -127,7 +127,7 @@ static void texts_are_the_same(void **state) {
         o.field = seed == 2 ? "text" : NULL;
         o.on_error = seed == 3 ? "skip" : "stop";
         o.any_order = false;
-        assert_ok(same_in_slices(*state, o, &err, &slices), err);
+        check_ok(same_in_slices(*state, o, &err, &slices), &err);
         assert_true(slices > 100);
         buf_release(&b);
         buf_release(&z);
@@ -148,7 +148,7 @@ static void the_field_of_a_long_record(void **state) {
     add_words(&b, 9000, 3);
     buf_str(&b, "\"}", NULL);
     put(*state, "f.jsonl", b.v, b.n);
-    assert_ok(same_in_slices(*state, o, &err, &slices), err);
+    check_ok(same_in_slices(*state, o, &err, &slices), &err);
     assert_true(slices > 20 && slices < 100);
     o.field = "title";
     assert_int_equal(same_in_slices(*state, o, &err, NULL), ERR_DATA);
@@ -169,7 +169,7 @@ static void texts_without_a_place_to_cut(void **state) {
     for (int i = 0; i < 30000; i++) buf_char(&b, ' ', NULL);
     buf_str(&b, "\n\n{\"text\": \"a\"}", NULL);
     put(*state, "f.jsonl", b.v, b.n);
-    assert_ok(same_in_slices(*state, o, &err, NULL), err);
+    check_ok(same_in_slices(*state, o, &err, NULL), &err);
     buf_release(&b);
 }
 
@@ -217,11 +217,11 @@ static void parts_that_follow_come_one_at_a_time(void **state) {
         const struct docs_made made = {.bytes = 8};
         o.threads = 1 + i % 4;
         o.any_order = i >= 8;
-        assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
-        assert_ok(docs_open(&d, &list, &o, &err), err);
+        check_ok(source_resolve(&list, *state, NULL, NULL, &err), &err);
+        check_ok(docs_open(&d, &list, &o, &err), &err);
         int rc = i < 4 ? docs_run(d, o.threads, work_alone, write_alone, &a, &err)
                        : docs_run_ahead(d, o.threads, work_alone, write_alone, &made, &a, &err);
-        assert_ok(rc, err);
+        check_ok(rc, &err);
         assert_true(a.seen > 100);
         docs_close(d, NULL);
         source_list_release(&list);
@@ -250,9 +250,9 @@ static void escapes_across_what_is_read_at_once(void **state) {
             buf_str(&b, "\"}\n", NULL);
             put(*state, "f.jsonl", b.v, b.n);
             o.cut_records = false;
-            assert_ok(read_source(*state, &o, &want, &totals, &err), err);
+            check_ok(read_source(*state, &o, &want, &totals, &err), &err);
             o.cut_records = true;
-            assert_ok(read_source(*state, &o, &got, &totals, &err), err);
+            check_ok(read_source(*state, &o, &got, &totals, &err), &err);
             assert_int_equal(got.text.n, want.text.n);
             assert_memory_equal(got.text.v, want.text.v, want.text.n);
             buf_release(&b);
@@ -296,7 +296,7 @@ static void broken_at_the_end(void **state) {
         read_source(*state, &o, &s, &totals, &err);
         assert_string_equal(buf_cstr(&s.text), "1:short\n");
         o.on_error = "skip";
-        assert_ok(same_in_slices(*state, o, &err, NULL), err);
+        check_ok(same_in_slices(*state, o, &err, NULL), &err);
         buf_release(&s.text);
         buf_release(&b);
     }
@@ -327,7 +327,7 @@ static void a_bound_that_was_asked_for(void **state) {
     assert_int_equal(same_in_slices(*state, o, &err, NULL), ERR_DATA);
     assert_non_null(strstr(err.msg, "f.jsonl:2:1: the record is longer than 10000 bytes"));
     o.on_error = "skip";
-    assert_ok(same_in_slices(*state, o, &err, NULL), err);
+    check_ok(same_in_slices(*state, o, &err, NULL), &err);
     buf_release(&b);
 }
 
@@ -347,7 +347,7 @@ static void without_a_scratch_folder(void **state) {
     put(*state, "f.jsonl", b.v, b.n);
     o.spill = in(*state, "nowhere");
     o.log = &log;
-    assert_ok(same_in_slices(in(*state, "f.jsonl"), o, &err, &slices), err);
+    check_ok(same_in_slices(in(*state, "f.jsonl"), o, &err, &slices), &err);
     assert_int_equal(slices, 0);
     assert_int_equal(told, 12); /* once a file */
     buf_release(&b);
@@ -395,8 +395,8 @@ static int read_lines(const char *source, const struct docs_opts *o, struct line
     s->lines.n = s->texts.n = 0;
     s->far = s->bytes = 0;
     err->msg[0] = 0;
-    assert_ok(source_resolve(&list, source, NULL, NULL, err), *err);
-    assert_ok(docs_open(&d, &list, o, err), *err);
+    check_ok(source_resolve(&list, source, NULL, NULL, err), err);
+    check_ok(docs_open(&d, &list, o, err), err);
     int rc = docs_run(d, o->threads, NULL, see_lines, s, err);
     docs_totals(d, totals);
     docs_close(d, NULL);
@@ -456,16 +456,16 @@ static void what_stays_far(void **state) {
     struct err err;
     uint64_t far;
     put_far(*state);
-    assert_ok(same_far(*state, o, &err, &far), err);
+    check_ok(same_far(*state, o, &err, &far), &err);
     assert_int_equal(far, 4);
     for (uint64_t skip = 0; skip < 8; skip++)
         for (o.skip = skip, o.take = 0; o.take < 8; o.take++)
-            assert_ok(same_far(*state, o, &err, &far), err);
+            check_ok(same_far(*state, o, &err, &far), &err);
     o.skip = o.take = 0;
     o.max_record = 10000;
     assert_int_equal(same_far(*state, o, &err, &far), ERR_DATA);
     o.on_error = "skip";
-    assert_ok(same_far(*state, o, &err, &far), err);
+    check_ok(same_far(*state, o, &err, &far), &err);
 }
 
 /* Each asks for a text or a record in memory. */
@@ -482,7 +482,7 @@ static void what_cannot_stay_far(void **state) {
         if (i == 1) assert_int_equal(strs_push(&some.contains, "word", &err), 0);
         if (i == 2) some.shuffle_buffer = 3;
         if (i == 3) some.prompt = "text";
-        assert_ok(same_far(source, some, &err, &far), err);
+        check_ok(same_far(source, some, &err, &far), &err);
         assert_int_equal(far, 0);
         strs_release(&some.contains);
     }
@@ -532,9 +532,9 @@ static void words_of_what_stays_far(void **state) {
     docs_stay_far(&o);
     o.batch_bytes = 1000;
     o.spill = "/tmp";
-    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
-    assert_ok(docs_open(&d, &list, &o, &err), err);
-    assert_ok(docs_run(d, 1, NULL, see_words, &far, &err), err);
+    check_ok(source_resolve(&list, *state, NULL, NULL, &err), &err);
+    check_ok(docs_open(&d, &list, &o, &err), &err);
+    check_ok(docs_run(d, 1, NULL, see_words, &far, &err), &err);
     assert_int_equal(far, 3);
     docs_close(d, NULL);
     source_list_release(&list);
@@ -559,7 +559,7 @@ static void a_bad_byte_of_what_stays_far(void **state) {
     buf_release(&b);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

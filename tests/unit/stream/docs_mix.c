@@ -27,7 +27,7 @@ static int mix(const char *dir, const double *sizes, size_t n, const struct mix_
             buf_printf(&b, NULL, "{\"text\": \"%zu:%d\"}\n", s, i);
         snprintf(name, sizeof name, "%zu.jsonl", s);
         const char *path = put(dir, name, b.v ? b.v : "", b.n);
-        assert_ok(source_resolve(&lists[s], path, NULL, NULL, err), *err);
+        check_ok(source_resolve(&lists[s], path, NULL, NULL, err), err);
         buf_release(&b);
     }
     docs.batch_bytes = 40;
@@ -57,7 +57,7 @@ static void check_line(const char *dir, const char *line) {
         assert_int_equal(numbers(p_text, p), n);
         o.probabilities = p;
     }
-    assert_ok(mix(dir, sizes, n, &o, &got, &err), err);
+    check_ok(mix(dir, sizes, n, &o, &got, &err), &err);
     const char *want = strstr(line, " : ") + 2;
     if (strcmp(got.n ? buf_cstr(&got) : "", want)) fail_msg("wanted %s\n got %s", line, got.v);
     buf_release(&got);
@@ -93,10 +93,10 @@ static void empty_and_cut(void **state) {
     struct buf got = {0};
     struct err err = {0};
     struct mix_opts o = {.end = MIX_EACH, .skip = 1, .take = 4};
-    assert_ok(mix(*state, sizes, 3, &o, &got, &err), err);
+    check_ok(mix(*state, sizes, 3, &o, &got, &err), &err);
     assert_string_equal(buf_cstr(&got), " 2:0 1:1 2:1 1:2");
     o = (struct mix_opts){.end = MIX_ALL};
-    assert_ok(mix(*state, sizes, 1, &o, &got, &err), err); /* nothing but an empty source */
+    check_ok(mix(*state, sizes, 1, &o, &got, &err), &err); /* nothing but an empty source */
     assert_int_equal(got.n, 0);
     buf_release(&got);
 }
@@ -117,11 +117,11 @@ static void perfect(void **state) {
     o.perfect = true;
     o.spill = "/tmp";
     o.batch_bytes = 900;
-    assert_ok(read_all(*state, &o, &got, &err), err);
+    check_ok(read_all(*state, &o, &got, &err), &err);
     o.threads = 3;
-    assert_ok(read_all(*state, &o, &again, &err), err);
+    check_ok(read_all(*state, &o, &again, &err), &err);
     o.epoch = 1;
-    assert_ok(read_all(*state, &o, &other, &err), err);
+    check_ok(read_all(*state, &o, &other, &err), &err);
     assert_string_equal(buf_cstr(&got), buf_cstr(&again));
     assert_string_not_equal(buf_cstr(&got), buf_cstr(&other));
     char *words[3601];
@@ -146,7 +146,7 @@ static void perfect(void **state) {
     buf_release(&other);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -207,11 +207,11 @@ static void in_any_order_the_same_documents(void **state) {
     put(*state, "f3.txt", "a text\nof two lines", 19);
     assert_int_equal(run(*state, &o, 1, &want, &totals, &err), 0);
     sort_seen(&want);
-    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+    check_ok(source_resolve(&list, *state, NULL, NULL, &err), &err);
     for (int i = 0; i < 60; i++) {
         o.threads = threads[i % 3];
         o.batch_bytes = batches[i % 4];
-        assert_ok(run_any(&list, o, &s, &again, &err), err);
+        check_ok(run_any(&list, o, &s, &again, &err), &err);
         assert_int_equal(s.n_last, 4);
         assert_int_equal(s.text.n, want.text.n);
         assert_memory_equal(s.text.v, want.text.v, want.text.n);
@@ -236,7 +236,7 @@ static void in_any_order_the_same_failure(void **state) {
     add_gzip(&z, b.v, b.n);
     put(*state, "f0.jsonl.gz", z.v, z.n);
     put(*state, "f1.jsonl", "nothing good here\n", 18);
-    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+    check_ok(source_resolve(&list, *state, NULL, NULL, &err), &err);
     for (int i = 0; i < 30; i++) {
         o.threads = threads[i % 3];
         assert_int_equal(run_any(&list, o, &s, &totals, &err), ERR_DATA);
@@ -262,13 +262,13 @@ static void in_any_order_the_same_field(void **state) {
     add_gzip(&z, b.v, b.n);
     put(*state, "f0.jsonl.gz", z.v, z.n);
     put(*state, "f1.jsonl", second, strlen(second));
-    assert_ok(source_resolve(&list, *state, NULL, NULL, &err), err);
+    check_ok(source_resolve(&list, *state, NULL, NULL, &err), &err);
     o.batch_bytes = 1 << 20;
     for (int i = 0; i < 30; i++) {
         struct seen s = {0};
         struct docs_totals totals;
         o.threads = 2 + i % 2;
-        assert_ok(run_any(&list, o, &s, &totals, &err), err);
+        check_ok(run_any(&list, o, &s, &totals, &err), &err);
         assert_int_equal(totals.text_bytes, (N + 1) * strlen("first"));
         buf_release(&s.text);
     }
@@ -290,7 +290,7 @@ static void skipping_counts_and_tells(void **state) {
     assert_int_equal(totals.documents, 120 + 197);
     assert_int_equal(totals.bad_records, 4);
     o.log = &log;
-    assert_ok(run(*state, &o, 8, &s, &totals, &err), err);
+    check_ok(run(*state, &o, 8, &s, &totals, &err), &err);
     const char *at42 = strstr(buf_cstr(&told.lines), "g0.jsonl:42:18: bad JSON");
     const char *at43 = strstr(buf_cstr(&told.lines), "g0.jsonl:43:10: field \"text\" is a number");
     const char *at150 = strstr(buf_cstr(&told.lines), "g0.jsonl:150:1: not a JSON object");
@@ -312,8 +312,8 @@ static void rejected_records_go_to_a_file_in_order(void **state) {
     for (int i = 0; i < 12; i++) {
         struct buf got = {0};
         o.batch_bytes = batches[i % 4];
-        assert_ok(run(dir, &o, threads[i / 4], &s, &totals, &err), err);
-        assert_ok(file_read(rejects, 1 << 20, &got, &err), err);
+        check_ok(run(dir, &o, threads[i / 4], &s, &totals, &err), &err);
+        check_ok(file_read(rejects, 1 << 20, &got, &err), &err);
         assert_string_equal(buf_cstr(&got), "{\"text\": \"cut off\n{\"text\": 7}\nnot json\n"
                                             "nothing good here\n");
         buf_release(&got);
@@ -351,10 +351,10 @@ static void a_missing_file_later_on(void **state) {
     struct batch *batch;
     struct err err = {0};
     const char *path = put_text(*state, "a.json", "{\"text\": \"a\"}\n");
-    assert_ok(source_resolve(&list, path, NULL, NULL, &err), err);
+    check_ok(source_resolve(&list, path, NULL, NULL, &err), &err);
     struct source_file gone = {.name = "gone", .path = (char *)in(*state, "gone")};
-    assert_ok(source_add(&list, &gone, &err), err);
-    assert_ok(docs_open(&d, &list, &docs_defaults, &err), err);
+    check_ok(source_add(&list, &gone, &err), &err);
+    check_ok(docs_open(&d, &list, &docs_defaults, &err), &err);
     int rc;
     while ((rc = docs_next(d, &batch, &err)) > 0) docs_release(d, batch);
     assert_int_equal(rc, ERR_IO);
@@ -558,7 +558,7 @@ static void skip_and_take(void **state) {
     struct docs_totals totals;
     struct err err = {0};
     make_corpus(*state);
-    assert_ok(run(*state, &o, 1, &all, &totals, &err), err);
+    check_ok(run(*state, &o, 1, &all, &totals, &err), &err);
     for (uint64_t skip = 0; skip < 130; skip += 37)
         for (uint64_t take = 1; take < 130; take += 41) {
             o.skip = skip;
@@ -588,7 +588,7 @@ static void shuffling_is_a_permutation_of_the_seed(void **state) {
     struct docs_totals totals;
     struct err err = {0};
     make_corpus(*state);
-    assert_ok(run(*state, &o, 1, &all, &totals, &err), err);
+    check_ok(run(*state, &o, 1, &all, &totals, &err), &err);
     sort_lines(&all.text);
     for (uint64_t buffer = 1; buffer < 300; buffer = 3 * buffer + 1) {
         o.shuffle_buffer = buffer;
@@ -596,7 +596,7 @@ static void shuffling_is_a_permutation_of_the_seed(void **state) {
         same_every_way(*state, o, &s, &totals, &err);
         assert_int_equal(totals.documents, 120);
         o.seed = 2;
-        assert_ok(run(*state, &o, 2, &other, &totals, &err), err);
+        check_ok(run(*state, &o, 2, &other, &totals, &err), &err);
         if (buffer > 1) assert_memory_not_equal(s.text.v, other.text.v, s.text.n);
         sort_lines(&s.text);
         assert_int_equal(s.text.n, all.text.n);
@@ -616,7 +616,7 @@ static void shuffled_skip_and_take(void **state) {
     make_corpus(*state);
     put_text(*state, "z.txt", "a text file among them");
     o.shuffle_buffer = 30;
-    assert_ok(run(*state, &o, 1, &all, &totals, &err), err);
+    check_ok(run(*state, &o, 1, &all, &totals, &err), &err);
     assert_int_equal(totals.documents, 121);
     o.skip = 17;
     o.take = 60;
@@ -649,8 +649,8 @@ static void open_silent(struct silent *s, const void *text, size_t n, const stru
     assert_int_equal(pipe(s->ends), 0);
     snprintf(path, sizeof path, "/dev/fd/%d", s->ends[0]);
     assert_int_equal(write(s->ends[1], text, n), n);
-    assert_ok(source_resolve(&s->list, path, NULL, NULL, &err), err);
-    assert_ok(docs_open(&s->docs, &s->list, o, &err), err);
+    check_ok(source_resolve(&s->list, path, NULL, NULL, &err), &err);
+    check_ok(docs_open(&s->docs, &s->list, o, &err), &err);
 }
 
 /* Closed while its reader waits: the writing end is open all the time. */
@@ -713,7 +713,7 @@ static void a_slow_pipe(void **state) {
     buf_release(&z);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

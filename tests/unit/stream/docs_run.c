@@ -61,8 +61,8 @@ static int run(const char *dir, int threads, bool ahead, struct asked *a, struct
     o.threads = threads;
     a->text.n = 0;
     a->next = 0;
-    assert_ok(source_resolve(&list, dir, NULL, NULL, err), *err);
-    assert_ok(docs_open(&d, &list, &o, err), *err);
+    check_ok(source_resolve(&list, dir, NULL, NULL, err), err);
+    check_ok(docs_open(&d, &list, &o, err), err);
     int rc = ahead ? docs_run_ahead(d, threads, make, write_next, &made_of_ours, a, err)
                    : docs_run(d, threads, make, write_next, a, err);
     docs_close(d, NULL);
@@ -77,10 +77,10 @@ static void in_order(void **state) {
     struct asked want = {0}, a = {0};
     struct err err = {0};
     make_corpus(*state);
-    assert_ok(run(*state, 1, false, &want, &err), err);
+    check_ok(run(*state, 1, false, &want, &err), &err);
     assert_true(want.next > 20);
     for (int i = 0; i < 16; i++) {
-        assert_ok(run(*state, threads[i % 4], i / 4 % 2, &a, &err), err);
+        check_ok(run(*state, threads[i % 4], i / 4 % 2, &a, &err), &err);
         assert_int_equal(a.next, want.next);
         assert_int_equal(a.text.n, want.text.n);
         assert_memory_equal(a.text.v, want.text.v, want.text.n);
@@ -102,7 +102,7 @@ static void failing_work_ends_the_run(void **state) {
     buf_release(&a.text);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -72,14 +72,14 @@ static void check_every(const char *dir, struct docs_opts o, uint64_t every, siz
     o.on_error = "skip";
     o.state_every = every;
     o.batch_bytes = every + every / 2;
-    assert_ok(stream(&whole, dir, &o, &err), err);
+    check_ok(stream(&whole, dir, &o, &err), &err);
     assert_true(whole.n >= least);
     for (size_t i = 0; i < whole.n; i++) {
         o.threads = 1 + (int)(i % 3);
         o.state = whole.states[i].v;
         o.state_bytes = whole.states[i].n;
         for (size_t k = 0; k < STATES; k++) rest.states[k].n = 0;
-        assert_ok(stream(&rest, dir, &o, &err), err);
+        check_ok(stream(&rest, dir, &o, &err), &err);
         assert_int_equal(rest.texts.n, whole.texts.n - whole.at[i]);
         assert_memory_equal(rest.texts.v, whole.texts.v + whole.at[i], rest.texts.n);
         /* and the states that follow are the same, so that a second stop is as good as the first */
@@ -172,7 +172,7 @@ static void in_row_groups(void **state) {
         char from[1024], to[64];
         snprintf(from, sizeof from, GOLDEN "/tables/%s.parquet", names[i]);
         snprintf(to, sizeof to, "%s.parquet", names[i]);
-        assert_ok(file_read(from, 1 << 20, &b, &err), err);
+        check_ok(file_read(from, 1 << 20, &b, &err), &err);
         put(*state, to, b.v, b.n);
         buf_release(&b);
     }
@@ -186,7 +186,7 @@ static void of_other_options(void **state) {
     struct err err = {0};
     put_files(*state);
     o.on_error = "skip", o.state_every = 400, o.batch_bytes = 700;
-    assert_ok(stream(&s, *state, &o, &err), err);
+    check_ok(stream(&s, *state, &o, &err), &err);
     o.state = s.states[3].v;
     for (o.state_bytes = 0; o.state_bytes < s.states[3].n; o.state_bytes += 1 + s.states[3].n / 50)
         assert_true(stream(&s, *state, &o, &err) < 0); /* cut off */
@@ -210,16 +210,16 @@ static void bounded_by_bytes(void **state) {
     put_files(*state);
     o.on_error = "skip";
     o.shuffle_buffer = 1000;
-    assert_ok(read_all(*state, &o, &large, &err), err);
+    check_ok(read_all(*state, &o, &large, &err), &err);
     o.shuffle_bytes = 3000;
-    assert_ok(read_all(*state, &o, &small, &err), err);
+    check_ok(read_all(*state, &o, &small, &err), &err);
     assert_int_equal(small.n, large.n);
     assert_memory_not_equal(small.v, large.v, small.n);
     buf_release(&small);
     buf_release(&large);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -80,8 +80,8 @@ static void a_mapped_line_is_the_line(void **state) {
         same_members(&line, v);
         for (size_t n = 0; n <= 4; n += 4) {
             want.n = got.n = 0;
-            assert_ok(jsonl_open(line.v, line.n, without, n, &want, &err), err);
-            assert_ok(jsonl_open_mapped(v, line.n, without, n, append, &got, &err), err);
+            check_ok(jsonl_open(line.v, line.n, without, n, &want, &err), &err);
+            check_ok(jsonl_open_mapped(v, line.n, without, n, append, &got, &err), &err);
             assert_int_equal(got.n, want.n);
             assert_memory_equal(got.v, want.v, want.n);
         }
@@ -92,7 +92,7 @@ static void a_mapped_line_is_the_line(void **state) {
     buf_release(&got);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {in_folder(a_mapped_line_is_the_line)};

@@ -24,7 +24,7 @@ static void accepts(const char *line, const char *want, size_t want_n) {
     struct buf out = {0};
     struct err err = {0};
     memcpy(exact, line, n);
-    assert_ok(field(exact, n, "text", &out, &err), err);
+    check_ok(field(exact, n, "text", &out, &err), &err);
     assert_int_equal(out.n, want_n);
     if (want_n) assert_memory_equal(out.v, want, want_n);
     out.n = 0;
@@ -516,7 +516,7 @@ static void mapped_values(void **state) {
     buf_release(&b);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -8,7 +8,7 @@ enum { LONG = 9 << 20 };
 static void slurp(struct buf *b, const char *path) {
     struct err err = {0};
     b->n = 0;
-    assert_ok(file_read(path, 1 << 30, b, &err), err);
+    check_ok(file_read(path, 1 << 30, b, &err), &err);
 }
 
 /* A short record, a long one, a short one, one that is not quite long. */
@@ -20,20 +20,20 @@ static void write_all(const char *path, const struct buf *text, size_t piece, in
     struct records *w;
     struct err err = {0};
     const char *v = text->v;
-    assert_ok(records_open(&w, path, &o, &err), err);
+    check_ok(records_open(&w, path, &o, &err), &err);
     for (int i = 0; i < RECORDS; v += sizes[i++] + 1) {
         if (!piece)
-            assert_ok(records_add(w, v, sizes[i], &err), err);
+            check_ok(records_add(w, v, sizes[i], &err), &err);
         else {
             for (size_t at = 0, n; at < sizes[i]; at += n) {
                 n = sizes[i] - at < piece ? sizes[i] - at : piece;
-                assert_ok(records_put(w, v + at, n, &err), err);
+                check_ok(records_put(w, v + at, n, &err), &err);
             }
-            assert_ok(records_end(w, &err), err);
+            check_ok(records_end(w, &err), &err);
         }
     }
     assert_int_equal(records_bytes(w), text->n);
-    assert_ok(records_commit(w, &err), err);
+    check_ok(records_commit(w, &err), &err);
 }
 
 static void make_all(struct buf *text) {
@@ -50,7 +50,7 @@ static void make_all(struct buf *text) {
 static void read_back(const char *path, struct buf *stored, struct buf *out) {
     struct err err = {0};
     slurp(stored, path);
-    assert_ok(decode(path, stored->v, stored->n, 1 << 20, 1 << 16, out, &err), err);
+    check_ok(decode(path, stored->v, stored->n, 1 << 20, 1 << 16, out, &err), &err);
 }
 
 static void pieces_are_the_whole(void **state) {
@@ -102,7 +102,7 @@ static void a_long_block_is_one_member(void **state) {
     buf_release(&got);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -197,7 +197,7 @@ static void verify_looks_at_tokens(void **state) {
     finds(*state, "no end-of-text");
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+#define T(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {T(every_truncation_of_the_bin),
                                        T(every_truncation_of_the_idx),

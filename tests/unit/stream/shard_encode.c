@@ -19,7 +19,7 @@ static struct tokenizer *byte_tokenizer(void) {
                                           .specials = &eot};
     struct tokenizer *t;
     struct err err = {0};
-    assert_ok(tokenizer_build(&t, &parts, &err), err);
+    check_ok(tokenizer_build(&t, &parts, &err), &err);
     return t;
 }
 
@@ -60,11 +60,11 @@ static struct shard_encode run(const char *dir, const char *file, double fractio
     struct err err = {0};
     e.docs.threads = threads;
     e.docs.batch_bytes = 1000; /* many batches, so that threads have something to get wrong */
-    assert_ok(source_resolve(&list, file, NULL, NULL, &err), err);
-    assert_ok(shard_writer_open(&e.writer, dir, &o, &err), err);
-    assert_ok(shard_encode(&e, &list, &err), err);
+    check_ok(source_resolve(&list, file, NULL, NULL, &err), &err);
+    check_ok(shard_writer_open(&e.writer, dir, &o, &err), &err);
+    check_ok(shard_encode(&e, &list, &err), &err);
     shard_encode_release(&e);
-    assert_ok(shard_writer_finish(e.writer, &err), err);
+    check_ok(shard_writer_finish(e.writer, &err), &err);
     source_list_release(&list);
     tokenizer_free(t);
     return e;
@@ -128,11 +128,11 @@ static struct shard_encode run_long(const char *dir, const char *file, const str
     e.docs.threads = r->threads;
     e.docs.batch_bytes = r->batch_bytes;
     e.docs.spill = "/tmp";
-    assert_ok(source_resolve(&list, file, NULL, NULL, &err), err);
-    assert_ok(shard_writer_open(&e.writer, dir, &o, &err), err);
-    assert_ok(shard_encode(&e, &list, &err), err);
+    check_ok(source_resolve(&list, file, NULL, NULL, &err), &err);
+    check_ok(shard_writer_open(&e.writer, dir, &o, &err), &err);
+    check_ok(shard_encode(&e, &list, &err), &err);
     shard_encode_release(&e);
-    assert_ok(shard_writer_finish(e.writer, &err), err);
+    check_ok(shard_writer_finish(e.writer, &err), &err);
     assert_int_equal(of_file.documents, r->max_documents ? r->max_documents : r->documents);
     source_list_release(&list);
     tokenizer_free(t);
@@ -209,7 +209,7 @@ static void special_text_is_text(void **state) {
     snprintf(dir, sizeof dir, "%s/out", (char *)*state);
     write_records(file, 20);
     struct shard_encode e = run(dir, file, 0, 2);
-    assert_ok(set_open(&s, dir, "train", &err), err);
+    check_ok(set_open(&s, dir, "train", &err), &err);
     for (uint64_t i = 0; i < s.v[0].n; i++) {
         ends += shard_token(&s.v[0], i) == 256;
         bytes += shard_token(&s.v[0], i) == '<';
@@ -233,7 +233,7 @@ static void few_documents(void **state) {
     struct shard_encode e = run(dir, file, 1e-9, 2);
     assert_int_equal(e.train.documents, 4);
     assert_int_equal(e.valid.documents, 1);
-    assert_ok(set_open(&s, dir, "valid", &err), err);
+    check_ok(set_open(&s, dir, "valid", &err), &err);
     assert_int_equal(shard_token(&s.v[0], 0), '4');
     shard_set_close(&s);
     write_records(file, 1);
@@ -242,7 +242,7 @@ static void few_documents(void **state) {
     assert_int_equal(e.valid.documents, 0);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+#define T(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(split_vectors),  T(threads_change_nothing),

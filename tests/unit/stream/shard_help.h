@@ -2,50 +2,13 @@
 #ifndef LORY_TESTS_SHARD_HELP_H
 #define LORY_TESTS_SHARD_HELP_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
-#include "base/file.h"
 #include "stream/shard.h"
 #include "stream/shard_index.h"
-
-/* Fails with the message of an error that should not be. */
-#define assert_ok(rc, err)                                                                         \
-    do {                                                                                           \
-        if ((rc) < 0) fail_msg("%s", (err).msg);                                                   \
-    } while (0)
-
-static inline int make_folder(void **state) {
-    char name[] = "/tmp/lory-shard-XXXXXX";
-    if (!mkdtemp(name)) return -1;
-    *state = strdup(name);
-    return 0;
-}
-
-static inline int remove_folder(void **state) {
-    int rc = file_remove(*state, NULL);
-    free(*state);
-    return rc;
-}
+#include "tests/unit/test.h"
 
 static inline int set_open(struct shard_set *s, const char *path, const char *split,
                            struct err *err) {
     return shard_set_open(s, &path, 1, split, err);
-}
-
-/* dir/name; one of four buffers, so that a few may be in use at once. */
-static inline const char *in(const char *dir, const char *name) {
-    static char v[4][1024];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(v[turn], sizeof v[turn], "%s/%s", dir, name);
-    return v[turn];
 }
 
 /* Documents of 0, 1, 2 … n-1 tokens; token j of document i is (i * 37 + j) % (vocab - 1) + 1. */
@@ -64,16 +27,16 @@ static inline void write_small(const char *dir, const struct shard_opts *o, size
                                size_t valid) {
     struct err err = {0};
     struct shard_writer *w;
-    assert_ok(shard_writer_open(&w, dir, o, &err), err);
-    assert_ok(add_documents(w, "train", train, o->vocab, &err), err);
-    assert_ok(add_documents(w, "valid", valid, o->vocab, &err), err);
-    assert_ok(shard_writer_finish(w, &err), err);
+    check_ok(shard_writer_open(&w, dir, o, &err), &err);
+    check_ok(add_documents(w, "train", train, o->vocab, &err), &err);
+    check_ok(add_documents(w, "valid", valid, o->vocab, &err), &err);
+    check_ok(shard_writer_finish(w, &err), &err);
 }
 
 static inline void slurp(struct buf *b, const char *path) {
     struct err err = {0};
     b->n = 0;
-    assert_ok(file_read(path, 1 << 30, b, &err), err);
+    check_ok(file_read(path, 1 << 30, b, &err), &err);
 }
 
 static inline void spit(const char *path, const void *v, size_t n) {

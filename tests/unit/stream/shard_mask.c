@@ -19,9 +19,9 @@ static int add_one(struct shard_writer *w, size_t i, struct err *err) {
 static void write_documents(const char *dir, const struct shard_opts *o, size_t n) {
     struct err err = {0};
     struct shard_writer *w;
-    assert_ok(shard_writer_open(&w, dir, o, &err), err);
-    for (size_t i = 0; i < n; i++) assert_ok(add_one(w, i, &err), err);
-    assert_ok(shard_writer_finish(w, &err), err);
+    check_ok(shard_writer_open(&w, dir, o, &err), &err);
+    for (size_t i = 0; i < n; i++) check_ok(add_one(w, i, &err), &err);
+    check_ok(shard_writer_finish(w, &err), &err);
 }
 
 /* Token j of document i, its EOT counted, is a target unless it is of the prompt. */
@@ -36,7 +36,7 @@ static void compare(const char *dir, enum shard_eot eot) {
     uint8_t want[8192], got[8192];
     uint64_t targets = 0;
     size_t i = 0, j = 0;
-    assert_ok(set_open(&s, dir, "train", &err), err);
+    check_ok(set_open(&s, dir, "train", &err), &err);
     assert_true(s.masked && s.n > 3);
     for (size_t k = 0; k < s.n; k++) {
         const struct shard *v = &s.v[k];
@@ -46,14 +46,14 @@ static void compare(const char *dir, enum shard_eot eot) {
         }
         for (uint64_t at = 0; at < v->n; at++)
             for (uint64_t n = 0; at + n <= v->n; n += n < 20 ? 1 : 97) {
-                assert_ok(shard_read_mask(v, at, n, got, &err), err);
+                check_ok(shard_read_mask(v, at, n, got, &err), &err);
                 assert_memory_equal(got, want + at, n);
             }
     }
     assert_int_equal(s.targets, targets);
     assert_true(targets < s.tokens);
     shard_set_close(&s);
-    assert_ok(shard_verify(dir, NULL, NULL, NULL, &err), err);
+    check_ok(shard_verify(dir, NULL, NULL, NULL, &err), &err);
 }
 
 static void masks_round_trip(void **state) {
@@ -78,11 +78,11 @@ static void a_long_mask(void **state) {
     static uint32_t ids[N];
     static uint8_t mask[N];
     o.shard_tokens = 1 << 20;
-    assert_ok(shard_writer_open(&w, *state, &o, &err), err);
-    assert_ok(shard_writer_add(w, "train", ids, N, PROMPT, N, &err), err);
-    assert_ok(shard_writer_finish(w, &err), err);
-    assert_ok(set_open(&s, *state, "train", &err), err);
-    assert_ok(shard_read_mask(&s.v[0], 0, N, mask, &err), err);
+    check_ok(shard_writer_open(&w, *state, &o, &err), &err);
+    check_ok(shard_writer_add(w, "train", ids, N, PROMPT, N, &err), &err);
+    check_ok(shard_writer_finish(w, &err), &err);
+    check_ok(set_open(&s, *state, "train", &err), &err);
+    check_ok(shard_read_mask(&s.v[0], 0, N, mask, &err), &err);
     for (int i = 0; i < N; i++) assert_int_equal(mask[i], i >= PROMPT);
     assert_int_equal(s.targets, N + 1 - PROMPT);
     shard_set_close(&s);
@@ -101,14 +101,14 @@ static void resumed_anywhere(void **state) {
     for (size_t stop = 1; stop < N; stop++) {
         struct shard_writer *w;
         struct buf mark = {0};
-        assert_ok(shard_writer_open(&w, *state, &masked, &err), err);
-        for (size_t i = 0; i < stop; i++) assert_ok(add_one(w, i, &err), err);
-        assert_ok(shard_writer_mark(w, &mark, &err), err);
-        for (size_t i = stop; i < N && i < stop + 9; i++) assert_ok(add_one(w, i, &err), err);
+        check_ok(shard_writer_open(&w, *state, &masked, &err), &err);
+        for (size_t i = 0; i < stop; i++) check_ok(add_one(w, i, &err), &err);
+        check_ok(shard_writer_mark(w, &mark, &err), &err);
+        for (size_t i = stop; i < N && i < stop + 9; i++) check_ok(add_one(w, i, &err), &err);
         shard_writer_keep(w);
-        assert_ok(shard_writer_resume(&w, *state, &masked, buf_cstr(&mark), &err), err);
-        for (size_t i = stop; i < N; i++) assert_ok(add_one(w, i, &err), err);
-        assert_ok(shard_writer_finish(w, &err), err);
+        check_ok(shard_writer_resume(&w, *state, &masked, buf_cstr(&mark), &err), &err);
+        for (size_t i = stop; i < N; i++) check_ok(add_one(w, i, &err), &err);
+        check_ok(shard_writer_finish(w, &err), &err);
         for (int k = 0; k < 5; k++) {
             slurp(&got, in(*state, names[k]));
             if (got.n != want[k].n || memcmp(got.v, want[k].v, got.n))
@@ -124,17 +124,17 @@ static void abort_leaves_no_mask(void **state) {
     struct shard_writer *w;
     struct strs names = {0};
     struct err err = {0};
-    assert_ok(shard_writer_open(&w, *state, &masked, &err), err);
-    for (size_t i = 0; i < 60; i++) assert_ok(add_one(w, i, &err), err);
+    check_ok(shard_writer_open(&w, *state, &masked, &err), &err);
+    for (size_t i = 0; i < 60; i++) check_ok(add_one(w, i, &err), &err);
     shard_writer_abort(w);
-    assert_ok(file_list(*state, &names, &err), err);
+    check_ok(file_list(*state, &names, &err), &err);
     assert_int_equal(names.n, 0);
     write_documents(*state, &masked, 60);
     struct shard_opts plain = masked;
     plain.masked = false;
-    assert_ok(shard_writer_open(&w, *state, &plain, &err), err); /* nor does a run without */
-    assert_ok(shard_writer_add(w, "train", (uint32_t[]){1}, 1, 0, 1, &err), err);
-    assert_ok(shard_writer_finish(w, &err), err);
+    check_ok(shard_writer_open(&w, *state, &plain, &err), &err); /* nor does a run without */
+    check_ok(shard_writer_add(w, "train", (uint32_t[]){1}, 1, 0, 1, &err), &err);
+    check_ok(shard_writer_finish(w, &err), &err);
     assert_int_equal(file_kind(in(*state, "train-00000.mask")), FILE_NONE);
 }
 
@@ -198,7 +198,7 @@ static void a_mask_that_shrinks(void **state) {
     struct err err = {0};
     uint8_t got[400];
     write_documents(*state, &masked, 30);
-    assert_ok(set_open(&s, *state, "train", &err), err);
+    check_ok(set_open(&s, *state, "train", &err), &err);
     assert_int_equal(truncate(in(*state, "train-00000.mask"), 30), 0);
     assert_int_equal(shard_read_mask(&s.v[0], 0, 400, got, &err), ERR_CORRUPT);
     assert_non_null(strstr(err.msg, "its mask: ends at byte 30"));
@@ -213,10 +213,10 @@ static void digests_see_masks(void **state) {
     const uint32_t ids[4] = {1, 2, 3, 4};
     char digest[XXH128_HEX];
     for (size_t prompt = 0; prompt < 2; prompt++) {
-        assert_ok(shard_writer_open(&w, *state, &masked, &err), err);
-        assert_ok(shard_writer_add(w, "train", ids, 4, prompt, 4, &err), err);
-        assert_ok(shard_writer_finish(w, &err), err);
-        assert_ok(set_open(prompt ? &b : &a, *state, "train", &err), err);
+        check_ok(shard_writer_open(&w, *state, &masked, &err), &err);
+        check_ok(shard_writer_add(w, "train", ids, 4, prompt, 4, &err), &err);
+        check_ok(shard_writer_finish(w, &err), &err);
+        check_ok(set_open(prompt ? &b : &a, *state, "train", &err), &err);
         if (!prompt) memcpy(digest, a.digest, sizeof digest);
     }
     assert_string_not_equal(digest, b.digest);
@@ -224,7 +224,7 @@ static void digests_see_masks(void **state) {
     shard_set_close(&b);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+#define T(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(masks_round_trip), T(a_long_mask),         T(resumed_anywhere), T(abort_leaves_no_mask),

@@ -33,7 +33,7 @@ static void round_trip(const char *dir, uint32_t vocab, enum shard_eot eot) {
     o.vocab = vocab;
     o.eot = eot;
     write_small(dir, &o, 60, 5);
-    assert_ok(set_open(&s, dir, "train", &err), err);
+    check_ok(set_open(&s, dir, "train", &err), &err);
     assert_int_equal(s.vocab, vocab);
     assert_int_equal(s.seq_len, 128);
     assert_int_equal(s.tokens, 60 * 59 / 2 + (eot == SHARD_EOT_NONE ? 0 : 60));
@@ -45,10 +45,10 @@ static void round_trip(const char *dir, uint32_t vocab, enum shard_eot eot) {
     }
     assert_int_equal(compare(&s, vocab, eot), 60);
     shard_set_close(&s);
-    assert_ok(set_open(&s, dir, "valid", &err), err);
+    check_ok(set_open(&s, dir, "valid", &err), &err);
     assert_int_equal(compare(&s, vocab, eot), 5);
     shard_set_close(&s);
-    assert_ok(shard_verify(dir, NULL, NULL, NULL, &err), err);
+    check_ok(shard_verify(dir, NULL, NULL, NULL, &err), &err);
 }
 
 static void u16_and_u32_with_every_convention(void **state) {
@@ -83,11 +83,11 @@ static void long_document_is_cut(void **state) {
     uint32_t ids[250], back[250];
     for (uint32_t i = 0; i < 250; i++) ids[i] = i + 1;
     o.max_tokens = 100;
-    assert_ok(shard_writer_open(&w, *state, &o, &err), err);
-    assert_ok(shard_writer_add(w, "train", ids, 30, 0, 30, &err), err);
-    assert_ok(shard_writer_add(w, "train", ids, 250, 0, 250, &err), err);
-    assert_ok(shard_writer_finish(w, &err), err);
-    assert_ok(set_open(&s, *state, "train", &err), err);
+    check_ok(shard_writer_open(&w, *state, &o, &err), &err);
+    check_ok(shard_writer_add(w, "train", ids, 30, 0, 30, &err), &err);
+    check_ok(shard_writer_add(w, "train", ids, 250, 0, 250, &err), &err);
+    check_ok(shard_writer_finish(w, &err), &err);
+    check_ok(set_open(&s, *state, "train", &err), &err);
     assert_int_equal(s.n, 4); /* 31 │ 100 │ 100 │ 51 */
     assert_int_equal(s.v[0].n, 31);
     shard_tokens(&s.v[1], 0, 100, back);
@@ -98,7 +98,7 @@ static void long_document_is_cut(void **state) {
     assert_int_equal(shard_index_load(&x, *state, &err), 1);
     assert_int_equal(x.v[0].documents, 2); /* though its files list four */
     shard_index_release(&x);
-    assert_ok(shard_verify(*state, NULL, NULL, NULL, &err), err);
+    check_ok(shard_verify(*state, NULL, NULL, NULL, &err), &err);
 }
 
 /* Writing the same documents twice gives the same bytes, index.json included. */
@@ -120,7 +120,7 @@ static void repeats_to_the_byte(void **state) {
 static size_t count_files(const char *dir) {
     struct strs names = {0};
     struct err err = {0};
-    assert_ok(file_list(dir, &names, &err), err);
+    check_ok(file_list(dir, &names, &err), &err);
     size_t n = names.n;
     strs_release(&names);
     return n;
@@ -137,8 +137,8 @@ static void shorter_run_leaves_no_old_shard(void **state) {
 static void abort_leaves_nothing(void **state) {
     struct shard_writer *w;
     struct err err = {0};
-    assert_ok(shard_writer_open(&w, *state, &narrow, &err), err);
-    assert_ok(add_documents(w, "train", 60, narrow.vocab, &err), err);
+    check_ok(shard_writer_open(&w, *state, &narrow, &err), &err);
+    check_ok(add_documents(w, "train", 60, narrow.vocab, &err), &err);
     assert_true(count_files(*state) > 2); /* some are committed, one is open */
     shard_writer_abort(w);
     assert_int_equal(count_files(*state), 0);
@@ -151,8 +151,8 @@ static void half_a_run_is_refused(void **state) {
     struct shard_set s;
     struct err err = {0};
     write_small(*state, &narrow, 60, 5);
-    assert_ok(shard_writer_open(&w, *state, &narrow, &err), err);
-    assert_ok(add_documents(w, "train", 60, narrow.vocab, &err), err);
+    check_ok(shard_writer_open(&w, *state, &narrow, &err), &err);
+    check_ok(add_documents(w, "train", 60, narrow.vocab, &err), &err);
     assert_int_equal(set_open(&s, *state, "train", &err), ERR_CORRUPT);
     assert_non_null(strstr(err.msg, "interrupted"));
     shard_writer_abort(w);
@@ -164,7 +164,7 @@ static void token_outside_the_vocabulary(void **state) {
     struct err err = {0};
     uint32_t id = 300;
     o.vocab = 300;
-    assert_ok(shard_writer_open(&w, *state, &o, &err), err);
+    check_ok(shard_writer_open(&w, *state, &o, &err), &err);
     assert_int_equal(shard_writer_add(w, "train", &id, 1, 0, 1, &err), ERR_DATA);
     assert_non_null(strstr(err.msg, "300"));
     shard_writer_abort(w);
@@ -183,12 +183,12 @@ static void notes_are_in_the_index(void **state) {
     struct shard_writer *w;
     struct err err = {0};
     cJSON *tree;
-    assert_ok(shard_writer_open(&w, *state, &narrow, &err), err);
+    check_ok(shard_writer_open(&w, *state, &narrow, &err), &err);
     assert_int_equal(shard_writer_note(w, "options", "{\"seed\":", &err), ERR_CORRUPT);
-    assert_ok(shard_writer_note(w, "options", "{\"seed\":7}", &err), err);
-    assert_ok(add_documents(w, "train", 3, narrow.vocab, &err), err);
-    assert_ok(shard_writer_finish(w, &err), err);
-    assert_ok(json_load(&tree, in(*state, "index.json"), &err), err);
+    check_ok(shard_writer_note(w, "options", "{\"seed\":7}", &err), &err);
+    check_ok(add_documents(w, "train", 3, narrow.vocab, &err), &err);
+    check_ok(shard_writer_finish(w, &err), &err);
+    check_ok(json_load(&tree, in(*state, "index.json"), &err), &err);
     assert_int_equal(json_get(json_get(tree, "options"), "seed")->valueint, 7);
     cJSON_Delete(tree);
 }
@@ -199,14 +199,14 @@ static void single_file(void **state) {
     struct shard_set s;
     struct err err = {0};
     write_small(*state, &narrow, 60, 5);
-    assert_ok(set_open(&s, in(*state, "valid-00000.bin"), "train", &err), err);
+    check_ok(set_open(&s, in(*state, "valid-00000.bin"), "train", &err), &err);
     assert_int_equal(s.vocab, 65536);
     assert_int_equal(s.v[0].documents, 5);
     assert_int_equal(s.text_bytes, 30);
     shard_set_close(&s);
     assert_int_equal(remove(in(*state, "index.json")), 0);
     assert_int_equal(remove(in(*state, "valid-00000.idx")), 0);
-    assert_ok(set_open(&s, in(*state, "valid-00000.bin"), "train", &err), err);
+    check_ok(set_open(&s, in(*state, "valid-00000.bin"), "train", &err), &err);
     assert_int_equal(s.vocab, 0);
     assert_int_equal(s.eot_id, UINT32_MAX);
     assert_null(s.v[0].ends);
@@ -222,7 +222,7 @@ static void folder_of_llm_c(void **state) {
     char other[512];
     snprintf(other, sizeof other, "%s/f", (char *)*state);
     write_small(*state, &narrow, 60, 5);
-    assert_ok(file_mkdirs(other, &err), err);
+    check_ok(file_mkdirs(other, &err), &err);
     slurp(&b, in(*state, "train-00000.bin"));
     spit(in(other, "fineweb_train_000001.bin"), b.v, b.n);
     slurp(&b, in(*state, "train-00001.bin"));
@@ -230,10 +230,10 @@ static void folder_of_llm_c(void **state) {
     slurp(&b, in(*state, "valid-00000.bin"));
     spit(in(other, "pretrain_val_000000.bin"), b.v, b.n);
     buf_release(&b);
-    assert_ok(set_open(&s, other, "train", &err), err);
+    check_ok(set_open(&s, other, "train", &err), &err);
     assert_int_equal(s.n, 2);
     shard_set_close(&s);
-    assert_ok(set_open(&s, other, "valid", &err), err);
+    check_ok(set_open(&s, other, "valid", &err), &err);
     assert_int_equal(s.n, 1);
     assert_int_equal(s.tokens, 15);
     shard_set_close(&s);
@@ -248,17 +248,17 @@ static void digest_is_identity(void **state) {
     snprintf(moved, sizeof moved, "%s/moved", (char *)*state);
     write_small(*state, &narrow, 60, 5);
     write_small(moved, &narrow, 60, 5);
-    assert_ok(set_open(&a, *state, "train", &err), err);
-    assert_ok(set_open(&b, moved, "train", &err), err);
+    check_ok(set_open(&a, *state, "train", &err), &err);
+    check_ok(set_open(&b, moved, "train", &err), &err);
     assert_string_equal(a.digest, b.digest);
     shard_set_close(&b);
-    assert_ok(set_open(&b, moved, "valid", &err), err);
+    check_ok(set_open(&b, moved, "valid", &err), &err);
     assert_string_not_equal(a.digest, b.digest);
     shard_set_close(&a);
     shard_set_close(&b);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
+#define T(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {T(u16_and_u32_with_every_convention),
                                        T(header_is_llm_c),

@@ -6,7 +6,7 @@ static void wants(const char *source, const char *dir, const char *names) {
     struct source_list l = {0};
     struct err err = {0};
     struct buf got = {0};
-    assert_ok(source_resolve(&l, source, NULL, NULL, &err), err);
+    check_ok(source_resolve(&l, source, NULL, NULL, &err), &err);
     for (size_t i = 0; i < l.n; i++) buf_printf(&got, NULL, "%s ", l.v[i].path + strlen(dir) + 1);
     assert_string_equal(buf_cstr(&got), names);
     buf_release(&got);
@@ -50,9 +50,9 @@ static void addresses_that_are_not_read(void **state) {
 static void what_is_known_of_a_file(void **state) {
     struct source_list l = {0};
     struct err err = {0};
-    assert_ok(source_resolve(&l, put_text(*state, "a", "12345"), NULL, NULL, &err), err);
-    assert_ok(source_resolve(&l, "-", NULL, NULL, &err), err);
-    assert_ok(source_resolve(&l, "https://host/a.gz", NULL, NULL, &err), err);
+    check_ok(source_resolve(&l, put_text(*state, "a", "12345"), NULL, NULL, &err), &err);
+    check_ok(source_resolve(&l, "-", NULL, NULL, &err), &err);
+    check_ok(source_resolve(&l, "https://host/a.gz", NULL, NULL, &err), &err);
     assert_int_equal(l.n, 3);
     assert_int_equal(l.v[0].bytes, 5);
     assert_string_equal(l.v[1].name, "stdin");
@@ -64,9 +64,9 @@ static void what_is_known_of_a_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(folders_and_globs, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(folders_and_globs, folder_setup, folder_teardown),
         cmocka_unit_test(addresses_that_are_not_read),
-        cmocka_unit_test_setup_teardown(what_is_known_of_a_file, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_is_known_of_a_file, folder_setup, folder_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

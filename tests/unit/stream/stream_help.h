@@ -3,49 +3,12 @@
 #ifndef LORY_TESTS_STREAM_HELP_H
 #define LORY_TESTS_STREAM_HELP_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
 #include <zlib.h>
 #include <zstd.h>
 #include "base/buf.h"
-#include "base/file.h"
 #include "base/rng.h"
 #include "stream/codec.h"
-
-/* Fails with the message of an error that should not be. */
-#define assert_ok(rc, err)                                                                         \
-    do {                                                                                           \
-        if ((rc) < 0) fail_msg("%s", (err).msg);                                                   \
-    } while (0)
-
-static inline int make_folder(void **state) {
-    char name[] = "/tmp/lory-stream-XXXXXX";
-    if (!mkdtemp(name)) return -1;
-    *state = strdup(name);
-    return 0;
-}
-
-static inline int remove_folder(void **state) {
-    int rc = file_remove(*state, NULL);
-    free(*state);
-    return rc;
-}
-
-/* dir/name; one of four buffers, so that a few may be in use at once. */
-static inline const char *in(const char *dir, const char *name) {
-    static char v[4][1024];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(v[turn], sizeof v[turn], "%s/%s", dir, name);
-    return v[turn];
-}
+#include "tests/unit/test.h"
 
 static inline const char *put(const char *dir, const char *name, const void *v, size_t n) {
     const char *path = in(dir, name);

@@ -69,7 +69,7 @@ static void csv(void **state) {
             if (!strstr(err.msg, cases[i].error)) fail_msg("%s: %s", cases[i].name, err.msg);
             continue;
         }
-        assert_ok(rc, err);
+        check_ok(rc, &err);
         assert_string_equal(got.n ? buf_cstr(&got) : "", cases[i].out);
     }
     buf_release(&got);
@@ -92,11 +92,11 @@ static void csv_of_many_rows(void **state) {
     snprintf(reject, sizeof reject, "%s/bad", (char *)*state);
     o.on_error = reject;
     o.threads = 3;
-    assert_ok(read_lines(path, &o, &got, &err), err);
+    check_ok(read_lines(path, &o, &got, &err), &err);
     size_t lines = 0;
     for (size_t i = 0; i < got.n; i++) lines += got.v[i] == '\n';
     assert_int_equal(lines, 200);
-    assert_ok(file_read(reject, 1000, &bad, &err), err);
+    check_ok(file_read(reject, 1000, &bad, &err), &err);
     assert_string_equal(buf_cstr(&bad), "77,\"one\ntwo\",three\n");
     o.on_error = "stop";
     o.max_record = 3000;
@@ -141,8 +141,8 @@ static void as_pyarrow(void **state) {
     o.field = "licence";
     for (size_t i = 0; i < FILES; i++) {
         want.n = 0;
-        assert_ok(file_read(GOLDEN "/tables/rows.jsonl", 1 << 20, &want, &err), err);
-        assert_ok(read_lines(golden(files[i]), &o, &got, &err), err);
+        check_ok(file_read(GOLDEN "/tables/rows.jsonl", 1 << 20, &want, &err), &err);
+        check_ok(read_lines(golden(files[i]), &o, &got, &err), &err);
         same_rows(files[i], &got, &want);
     }
     buf_release(&got);
@@ -159,7 +159,7 @@ static void needed_columns(void **state) {
     o.on_error = "skip"; /* every fifth text is null */
     assert_int_equal(strs_push(&o.where, "licence=bsd", NULL), 0);
     assert_int_equal(strs_push(&o.where, "id=7", NULL), 0);
-    assert_ok(read_lines(golden("delta-zstd-v2"), &o, &got, &err), err);
+    check_ok(read_lines(golden("delta-zstd-v2"), &o, &got, &err), &err);
     assert_string_equal(buf_cstr(&got),
                         "{\"id\": 7, \"text\": \"\xc3\xa9\xe4\xba\xac\xf0\x9f\x98\x80 \\\"q\\\" "
                         "\\\\ \\n\\u0009\\u0001\", \"licence\": \"bsd\"}\n");
@@ -178,7 +178,7 @@ static void damaged_parquet(void **state) {
     for (size_t f = 0; f < FILES; f++) {
         struct err err = {0};
         whole.n = 0;
-        assert_ok(file_read(golden(files[f]), 1 << 20, &whole, &err), err);
+        check_ok(file_read(golden(files[f]), 1 << 20, &whole, &err), &err);
         for (int i = 0; i < 150; i++) {
             size_t n = i % 4 ? whole.n : (size_t)rng_below(&rng, whole.n), at[3];
             char was[3];
@@ -207,13 +207,13 @@ static void members(void **state) {
     struct source_list list = {0};
     struct buf got = {0}, whole = {0};
     struct err err = {0};
-    assert_ok(source_resolve(&list, GOLDEN "/tables/data.zip", NULL, NULL, &err), err);
+    check_ok(source_resolve(&list, GOLDEN "/tables/data.zip", NULL, NULL, &err), &err);
     assert_int_equal(list.n, 3);
     assert_string_equal(list.v[1].name, GOLDEN "/tables/data.zip/b/two.jsonl");
     source_list_release(&list);
-    assert_ok(read_all(GOLDEN "/tables/data.zip", &o, &got, &err), err);
+    check_ok(read_all(GOLDEN "/tables/data.zip", &o, &got, &err), &err);
     assert_string_equal(buf_cstr(&got), " 1 2 3");
-    assert_ok(file_read(GOLDEN "/tables/data.zip", 1 << 20, &whole, &err), err);
+    check_ok(file_read(GOLDEN "/tables/data.zip", 1 << 20, &whole, &err), &err);
     for (size_t n = 0; n < whole.n; n += 7) { /* cut anywhere */
         const char *path = put(*state, "cut.zip", whole.v, n);
         int rc = read_all(path, &o, &got, &err);
@@ -224,7 +224,7 @@ static void members(void **state) {
     buf_release(&whole);
 }
 
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define in_folder(test) cmocka_unit_test_setup_teardown(test, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -132,7 +132,8 @@ static void middle_stored(struct caches *c, const uint8_t *p, size_t n, const ui
     const uint64_t hash = vocab_hash(p, n);
     const bool middle = n_ids <= MIDDLE_IDS;
     uint32_t got[MIDDLE_IDS];
-    check_ok(caches_store(c, hash, p, n, ids, n_ids, NULL), NULL);
+    struct err err = {0};
+    check_ok(caches_store(c, hash, p, n, ids, n_ids, &err), &err);
     assert_int_equal(middle_get(&c->middles, p, n, got), middle ? n_ids : 0);
     if (middle) assert_memory_equal(got, ids, n_ids * sizeof *ids);
     assert_int_equal(long_get(&c->longs, hash, p, n) == NULL, middle);

@@ -5,10 +5,10 @@
 static void make(const char *run, uint64_t step, const char *text) {
     char *dir;
     struct err err = {0};
-    assert_ok(checkpoint_begin(&dir, run, step, &err), err);
+    check_ok(checkpoint_begin(&dir, run, step, &err), &err);
     spill(dir, "weights", text, strlen(text));
     spill(dir, "empty", "", 0);
-    assert_ok(checkpoint_commit(dir, run, step, &err), err);
+    check_ok(checkpoint_commit(dir, run, step, &err), &err);
 }
 
 static struct buf warnings;
@@ -23,7 +23,7 @@ static uint64_t newest(const char *run) {
     uint64_t step = 0;
     struct err err = {0};
     warnings.n = 0;
-    assert_ok(checkpoint_newest(run, &step, &log_here, &err), err);
+    check_ok(checkpoint_newest(run, &step, &log_here, &err), &err);
     return step;
 }
 
@@ -60,7 +60,7 @@ static void a_damaged_one_is_named_and_passed_over(void **state) {
         make(run, 5, "five");
         make(run, 10, "ten");
         char *path = path_join(dir, damages[i].file);
-        assert_ok(file_remove(path, &err), err);
+        check_ok(file_remove(path, &err), &err);
         if (damages[i].text) spill(dir, damages[i].file, damages[i].text, strlen(damages[i].text));
         assert_int_equal(newest(run), 5);
         if (!strstr(buf_cstr(&warnings), damages[i].said))
@@ -77,11 +77,11 @@ static void a_folder_within_is_vouched_for(void **state) {
     struct err err = {0};
     (void)state;
     make(run, 5, "five");
-    assert_ok(checkpoint_begin(&dir, run, 10, &err), err);
+    check_ok(checkpoint_begin(&dir, run, 10, &err), &err);
     char *within = path_join(dir, "templates");
-    assert_ok(file_mkdirs(within, &err), err);
+    check_ok(file_mkdirs(within, &err), &err);
     spill(within, "one", "1", 1);
-    assert_ok(checkpoint_commit(dir, run, 10, &err), err);
+    check_ok(checkpoint_commit(dir, run, 10, &err), &err);
     assert_int_equal(newest(run), 10);
     dir = checkpoint_path(run, 10);
     spill(dir, "templates/one", "2", 1);
@@ -124,11 +124,11 @@ static void rot_is_noticed_wherever_it_is(void **state) {
     struct err err = {0};
     (void)state;
     for (size_t i = 0; i < sizeof text; i++) text[i] = (char)(i * 37 + i / 7);
-    assert_ok(checkpoint_begin(&tmp, run, 7, &err), err);
+    check_ok(checkpoint_begin(&tmp, run, 7, &err), &err);
     spill(tmp, "weights", text, sizeof text);
     spill(tmp, "state", "{}\n", 3);
-    assert_ok(checkpoint_commit(tmp, run, 7, &err), err);
-    assert_ok(checkpoint_verify(dir, &err), err);
+    check_ok(checkpoint_commit(tmp, run, 7, &err), &err);
+    check_ok(checkpoint_verify(dir, &err), &err);
     for (size_t k = 0; k < 3; k++) {
         char *path = path_join(dir, names[k]);
         struct buf b = slurp(dir, names[k]);
@@ -148,7 +148,7 @@ static void rot_is_noticed_wherever_it_is(void **state) {
         buf_release(&b);
         free(path);
     }
-    assert_ok(checkpoint_verify(dir, &err), err);
+    check_ok(checkpoint_verify(dir, &err), &err);
     free(dir);
     tmp_remove(run);
 }
@@ -160,8 +160,8 @@ static void none_whole_is_an_error_not_a_new_beginning(void **state) {
     (void)state;
     make(run, 5, "five");
     spill(dir, "weights", "fixe", 4);
-    assert_fails(checkpoint_newest(run, &step, NULL, &err), err, ERR_CORRUPT,
-                 "no other checkpoint is whole");
+    check_fails(checkpoint_newest(run, &step, NULL, &err), ERR_CORRUPT, &err,
+                "no other checkpoint is whole");
     free(dir);
     tmp_remove(run);
 }
@@ -177,7 +177,7 @@ static void a_second_of_the_same_step_replaces_the_first(void **state) {
     assert_int_equal(b.n, 5);
     assert_memory_equal(b.v, "again", 5);
     assert_int_equal(newest(run), 5);
-    assert_ok(file_list(run, &names, &err), err);
+    check_ok(file_list(run, &names, &err), &err);
     assert_int_equal(names.n, 1); /* nothing temporary stays */
     strs_release(&names);
     buf_release(&b);
@@ -191,15 +191,15 @@ static void pruning_keeps_the_newest_and_the_best(void **state) {
     struct err err = {0};
     (void)state;
     for (uint64_t s = 1; s <= 6; s++) make(run, s, "x");
-    assert_ok(checkpoint_prune(run, 2, 3, &err), err);
-    assert_ok(checkpoint_list(run, &left, &err), err);
+    check_ok(checkpoint_prune(run, 2, 3, &err), &err);
+    check_ok(checkpoint_list(run, &left, &err), &err);
     assert_int_equal(left.n, 3);
     assert_int_equal(left.v[0], 3);
     assert_int_equal(left.v[1], 5);
     assert_int_equal(left.v[2], 6);
-    assert_ok(checkpoint_prune(run, 0, 0, &err), err); /* 0: all stay */
+    check_ok(checkpoint_prune(run, 0, 0, &err), &err); /* 0: all stay */
     left.n = 0;
-    assert_ok(checkpoint_list(run, &left, &err), err);
+    check_ok(checkpoint_list(run, &left, &err), &err);
     assert_int_equal(left.n, 3);
     u64s_release(&left);
     tmp_remove(run);
@@ -210,7 +210,7 @@ static void an_unfinished_one_is_no_checkpoint(void **state) {
     struct err err = {0};
     (void)state;
     make(run, 5, "five");
-    assert_ok(checkpoint_begin(&dir, run, 6, &err), err);
+    check_ok(checkpoint_begin(&dir, run, 6, &err), &err);
     spill(dir, "weights", "six", 3);
     assert_int_equal(newest(run), 5);
     assert_int_equal(warnings.n, 0);
@@ -222,15 +222,15 @@ static void links_are_relative_and_replaced(void **state) {
     char *run = tmp_make(), to[64] = "";
     struct err err = {0};
     (void)state;
-    assert_ok(run_link(run, "last", "checkpoint-1", &err), err);
-    assert_ok(run_link(run, "last", "checkpoint-2", &err), err);
+    check_ok(run_link(run, "last", "checkpoint-1", &err), &err);
+    check_ok(run_link(run, "last", "checkpoint-2", &err), &err);
     char *path = path_join(run, "last");
     assert_int_equal(readlink(path, to, sizeof to), 12);
     assert_string_equal(to, "checkpoint-2");
-    assert_ok(run_link(run, "last", NULL, &err), err);
+    check_ok(run_link(run, "last", NULL, &err), &err);
     assert_int_equal(readlink(path, to, sizeof to), -1);
     spill(run, "last", "mine", 4);
-    assert_fails(run_link(run, "last", "checkpoint-3", &err), err, ERR_USAGE, "in the way");
+    check_fails(run_link(run, "last", "checkpoint-3", &err), ERR_USAGE, &err, "in the way");
     free(path);
     tmp_remove(run);
 }

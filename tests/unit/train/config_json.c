@@ -2,25 +2,12 @@
  * refused. */
 #include "golden_help.h"
 
-static int make_folder(void **state) {
-    char name[] = "/tmp/lory-config-XXXXXX";
-    if (!mkdtemp(name)) return -1;
-    *state = strdup(name);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    int rc = file_remove(*state, NULL);
-    free(*state);
-    return rc;
-}
-
 static void compare_files(const char *dir, const char *name) {
     struct buf a = {0}, b = {0};
     struct err err = {0};
     char *ours = path_join(dir, name), *theirs = path_join(TINY, name);
-    assert_ok(file_read(ours, 1 << 20, &a, &err), err);
-    assert_ok(file_read(theirs, 1 << 20, &b, &err), err);
+    check_ok(file_read(ours, 1 << 20, &a, &err), &err);
+    check_ok(file_read(theirs, 1 << 20, &b, &err), &err);
     assert_string_equal(buf_cstr(&a), buf_cstr(&b));
     buf_release(&a);
     buf_release(&b);
@@ -31,11 +18,11 @@ static void compare_files(const char *dir, const char *name) {
 static void the_file_of_transformers_byte_for_byte(void **state) {
     struct model_config c;
     struct err err = {0};
-    assert_ok(model_config_load(&c, TINY, &err), err);
+    check_ok(model_config_load(&c, TINY, &err), &err);
     assert_int_equal(c.V, 515);
     assert_int_equal(c.inner, 256);
     assert_true(c.init_range == 0.15f && c.eps == 1e-5f && c.tied && c.pad == -1 && c.eos == 514);
-    assert_ok(model_config_save(&c, *state, &err), err);
+    check_ok(model_config_save(&c, *state, &err), &err);
     compare_files(*state, "config.json");
     compare_files(*state, "generation_config.json");
 }
@@ -52,20 +39,20 @@ static int load(const char *dir, const char *members, struct model_config *c, st
 static void what_is_missing_is_gpt2_small(void **state) {
     struct model_config c;
     struct err err = {0};
-    assert_ok(load(*state, "", &c, &err), err);
+    check_ok(load(*state, "", &c, &err), &err);
     assert_int_equal(model_config_params(&c), 124439808); /* openai-community/gpt2 */
     assert_true(c.attn_pdrop == 0.1f && c.eos == 50256 && c.act == ACT_GELU_TANH);
-    assert_ok(load(*state, "\"n_embd\": 1024, \"n_inner\": null, \"n_head\": 16", &c, &err), err);
+    check_ok(load(*state, "\"n_embd\": 1024, \"n_inner\": null, \"n_head\": 16", &c, &err), &err);
     assert_int_equal(c.inner, 4096);
-    assert_ok(load(*state, "\"hidden_size\": 64, \"num_attention_heads\": 4", &c, &err), err);
+    check_ok(load(*state, "\"hidden_size\": 64, \"num_attention_heads\": 4", &c, &err), &err);
     assert_int_equal(c.C, 64);
-    assert_ok(load(*state, "\"eos_token_id\": [7, 8], \"bos_token_id\": null", &c, &err), err);
+    check_ok(load(*state, "\"eos_token_id\": [7, 8], \"bos_token_id\": null", &c, &err), &err);
     assert_true(c.eos == 7 && c.bos == -1 && c.n_eos_more == 1 && c.eos_more[0] == 8);
-    assert_ok(load(*state, "\"eos_token_id\": []", &c, &err), err);
+    check_ok(load(*state, "\"eos_token_id\": []", &c, &err), &err);
     assert_true(c.eos == -1 && c.n_eos_more == 0);
-    assert_ok(
+    check_ok(
         load(*state, "\"activation_function\": \"gelu\", \"torch_dtype\": \"bfloat16\"", &c, &err),
-        err);
+        &err);
     assert_true(c.act == ACT_GELU_ERF && c.dtype == DTYPE_BF16);
 }
 
@@ -112,8 +99,8 @@ static void sizes_have_their_known_counts(void **state) {
     struct err err = {0};
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        assert_ok(model_config_preset(&c, sizes[i].name, &err), err);
-        assert_ok(model_config_check(&c, ERR_USAGE, "preset", &err), err);
+        check_ok(model_config_preset(&c, sizes[i].name, &err), &err);
+        check_ok(model_config_check(&c, ERR_USAGE, "preset", &err), &err);
         assert_int_equal(model_config_params(&c), sizes[i].params);
     }
     assert_int_equal(model_config_preset(&c, "gpt2-mediun", &err), ERR_USAGE);
@@ -132,13 +119,13 @@ static void numbers_look_as_they_were_given(void **state) {
     c.inner = 100;
     c.scale_by_layer = c.reorder_upcast = true;
     c.tied = false;
-    assert_ok(model_config_save(&c, *state, &err), err);
-    assert_ok(file_read(path, 1 << 20, &text, &err), err);
+    check_ok(model_config_save(&c, *state, &err), &err);
+    check_ok(file_read(path, 1 << 20, &text, &err), &err);
     assert_non_null(strstr(buf_cstr(&text), "\"embd_pdrop\": 0.0,"));
     assert_non_null(strstr(buf_cstr(&text), "\"attn_pdrop\": 0.05,"));
     assert_non_null(strstr(buf_cstr(&text), "\"layer_norm_epsilon\": 1.0,"));
     assert_non_null(strstr(buf_cstr(&text), "\"n_inner\": 100,"));
-    assert_ok(model_config_load(&again, *state, &err), err);
+    check_ok(model_config_load(&again, *state, &err), &err);
     assert_true(again.scale_by_layer && again.reorder_upcast && !again.tied && again.inner == 100);
     assert_true(again.attn_pdrop == 0.05f && again.eps == 1);
     buf_release(&text);
@@ -153,5 +140,5 @@ int main(void) {
         cmocka_unit_test(sizes_have_their_known_counts),
         cmocka_unit_test(numbers_look_as_they_were_given),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

@@ -8,8 +8,8 @@ static const struct backend *ops;
 
 static void open_both(struct golden *g, struct generator **gen, int B) {
     struct err err = {0};
-    assert_ok(golden_open(g, ops, false, &err), err);
-    assert_ok(generator_new(gen, g->model, B, 0, &err), err);
+    check_ok(golden_open(g, ops, false, &err), &err);
+    check_ok(generator_new(gen, g->model, B, 0, &err), &err);
 }
 
 static void close_both(struct golden *g, struct generator *gen) {
@@ -30,7 +30,7 @@ static void greedy_ids_are_those_of_transformers(void **state) {
     const cJSON *x, *list = json_get(g.json, "greedy");
     cJSON_ArrayForEach(x, list) ids[n++] = (uint32_t)x->valueint;
     assert_int_equal(n, 30);
-    assert_ok(generate(gen, ids, 6, 24, -1, &greedy, NULL, NULL, NULL, &out, &finish, &err), err);
+    check_ok(generate(gen, ids, 6, 24, -1, &greedy, NULL, NULL, NULL, &out, &finish, &err), &err);
     assert_int_equal(finish, FINISH_LENGTH);
     assert_int_equal(out.n, 24);
     for (int i = 0; i < 24; i++)
@@ -51,8 +51,8 @@ static void ends_at_eos_without_it(void **state) {
     const cJSON *list = json_get(g.json, "greedy");
     for (int i = 0; i < 6; i++) prompt[i] = (uint32_t)cJSON_GetArrayItem(list, i)->valueint;
     int64_t eos = cJSON_GetArrayItem(list, 10)->valueint;
-    assert_ok(generate(gen, prompt, 6, 24, eos, &greedy, NULL, NULL, NULL, &out, &finish, &err),
-              err);
+    check_ok(generate(gen, prompt, 6, 24, eos, &greedy, NULL, NULL, NULL, &out, &finish, &err),
+             &err);
     assert_int_equal(finish, FINISH_STOP);
     assert_int_equal(out.n, 4);
     /* or at any of a list */
@@ -60,7 +60,7 @@ static void ends_at_eos_without_it(void **state) {
     uint32_t ends[2] = {508, (uint32_t)eos};
     struct gen_row row = {
         .prompt = prompt, .n = 6, .max_new = 24, .ends = ends, .n_ends = 2, .out = &out};
-    assert_ok(generate_rows(gen, &row, 1, -1, &greedy, NULL, NULL, &err), err);
+    check_ok(generate_rows(gen, &row, 1, -1, &greedy, NULL, NULL, &err), &err);
     assert_int_equal(row.finish, FINISH_STOP);
     assert_int_equal(out.n, 4);
     u32s_release(&out);
@@ -77,8 +77,8 @@ static uint32_t next_of(struct golden *g, const uint32_t *text, size_t n) {
     float *logits = malloc(n * V * sizeof *logits);
     assert_non_null(logits);
     for (size_t i = 0; i < n; i++) tokens[i] = (int32_t)text[i];
-    assert_ok(model_plan(g->model, 1, (int)n, false, NULL, &err), err);
-    assert_ok(model_logits(g->model, &b, logits, &err), err);
+    check_ok(model_plan(g->model, 1, (int)n, false, NULL, &err), &err);
+    check_ok(model_logits(g->model, &b, logits, &err), &err);
     for (uint32_t v = 1; v < V; v++)
         if (logits[(n - 1) * V + v] > logits[(n - 1) * V + best]) best = v;
     free(logits);
@@ -97,7 +97,7 @@ static void a_full_context_goes_on_with_its_younger_half(void **state) {
     (void)state;
     open_both(&g, &gen, 1);
     for (size_t i = 0; i < PROMPT; i++) text[i] = (uint32_t)(i * 37 % 500);
-    assert_ok(generate(gen, text, n, NEW, -1, &greedy, NULL, NULL, NULL, &out, NULL, &err), err);
+    check_ok(generate(gen, text, n, NEW, -1, &greedy, NULL, NULL, NULL, &out, NULL, &err), &err);
     assert_int_equal(out.n, NEW);
     for (size_t i = 0; i < NEW; i++) {
         if (n - from > P) from = n - P / 2;
@@ -126,12 +126,12 @@ static void rows_do_not_see_each_other(void **state) {
     for (int b = 0; b < ROWS; b++)
         rows[b] = (struct gen_row){
             .prompt = text, .n = lengths[b], .max_new = news[b], .out = &together[b]};
-    assert_ok(generate_rows(gen, rows, ROWS, -1, &greedy, NULL, NULL, &err), err);
+    check_ok(generate_rows(gen, rows, ROWS, -1, &greedy, NULL, NULL, &err), &err);
     for (int b = 0; b < ROWS; b++) {
         alone.n = 0;
-        assert_ok(generate(gen, text, lengths[b], news[b], -1, &greedy, NULL, NULL, NULL, &alone,
-                           NULL, &err),
-                  err);
+        check_ok(generate(gen, text, lengths[b], news[b], -1, &greedy, NULL, NULL, NULL, &alone,
+                          NULL, &err),
+                 &err);
         assert_int_equal(together[b].n, news[b]);
         assert_memory_equal(together[b].v, alone.v, alone.n * sizeof *alone.v);
         u32s_release(&together[b]);
@@ -155,9 +155,9 @@ static void the_caller_can_end_it(void **state) {
     int seen = 0;
     (void)state;
     open_both(&g, &gen, 1);
-    assert_ok(
+    check_ok(
         generate(gen, prompt, 1, 9, -1, &greedy, NULL, stop_at_third, &seen, &out, &finish, &err),
-        err);
+        &err);
     assert_int_equal(finish, FINISH_CALLER);
     assert_int_equal(out.n, 3);
     assert_int_equal(generate(gen, prompt, 2, 9, -1, &greedy, NULL, NULL, NULL, &out, NULL, &err),

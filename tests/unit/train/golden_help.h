@@ -4,27 +4,12 @@
 #define LORY_TESTS_GOLDEN_HELP_H
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
-#include "base/file.h"
 #include "base/json.h"
+#include "tests/unit/test.h"
 #include "train/model.h"
 #include "train/safetensors.h"
 
 #define TINY GOLDEN "/gpt2-tiny" /* GOLDEN: tests/golden, from meson */
-
-/* Fails with the message of an error that should not be. */
-#define assert_ok(rc, err)                                                                         \
-    do {                                                                                           \
-        if ((rc) < 0) fail_msg("%s", (err).msg);                                                   \
-    } while (0)
 
 /* The golden model on one backend, with what transformers computes from it. */
 struct golden {
@@ -66,7 +51,7 @@ static inline void *golden_get(const struct golden *g, const char *name, size_t 
     if (t->dtype == ST_I32)
         memcpy(v, t->data, (size_t)t->bytes);
     else
-        assert_ok(st_read_f32(t, 0, t->n, v, &err), err);
+        check_ok(st_read_f32(t, 0, t->n, v, &err), &err);
     if (ret_n) *ret_n = (size_t)t->n;
     return v;
 }

@@ -75,16 +75,16 @@ static void the_same_model_comes_back(void **state) {
         struct model_config c, *want;
         struct model *m;
         struct param *a, *b;
-        assert_ok(golden_open(&g, backend_ref(), false, &err), err);
+        check_ok(golden_open(&g, backend_ref(), false, &err), &err);
         write_model(&g, bf16);
-        assert_ok(model_config_load(&c, path, &err), err);
+        check_ok(model_config_load(&c, path, &err), &err);
         want = (struct model_config *)model_get_config(g.model);
         assert_true(c.V == want->V && c.P == want->P && c.L == want->L && c.C == want->C &&
                     c.NH == want->NH && c.inner == 4 * c.C && c.tied && c.embd_pdrop == 0);
         assert_int_equal(c.dtype, bf16 ? DTYPE_BF16 : DTYPE_F32);
-        assert_ok(model_check_files(&c, path, &err), err);
-        assert_ok(model_new(&m, &c, g.ops, g.device, DTYPE_F32, false, &err), err);
-        assert_ok(model_load(m, path, &err), err);
+        check_ok(model_check_files(&c, path, &err), &err);
+        check_ok(model_new(&m, &c, g.ops, g.device, DTYPE_F32, false, &err), &err);
+        check_ok(model_load(m, path, &err), &err);
         size_t n = model_params(g.model, &a);
         assert_int_equal(model_params(m, &b), n);
         for (size_t i = 0; i < n; i++)
@@ -114,21 +114,21 @@ static void lies_are_refused(void **state) {
     struct buf b = {0};
     struct model_config c;
     (void)state;
-    assert_ok(golden_open(&g, backend_ref(), false, &err), err);
+    check_ok(golden_open(&g, backend_ref(), false, &err), &err);
     write_model(&g, false);
     golden_close(&g);
-    assert_ok(file_read(path, UINT64_MAX, &b, &err), err);
+    check_ok(file_read(path, UINT64_MAX, &b, &err), &err);
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         char *copy = malloc(b.n);
         memcpy(copy, b.v, b.n);
         memcpy(copy + 4 * lies[i].at, &lies[i].value, 4);
-        assert_ok(file_write(path, copy, b.n, &err), err);
+        check_ok(file_write(path, copy, b.n, &err), &err);
         if (model_config_load(&c, path, &err) != ERR_CORRUPT || !strstr(err.msg, lies[i].said))
             fail_msg("header[%d] = %d: \"%s\"", lies[i].at, lies[i].value, err.msg);
         free(copy);
     }
     for (size_t n = 0; n < b.n; n += n < 1100 ? 61 : b.n / 9) {
-        assert_ok(file_write(path, b.v, n, &err), err);
+        check_ok(file_write(path, b.v, n, &err), &err);
         if (model_config_load(&c, path, &err) != ERR_CORRUPT) fail_msg("%zu bytes were taken", n);
     }
     buf_release(&b);
@@ -142,11 +142,11 @@ static void what_is_saved_is_that_file(void **state) {
         struct buf want = {0}, got = {0};
         char other[80];
         snprintf(other, sizeof other, "%s/saved.bin", dir);
-        assert_ok(golden_open(&g, backend_ref(), false, &err), err);
+        check_ok(golden_open(&g, backend_ref(), false, &err), &err);
         write_model(&g, bf16);
-        assert_ok(llmc_save(g.model, other, bf16 ? DTYPE_BF16 : DTYPE_F32, &err), err);
-        assert_ok(file_read(path, UINT64_MAX, &want, &err), err);
-        assert_ok(file_read(other, UINT64_MAX, &got, &err), err);
+        check_ok(llmc_save(g.model, other, bf16 ? DTYPE_BF16 : DTYPE_F32, &err), &err);
+        check_ok(file_read(path, UINT64_MAX, &want, &err), &err);
+        check_ok(file_read(other, UINT64_MAX, &got, &err), &err);
         assert_int_equal(got.n, want.n);
         assert_memory_equal(got.v, want.v, want.n);
         buf_release(&want);
@@ -166,15 +166,15 @@ static void models_without_a_place_are_refused(void **state) {
         struct device *device;
         struct model *m;
         struct err err = {0};
-        assert_ok(model_config_load(&c, TINY, &err), err);
+        check_ok(model_config_load(&c, TINY, &err), &err);
         c.tied = i != 0;
         c.act = i == 1 ? ACT_GELU_ERF : ACT_GELU_TANH;
         c.inner = i == 2 ? c.C : 4 * c.C;
         c.scale_attn = i != 3;
         c.scale_by_layer = i == 4;
         c.eps = i == 5 ? 1e-6f : 1e-5f;
-        assert_ok(backend_ref()->open(&device, &opts, &err), err);
-        assert_ok(model_new(&m, &c, backend_ref(), device, DTYPE_F32, false, &err), err);
+        check_ok(backend_ref()->open(&device, &opts, &err), &err);
+        check_ok(model_new(&m, &c, backend_ref(), device, DTYPE_F32, false, &err), &err);
         int rc = llmc_save(m, path, DTYPE_F32, &err);
         if (rc != ERR_DATA || !strstr(err.msg, said[i])) fail_msg("%d: \"%s\"", rc, err.msg);
         model_free(m);

@@ -77,19 +77,19 @@ static void gpt_windows(void **state) {
     int32_t x[4], y[4];
     (void)state;
     m.set.v = m.shards;
-    assert_ok(loader_open(&l, &m.set, 4, WINDOW_GPT, false, 1, false, &err), err);
+    check_ok(loader_open(&l, &m.set, 4, WINDOW_GPT, false, 1, false, &err), &err);
     assert_int_equal(l.n, 3); /* 10 tokens: 2 windows, 1 target left; 3: none, 2 left; 5: 1 */
     assert_int_equal(l.targets, 12);
     assert_int_equal(l.tail_tokens, 3);
-    assert_ok(loader_get(&l, 1, x, y, &err), err);
+    check_ok(loader_get(&l, 1, x, y, &err), &err);
     assert_window(x, y, (int32_t[]){4, 5, 6, 7}, (int32_t[]){5, 6, 7, 8}, 4);
-    assert_ok(loader_get(&l, 2 + 3, x, y, &err),
-              err); /* second epoch, over the shard that has no window */
+    check_ok(loader_get(&l, 2 + 3, x, y, &err),
+             &err); /* second epoch, over the shard that has no window */
     assert_window(x, y, (int32_t[]){200, 201, 202, 203}, (int32_t[]){201, 202, 203, 204}, 4);
     assert_int_equal(loader_eval_windows(&l), 5);
-    assert_ok(loader_eval_get(&l, 2, x, y, &err), err);
+    check_ok(loader_eval_get(&l, 2, x, y, &err), &err);
     assert_window(x, y, (int32_t[]){8, 9, 0, 0}, (int32_t[]){9, NO, NO, NO}, 4);
-    assert_ok(loader_eval_get(&l, 3, x, y, &err), err);
+    check_ok(loader_eval_get(&l, 3, x, y, &err), &err);
     assert_window(x, y, (int32_t[]){100, 101, 102, 0}, (int32_t[]){101, 102, NO, NO}, 4);
     loader_close(&l);
 }
@@ -102,16 +102,16 @@ static void hf_windows(void **state) {
     int32_t x[4], y[4];
     (void)state;
     m.set.v = m.shards;
-    assert_ok(loader_open(&l, &m.set, 4, WINDOW_HF, false, 1, false, &err), err);
+    check_ok(loader_open(&l, &m.set, 4, WINDOW_HF, false, 1, false, &err), &err);
     assert_int_equal(l.n, 3);
     assert_int_equal(l.targets, 9);
     assert_int_equal(l.tail_tokens, 1 + 2 + 0); /* a tail of one token has no target */
-    assert_ok(loader_get(&l, 1, x, y, &err), err);
+    check_ok(loader_get(&l, 1, x, y, &err), &err);
     assert_window(x, y, (int32_t[]){4, 5, 6, 7}, (int32_t[]){5, 6, 7, NO}, 4);
     assert_int_equal(loader_eval_windows(&l), 5);
-    assert_ok(loader_eval_get(&l, 2, x, y, &err), err);
+    check_ok(loader_eval_get(&l, 2, x, y, &err), &err);
     assert_window(x, y, (int32_t[]){8, 9, 0, 0}, (int32_t[]){9, NO, NO, NO}, 4);
-    assert_ok(loader_eval_get(&l, 4, x, y, &err), err);
+    check_ok(loader_eval_get(&l, 4, x, y, &err), &err);
     assert_window(x, y, (int32_t[]){200, 201, 202, 203}, (int32_t[]){201, 202, 203, NO}, 4);
     loader_close(&l);
 }
@@ -127,9 +127,9 @@ static void every_target_is_evaluated_once(void **state) {
     for (int T = 1; T < 16; T++) {
         struct loader l;
         int seen[300] = {0};
-        assert_ok(loader_open(&l, &m.set, T, WINDOW_GPT, false, 1, true, &err), err);
+        check_ok(loader_open(&l, &m.set, T, WINDOW_GPT, false, 1, true, &err), &err);
         for (uint64_t i = 0; i < loader_eval_windows(&l); i++) {
-            assert_ok(loader_eval_get(&l, i, x, y, &err), err);
+            check_ok(loader_eval_get(&l, i, x, y, &err), &err);
             for (int t = 0; t < T; t++)
                 if (y[t] != NO) seen[y[t]]++;
         }
@@ -151,14 +151,14 @@ static void an_epoch_takes_each_window_once(void **state) {
     (void)state;
     for (int i = 0; i < 64; i++) room[i] = (uint16_t)i;
     memory_add(&m, room, 61);
-    assert_ok(loader_open(&l, &m.set, 2, WINDOW_GPT, true, 9, false, &err), err);
+    check_ok(loader_open(&l, &m.set, 2, WINDOW_GPT, true, 9, false, &err), &err);
     for (uint64_t epoch = 0; epoch < 3; epoch++) {
         int seen[64] = {0};
         for (uint64_t i = 0; i < l.n; i++) {
-            assert_ok(loader_get(&l, epoch * l.n + i, x, y, &err), err);
+            check_ok(loader_get(&l, epoch * l.n + i, x, y, &err), &err);
             seen[x[0]]++;
             int32_t first = x[0];
-            assert_ok(loader_get(&l, i, x, y, &err), err);
+            check_ok(loader_get(&l, i, x, y, &err), &err);
             same &= epoch == 0 || x[0] == first;
         }
         for (int i = 0; i < 60; i++) assert_int_equal(seen[i], i % 2 == 0);
@@ -175,16 +175,16 @@ static void weights_are_kept_everywhere(void **state) {
     struct err err = {0};
     uint64_t seen[3] = {0}, at;
     (void)state;
-    assert_ok(mix_make(&m, weights, 3, &err), err);
+    check_ok(mix_make(&m, weights, 3, &err), &err);
     for (uint64_t p = 0; p < 10000; p++) {
         size_t k = mix_at(&m, p, &at);
         assert_int_equal(at, seen[k]++); /* each set's positions in order, none left out */
         for (size_t j = 0; j < 3; j++)
             assert_true(fabs((double)seen[j] - (double)(p + 1) * weights[j] / 3) < 2);
     }
-    assert_fails(mix_make(&m, (double[]){1, 0}, 2, &err), err, ERR_USAGE, "above 0");
-    assert_fails(mix_make(&m, weights, 0, &err), err, ERR_USAGE, "0 weighted sets");
-    assert_ok(mix_make(&m, (double[]){1e-9, 1}, 2, &err), err);
+    check_fails(mix_make(&m, (double[]){1, 0}, 2, &err), ERR_USAGE, &err, "above 0");
+    check_fails(mix_make(&m, weights, 0, &err), ERR_USAGE, &err, "0 weighted sets");
+    check_ok(mix_make(&m, (double[]){1e-9, 1}, 2, &err), &err);
     assert_int_equal(mix_at(&m, UINT64_C(1) << 60, &at), 1);
 }
 
@@ -195,7 +195,7 @@ static void mixes_are_those_of_the_document(void **state) {
     char got[33] = "";
     uint64_t at;
     (void)state;
-    assert_ok(mix_make(&m, (double[]){1, 2, 1}, 3, &err), err);
+    check_ok(mix_make(&m, (double[]){1, 2, 1}, 3, &err), &err);
     assert_int_equal(m.q[0], 1073741824);
     assert_int_equal(m.q[1], 2863311531);
     assert_int_equal(m.q[2], 4294967296);
@@ -219,11 +219,11 @@ static void sets_have_their_own_epochs(void **state) {
     memory_add(&m, room[1], 11);
     m.set.path_first = first;
     m.set.n_paths = 2;
-    assert_ok(loader_open(&l, &m.set, 2, WINDOW_GPT, true, 9, false, &err), err);
-    assert_fails(loader_weigh(&l, (double[]){1, 2, 3}, 3, &err), err, ERR_USAGE, "3 weights for 2");
-    assert_ok(loader_weigh(&l, (double[]){1, 1}, 2, &err), err);
+    check_ok(loader_open(&l, &m.set, 2, WINDOW_GPT, true, 9, false, &err), &err);
+    check_fails(loader_weigh(&l, (double[]){1, 2, 3}, 3, &err), ERR_USAGE, &err, "3 weights for 2");
+    check_ok(loader_weigh(&l, (double[]){1, 1}, 2, &err), &err);
     for (uint64_t p = 0; p < 60; p++) { /* 30 windows of each: one epoch, and six */
-        assert_ok(loader_get(&l, p, x, y, &err), err);
+        check_ok(loader_get(&l, p, x, y, &err), &err);
         seen[x[0] >= 100][x[0] % 100]++;
     }
     for (int i = 0; i < 60; i += 2) assert_int_equal(seen[0][i], 1);
@@ -258,16 +258,16 @@ static void memory_does_not_grow_with_the_shards(void **state) {
     assert_int_equal(fwrite(head, 1, sizeof head, f), sizeof head);
     fclose(f);
     assert_int_equal(truncate(path, 1024 + 2 * (off_t)TOKENS), 0); /* a hole: zeros */
-    assert_ok(shard_set_open(&set, &one, 1, "train", &err), err);
-    assert_ok(loader_open(&l, &set, T, WINDOW_GPT, true, 1, false, &err), err);
-    assert_ok(loader_get(&l, 0, x, y, &err), err);
+    check_ok(shard_set_open(&set, &one, 1, "train", &err), &err);
+    check_ok(loader_open(&l, &set, T, WINDOW_GPT, true, 1, false, &err), &err);
+    check_ok(loader_get(&l, 0, x, y, &err), &err);
     size_t before = resident_pages();
-    for (uint64_t p = 0; p < l.n; p += 4) assert_ok(loader_get(&l, p, x, y, &err), err);
+    for (uint64_t p = 0; p < l.n; p += 4) check_ok(loader_get(&l, p, x, y, &err), &err);
     assert_true(resident_pages() < before + 1024); /* 4 MiB, of 128 */
     assert_int_equal(truncate(path, 4096), 0);
     int rc = 0;
     for (uint64_t p = 0; rc == 0 && p < 8; p++) rc = loader_get(&l, p, x, y, &err);
-    assert_fails(rc, err, ERR_CORRUPT, "it must not change while it is read");
+    check_fails(rc, ERR_CORRUPT, &err, "it must not change while it is read");
     loader_close(&l);
     shard_set_close(&set);
     tmp_remove(dir);
@@ -295,9 +295,9 @@ static void too_few_tokens_are_named(void **state) {
     struct err err = {0};
     (void)state;
     memory_add(&m, room, 4);
-    assert_fails(loader_open(&l, &m.set, 4, WINDOW_GPT, true, 1, false, &err), err, ERR_DATA,
-                 "4 tokens do not fill one window of 5");
-    assert_ok(loader_open(&l, &m.set, 4, WINDOW_GPT, false, 1, true, &err), err);
+    check_fails(loader_open(&l, &m.set, 4, WINDOW_GPT, true, 1, false, &err), ERR_DATA, &err,
+                "4 tokens do not fill one window of 5");
+    check_ok(loader_open(&l, &m.set, 4, WINDOW_GPT, false, 1, true, &err), &err);
     assert_int_equal(loader_eval_windows(&l), 1);
     loader_close(&l);
 }
@@ -321,9 +321,9 @@ static void masks_take_labels_out(void **state) {
     for (int k = 0; k < 2 * (int)(sizeof lengths / sizeof *lengths); k++) {
         enum window window = k % 2 ? WINDOW_HF : WINDOW_GPT;
         int T = lengths[k / 2];
-        assert_ok(loader_open(&l, &m.set, T, window, false, 1, false, &err), err);
+        check_ok(loader_open(&l, &m.set, T, window, false, 1, false, &err), &err);
         for (uint64_t i = 0; i < loader_eval_windows(&l); i++) {
-            assert_ok(loader_eval_get(&l, i, x, y, &err), err);
+            check_ok(loader_eval_get(&l, i, x, y, &err), &err);
             for (int t = 0; t < T; t++) {
                 int next = (int)i * T + t + 1;
                 bool in = next < N && (window == WINDOW_GPT || t < T - 1);

@@ -25,14 +25,14 @@ static void losses_are_those_of_transformers(void **state) {
     struct golden g;
     struct err err = {0};
     (void)state;
-    assert_ok(golden_open(&g, ops, false, &err), err);
-    assert_ok(model_plan(g.model, B, T, false, NULL, &err), err);
+    check_ok(golden_open(&g, ops, false, &err), &err);
+    check_ok(model_plan(g.model, B, T, false, NULL, &err), &err);
     for (int i = 0; i < 2; i++) {
         struct model_batch b = batch_of(&g, keys[i][0]);
         double sum, want = 0;
         uint64_t targets;
-        assert_ok(json_f64(g.json, keys[i][1], &want, "golden", &err), err);
-        assert_ok(model_loss(g.model, &b, &sum, &targets, &err), err);
+        check_ok(json_f64(g.json, keys[i][1], &want, "golden", &err), &err);
+        check_ok(model_loss(g.model, &b, &sum, &targets, &err), &err);
         assert_int_equal(targets, i == 0 ? 62 : 48);
         if (fabs(sum / (double)targets - want) > 2e-6)
             fail_msg("%s: %.9g, not %.9g", keys[i][1], sum / (double)targets, want);
@@ -46,11 +46,11 @@ static void logits_are_those_of_transformers(void **state) {
     struct err err = {0};
     size_t n;
     (void)state;
-    assert_ok(golden_open(&g, ops, false, &err), err);
-    assert_ok(model_plan(g.model, B, T, false, NULL, &err), err);
+    check_ok(golden_open(&g, ops, false, &err), &err);
+    check_ok(model_plan(g.model, B, T, false, NULL, &err), &err);
     struct model_batch b = batch_of(&g, "input_ids");
     float *want = golden_get(&g, "logits", &n), *got = malloc(n * sizeof *got);
-    assert_ok(model_logits(g.model, &b, got, &err), err);
+    check_ok(model_logits(g.model, &b, got, &err), &err);
     if (distance(got, want, n) > 2e-6) fail_msg("logits differ by %g", distance(got, want, n));
     free(want);
     free(got);
@@ -66,8 +66,8 @@ static void left_padding_by_pos_and_start(void **state) {
     int32_t pos[B * T], start[B * T];
     size_t n, V = 515, skip = 7;
     (void)state;
-    assert_ok(golden_open(&g, ops, false, &err), err);
-    assert_ok(model_plan(g.model, B, T, false, NULL, &err), err);
+    check_ok(golden_open(&g, ops, false, &err), &err);
+    check_ok(model_plan(g.model, B, T, false, NULL, &err), &err);
     for (int i = 0; i < B * T; i++) {
         start[i] = i < T ? (int32_t)skip : 0;
         pos[i] = i % T > start[i] ? i % T - start[i] : 0;
@@ -75,7 +75,7 @@ static void left_padding_by_pos_and_start(void **state) {
     float *want = golden_get(&g, "leftpad.logits", &n), *got = malloc(n * sizeof *got);
     int32_t *tokens = golden_get(&g, "leftpad.input_ids", NULL);
     struct model_batch b = {.B = B, .T = T, .tokens = tokens, .pos = pos, .start = start};
-    assert_ok(model_logits(g.model, &b, got, &err), err);
+    check_ok(model_logits(g.model, &b, got, &err), &err);
     double d = distance(got + skip * V, want + skip * V, n - skip * V);
     if (d > 2e-6) fail_msg("logits differ by %g", d);
     free(tokens);
@@ -115,8 +115,8 @@ static void gradients(const char *labels, const char *tag, int expected_targets,
     double sum, total = 0;
     uint64_t targets, all = 0;
     bool found = false;
-    assert_ok(golden_open(&g, ops, true, &err), err);
-    assert_ok(model_plan(g.model, B, T, true, NULL, &err), err);
+    check_ok(golden_open(&g, ops, true, &err), &err);
+    check_ok(model_plan(g.model, B, T, true, NULL, &err), &err);
     struct model_batch b = batch_of(&g, labels);
     model_zero_grads(g.model);
     for (int i = 0; i < parts; i++) {
@@ -125,7 +125,7 @@ static void gradients(const char *labels, const char *tag, int expected_targets,
         part.tokens += i * part.B * T;
         part.labels += i * part.B * T;
         float scale = 1.0f / (float)expected_targets;
-        assert_ok(model_forward_backward(g.model, &part, scale, &sum, &targets, &err), err);
+        check_ok(model_forward_backward(g.model, &part, scale, &sum, &targets, &err), &err);
         total += sum;
         all += targets;
     }
@@ -159,8 +159,8 @@ static void tokens_out_of_range_are_refused(void **state) {
     double sum;
     uint64_t targets;
     (void)state;
-    assert_ok(golden_open(&g, ops, false, &err), err);
-    assert_ok(model_plan(g.model, B, T, false, NULL, &err), err);
+    check_ok(golden_open(&g, ops, false, &err), &err);
+    check_ok(model_plan(g.model, B, T, false, NULL, &err), &err);
     struct model_batch b = batch_of(&g, "input_ids");
     int32_t *tokens = (int32_t *)b.tokens, *labels = (int32_t *)b.labels;
     int32_t keep = tokens[5];

@@ -17,7 +17,7 @@ static struct model_config small(void) {
 static uint64_t free_now(void) {
     uint64_t left = 0;
     struct err err = {0};
-    assert_ok(op_device()->memory(0, &left, &err), err);
+    check_ok(op_device()->memory(0, &left, &err), &err);
     return left;
 }
 
@@ -62,11 +62,11 @@ static void it_takes_what_was_said(void **state) {
             struct model_memory said;
             struct err err = {0};
             uint64_t left = 0;
-            assert_ok(op_device()->open(&d, &opts, &err), err);
+            check_ok(op_device()->open(&d, &opts, &err), &err);
             uint64_t before = free_now();
-            assert_ok(
+            check_ok(
                 model_memory(&said, &c, op_device(), d, opts.dtype, B, T, RECOMPUTE_NONE, &err),
-                err);
+                &err);
             assert_int_equal(free_now(), before); /* saying takes nothing */
             assert_int_equal(train(d, opts.dtype, B, &left), 0);
             uint64_t taken = before - left;
@@ -90,15 +90,15 @@ static void the_largest_batch_fits(void **state) {
     void *taken = NULL;
     uint64_t left = 0;
     int B = 0;
-    assert_ok(op_device()->open(&d, &opts, &err), err);
-    assert_ok(op_device()->alloc(d, &taken, free_now() - room, &err), err);
+    check_ok(op_device()->open(&d, &opts, &err), &err);
+    check_ok(op_device()->alloc(d, &taken, free_now() - room, &err), &err);
     uint64_t there = free_now();
-    assert_ok(
+    check_ok(
         model_largest_batch(&B, &c, op_device(), d, opts.dtype, T, RECOMPUTE_NONE, there, &err),
-        err);
-    assert_ok(model_memory(&at, &c, op_device(), d, opts.dtype, B, T, RECOMPUTE_NONE, &err), err);
-    assert_ok(model_memory(&beyond, &c, op_device(), d, opts.dtype, B + 1, T, RECOMPUTE_NONE, &err),
-              err);
+        &err);
+    check_ok(model_memory(&at, &c, op_device(), d, opts.dtype, B, T, RECOMPUTE_NONE, &err), &err);
+    check_ok(model_memory(&beyond, &c, op_device(), d, opts.dtype, B + 1, T, RECOMPUTE_NONE, &err),
+             &err);
     assert_true(at.total <= there && there < beyond.total);
     assert_int_equal(train(d, opts.dtype, B, &left), 0);
     int much = 8 * B;
@@ -106,9 +106,9 @@ static void the_largest_batch_fits(void **state) {
     op_device()->free(d, taken);
     op_device()->close(d);
     int none = 1;
-    assert_ok(model_largest_batch(&none, &c, op_device(), NULL, opts.dtype, T, RECOMPUTE_NONE, 1000,
-                                  &err),
-              err);
+    check_ok(model_largest_batch(&none, &c, op_device(), NULL, opts.dtype, T, RECOMPUTE_NONE, 1000,
+                                 &err),
+             &err);
     assert_int_equal(none, 0);
 }
 

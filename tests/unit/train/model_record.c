@@ -24,12 +24,12 @@ static void open_side(struct side *s, enum dtype dtype, bool no_record, enum rec
     c.V = V, c.P = T + 3, c.L = L, c.C = C, c.NH = NH, c.inner = 40;
     c.init_range = 0.1f;
     c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = 0.2f;
-    assert_ok(op_device()->open(&s->device, &opts, &err), err);
-    assert_ok(model_new(&s->model, &c, op_device(), s->device, dtype, true, &err), err);
-    assert_ok(model_init(s->model, 3, &err), err);
+    check_ok(op_device()->open(&s->device, &opts, &err), &err);
+    check_ok(model_new(&s->model, &c, op_device(), s->device, dtype, true, &err), &err);
+    check_ok(model_init(s->model, 3, &err), &err);
     model_set_recompute(s->model, again);
-    assert_ok(model_plan(s->model, B, T, true, NULL, &err), err);
-    assert_ok(optimizer_new(&s->optimizer, s->model, op_device(), s->device, &err), err);
+    check_ok(model_plan(s->model, B, T, true, NULL, &err), &err);
+    check_ok(optimizer_new(&s->optimizer, s->model, op_device(), s->device, &err), &err);
     s->n = model_params(s->model, &s->p);
 }
 
@@ -61,8 +61,8 @@ static void one_round(struct side *s, int round, bool packed, int rows, struct s
                             .dropout_key = 5,
                             .sample0 = 100 + 3 * (uint64_t)round};
     model_zero_grads(s->model);
-    assert_ok(model_forward_backward(s->model, &b, 0.5f / (float)(1 + round), NULL, &targets, &err),
-              err);
+    check_ok(model_forward_backward(s->model, &b, 0.5f / (float)(1 + round), NULL, &targets, &err),
+             &err);
     *ret = (struct step_scalars){.lr = 1e-2f,
                                  .beta1 = 0.9f,
                                  .beta2 = 0.95f,
@@ -70,7 +70,7 @@ static void one_round(struct side *s, int round, bool packed, int rows, struct s
                                  .grad_scale = 1,
                                  .targets = (double)targets,
                                  .step = (uint64_t)round + 1};
-    assert_ok(optimizer_step(&s->optimizer, ret, &err), err);
+    check_ok(optimizer_step(&s->optimizer, ret, &err), &err);
     assert_int_equal(ret->skipped, 0);
 }
 
@@ -92,12 +92,12 @@ static void need_more_work(struct side *s) {
     const struct backend *ops = op_device();
     void *x = NULL, *w = NULL, *loss = NULL, *labels = NULL;
     struct err err = {0};
-    assert_ok(ops->alloc(s->device, &x, ROWS * C * 4, &err), err);
-    assert_ok(ops->alloc(s->device, &w, WORDS * C * 4, &err), err);
-    assert_ok(ops->alloc(s->device, &loss, ROWS * 4, &err), err);
-    assert_ok(ops->alloc(s->device, &labels, ROWS * 4, &err), err);
+    check_ok(ops->alloc(s->device, &x, ROWS * C * 4, &err), &err);
+    check_ok(ops->alloc(s->device, &w, WORDS * C * 4, &err), &err);
+    check_ok(ops->alloc(s->device, &loss, ROWS * 4, &err), &err);
+    check_ok(ops->alloc(s->device, &labels, ROWS * 4, &err), &err);
     ops->classifier(s->device, loss, NULL, NULL, x, w, labels, ROWS, C, WORDS, NULL);
-    assert_ok(ops->sync(s->device, &err), err);
+    check_ok(ops->sync(s->device, &err), &err);
     ops->free(s->device, x);
     ops->free(s->device, w);
     ops->free(s->device, loss);

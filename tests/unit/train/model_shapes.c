@@ -33,10 +33,10 @@ static void open_fixture(struct fixture *f, const struct model_config *c, const 
     struct device_opts opts = {.dtype = dtype, .threads = 2};
     struct err err = {0};
     f->ops = ops;
-    assert_ok(ops->open(&f->device, &opts, &err), err);
-    assert_ok(model_new(&f->model, c, ops, f->device, dtype, true, &err), err);
-    assert_ok(model_init(f->model, 11, &err), err);
-    assert_ok(model_plan(f->model, B, T, true, NULL, &err), err);
+    check_ok(ops->open(&f->device, &opts, &err), &err);
+    check_ok(model_new(&f->model, c, ops, f->device, dtype, true, &err), &err);
+    check_ok(model_init(f->model, 11, &err), &err);
+    check_ok(model_plan(f->model, B, T, true, NULL, &err), &err);
     for (int i = 0; i < B * T; i++) {
         f->tokens[i] = (i * 17 + i / 5) % V;
         f->labels[i] = i % 7 == 3 ? LABEL_IGNORED : (i * 5 + 2) % V;
@@ -63,7 +63,7 @@ static double loss_at(struct fixture *f) {
     struct err err = {0};
     double sum;
     uint64_t targets;
-    assert_ok(model_loss(f->model, &f->batch, &sum, &targets, &err), err);
+    check_ok(model_loss(f->model, &f->batch, &sum, &targets, &err), &err);
     return sum;
 }
 
@@ -81,7 +81,7 @@ static void check_slopes(const struct model_config *c, bool packed, double toler
     double sum;
     uint64_t targets;
     open_fixture(&f, c, backend_ref(), DTYPE_F32, packed);
-    assert_ok(model_forward_backward(f.model, &f.batch, 1, &sum, &targets, &err), err);
+    check_ok(model_forward_backward(f.model, &f.batch, 1, &sum, &targets, &err), &err);
     assert_true(fabs(sum - loss_at(&f)) < 1e-6);
     size_t n_params = model_params(f.model, &p);
     for (size_t i = 0; i < n_params; i++) {
@@ -176,7 +176,7 @@ static void dropout_does_not_depend_on_the_batch(void **state) {
     struct model_batch one = f.batch;
     one.B = 1;
     for (int b = 0; b < B; b++) {
-        assert_ok(model_loss(f.model, &one, &part, &targets, &err), err);
+        check_ok(model_loss(f.model, &one, &part, &targets, &err), &err);
         sum += part;
         one.tokens += T;
         one.labels += T;
@@ -238,8 +238,8 @@ static void bf16_is_near_fp32(void **state) {
     c.resid_pdrop = 0.1f;
     open_fixture(&f, &c, backend_ref(), DTYPE_F32, true);
     open_fixture(&g, &c, backend_cpu(), DTYPE_BF16, true);
-    assert_ok(model_forward_backward(f.model, &f.batch, 0.1f, &a, &targets, &err), err);
-    assert_ok(model_forward_backward(g.model, &g.batch, 0.1f, &b, &targets, &err), err);
+    check_ok(model_forward_backward(f.model, &f.batch, 0.1f, &a, &targets, &err), &err);
+    check_ok(model_forward_backward(g.model, &g.batch, 0.1f, &b, &targets, &err), &err);
     if (fabs(a - b) > 0.01 * a) fail_msg("loss %g, not %g", b, a);
     size_t n = model_params(f.model, &p);
     model_params(g.model, &q);
@@ -267,7 +267,7 @@ static void bf16_layers_share_a_copy(void **state) {
     uint64_t targets;
     (void)state;
     open_fixture(&f, &c, backend_cpu(), DTYPE_BF16, false);
-    assert_ok(model_new(&whole, &c, f.ops, f.device, DTYPE_BF16, false, &err), err);
+    check_ok(model_new(&whole, &c, f.ops, f.device, DTYPE_BF16, false, &err), &err);
     size_t n = model_params(f.model, &p);
     model_params(whole, &q);
     for (size_t i = 0; i < n; i++) {
@@ -277,17 +277,17 @@ static void bf16_layers_share_a_copy(void **state) {
     }
     model_cast(f.model);
     f.batch.dropout = false;
-    assert_ok(model_plan(whole, B, T, false, NULL, &err), err);
-    assert_ok(model_loss(whole, &f.batch, &sum, &targets, &err), err);
+    check_ok(model_plan(whole, B, T, false, NULL, &err), &err);
+    check_ok(model_loss(whole, &f.batch, &sum, &targets, &err), &err);
     assert_true(loss_at(&f) == sum);
     model_free(whole);
     close_fixture(&f);
 
-    assert_ok(model_memory(&three, &c, backend_cpu(), NULL, DTYPE_BF16, B, T, RECOMPUTE_GELU, &err),
-              err);
+    check_ok(model_memory(&three, &c, backend_cpu(), NULL, DTYPE_BF16, B, T, RECOMPUTE_GELU, &err),
+             &err);
     c.L = 6;
-    assert_ok(model_memory(&six, &c, backend_cpu(), NULL, DTYPE_BF16, B, T, RECOMPUTE_GELU, &err),
-              err);
+    check_ok(model_memory(&six, &c, backend_cpu(), NULL, DTYPE_BF16, B, T, RECOMPUTE_GELU, &err),
+             &err);
     assert_true(six.copies - three.copies < (six.weights - three.weights) / 4);
 }
 
@@ -302,9 +302,9 @@ static void bf16_masters_are_for_training(void **state) {
     uint64_t targets;
     (void)state;
     open_fixture(&f, &c, backend_cpu(), DTYPE_BF16, false);
-    assert_ok(model_init(f.model, 5, &err), err);
-    assert_ok(model_new(&asked, &c, f.ops, f.device, DTYPE_BF16, false, &err), err);
-    assert_ok(model_init(asked, 5, &err), err);
+    check_ok(model_init(f.model, 5, &err), &err);
+    check_ok(model_new(&asked, &c, f.ops, f.device, DTYPE_BF16, false, &err), &err);
+    check_ok(model_init(asked, 5, &err), &err);
     size_t n = model_params(asked, &p), most = 0;
     for (size_t i = 0; i < n; i++) {
         assert_ptr_equal(p[i].master, p[0].master);
@@ -313,8 +313,8 @@ static void bf16_masters_are_for_training(void **state) {
     assert_true(asked->params_bytes < most * sizeof(float) + 4096);
     model_cast(asked); /* there is nothing to refresh from */
     f.batch.dropout = false;
-    assert_ok(model_plan(asked, B, T, false, NULL, &err), err);
-    assert_ok(model_loss(asked, &f.batch, &sum, &targets, &err), err);
+    check_ok(model_plan(asked, B, T, false, NULL, &err), &err);
+    check_ok(model_loss(asked, &f.batch, &sum, &targets, &err), &err);
     assert_true(loss_at(&f) == sum);
     model_free(asked);
     close_fixture(&f);
@@ -334,7 +334,7 @@ static void bf16_logits_have_no_second_room(void **state) {
         uint64_t targets;
         c.V = 5000;
         open_fixture(&f, &c, backend_cpu(), bf16 ? DTYPE_BF16 : DTYPE_F32, false);
-        assert_ok(model_forward_backward(f.model, &f.batch, 1, &sum, &targets, &err), err);
+        check_ok(model_forward_backward(f.model, &f.batch, 1, &sum, &targets, &err), &err);
         right[bf16] = f.device->work[WORK_PACK].bytes;
         for (int i = 0; i < WORK_KINDS; i++) /* left factors: packed for other units */
             if (i != WORK_PACK && i != WORK_LEFT && i != WORK_THREAD)
@@ -351,7 +351,7 @@ static uint64_t activation_bytes(const struct model_config *c, enum dtype dtype,
                                  enum recompute level) {
     struct model_memory r;
     struct err err = {0};
-    assert_ok(model_memory(&r, c, backend_cpu(), NULL, dtype, B, T, level, &err), err);
+    check_ok(model_memory(&r, c, backend_cpu(), NULL, dtype, B, T, level, &err), &err);
     assert_int_equal(r.workspace, 0);
     assert_int_equal(r.total, r.weights + r.gradients + r.moments + r.copies + r.activations);
     return r.activations;
@@ -374,13 +374,13 @@ static void recomputing_changes_no_bit(void **state) {
             struct err err = {0};
             open_fixture(&f[level], &c, backends[which], which == 2 ? DTYPE_BF16 : DTYPE_F32, true);
             model_set_recompute(f[level].model, (enum recompute)level);
-            assert_ok(model_plan(f[level].model, B, T, true, &bytes[level], &err), err);
+            check_ok(model_plan(f[level].model, B, T, true, &bytes[level], &err), &err);
             assert_int_equal(bytes[level], activation_bytes(&c, which == 2 ? DTYPE_BF16 : DTYPE_F32,
                                                             (enum recompute)level));
             for (int i = 0; i < 2; i++) /* twice: nothing stale from the first */
-                assert_ok(model_forward_backward(f[level].model, &f[level].batch, 0.5f, &sum[level],
-                                                 &targets, &err),
-                          err);
+                check_ok(model_forward_backward(f[level].model, &f[level].batch, 0.5f, &sum[level],
+                                                &targets, &err),
+                         &err);
             n = model_params(f[level].model, &p[level]);
         }
         assert_true(bytes[RECOMPUTE_BLOCK] < bytes[RECOMPUTE_GELU]);
@@ -404,13 +404,13 @@ static void plans_are_kept_to(void **state) {
     uint64_t targets, bytes = 0;
     (void)state;
     open_fixture(&f, &c, backend_ref(), DTYPE_F32, false);
-    assert_ok(model_plan(f.model, B, T, true, &bytes, &err), err);
+    check_ok(model_plan(f.model, B, T, true, &bytes, &err), &err);
     assert_int_equal(bytes, activation_bytes(&c, DTYPE_F32, RECOMPUTE_NONE));
     assert_true(activation_bytes(&c, DTYPE_BF16, RECOMPUTE_NONE) < bytes);
     assert_true(model_plan(f.model, 1, 17, true, NULL, &err) < 0); /* the context is 16 */
-    assert_ok(model_plan(f.model, 1, T, true, NULL, &err), err);
+    check_ok(model_plan(f.model, 1, T, true, NULL, &err), &err);
     assert_true(model_loss(f.model, &f.batch, &sum, &targets, &err) < 0);
-    assert_ok(model_plan(f.model, B, T, false, NULL, &err), err);
+    check_ok(model_plan(f.model, B, T, false, NULL, &err), &err);
     assert_true(model_forward_backward(f.model, &f.batch, 1, &sum, &targets, &err) < 0);
     close_fixture(&f);
 }

@@ -32,11 +32,11 @@ static void run_open(struct run *r, const struct backend *ops, enum dtype dtype,
     c.init_range = 0.1f;
     c.embd_pdrop = c.attn_pdrop = c.resid_pdrop = 0.1f;
     r->ops = ops;
-    assert_ok(ops->open(&r->device, &opts, &err), err);
-    assert_ok(model_new(&r->model, &c, ops, r->device, dtype, true, &err), err);
-    assert_ok(model_init(r->model, 3, &err), err);
-    assert_ok(model_plan(r->model, s->B, s->T, true, NULL, &err), err);
-    assert_ok(optimizer_new(&o, r->model, ops, r->device, &err), err);
+    check_ok(ops->open(&r->device, &opts, &err), &err);
+    check_ok(model_new(&r->model, &c, ops, r->device, dtype, true, &err), &err);
+    check_ok(model_init(r->model, 3, &err), &err);
+    check_ok(model_plan(r->model, s->B, s->T, true, NULL, &err), &err);
+    check_ok(optimizer_new(&o, r->model, ops, r->device, &err), &err);
     int32_t *tokens = malloc((size_t)(s->B * s->T) * sizeof *tokens);
     assert_non_null(tokens);
     struct model_batch b = {
@@ -53,10 +53,10 @@ static void run_open(struct run *r, const struct backend *ops, enum dtype dtype,
                                  .step = (uint64_t)k + 1};
         b.sample0 = (uint64_t)(k * s->B);
         model_zero_grads(r->model);
-        assert_ok(model_forward_backward(r->model, &b, 1.0f / (float)(s->B * s->T), &r->loss,
-                                         &targets, &err),
-                  err);
-        if (steps) assert_ok(optimizer_step(&o, &v, &err), err);
+        check_ok(model_forward_backward(r->model, &b, 1.0f / (float)(s->B * s->T), &r->loss,
+                                        &targets, &err),
+                 &err);
+        if (steps) check_ok(optimizer_step(&o, &v, &err), &err);
     }
     r->n = model_params(r->model, &r->p);
     optimizer_free(&o);

@@ -17,13 +17,13 @@ static const cJSON *open_odd(struct golden *g, const char *name) {
     char dir[256];
     *g = (struct golden){.ops = ops};
     snprintf(dir, sizeof dir, "%s/%s", ODD, name);
-    assert_ok(ops->open(&g->device, &opts, &err), err);
-    assert_ok(model_config_load(&c, dir, &err), err);
-    assert_ok(model_check_files(&c, dir, &err), err);
-    assert_ok(model_new(&g->model, &c, ops, g->device, DTYPE_F32, true, &err), err);
-    assert_ok(model_load(g->model, dir, &err), err);
-    assert_ok(safetensors_open(&g->want, ODD "/golden.safetensors", &err), err);
-    assert_ok(json_load(&g->json, ODD "/golden.json", &err), err);
+    check_ok(ops->open(&g->device, &opts, &err), &err);
+    check_ok(model_config_load(&c, dir, &err), &err);
+    check_ok(model_check_files(&c, dir, &err), &err);
+    check_ok(model_new(&g->model, &c, ops, g->device, DTYPE_F32, true, &err), &err);
+    check_ok(model_load(g->model, dir, &err), &err);
+    check_ok(safetensors_open(&g->want, ODD "/golden.safetensors", &err), &err);
+    check_ok(json_load(&g->json, ODD "/golden.json", &err), &err);
     return json_get(g->json, name);
 }
 
@@ -58,21 +58,21 @@ static void numbers_are_those_of_transformers(void **state) {
         int32_t *tokens = get(&g, names[k], "input_ids", NULL);
         b.tokens = tokens;
         float *logits = get(&g, names[k], "logits", &n), *got = malloc(n * sizeof *got);
-        assert_ok(model_plan(g.model, B, T, true, NULL, &err), err);
-        assert_ok(model_logits(g.model, &b, got, &err), err);
+        check_ok(model_plan(g.model, B, T, true, NULL, &err), &err);
+        check_ok(model_logits(g.model, &b, got, &err), &err);
         double d = distance(got, logits, n);
         if (!(d < tolerance)) fail_msg("%s: logits differ by %g", names[k], d);
         model_zero_grads(g.model);
-        assert_ok(model_forward_backward(g.model, &b, 1.0f / 40, &sum, &targets, &err), err);
+        check_ok(model_forward_backward(g.model, &b, 1.0f / 40, &sum, &targets, &err), &err);
         assert_int_equal(targets, 40); /* 23 and 17 */
-        assert_ok(json_f64(known, "loss", &want, "golden", &err), err);
+        check_ok(json_f64(known, "loss", &want, "golden", &err), &err);
         if (!(fabs(sum / 40 - want) < tolerance * want))
             fail_msg("%s: loss %.9g, not %.9g", names[k], sum / 40, want);
         struct param *p;
         size_t n_params = model_params(g.model, &p);
         for (size_t i = 0; i < n_params; i++) {
-            assert_ok(json_f64(json_get(known, "grad_norms"), p[i].name, &want, "golden", &err),
-                      err);
+            check_ok(json_f64(json_get(known, "grad_norms"), p[i].name, &want, "golden", &err),
+                     &err);
             double have = norm(&g, &p[i]);
             if (!(fabs(have - want) < 10 * tolerance * want))
                 fail_msg("%s: gradient of %s: norm %.9g, not %.9g", names[k], p[i].name, have,
@@ -100,10 +100,10 @@ static void greedy_ids_are_those_of_transformers(void **state) {
         const cJSON *x, *list = json_get(open_odd(&g, names[k]), "greedy");
         cJSON_ArrayForEach(x, list) ids[n++] = (uint32_t)x->valueint;
         assert_int_equal(n, T);
-        assert_ok(generator_new(&gen, g.model, 1, 0, &err), err);
-        assert_ok(
+        check_ok(generator_new(&gen, g.model, 1, 0, &err), &err);
+        check_ok(
             generate(gen, ids, PROMPT, T - PROMPT, -1, &greedy, NULL, NULL, NULL, &out, NULL, &err),
-            err);
+            &err);
         assert_int_equal(out.n, T - PROMPT);
         for (int i = 0; i < T - PROMPT; i++)
             if (out.v[i] != ids[PROMPT + i])

@@ -5,31 +5,9 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
 #include "base/buf.h"
-#include "base/file.h"
 #include "stream/shard.h"
-
-/* Fails with the message of an error that should not be. */
-#define assert_ok(rc, err)                                                                         \
-    do {                                                                                           \
-        if ((rc) < 0) fail_msg("%s", (err).msg);                                                   \
-    } while (0)
-/* Fails unless the call failed with `code` and a message that has `part` in it. */
-#define assert_fails(rc, err, want, part)                                                          \
-    do {                                                                                           \
-        int got = (rc);                                                                            \
-        if (got != (want) || !strstr((err).msg, part))                                             \
-            fail_msg("rc %d, \"%s\"; wanted %d and \"%s\"", got, (err).msg, want, part);           \
-    } while (0)
+#include "tests/unit/test.h"
 
 /* Up to four shards that live in the test's own arrays. */
 struct memory_set {
@@ -68,7 +46,7 @@ static inline char *tmp_make(void) {
 
 static inline void tmp_remove(char *dir) {
     struct err err = {0};
-    assert_ok(file_remove(dir, &err), err);
+    check_ok(file_remove(dir, &err), &err);
     free(dir);
 }
 
@@ -77,7 +55,7 @@ static inline struct buf slurp(const char *dir, const char *name) {
     struct buf b = {0};
     struct err err = {0};
     char *path = path_join(dir, name);
-    assert_ok(file_read(path, UINT64_MAX, &b, &err), err);
+    check_ok(file_read(path, UINT64_MAX, &b, &err), &err);
     free(path);
     return b;
 }
@@ -85,7 +63,7 @@ static inline struct buf slurp(const char *dir, const char *name) {
 static inline void spill(const char *dir, const char *name, const char *v, size_t n) {
     struct err err = {0};
     char *path = path_join(dir, name);
-    assert_ok(file_write(path, v, n, &err), err);
+    check_ok(file_write(path, v, n, &err), &err);
     free(path);
 }
 

@@ -140,12 +140,12 @@ static void damaged_files_never_hurt(void **state) {
     write_case("{" T("a", "F32", "2,2", "0", "16") "," T("b", "BF16", "2", "16", "20") "}",
                strlen("{" T("a", "F32", "2,2", "0", "16") "," T("b", "BF16", "2", "16", "20") "}"),
                20);
-    assert_ok(file_read(path, 1 << 20, &whole, &err), err);
+    check_ok(file_read(path, 1 << 20, &whole, &err), &err);
     for (size_t i = 0; i < whole.n * 9; i++) {
         struct safetensors s = {0};
         size_t at = i / 9, bit = i % 9, n = bit == 8 ? at : whole.n;
         if (bit < 8) whole.v[at] ^= (char)(1 << bit);
-        assert_ok(file_write(path, whole.v, n, &err), err);
+        check_ok(file_write(path, whole.v, n, &err), &err);
         if (bit < 8) whole.v[at] ^= (char)(1 << bit);
         int rc = safetensors_open(&s, path, &err);
         assert_true(rc == ERR_CORRUPT || (rc == 0 && bit < 8));
@@ -177,10 +177,10 @@ static void unaligned_data_is_read(void **state) {
     fprintf(f, "%-*s", (int)n, header);
     fwrite(bytes, 1, sizeof bytes, f);
     fclose(f);
-    assert_ok(safetensors_open(&s, path, &err), err);
-    assert_ok(st_read_f32(safetensors_find(&s, "h"), 0, 8, got, &err), err);
+    check_ok(safetensors_open(&s, path, &err), &err);
+    check_ok(st_read_f32(safetensors_find(&s, "h"), 0, 8, got, &err), &err);
     assert_memory_equal(got, want, sizeof want);
-    assert_ok(st_read_f32(safetensors_find(&s, "w"), 0, 1, got, &err), err);
+    check_ok(st_read_f32(safetensors_find(&s, "w"), 0, 1, got, &err), &err);
     assert_true(got[0] == 3.140625f);
     assert_int_equal(st_read_f32(safetensors_find(&s, "h"), 1, 8, got, &err), ERR_CORRUPT);
     assert_int_equal(st_read_f32(safetensors_find(&s, "i"), 0, 1, got, &err), ERR_CORRUPT);

@@ -1,20 +1,7 @@
 /* Writing safetensors, shards by index, and a model's weights there and back. */
 #include "golden_help.h"
 
-static int make_folder(void **state) {
-    char name[] = "/tmp/lory-safetensors-XXXXXX";
-    if (!mkdtemp(name)) return -1;
-    *state = strdup(name);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    int rc = file_remove(*state, NULL);
-    free(*state);
-    return rc;
-}
-
-static char *in(void **state, const char *name) {
+static char *path_in(void **state, const char *name) {
     char *p = path_join(*state, name);
     assert_non_null(p);
     return p;
@@ -23,8 +10,8 @@ static char *in(void **state, const char *name) {
 static int same_bytes(const char *a, const char *b) {
     struct buf x = {0}, y = {0};
     struct err err = {0};
-    assert_ok(file_read(a, 1 << 24, &x, &err), err);
-    assert_ok(file_read(b, 1 << 24, &y, &err), err);
+    check_ok(file_read(a, 1 << 24, &x, &err), &err);
+    check_ok(file_read(b, 1 << 24, &y, &err), &err);
     int same = x.n == y.n && memcmp(x.v, y.v, x.n) == 0;
     buf_release(&x);
     buf_release(&y);
@@ -42,9 +29,9 @@ static void bytes_of_the_crate(void **state) {
     static const char *const none[] = {NULL};
     struct buf got = {0};
     struct err err = {0};
-    char *path = in(state, "crate.safetensors");
-    assert_ok(safetensors_write(path, &t, 1, none, NULL, &err), err);
-    assert_ok(file_read(path, 1 << 20, &got, &err), err);
+    char *path = path_in(state, "crate.safetensors");
+    check_ok(safetensors_write(path, &t, 1, none, NULL, &err), &err);
+    check_ok(file_read(path, 1 << 20, &got, &err), &err);
     assert_int_equal(got.n, 8 + 72 + 24);
     assert_memory_equal(got.v, want, 80);
     assert_memory_equal(got.v + 80, data, 24);
@@ -64,11 +51,11 @@ static void order_of_the_crate(void **state) {
     static const char *const order[] = {"\"d\"", "\"b\"", "\"c\"", "\"e\"", "\"a\""};
     struct buf got = {0};
     struct err err = {0};
-    char *path = in(state, "order.safetensors");
+    char *path = path_in(state, "order.safetensors");
     const char *at, *next;
     for (size_t i = 0; i < 5; i++) v[i].n_dims = 1, v[i].dims = one, v[i].data = zeros;
-    assert_ok(safetensors_write(path, v, 5, NULL, NULL, &err), err);
-    assert_ok(file_read(path, 1 << 20, &got, &err), err);
+    check_ok(safetensors_write(path, v, 5, NULL, NULL, &err), &err);
+    check_ok(file_read(path, 1 << 20, &got, &err), &err);
     at = buf_cstr(&got) + 8;
     for (size_t i = 0; i < 5; i++, at = next) {
         next = strstr(at, order[i]);
@@ -84,9 +71,9 @@ static void order_of_the_crate(void **state) {
 static void a_model_comes_back_byte_for_byte(void **state) {
     struct golden g;
     struct err err = {0};
-    char *path = in(state, "model.safetensors");
-    assert_ok(golden_open(&g, backend_ref(), false, &err), err);
-    assert_ok(model_save(g.model, *state, DTYPE_F32, &err), err);
+    char *path = path_in(state, "model.safetensors");
+    check_ok(golden_open(&g, backend_ref(), false, &err), &err);
+    check_ok(model_save(g.model, *state, DTYPE_F32, &err), &err);
     assert_true(same_bytes(path, TINY "/model.safetensors"));
     golden_close(&g);
     free(path);
@@ -97,13 +84,13 @@ static void a_model_in_bf16(void **state) {
     struct golden g;
     struct err err = {0};
     struct param *p;
-    assert_ok(golden_open(&g, backend_ref(), false, &err), err);
+    check_ok(golden_open(&g, backend_ref(), false, &err), &err);
     float *before = malloc(515 * 64 * sizeof *before), *after = malloc(515 * 64 * sizeof *after);
     model_params(g.model, &p);
     memcpy(before, p[0].master, 515 * 64 * sizeof *before);
     for (int round = 0; round < 2; round++) {
-        assert_ok(model_save(g.model, *state, DTYPE_BF16, &err), err);
-        assert_ok(model_load(g.model, *state, &err), err);
+        check_ok(model_save(g.model, *state, DTYPE_BF16, &err), &err);
+        check_ok(model_load(g.model, *state, &err), &err);
         memcpy(after, p[0].master, 515 * 64 * sizeof *after);
         for (int i = 0; i < 515 * 64; i++)
             if (fabsf(after[i] - before[i]) > (round ? 0 : fabsf(before[i]) * 0x1p-8f))
@@ -135,19 +122,19 @@ static void write_part(const struct safetensors *s, const char *path, size_t fro
     if (extra)
         v[n++] = (struct st_out){
             .name = extra, .dtype = ST_F32, .n_dims = 4, .dims = mask_dims, .data = mask};
-    assert_ok(safetensors_write(path, v, n, NULL, NULL, &err), err);
+    check_ok(safetensors_write(path, v, n, NULL, NULL, &err), &err);
 }
 
 static void write_index(void **state, const struct safetensors *s, size_t cut, bool lie) {
     struct buf b = {0};
     struct err err = {0};
-    char *path = in(state, "model.safetensors.index.json");
+    char *path = path_in(state, "model.safetensors.index.json");
     buf_str(&b, "{\"metadata\":{},\"weight_map\":{", &err);
     for (size_t i = 0; i < s->n; i++)
         buf_printf(&b, &err, "%s\"%s\":\"part-%d.safetensors\"", i ? "," : "",
                    s->v[i].name + strlen("transformer."), (i < cut) != (lie && i == 3) ? 1 : 2);
     buf_str(&b, "}}", &err);
-    assert_ok(file_write(path, b.v, b.n, &err), err);
+    check_ok(file_write(path, b.v, b.n, &err), &err);
     buf_release(&b);
     free(path);
 }
@@ -157,16 +144,16 @@ static void shards_and_old_names(void **state) {
     struct safetensors s = {0};
     struct golden g;
     struct err err = {0};
-    char *whole = in(state, "model.safetensors"), *one = in(state, "part-1.safetensors"),
-         *two = in(state, "part-2.safetensors");
-    assert_ok(golden_open(&g, backend_ref(), false, &err), err);
-    assert_ok(safetensors_open(&s, TINY "/model.safetensors", &err), err);
+    char *whole = path_in(state, "model.safetensors"), *one = path_in(state, "part-1.safetensors"),
+         *two = path_in(state, "part-2.safetensors");
+    check_ok(golden_open(&g, backend_ref(), false, &err), &err);
+    check_ok(safetensors_open(&s, TINY "/model.safetensors", &err), &err);
     file_remove(whole, NULL);
     write_part(&s, one, 0, 10, "h.0.attn.bias");
     write_part(&s, two, 10, s.n, NULL);
     write_index(state, &s, 10, false);
-    assert_ok(model_load(g.model, *state, &err), err);
-    assert_ok(model_save(g.model, *state, DTYPE_F32, &err), err);
+    check_ok(model_load(g.model, *state, &err), &err);
+    check_ok(model_save(g.model, *state, DTYPE_F32, &err), &err);
     assert_true(same_bytes(whole, TINY "/model.safetensors"));
     file_remove(whole, NULL);
     write_index(state, &s, 10, true); /* names the wrong file for one tensor */
@@ -191,11 +178,11 @@ static void an_index_cannot_leave_its_folder(void **state) {
         "../x.safetensors", "/etc/passwd", "a/b", "a\\\\b", "", "."};
     struct safetensors s = {0};
     struct err err = {0};
-    char *path = in(state, "bad.safetensors.index.json");
+    char *path = path_in(state, "bad.safetensors.index.json");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char text[128];
         snprintf(text, sizeof text, "{\"weight_map\":{\"a\":\"%s\"}}", names[i]);
-        assert_ok(file_write(path, text, strlen(text), &err), err);
+        check_ok(file_write(path, text, strlen(text), &err), &err);
         assert_int_equal(safetensors_open(&s, path, &err), ERR_CORRUPT);
     }
     free(path);
@@ -210,5 +197,5 @@ int main(void) {
         cmocka_unit_test(shards_and_old_names),
         cmocka_unit_test(an_index_cannot_leave_its_folder),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

@@ -108,7 +108,7 @@ static void as_transformers(void **state) {
     cJSON *tree = NULL;
     int n = 0;
     (void)state;
-    assert_ok(json_load(&tree, path, &err), err);
+    check_ok(json_load(&tree, path, &err), &err);
     const cJSON *V = json_get(tree, "V"), *cases = json_get(tree, "cases");
     assert_true(V && V->valuedouble <= MOST && cases && cases->child);
     for (const cJSON *c = cases->child; c; c = c->next, n++)

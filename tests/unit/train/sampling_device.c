@@ -28,9 +28,9 @@ static void compare(struct device *d, const struct sampling *how, int V, int kin
     double *work = mem_array(2 * MOST, sizeof *work);
     void *z_there = NULL, *ids_there = NULL, *unit_there = NULL;
     struct err err = {0};
-    assert_ok(ops->alloc(d, &z_there, (size_t)ROWS * MOST * sizeof *z, &err), err);
-    assert_ok(ops->alloc(d, &ids_there, ROWS * sizeof(int32_t), &err), err);
-    assert_ok(ops->alloc(d, &unit_there, ROWS * sizeof(double), &err), err);
+    check_ok(ops->alloc(d, &z_there, (size_t)ROWS * MOST * sizeof *z, &err), &err);
+    check_ok(ops->alloc(d, &ids_there, ROWS * sizeof(int32_t), &err), &err);
+    check_ok(ops->alloc(d, &unit_there, ROWS * sizeof(double), &err), &err);
     for (int round = 0; round < ROUNDS; round++) {
         double unit[ROWS];
         int32_t got[ROWS];
@@ -45,7 +45,7 @@ static void compare(struct device *d, const struct sampling *how, int V, int kin
         ops->upload(d, unit_there, unit, sizeof unit);
         ops->sample(d, ids_there, z_there, unit_there, how, ROWS, V);
         ops->download(d, got, ids_there, sizeof got);
-        assert_ok(ops->sync(d, &err), err);
+        check_ok(ops->sync(d, &err), &err);
         for (int r = 0; r < ROWS; r++) {
             sampling_warp(how, z + (size_t)r * (size_t)V, V, probs, work);
             want[r] = sampling_draw(probs, V, how->greedy ? 0 : unit[r]);
@@ -81,7 +81,7 @@ static void the_same_ids(void **state) {
     struct device *d;
     struct err err = {0};
     (void)state;
-    assert_ok(op_device()->open(&d, &opts, &err), err);
+    check_ok(op_device()->open(&d, &opts, &err), &err);
     for (size_t i = 0; i < sizeof hows / sizeof *hows; i++)
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
             for (int kind = 0; kind < 5; kind++)
@@ -100,10 +100,10 @@ static void no_id_where_a_logit_is_not_finite(void **state) {
     static float z[ROWS * V];
     const double unit[ROWS] = {0.5, 0.5, 0.5};
     (void)state;
-    assert_ok(op_device()->open(&d, &opts, &err), err);
-    assert_ok(ops->alloc(d, &z_there, sizeof z, &err), err);
-    assert_ok(ops->alloc(d, &ids_there, ROWS * sizeof(int32_t), &err), err);
-    assert_ok(ops->alloc(d, &unit_there, sizeof unit, &err), err);
+    check_ok(op_device()->open(&d, &opts, &err), &err);
+    check_ok(ops->alloc(d, &z_there, sizeof z, &err), &err);
+    check_ok(ops->alloc(d, &ids_there, ROWS * sizeof(int32_t), &err), &err);
+    check_ok(ops->alloc(d, &unit_there, sizeof unit, &err), &err);
     for (int greedy = 0; greedy < 2; greedy++) {
         struct sampling how = {.greedy = greedy, .temperature = 0.7f, .top_p = 0.9f, .top_k = 9};
         int32_t got[ROWS];
@@ -113,7 +113,7 @@ static void no_id_where_a_logit_is_not_finite(void **state) {
         ops->upload(d, unit_there, unit, sizeof unit);
         ops->sample(d, ids_there, z_there, unit_there, &how, ROWS, V);
         ops->download(d, got, ids_there, sizeof got);
-        assert_ok(ops->sync(d, &err), err);
+        check_ok(ops->sync(d, &err), &err);
         assert_int_equal(got[0], -1);
         assert_true(got[1] >= 0 && got[1] < V);
         assert_int_equal(got[2], -1);

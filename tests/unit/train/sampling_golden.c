@@ -22,7 +22,7 @@ static void probabilities_are_those_of_transformers(void **state) {
     struct golden g;
     struct err err = {0};
     (void)state;
-    assert_ok(golden_open(&g, backend_ref(), false, &err), err);
+    check_ok(golden_open(&g, backend_ref(), false, &err), &err);
     int32_t *ids = golden_get(&g, "input_ids", NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char name[64];

@@ -10,7 +10,7 @@ static void cosine_as_trainer_logged_it(void **state) {
     cJSON *o;
     uint64_t i = 0;
     (void)state;
-    assert_ok(json_load(&o, GOLDEN "/trainer-run/golden.json", &err), err);
+    check_ok(json_load(&o, GOLDEN "/trainer-run/golden.json", &err), &err);
     const cJSON *rate;
     cJSON_ArrayForEach(rate, json_get(o, "learning_rate")) {
         double got = schedule_lr(&s, i++);

@@ -19,7 +19,7 @@ static bool one_target(struct model *m, const uint32_t *ids, int n, int T, int s
     struct model_batch batch = {.B = 1, .T = T, .tokens = tokens, .labels = labels};
     struct err err = {0};
     if (b == j) return false;
-    assert_ok(model_loss(m, &batch, ret, &targets, &err), err);
+    check_ok(model_loss(m, &batch, ret, &targets, &err), &err);
     assert_int_equal(targets, 1);
     return true;
 }
@@ -33,8 +33,8 @@ static void every_target_once(void **state) {
     struct rng rng = {.key = 5};
     (void)state;
     for (int i = 0; i < MOST; i++) ids[i] = (uint32_t)(rng_unit(&rng) * V);
-    assert_ok(golden_open(&g, backend_ref(), false, &err), err);
-    assert_ok(model_plan(g.model, 4, T, false, NULL, &err), err);
+    check_ok(golden_open(&g, backend_ref(), false, &err), &err);
+    check_ok(model_plan(g.model, 4, T, false, NULL, &err), &err);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
         for (size_t k = 0; k < sizeof strides / sizeof *strides; k++) {
             struct sliding s = {.path = "ids", .n = (uint64_t)lengths[i], .T = T, .ids = ids};
@@ -46,7 +46,7 @@ static void every_target_once(void **state) {
             for (int j = 0; j < lengths[i]; j++)
                 if (one_target(g.model, ids, lengths[i], T, strides[k], j, &loss))
                     want += loss, targets++;
-            assert_ok(evaluate_sliding(g.model, &s, &o, &r, &err), err);
+            check_ok(evaluate_sliding(g.model, &s, &o, &r, &err), &err);
             if (r.targets != targets || fabs(r.sum - want) > 1e-5 * want)
                 fail_msg("%d tokens, stride %d: %g over %d, not %g over %d", lengths[i], strides[k],
                          r.sum, (int)r.targets, want, (int)targets);
@@ -64,8 +64,8 @@ static void an_id_out_of_range_is_placed(void **state) {
     struct evaluate_result r = {0};
     (void)state;
     ids[17] = V;
-    assert_ok(golden_open(&g, backend_ref(), false, &err), err);
-    assert_ok(model_plan(g.model, 4, 12, false, NULL, &err), err);
+    check_ok(golden_open(&g, backend_ref(), false, &err), &err);
+    check_ok(model_plan(g.model, 4, 12, false, NULL, &err), &err);
     assert_int_equal(evaluate_sliding(g.model, &s, &o, &r, &err), ERR_CORRUPT);
     assert_non_null(strstr(err.msg, "some.bin: token 17 has id 515"));
     golden_close(&g);

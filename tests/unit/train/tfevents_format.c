@@ -33,7 +33,7 @@ static struct list steps_in(const char *dir, size_t *ret_files) {
     struct list l = {0};
     struct err err = {0};
     *ret_files = 0;
-    assert_ok(file_list(dir, &names, &err), err);
+    check_ok(file_list(dir, &names, &err), &err);
     for (size_t i = 0; i < names.n; i++) {
         struct buf b = slurp(dir, names.v[i]);
         assert_int_equal(tfevents_walk((uint8_t *)b.v, b.n, note, &l), b.n);
@@ -47,10 +47,10 @@ static struct list steps_in(const char *dir, size_t *ret_files) {
 static void add_steps(const char *dir, uint64_t resume, uint64_t last) {
     struct tfevents *t;
     struct err err = {0};
-    assert_ok(tfevents_open(&t, dir, resume, 1e9, &err), err);
+    check_ok(tfevents_open(&t, dir, resume, 1e9, &err), &err);
     for (uint64_t s = resume + 1; s <= last; s++) {
         struct tf_value v[] = {{"train/loss", 1.5}, {"train/lr", 2}};
-        assert_ok(tfevents_add(t, s, 1e9, v, 2, &err), err);
+        check_ok(tfevents_add(t, s, 1e9, v, 2, &err), &err);
     }
     tfevents_close(t);
 }
@@ -79,7 +79,7 @@ static void a_torn_tail_is_cut_off(void **state) {
     size_t files;
     (void)state;
     add_steps(dir, 0, 3);
-    assert_ok(file_list(dir, &names, &err), err);
+    check_ok(file_list(dir, &names, &err), &err);
     struct buf b = slurp(dir, names.v[0]);
     spill(dir, names.v[0], b.v, b.n - 5);
     add_steps(dir, 3, 4);
@@ -99,7 +99,7 @@ static void a_flipped_bit_is_noticed(void **state) {
     struct err err = {0};
     (void)state;
     add_steps(dir, 0, 3);
-    assert_ok(file_list(dir, &names, &err), err);
+    check_ok(file_list(dir, &names, &err), &err);
     struct buf b = slurp(dir, names.v[0]);
     for (size_t i = 0; i < b.n; i++) {
         b.v[i] ^= 4;

@@ -58,13 +58,13 @@ static void train(const char *run, const cJSON *golden, const cJSON *masked, uin
     o.schedule = (struct schedule){.lr = 2e-3, .warmup = 3, .steps = steps};
     memory_add_masked(&train_set, a, train_mask, n);
     memory_add_masked(&eval_set, b, eval_mask, n_eval);
-    assert_ok(loader_open(&train, &train_set.set, T, WINDOW_HF, false, 1, false, &err), err);
-    assert_ok(loader_open(&eval, &eval_set.set, T, WINDOW_HF, false, 0, true, &err), err);
-    assert_ok(backend_ref()->open(&device, &device_opts, &err), err);
-    assert_ok(model_config_load(&config, GOLDEN_RUN, &err), err);
-    assert_ok(model_new(&model, &config, backend_ref(), device, DTYPE_F32, true, &err), err);
-    assert_ok(trainer_run(model, backend_ref(), device, &train, &eval, &o, &result, NULL, &err),
-              err);
+    check_ok(loader_open(&train, &train_set.set, T, WINDOW_HF, false, 1, false, &err), &err);
+    check_ok(loader_open(&eval, &eval_set.set, T, WINDOW_HF, false, 0, true, &err), &err);
+    check_ok(backend_ref()->open(&device, &device_opts, &err), &err);
+    check_ok(model_config_load(&config, GOLDEN_RUN, &err), &err);
+    check_ok(model_new(&model, &config, backend_ref(), device, DTYPE_F32, true, &err), &err);
+    check_ok(trainer_run(model, backend_ref(), device, &train, &eval, &o, &result, NULL, &err),
+             &err);
     assert_int_equal(result.step, steps);
     model_free(model);
     backend_ref()->close(device);
@@ -90,7 +90,7 @@ static void check_metrics(const char *run, const cJSON *golden) {
     struct metrics_evals e = {0};
     struct err err = {0};
     char *path = path_join(run, "metrics.jsonl");
-    assert_ok(metrics_read(path, &s, &e, &err), err);
+    check_ok(metrics_read(path, &s, &e, &err), &err);
     assert_int_equal(s.n, 12);
     for (size_t i = 0; i < s.n; i++) {
         near("loss", i + 1, s.v[i].loss, item(golden, "loss", i), 1e-6);
@@ -114,18 +114,18 @@ static void check_weights(const char *run) {
     struct safetensors before, want, got;
     struct err err = {0};
     char *path = path_join(run, "checkpoint-12/model.safetensors");
-    assert_ok(safetensors_open(&before, GOLDEN_RUN "/model.safetensors", &err), err);
-    assert_ok(safetensors_open(&want, GOLDEN_RUN "/final.safetensors", &err), err);
-    assert_ok(safetensors_open(&got, path, &err), err);
+    check_ok(safetensors_open(&before, GOLDEN_RUN "/model.safetensors", &err), &err);
+    check_ok(safetensors_open(&want, GOLDEN_RUN "/final.safetensors", &err), &err);
+    check_ok(safetensors_open(&got, path, &err), &err);
     assert_int_equal(got.n, want.n);
     for (size_t i = 0; i < want.n; i++) {
         const struct st_tensor *w = &want.v[i], *g = safetensors_find(&got, w->name),
                                *b = safetensors_find(&before, w->name);
         if (!g || !b || g->n != w->n) fail_msg("%s is missing or of another shape", w->name);
         float *vs[3] = {mem_array(w->n, 4), mem_array(w->n, 4), mem_array(w->n, 4)};
-        assert_ok(st_read_f32(w, 0, w->n, vs[0], &err), err);
-        assert_ok(st_read_f32(g, 0, w->n, vs[1], &err), err);
-        assert_ok(st_read_f32(b, 0, w->n, vs[2], &err), err);
+        check_ok(st_read_f32(w, 0, w->n, vs[0], &err), &err);
+        check_ok(st_read_f32(g, 0, w->n, vs[1], &err), &err);
+        check_ok(st_read_f32(b, 0, w->n, vs[2], &err), &err);
         bool qkv = strstr(w->name, "c_attn.bias") != NULL;
         double off = 0, moved = 0;
         for (uint64_t j = 0; j < w->n; j++) {
@@ -161,7 +161,7 @@ static void check_files(const char *run, const cJSON *golden) {
     char *path = path_join(run, "trainer_state.json");
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (!exists(run, files[i])) fail_msg("%s is missing", files[i]);
-    assert_ok(json_load(&o, path, &err), err);
+    check_ok(json_load(&o, path, &err), &err);
     const cJSON *key;
     cJSON_ArrayForEach(key, json_get(golden, "state_keys")) if (!json_get(o, key->valuestring))
         fail_msg("no %s", key->valuestring);
@@ -176,7 +176,7 @@ static void a_trainer_run(void **state) {
     struct err err = {0};
     cJSON *golden;
     (void)state;
-    assert_ok(json_load(&golden, GOLDEN_RUN "/golden.json", &err), err);
+    check_ok(json_load(&golden, GOLDEN_RUN "/golden.json", &err), &err);
     train(run, golden, NULL, 12);
     check_metrics(run, golden);
     check_weights(run);
@@ -193,10 +193,10 @@ static void a_run_with_prompts(void **state) {
     struct err err = {0};
     cJSON *golden, *masked;
     (void)state;
-    assert_ok(json_load(&golden, GOLDEN_RUN "/golden.json", &err), err);
-    assert_ok(json_load(&masked, GOLDEN_RUN "/masked.json", &err), err);
+    check_ok(json_load(&golden, GOLDEN_RUN "/golden.json", &err), &err);
+    check_ok(json_load(&masked, GOLDEN_RUN "/masked.json", &err), &err);
     train(run, golden, masked, 8);
-    assert_ok(metrics_read(path, &s, &e, &err), err);
+    check_ok(metrics_read(path, &s, &e, &err), &err);
     assert_int_equal(s.n, 8);
     assert_int_equal(e.n, 2);
     for (size_t i = 0; i < s.n; i++) {

@@ -35,8 +35,8 @@ static int setup(void **state) {
     for (int i = 0; i < 600; i++) w.tokens[i] = (uint16_t)(i * i % 37 % V);
     memory_add(&w.train_set, w.tokens, 400);
     memory_add(&w.eval_set, w.tokens + 400, 150);
-    assert_ok(loader_open(&w.train, &w.train_set.set, T, WINDOW_GPT, true, 5, false, &err), err);
-    assert_ok(loader_open(&w.eval, &w.eval_set.set, T, WINDOW_GPT, false, 0, true, &err), err);
+    check_ok(loader_open(&w.train, &w.train_set.set, T, WINDOW_GPT, true, 5, false, &err), &err);
+    check_ok(loader_open(&w.eval, &w.eval_set.set, T, WINDOW_GPT, false, 0, true, &err), &err);
     w.o = (struct trainer_opts){.model_name = "small",
                                 .B = 2,
                                 .samples = 4,
@@ -75,8 +75,8 @@ static void open_model(struct device **ret_device, struct model **ret_model) {
     struct model_config c = model_config_gpt2;
     struct device_opts opts = {.dtype = DTYPE_F32, .threads = 1};
     c.V = V, c.P = T, c.L = 2, c.NH = 2, c.C = 8, c.inner = 32, c.bos = c.eos = -1;
-    assert_ok(backend_ref()->open(ret_device, &opts, &w.err), w.err);
-    assert_ok(model_new(ret_model, &c, backend_ref(), *ret_device, DTYPE_F32, true, &w.err), w.err);
+    check_ok(backend_ref()->open(ret_device, &opts, &w.err), &w.err);
+    check_ok(model_new(ret_model, &c, backend_ref(), *ret_device, DTYPE_F32, true, &w.err), &w.err);
 }
 
 static int run_once(void) {
@@ -98,7 +98,7 @@ static char *reference(void) {
     const char *mine = w.o.run;
     char *dir = tmp_make();
     w.o.run = dir;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     w.o.run = mine;
     return dir;
 }
@@ -115,7 +115,7 @@ static void assert_events(const char *run) {
     struct strs names = {0};
     struct err err = {0};
     uint64_t last = 0;
-    assert_ok(file_list(run, &names, &err), err);
+    check_ok(file_list(run, &names, &err), &err);
     for (size_t i = 0; i < names.n; i++) {
         if (strncmp(names.v[i], "events.", 7)) continue;
         struct buf b = slurp(run, names.v[i]);
@@ -136,7 +136,7 @@ static void assert_same_run(const char *a, const char *b) {
     for (int i = 0; i < 2; i++) {
         struct err err = {0};
         char *path = path_join(dirs[i], "metrics.jsonl");
-        assert_ok(metrics_read(path, &s[i], &e[i], &err), err);
+        check_ok(metrics_read(path, &s[i], &e[i], &err), &err);
         free(path);
         assert_events(dirs[i]);
         assert_int_equal(s[i].n, STEPS);
@@ -167,7 +167,7 @@ static void stopped_anywhere_it_ends_the_same(void **state) {
         stops++;
     }
     w.polls = 0;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_true(stops >= 2);
     assert_same_run(ref, w.o.run);
     tmp_remove(ref);
@@ -178,13 +178,13 @@ static void records_behind_the_checkpoint_are_cut(void **state) {
     char *ref = reference();
     struct err err = {0};
     (void)state;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     for (uint64_t s = 10; s <= 12; s += 2) {
         char *dir = checkpoint_path(w.o.run, s);
-        assert_ok(file_remove(dir, &err), err);
+        check_ok(file_remove(dir, &err), &err);
         free(dir);
     }
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_int_equal(w.result.resumed, 8);
     assert_same_run(ref, w.o.run);
     tmp_remove(ref);
@@ -206,7 +206,7 @@ static void lines_that_are_gone_are_missed(void **state) {
     assert_true(w.result.step > step);
     spill(w.o.run, "metrics.jsonl", b.v, 0);
     w.polls = 0;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_non_null(strstr(heard, " of the lines up to step "));
     buf_release(&b);
 }
@@ -214,12 +214,12 @@ static void lines_that_are_gone_are_missed(void **state) {
 static void a_damaged_checkpoint_is_passed_over(void **state) {
     char *ref = reference(), name[] = "checkpoint-12/optimizer.safetensors";
     (void)state;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     struct buf b = slurp(w.o.run, name);
     b.v[b.n / 2] ^= 1;
     spill(w.o.run, name, b.v, b.n);
     buf_release(&b);
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_int_equal(w.result.resumed, 10);
     assert_non_null(strstr(heard, "checkpoint-12/optimizer.safetensors does not match"));
     assert_same_run(ref, w.o.run);
@@ -228,10 +228,10 @@ static void a_damaged_checkpoint_is_passed_over(void **state) {
 
 static void a_finished_run_says_so(void **state) {
     (void)state;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     struct buf a = slurp(w.o.run, "metrics.jsonl");
     assert_false(w.result.was_complete);
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_true(w.result.was_complete);
     struct buf b = slurp(w.o.run, "metrics.jsonl");
     assert_int_equal(a.n, b.n);
@@ -247,20 +247,20 @@ static void other_options_are_refused_by_name(void **state) {
     w.polls = 0;
     w.o.schedule.lr = 2e-2;
     w.o.weight_decay = 0;
-    assert_fails(run_once(), w.err, ERR_USAGE,
-                 "lr was 0.01, now 0.02; weight_decay was 0.1, now 0");
+    check_fails(run_once(), ERR_USAGE, &w.err,
+                "lr was 0.01, now 0.02; weight_decay was 0.1, now 0");
     w.o.schedule.lr = 1e-2;
     w.o.weight_decay = 0.1;
     w.train.seed = 6;
-    assert_fails(run_once(), w.err, ERR_USAGE, "key was");
+    check_fails(run_once(), ERR_USAGE, &w.err, "key was");
     w.train.seed = 5;
     w.train_set.set.digest[0] = 'f';
-    assert_fails(run_once(), w.err, ERR_USAGE, "the shards of --train have changed");
+    check_fails(run_once(), ERR_USAGE, &w.err, "the shards of --train have changed");
     w.train_set.set.digest[0] = '0';
     w.o.eval_every.steps = 4; /* intervals and the length of the run may change */
     w.o.save_every.steps = 5;
     w.o.steps = 9;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
 }
 
 /* The same samples a step, cut differently: allowed, announced, and the same but for rounding. */
@@ -270,7 +270,7 @@ static void another_micro_batch_goes_on(void **state) {
     assert_int_equal(run_once(), ERR_STOPPED);
     w.polls = 0;
     w.o.B = 4;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_non_null(strstr(heard, "batch was 2, now 4"));
 }
 
@@ -282,8 +282,8 @@ static void one_kept_and_the_best(void **state) {
     (void)state;
     w.o.keep = 1;
     w.o.save_every.steps = 1;
-    assert_ok(run_once(), w.err);
-    assert_ok(checkpoint_list(w.o.run, &left, &err), err);
+    check_ok(run_once(), &w.err);
+    check_ok(checkpoint_list(w.o.run, &left, &err), &err);
     assert_int_equal(left.v[left.n - 1], STEPS);
     assert_int_equal(left.n, 1 + (w.result.best_step != STEPS));
     assert_int_equal(w.result.best_step % 3, 0);
@@ -298,7 +298,7 @@ static void divergence_ends_the_run(void **state) {
     w.o.clip = 0;
     w.o.save_every.steps = 1;
     w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 1e9, .steps = STEPS};
-    assert_fails(run_once(), w.err, ERR_DIVERGED, "diverged at step ");
+    check_fails(run_once(), ERR_DIVERGED, &w.err, "diverged at step ");
     assert_non_null(strstr(heard, "skipped (samples "));
     struct buf lines = slurp(w.o.run, "metrics.jsonl"); /* which windows they were */
     assert_non_null(memmem(lines.v, lines.n, "\"why\":\"the ", 11));
@@ -307,10 +307,10 @@ static void divergence_ends_the_run(void **state) {
     struct metrics_steps s = {0};
     struct metrics_evals e = {0};
     char *path = path_join(w.o.run, "metrics.jsonl");
-    assert_ok(metrics_read(path, &s, &e, &w.err), w.err);
+    check_ok(metrics_read(path, &s, &e, &w.err), &w.err);
     for (size_t i = 1; i <= 5; i++) assert_true(s.v[s.n - i].skipped);
     assert_false(s.v[s.n - 6].skipped);
-    assert_ok(checkpoint_list(w.o.run, &saved, &w.err), w.err);
+    check_ok(checkpoint_list(w.o.run, &saved, &w.err), &w.err);
     assert_int_equal(saved.v[saved.n - 1], s.n - 5); /* nothing saved since */
     u64s_release(&saved);
     metrics_steps_release(&s);
@@ -325,7 +325,7 @@ static void a_run_that_diverged_at_its_end_had_done_well(void **state) {
     w.o.steps = 4;
     w.o.save_every.steps = 100;
     w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 1e9, .steps = 4};
-    assert_fails(run_once(), w.err, ERR_DIVERGED, "nothing was saved before");
+    check_fails(run_once(), ERR_DIVERGED, &w.err, "nothing was saved before");
 }
 
 /* What was learnt since the last checkpoint went with it. */
@@ -339,7 +339,7 @@ static void a_spike_at_the_end_lost_the_run(void **state) {
     w.train.shuffled = false;
     w.o.spike = 3;
     for (int i = 0; i < T; i++) w.tokens[39 * T + i] = (uint16_t)(20 + i);
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_non_null(strstr(heard, "step 138: the "));
     struct buf state_file = slurp(w.o.run, "checkpoint-138/state.json");
     assert_true(state_file.n > 0);
@@ -366,7 +366,7 @@ static void a_spike_is_skipped_resumed_or_not(void **state) {
     w.polls = 2 * 100 + 1;
     assert_int_equal(run_once(), ERR_STOPPED);
     w.polls = 0;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_int_equal(w.result.skipped, 1);
     assert_same_file(ref, w.o.run, "checkpoint-150/model.safetensors");
     tmp_remove(ref);
@@ -376,15 +376,15 @@ static void patience_ends_a_run_that_gets_no_better(void **state) {
     (void)state;
     w.o.patience = 2;
     w.o.patience_threshold = 10; /* only the first evaluation is that much better than none */
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_true(w.result.early);
     assert_int_equal(w.result.step, 9);
     assert_true(exists(w.o.run, "checkpoint-9/manifest.json"));
     assert_true(exists(w.o.run, "all_results.json"));
-    assert_ok(run_once(), w.err); /* and stays ended */
+    check_ok(run_once(), &w.err); /* and stays ended */
     assert_int_equal(w.result.step, 9);
     w.o.patience = 0;
-    assert_ok(run_once(), w.err); /* until one has more of it */
+    check_ok(run_once(), &w.err); /* until one has more of it */
     assert_int_equal(w.result.step, STEPS);
 }
 
@@ -395,11 +395,11 @@ static void frozen_parameters_stay(void **state) {
     w.o.freeze = wpe;
     w.o.n_freeze = 1;
     w.o.save_every.steps = 1;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     for (int i = 0; i < 2; i++) {
         char *dir = checkpoint_path(w.o.run, i ? 12 : 1),
              *path = path_join(dir, "model.safetensors");
-        assert_ok(safetensors_open(i ? &b : &a, path, &w.err), w.err);
+        check_ok(safetensors_open(i ? &b : &a, path, &w.err), &w.err);
         free(dir);
         free(path);
     }
@@ -411,15 +411,15 @@ static void frozen_parameters_stay(void **state) {
     safetensors_close(&a);
     safetensors_close(&b);
     w.o.freeze = NULL, w.o.n_freeze = 0;
-    assert_fails(run_once(), w.err, ERR_USAGE, "freeze was [\"wpe.*\"], now []");
+    check_fails(run_once(), ERR_USAGE, &w.err, "freeze was [\"wpe.*\"], now []");
     w.o.n_freeze = 1;
     char *dir = tmp_make();
     const char *mine = w.o.run;
     w.o.run = dir;
     w.o.freeze = none;
-    assert_fails(run_once(), w.err, ERR_USAGE, "--freeze head.*: no parameter has such a name");
+    check_fails(run_once(), ERR_USAGE, &w.err, "--freeze head.*: no parameter has such a name");
     w.o.freeze = all;
-    assert_fails(run_once(), w.err, ERR_USAGE, "nothing is left to train");
+    check_fails(run_once(), ERR_USAGE, &w.err, "nothing is left to train");
     w.o.run = mine;
     tmp_remove(dir);
 }
@@ -429,14 +429,14 @@ static void no_steps_save_the_beginning(void **state) {
     (void)state;
     char *ref = reference();
     w.o.steps = 0;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_false(w.result.was_complete);
     assert_true(exists(w.o.run, "checkpoint-0/manifest.json"));
     assert_true(exists(w.o.run, "model.safetensors"));
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_true(w.result.was_complete);
     w.o.steps = STEPS;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_same_run(ref, w.o.run);
     tmp_remove(ref);
 }
@@ -444,14 +444,14 @@ static void no_steps_save_the_beginning(void **state) {
 static void an_unrelated_folder_is_left_alone(void **state) {
     (void)state;
     spill(w.o.run, "thesis.tex", "years", 5);
-    assert_fails(run_once(), w.err, ERR_USAGE, "holds other things (thesis.tex)");
+    check_fails(run_once(), ERR_USAGE, &w.err, "holds other things (thesis.tex)");
     assert_false(exists(w.o.run, "log.txt"));
 }
 
 static void ids_beyond_the_vocabulary_are_placed(void **state) {
     (void)state;
     w.tokens[123] = V;
-    assert_fails(run_once(), w.err, ERR_CORRUPT, "train-00000.bin: token 123 has id 40");
+    check_fails(run_once(), ERR_CORRUPT, &w.err, "train-00000.bin: token 123 has id 40");
 }
 
 static void a_branch_goes_its_own_way(void **state) {
@@ -461,12 +461,12 @@ static void a_branch_goes_its_own_way(void **state) {
     w.polls = 8;
     assert_int_equal(run_once(), ERR_STOPPED);
     w.polls = 0;
-    assert_ok(run_once(), w.err); /* the same command goes on with the branch */
+    check_ok(run_once(), &w.err); /* the same command goes on with the branch */
     assert_true(w.result.resumed > 6);
     assert_same_run(ref, w.o.run);
     w.o.resume_from = NULL;
     w.o.resume_never = true;
-    assert_fails(run_once(), w.err, ERR_USAGE, "holds checkpoint-12");
+    check_fails(run_once(), ERR_USAGE, &w.err, "holds checkpoint-12");
     free(from);
     tmp_remove(ref);
 }
@@ -481,16 +481,16 @@ static void dropout_follows_the_position(void **state) {
     (void)state;
     w.train_set.shards[0].n =
         4 * T + 1; /* every step sees the same four windows, and learns nothing */
-    assert_ok(loader_open(&four, &w.train_set.set, T, WINDOW_GPT, false, 5, false, &w.err), w.err);
+    check_ok(loader_open(&four, &w.train_set.set, T, WINDOW_GPT, false, 5, false, &w.err), &w.err);
     loader_close(&w.train);
     w.train = four;
     w.o.schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .lr = 0, .steps = STEPS};
     for (int i = 0; i < 2; i++) {
         w.o.run = dirs[i];
         w.o.B = i ? 4 : 2;
-        assert_ok(run_once(), w.err);
+        check_ok(run_once(), &w.err);
         char *path = path_join(dirs[i], "metrics.jsonl");
-        assert_ok(metrics_read(path, &s[i], &e, &w.err), w.err);
+        check_ok(metrics_read(path, &s[i], &e, &w.err), &w.err);
         free(path);
     }
     w.o.run = dirs[0];
@@ -511,7 +511,7 @@ static struct comm *join(int rank) {
     struct comm *c = NULL;
     p.port = 20000 + (int)(getpid() % 20000);
     if (rank > 0) p.port = 20000 + (int)(getppid() % 20000);
-    assert_ok(comm_tcp(&c, &p, 60, &w.err), w.err);
+    check_ok(comm_tcp(&c, &p, 60, &w.err), &w.err);
     w.o.comm = w.o.control = c;
     return c;
 }
@@ -544,7 +544,7 @@ static void ranks_wrote_no_log(const char *run, int rank) {
     struct buf text = {0};
     snprintf(name, sizeof name, "log/debug_%d.log", rank);
     char *path = path_join(run, name);
-    assert_ok(file_read(path, 1 << 20, &text, &w.err), w.err);
+    check_ok(file_read(path, 1 << 20, &text, &w.err), &w.err);
     for (int step = 1; step <= STEPS; step++) {
         snprintf(name, sizeof name, "debug: step %d: loss ", step);
         if (!strstr(buf_cstr(&text), name)) fail_msg("rank %d: no line of step %d", rank, step);
@@ -574,7 +574,7 @@ static void ranks_train_one_model(void **state) {
     for (int rank = 0; rank < 3; rank++) ranks_wrote_no_log(mine, rank);
     for (int i = 0; i < 2; i++) {
         char *path = path_join(dirs[i], "metrics.jsonl");
-        assert_ok(metrics_read(path, &s[i], &e[i], &w.err), w.err);
+        check_ok(metrics_read(path, &s[i], &e[i], &w.err), &w.err);
         free(path);
     }
     assert_int_equal(s[1].n, STEPS);
@@ -623,7 +623,7 @@ static void a_rank_that_dies_is_noticed(void **state) {
         kill(others[1], SIGKILL);
         _exit(0);
     }
-    assert_fails(run_once(), w.err, ERR_PEER, "rank 2");
+    check_fails(run_once(), ERR_PEER, &w.err, "rank 2");
     c->close(c);
     w.o.comm = w.o.control = NULL;
     assert_int_equal(end_of(killer), 0);
@@ -644,12 +644,12 @@ static void steps_without_targets_are_skipped(void **state) {
     w.train_set.shards[0].mask = mask;
     w.train.shuffled = false;
     w.o.B = 1, w.o.samples = 1;
-    assert_ok(run_once(), w.err);
+    check_ok(run_once(), &w.err);
     assert_int_equal(w.result.skipped, 6);
     struct buf lines = slurp(w.o.run, "metrics.jsonl");
     assert_non_null(memmem(lines.v, lines.n, "\"why\":\"none of its tokens is a target\"", 38));
     buf_release(&lines);
-    assert_ok(metrics_read(path, &s, &e, &w.err), w.err);
+    check_ok(metrics_read(path, &s, &e, &w.err), &w.err);
     assert_true(isnan(s.v[5].loss) && isfinite(s.v[6].loss));
     metrics_steps_release(&s);
     metrics_evals_release(&e);
@@ -658,7 +658,7 @@ static void steps_without_targets_are_skipped(void **state) {
     w.eval_set.shards[0].mask = none;
     tmp_remove((char *)w.o.run);
     w.o.run = tmp_make();
-    assert_fails(run_once(), w.err, ERR_DATA, "hold no targets");
+    check_fails(run_once(), ERR_DATA, &w.err, "hold no targets");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
