@@ -17,38 +17,17 @@ void *mem_resize(void *p, size_t n, size_t size) {
     return realloc(p, bytes ? bytes : 1);
 }
 
-/* Grows *v (elements of `size` bytes) so that n + more elements fit. */
-static int grow(void **v, size_t n, size_t *cap, size_t more, size_t size, struct err *err) {
+void *mem_grown(void *v, size_t n, size_t *cap, size_t more, size_t size, struct err *err) {
     size_t need;
-    if (__builtin_add_overflow(n, more, &need)) return err_nomem(err, UINT64_MAX);
-    if (need <= *cap) return 0;
+    if (__builtin_add_overflow(n, more, &need)) return err_nomem(err, UINT64_MAX), NULL;
+    if (need <= *cap) return v;
     size_t half = *cap + *cap / 2, to = half > need ? half : need;
     if (to < 16) to = 16;
-    void *p = mem_resize(*v, to, size);
-    if (!p) return err_nomem(err, (uint64_t)to * size);
-    *v = p;
+    void *p = mem_resize(v, to, size);
+    if (!p) return err_nomem(err, (uint64_t)to * size), NULL;
     *cap = to;
-    return 0;
+    return p;
 }
-
-#define BUF_DEFINE(NAME, TYPE)                                                                     \
-    int NAME##_reserve(struct NAME *a, size_t more, struct err *err) {                             \
-        void *v = a->v;                                                                            \
-        int rc = grow(&v, a->n, &a->cap, more, sizeof(TYPE), err);                                 \
-        a->v = v;                                                                                  \
-        return rc;                                                                                 \
-    }                                                                                              \
-    int NAME##_append(struct NAME *a, const TYPE *v, size_t n, struct err *err) {                  \
-        int rc = NAME##_reserve(a, n, err);                                                        \
-        if (rc < 0) return rc;                                                                     \
-        if (n) memcpy(a->v + a->n, v, n * sizeof(TYPE));                                           \
-        a->n += n;                                                                                 \
-        return 0;                                                                                  \
-    }                                                                                              \
-    void NAME##_release(struct NAME *a) {                                                          \
-        free(a->v);                                                                                \
-        memset(a, 0, sizeof *a);                                                                   \
-    }
 
 BUF_DEFINE(u8s, uint8_t)
 BUF_DEFINE(u16s, uint16_t)
@@ -56,10 +35,11 @@ BUF_DEFINE(u32s, uint32_t)
 BUF_DEFINE(u64s, uint64_t)
 
 int buf_reserve(struct buf *b, size_t more, struct err *err) {
-    void *v = b->v;
-    int rc = grow(&v, b->n, &b->cap, more, 1, err);
+    if (more <= b->cap - b->n) return 0;
+    char *v = mem_grown(b->v, b->n, &b->cap, more, 1, err);
+    if (!v) return ERR_NOMEM;
     b->v = v;
-    return rc;
+    return 0;
 }
 
 int buf_append(struct buf *b, const void *bytes, size_t n, struct err *err) {
@@ -105,10 +85,9 @@ void buf_release(struct buf *b) {
 }
 
 int strs_push(struct strs *s, const char *str, struct err *err) {
-    void *v = s->v;
-    int rc = grow(&v, s->n, &s->cap, 1, sizeof *s->v, err);
+    char **v = mem_grown(s->v, s->n, &s->cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
     s->v = v;
-    if (rc < 0) return rc;
     char *copy = strdup(str);
     if (!copy) return err_nomem(err, strlen(str) + 1);
     s->v[s->n++] = copy;

@@ -13,6 +13,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include "base/err.h"
 
 struct buf {
@@ -32,7 +34,7 @@ const char *buf_cstr(struct buf *b);
 void buf_release(struct buf *b);
 
 /* u32s, u64s, f32s …: struct NAMEs { TYPE *v; size_t n, cap; } with
- * NAMEs_reserve/push/append/release. */
+ * NAMEs_reserve/push/append/release; BUF_DEFINE(), in one .c file, defines them. */
 #define BUF_DECLARE(NAME, TYPE)                                                                    \
     struct NAME {                                                                                  \
         TYPE *v;                                                                                   \
@@ -48,6 +50,26 @@ void buf_release(struct buf *b);
         }                                                                                          \
         a->v[a->n++] = x;                                                                          \
         return 0;                                                                                  \
+    }
+
+#define BUF_DEFINE(NAME, TYPE)                                                                     \
+    int NAME##_reserve(struct NAME *a, size_t more, struct err *err) {                             \
+        if (more <= a->cap - a->n) return 0;                                                       \
+        TYPE *v = mem_grown(a->v, a->n, &a->cap, more, sizeof *v, err);                            \
+        if (!v) return ERR_NOMEM;                                                                  \
+        a->v = v;                                                                                  \
+        return 0;                                                                                  \
+    }                                                                                              \
+    int NAME##_append(struct NAME *a, const TYPE *v, size_t n, struct err *err) {                  \
+        int rc = NAME##_reserve(a, n, err);                                                        \
+        if (rc < 0) return rc;                                                                     \
+        if (n) memcpy(a->v + a->n, v, n * sizeof *v);                                              \
+        a->n += n;                                                                                 \
+        return 0;                                                                                  \
+    }                                                                                              \
+    void NAME##_release(struct NAME *a) {                                                          \
+        free(a->v);                                                                                \
+        memset(a, 0, sizeof *a);                                                                   \
     }
 
 BUF_DECLARE(u8s, uint8_t)
@@ -68,5 +90,8 @@ void strs_release(struct strs *s);
 void *mem_array(size_t n, size_t size);
 /* realloc to n * size bytes with the product checked; `p` is untouched on failure. Not zeroed. */
 void *mem_resize(void *p, size_t n, size_t size);
+/* The array v with room for `more` elements of `size` bytes behind n of them; it may have moved.
+ * *cap is how many fit, before and afterwards. NULL: no memory (ERR_NOMEM); v stays as it was. */
+void *mem_grown(void *v, size_t n, size_t *cap, size_t more, size_t size, struct err *err);
 
 #endif

@@ -85,14 +85,10 @@ static void take_row(struct csv *c, size_t bytes) {
 }
 
 static int end_field(struct csv *c, struct err *err) {
-    if (c->n_ends == c->cap_ends) {
-        size_t cap = c->cap_ends ? 2 * c->cap_ends : 32;
-        size_t *v = mem_resize(c->ends, cap, sizeof *v);
-        if (!v) return err_nomem(err, cap * sizeof *v);
-        c->ends = v;
-        c->cap_ends = cap;
-    }
-    c->ends[c->n_ends++] = c->field.n;
+    size_t *v = mem_grown(c->ends, c->n_ends, &c->cap_ends, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    c->ends = v;
+    v[c->n_ends++] = c->field.n;
     return 0;
 }
 

@@ -52,7 +52,8 @@ struct dedup {
     uint32_t *cluster_of;     /* (n) number of its cluster + 1, or 0                */
     uint32_t *cluster_on;     /* (n) number of the cluster opened on it + 1, or 0   */
     struct cluster *clusters; /* (n_clusters)                                       */
-    uint32_t n_clusters, clusters_cap;
+    uint32_t n_clusters;
+    size_t clusters_cap;
     uint64_t compared, largest;
     dedup_fn fate;
     void *ctx;
@@ -167,14 +168,10 @@ static int tell(const struct dedup *d, const char *stage, struct err *err) {
 
 static int note_exact(struct dedup *d, bool is, struct err *err) {
     if (d->n == UINT32_MAX - 1) return err_set(err, ERR_DATA, "more than 2^32 - 2 documents");
-    if (d->n == d->is_exact_cap) {
-        size_t cap = d->is_exact_cap ? 2 * d->is_exact_cap : 4096;
-        uint8_t *v = mem_resize(d->is_exact, cap, 1);
-        if (!v) return err_nomem(err, cap);
-        d->is_exact = v;
-        d->is_exact_cap = cap;
-    }
-    d->is_exact[d->n++] = is;
+    uint8_t *v = mem_grown(d->is_exact, d->n, &d->is_exact_cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    d->is_exact = v;
+    v[d->n++] = is;
     return 0;
 }
 
@@ -194,14 +191,10 @@ static int enter(void *ctx, struct batch *b, int thread, struct err *err) {
 /* ------------------------------------------------------------------ clusters */
 
 static int open_cluster(struct dedup *d, uint32_t base, struct err *err) {
-    if (d->n_clusters == d->clusters_cap) {
-        size_t cap = d->clusters_cap ? 2 * (size_t)d->clusters_cap : 1024;
-        struct cluster *v = mem_resize(d->clusters, cap, sizeof *v);
-        if (!v) return err_nomem(err, cap * sizeof *v);
-        d->clusters = v;
-        d->clusters_cap = (uint32_t)cap;
-    }
-    d->clusters[d->n_clusters] = (struct cluster){.members = 1};
+    struct cluster *v = mem_grown(d->clusters, d->n_clusters, &d->clusters_cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    d->clusters = v;
+    v[d->n_clusters] = (struct cluster){.members = 1};
     d->cluster_on[base] = ++d->n_clusters;
     return 0;
 }

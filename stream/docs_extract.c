@@ -12,14 +12,10 @@
 enum { COMPLAINTS_MAX = 5 };
 
 static int add_doc(struct part *p, const struct doc *doc, struct err *err) {
-    if (p->batch.n == p->docs_cap) {
-        size_t cap = p->docs_cap ? 2 * p->docs_cap : 64;
-        struct doc *v = mem_resize(p->batch.v, cap, sizeof *v);
-        if (!v) return err_nomem(err, cap * sizeof *v);
-        p->batch.v = v;
-        p->docs_cap = cap;
-    }
-    p->batch.v[p->batch.n++] = *doc;
+    struct doc *v = mem_grown(p->batch.v, p->batch.n, &p->docs_cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    p->batch.v = v;
+    v[p->batch.n++] = *doc;
     p->batch.text_bytes += doc->n;
     return 0;
 }

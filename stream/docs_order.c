@@ -171,16 +171,12 @@ static int next_record(struct docs *d, struct order *o, size_t lane, struct reco
 }
 
 static int add_slot(struct order *o, struct record *r, struct err *err) {
-    if (o->n == o->cap) {
-        size_t cap = o->cap ? 2 * o->cap : 1024;
-        struct record **v = mem_resize(o->slots, cap, sizeof *v);
-        if (!v) {
-            free(r);
-            return err_nomem(err, cap * sizeof *v);
-        }
-        o->slots = v;
-        o->cap = cap;
+    struct record **v = mem_grown(o->slots, o->n, &o->cap, 1, sizeof *v, err);
+    if (!v) {
+        free(r);
+        return ERR_NOMEM;
     }
+    o->slots = v;
     o->bytes += r->n;
     o->slots[o->n++] = r;
     return 0;
@@ -335,14 +331,10 @@ static int draw(struct docs *d, struct order *o, struct record **ret, struct err
 
 /* Appends a record to a part being put together. */
 static int put(struct part *p, const struct record *r, struct err *err) {
-    if (p->n_origins == p->origins_cap) {
-        size_t cap = p->origins_cap ? 2 * p->origins_cap : 64;
-        struct origin *v = mem_resize(p->origins, cap, sizeof *v);
-        if (!v) return err_nomem(err, cap * sizeof *v);
-        p->origins = v;
-        p->origins_cap = cap;
-    }
-    p->origins[p->n_origins++] = (struct origin){r->file, r->is_text, r->line_no, p->data.n, r->n};
+    struct origin *v = mem_grown(p->origins, p->n_origins, &p->origins_cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    p->origins = v;
+    v[p->n_origins++] = (struct origin){r->file, r->is_text, r->line_no, p->data.n, r->n};
     return buf_append(&p->data, r->v, r->n, err);
 }
 

@@ -42,13 +42,9 @@ static int place(struct hub_changes *c, const char *path, struct hub_change **re
             *ret = &c->v[i];
             return 0;
         }
-    if (c->n == c->cap) {
-        size_t cap = c->cap ? 2 * c->cap : 32;
-        struct hub_change *v = mem_resize(c->v, cap, sizeof *v);
-        if (!v) return err_nomem(err, cap * sizeof *v);
-        c->v = v;
-        c->cap = cap;
-    }
+    struct hub_change *v = mem_grown(c->v, c->n, &c->cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    c->v = v;
     struct hub_change *x = &c->v[c->n];
     memset(x, 0, sizeof *x);
     x->path = strdup(path);

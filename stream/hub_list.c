@@ -116,14 +116,9 @@ static int add_entry(struct hub_list *l, const cJSON *o, const char *path, struc
     if (cJSON_IsObject(lfs)) rc = json_str(lfs, "oid", &oid, where, err);
     if (rc == 0) rc = json_str(o, "oid", &blob, where, err);
     if (rc < 0) return ERR_NET;
-    struct hub_entry *v = l->v;
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 64;
-        v = mem_resize(l->v, cap, sizeof *v);
-        if (!v) return err_nomem(err, cap * sizeof *v);
-        l->v = v;
-        l->cap = cap;
-    }
+    struct hub_entry *v = mem_grown(l->v, l->n, &l->cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    l->v = v;
     e.path = strdup(path);
     if (hub_is_hex(oid, SHA256_HEX - 1)) e.sha256 = strdup(oid);
     if (hub_is_hex(blob, GIT_HEX - 1)) memcpy(e.blob, blob, GIT_HEX);

@@ -13,13 +13,9 @@
 #include "stream/archive.h"
 
 int source_add(struct source_list *to, const struct source_file *file, struct err *err) {
-    if (to->n == to->cap) {
-        size_t cap = to->cap ? 2 * to->cap : 16;
-        struct source_file *v = mem_resize(to->v, cap, sizeof *v);
-        if (!v) return err_nomem(err, cap * sizeof *v);
-        to->v = v;
-        to->cap = cap;
-    }
+    struct source_file *v = mem_grown(to->v, to->n, &to->cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    to->v = v;
     struct source_file f = {.name = strdup(file->name),
                             .path = strdup(file->path),
                             .member = file->member ? strdup(file->member) : NULL,

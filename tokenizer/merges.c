@@ -158,14 +158,10 @@ static void queue_down(struct trainer *t, size_t i, struct queued x) {
 }
 
 static int queue_push(struct trainer *t, const struct pair *p, struct err *err) {
-    if (t->queued == t->queue_cap) {
-        size_t cap = t->queue_cap ? 2 * t->queue_cap : 4096;
-        struct queued *q = mem_resize(t->queue, cap, sizeof *q);
-        if (!q) return err_nomem(err, cap * sizeof *q);
-        t->queue = q;
-        t->queue_cap = cap;
-    }
-    struct queued x = {(uint64_t)p->count, p->key}, *q = t->queue;
+    struct queued *q = mem_grown(t->queue, t->queued, &t->queue_cap, 1, sizeof *q, err);
+    if (!q) return ERR_NOMEM;
+    t->queue = q;
+    const struct queued x = {(uint64_t)p->count, p->key};
     size_t i = t->queued++;
     for (size_t up; i && before(&x, &q[up = (i - 1) / 2]); i = up) q[i] = q[up];
     q[i] = x;

@@ -135,14 +135,10 @@ int merges_vocab_add(struct merges_vocab *v, uint32_t left, uint32_t right, uint
     size_t nl = v->start.v[left + 1] - v->start.v[left];
     size_t nr = v->start.v[right + 1] - v->start.v[right];
     int rc = buf_reserve(&v->bytes, nl + nr, err);
-    if (rc == 0 && v->n_merges == v->cap_merges) {
-        uint64_t cap = v->cap_merges ? 2 * v->cap_merges : 1024;
-        struct merge *m = mem_resize(v->merge, cap, sizeof *m);
-        if (!m) return err_nomem(err, cap * sizeof *m);
-        v->merge = m;
-        v->cap_merges = cap;
-    }
     if (rc < 0) return rc;
+    struct merge *m = mem_grown(v->merge, v->n_merges, &v->cap_merges, 1, sizeof *m, err);
+    if (!m) return ERR_NOMEM;
+    v->merge = m;
     char *joined = v->bytes.v + v->bytes.n; /* behind the used part, so it may simply stay there */
     memcpy(joined, v->bytes.v + v->start.v[left], nl);
     memcpy(joined + nl, v->bytes.v + v->start.v[right], nr);

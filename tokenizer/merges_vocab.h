@@ -24,7 +24,7 @@ struct merges_vocab {
     struct buf unmapped;      /* bytes that the specials' characters stand for        */
     struct u64s unmapped_end; /* (specials) end in `unmapped`; empty: stand for none  */
     struct merge *merge;
-    uint64_t n_merges, cap_merges;
+    size_t n_merges, cap_merges;
 
     /* only when an existing vocabulary is extended (extend.c) */
     const struct tokenizer *old;

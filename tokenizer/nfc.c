@@ -127,13 +127,9 @@ struct parts {
 };
 
 static int push(struct parts *s, uint32_t c, int change, struct err *err) {
-    if (s->n == s->cap) {
-        size_t cap = s->cap * 2 + 32;
-        struct part *v = mem_resize(s->v, cap, sizeof *v);
-        if (!v) return err_nomem(err, (uint64_t)cap * sizeof *v);
-        s->v = v;
-        s->cap = cap;
-    }
+    struct part *v = mem_grown(s->v, s->n, &s->cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    s->v = v;
     uint8_t class = c == UNICODE_BAD || is_newer(c) ? 0 : (uint8_t)uc_combining_class(c);
     s->v[s->n] = (struct part){c, (uint32_t)s->n, change, class};
     s->n++;

@@ -157,14 +157,10 @@ int read_append(struct reading *r, uint32_t id, const char *text) {
 /* ------------------------------------------------------------------ merges */
 
 static int merges_push(struct merge_list *l, struct merge m, struct err *err) {
-    if (l->n == l->cap) {
-        size_t cap = l->cap * 2 + 1024;
-        struct merge *v = mem_resize(l->v, cap, sizeof *v);
-        if (!v) return err_nomem(err, (uint64_t)cap * sizeof *v);
-        l->v = v;
-        l->cap = cap;
-    }
-    l->v[l->n++] = m;
+    struct merge *v = mem_grown(l->v, l->n, &l->cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    l->v = v;
+    v[l->n++] = m;
     return 0;
 }
 

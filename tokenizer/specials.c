@@ -154,14 +154,10 @@ static size_t spaces_after(const char *text, size_t at, size_t end) {
 /* ------------------------------------------------------------------ cutting */
 
 static int push(struct segments *out, size_t start, size_t end, uint32_t id, struct err *err) {
-    if (out->n == out->cap) {
-        size_t cap = out->cap ? out->cap * 2 : 64;
-        struct segment *v = mem_resize(out->v, cap, sizeof *v);
-        if (!v) return err_nomem(err, (uint64_t)cap * sizeof *v);
-        out->v = v;
-        out->cap = cap;
-    }
-    out->v[out->n++] = (struct segment){.start = start, .end = end, .id = id};
+    struct segment *v = mem_grown(out->v, out->n, &out->cap, 1, sizeof *v, err);
+    if (!v) return ERR_NOMEM;
+    out->v = v;
+    v[out->n++] = (struct segment){.start = start, .end = end, .id = id};
     return 0;
 }
 

@@ -20,29 +20,8 @@ struct metrics {
     struct buf line;
 };
 
-#define LIST(NAME, TYPE)                                                                           \
-    int NAME##_reserve(struct NAME *a, size_t more, struct err *err) {                             \
-        if (more <= a->cap - a->n) return 0;                                                       \
-        size_t cap = a->cap + a->cap / 2 < a->n + more ? a->n + more : a->cap + a->cap / 2;        \
-        void *v = mem_resize(a->v, cap, sizeof(TYPE));                                             \
-        if (!v) return err_nomem(err, (uint64_t)cap * sizeof(TYPE));                               \
-        a->v = v;                                                                                  \
-        a->cap = cap;                                                                              \
-        return 0;                                                                                  \
-    }                                                                                              \
-    int NAME##_append(struct NAME *a, const TYPE *v, size_t n, struct err *err) {                  \
-        int rc = NAME##_reserve(a, n, err);                                                        \
-        if (rc < 0) return rc;                                                                     \
-        if (n) memcpy(a->v + a->n, v, n * sizeof(TYPE));                                           \
-        a->n += n;                                                                                 \
-        return 0;                                                                                  \
-    }                                                                                              \
-    void NAME##_release(struct NAME *a) {                                                          \
-        free(a->v);                                                                                \
-        *a = (struct NAME){0};                                                                     \
-    }
-LIST(metrics_steps, struct metrics_step)
-LIST(metrics_evals, struct metrics_eval)
+BUF_DEFINE(metrics_steps, struct metrics_step)
+BUF_DEFINE(metrics_evals, struct metrics_eval)
 
 /* ------------------------------------------------------------------ one line */
 
