@@ -138,7 +138,7 @@ AVX512 INLINE __mmask8 seams_of(const struct seams *s, __mmask8 of, __mmask8 few
     __mmask8 joined = held(s->filter, of, a->context);
     few &= joined;
     if (few) joined &= ~few | near(s, few, a);
-    joined |= partly(s, of & ~joined, a->context);
+    joined |= partly(s, of, a->context);
     return of & ~joined;
 }
 
