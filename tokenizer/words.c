@@ -131,8 +131,9 @@ static int table_resize(struct table *t, uint64_t cap, struct err *err) {
 
 /* Makes room for `more` further pieces: at most 5/8 of the slots are taken. */
 static inline int table_room(struct table *t, uint64_t more, struct err *err) {
-    if ((t->used + more) * 8 <= t->cap * 5) return 0;
-    return table_resize(t, t->cap ? 2 * t->cap : 1024, err);
+    uint64_t cap = t->cap ? t->cap : 1024;
+    while ((t->used + more) * 8 > cap * 5) cap *= 2;
+    return cap == t->cap ? 0 : table_resize(t, cap, err);
 }
 
 /* Where the short piece (a, b) is or belongs. */
@@ -404,7 +405,10 @@ static int add_slot(struct table *to, const struct slot *s, struct err *err) {
 }
 
 /* The slots of one range in one table: from the range's first place on, past its end while a chain
- * goes on; slots of a neighbouring range among them are passed over. */
+ * goes on; slots of a neighbouring range among them are passed over.
+ *
+ * They come in the order of their places. In a table that is too small for them all, the first ones
+ * would pile up at its beginning, each behind all before it: so there is room before they come. */
 static int combine_range(void *ctx, size_t r, int thread, struct err *err) {
     struct words *w = ctx;
     (void)thread;
@@ -414,11 +418,13 @@ static int combine_range(void *ctx, size_t r, int thread, struct err *err) {
         const struct table *t = &w->counter[i]->table;
         if (!t->cap) continue;
         uint64_t in_range = t->cap >> RANGE_BITS, first = r * in_range;
+        int rc = table_room(to, (t->used >> RANGE_BITS) * 9 / 8, err);
+        if (rc < 0) return rc;
         for (uint64_t k = 0; k < t->cap; k++) {
             const struct slot *s = &t->v[(first + k) & (t->cap - 1)];
             if (!s->b && k >= in_range) break;
             if (!s->b || mix(s->a, s->b) >> (64 - RANGE_BITS) != r) continue;
-            int rc = add_slot(to, s, err);
+            rc = add_slot(to, s, err);
             if (rc < 0) return rc;
         }
     }
