@@ -237,6 +237,7 @@ static int list_bytes(const struct tokenizer *t, struct bpe_scratch *s, const ui
 static int merge_long(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                       size_t n, struct u32s *out, struct err *err) {
     int rc = list_bytes(t, s, piece, n, err);
+    s->slow += n;
     while (rc >= 0 && s->heap.n) {
         uint64_t top = heap_pop(&s->heap);
         uint32_t at = (uint32_t)top;
@@ -268,6 +269,18 @@ int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint
         return u32s_push(out, t->byte_id[*piece], err);
     if (is_short(t, n)) return merge_short(t, piece, n, false, out, err);
     return merge_long(t, s, piece, n, out, err);
+}
+
+int bpe_merge_alone(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                    size_t n, struct u32s *out, struct err *err) {
+    size_t n_ids;
+    if (!s->longest || n > BPE_LONGEST_MOST) return bpe_merge_whole(t, s, piece, n, out, err);
+    int rc = u32s_reserve(out, n, err);
+    if (rc < 0) return rc;
+    if (!bpe_merge_longest(t, s->longest, piece, n, out->v + out->n, &n_ids))
+        return bpe_merge_whole(t, s, piece, n, out, err);
+    out->n += n_ids;
+    return 0;
 }
 
 int bpe_merge_no_token(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,

@@ -271,7 +271,7 @@ AVX2 static int put_all(const struct tokenizer *t, struct bpe_scratch *s, const 
         if (next == end) return 0;
         from = bit_from(certain, next);
         *ret_unsure += from - to;
-        int rc = bpe_merge_whole(t, s, b->text + to, from - to, out, err);
+        int rc = bpe_merge_alone(t, s, b->text + to, from - to, out, err);
         if (rc >= 0) rc = u32s_reserve(out, b->n + SPARE, err);
         if (rc < 0) return rc;
     }
@@ -315,13 +315,13 @@ AVX2 static inline void set_ends(struct block *b, size_t at, size_t end) {
 }
 
 AVX2 int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
-                          const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
-                          struct err *err) {
+                          const uint8_t *piece, size_t n, size_t *ret_n, size_t *ret_unsure,
+                          struct u32s *out, struct err *err) {
     struct block b;
-    size_t seen = n < BPE_ROUNDS_SEEN ? n : BPE_ROUNDS_SEEN, unsure;
+    size_t seen = n < BPE_ROUNDS_SEEN ? n : BPE_ROUNDS_SEEN;
     set_text(&b, piece, n < BLOCK ? n : BLOCK, seen);
     for (size_t i = 0; i < b.n; i++) b.end[i] = (uint16_t)seen;
-    return merge_block(t, trie, s, &b, ret_n, &unsure, out, err);
+    return merge_block(t, trie, s, &b, ret_n, ret_unsure, out, err);
 }
 
 AVX2 int bpe_merge_pieces(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
@@ -342,9 +342,9 @@ const struct bpe_rounds *bpe_rounds_at(const struct tokenizer *t, int i) {
 }
 
 int bpe_merge_rounds(const struct tokenizer *t, const struct trie *trie, struct bpe_scratch *s,
-                     const uint8_t *piece, size_t n, size_t *ret_n, struct u32s *out,
-                     struct err *err) {
-    (void)t, (void)trie, (void)s, (void)piece, (void)n, (void)ret_n, (void)out;
+                     const uint8_t *piece, size_t n, size_t *ret_n, size_t *ret_unsure,
+                     struct u32s *out, struct err *err) {
+    (void)t, (void)trie, (void)s, (void)piece, (void)n, (void)ret_n, (void)ret_unsure, (void)out;
     return err_set(err, ERR_OTHER, "rounds without AVX2");
 }
 

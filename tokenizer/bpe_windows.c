@@ -19,13 +19,18 @@
  * From the last window, which misses nothing, this follows for each one before it, whatever the
  * ranks. Where the tokens differ, the window before was too small and is done again, larger.
  *
- * As far as rounds (bpe_rounds.c) can tell where tokens begin, they do it. */
+ * Where tokens are short, rounds (bpe_rounds.c) are faster, and what they say of a boundary is
+ * certain at once. Where tokens are long (rules, blank lines, progress bars), windows go by the
+ * longest tokens (bpe_longest.c), and one that holds many of them can be larger. A long piece goes
+ * a block in rounds, and on in rounds or for a stretch in windows. */
 #include "tokenizer/bpe.h"
 
 enum {
     WINDOW = 64,
+    WINDOW_LONGEST = BPE_LONGEST_MOST,
     TAIL_SHARE = 6,
     MORE = 4,
+    STRETCH = 32 << 10, /* bytes in windows before rounds are tried again */
     ROUNDS_FROM = 2048, /* making the trie takes as long as a megabyte: not for rare pieces */
 };
 
@@ -59,30 +64,40 @@ static int merge(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t
         memmove(out->v + w->first, out->v + before->first, before->ids * sizeof *out->v);
         out->n += before->ids;
     } else {
-        rc = bpe_merge_whole(t, s, piece + w->from, size, out, err);
+        rc = bpe_merge_alone(t, s, piece + w->from, size, out, err);
     }
     w->ids = out->n - w->first;
     return rc;
 }
 
-/* Windows only. */
+/* In windows only, `most` bytes and the window behind them, or the whole piece: 1, *ret_n bytes are
+ * done. *wanted is the first id, or TOKENIZER_NO_ID, and becomes that of what follows. 0: a window
+ * does not go with the one before, and cannot be larger. */
 static int windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
-                   struct u32s *out, struct err *err) {
-    const size_t begin = out->n;
-    struct window w = {.size = WINDOW, .first = begin, .wanted = TOKENIZER_NO_ID};
+                   size_t most, uint32_t *wanted, size_t *ret_n, struct u32s *out,
+                   struct err *err) {
+    const size_t size = s->longest ? WINDOW_LONGEST : WINDOW;
+    struct window w = {.size = size, .first = out->n, .wanted = *wanted};
     struct window before = {.size = 0}; /* 0: there is none to go back to */
     for (;;) {
         size_t left = n - w.from;
         int rc = merge(t, s, piece, n, &w, &before, out, err);
         if (rc < 0) return rc;
         if (w.wanted != TOKENIZER_NO_ID && out->v[w.first] != w.wanted) {
-            if (!before.size) break;
+            if (!before.size) return 0;
             w = before;
             w.size *= MORE;
             before.size = 0;
             continue;
         }
-        if (w.size >= left) return 0;
+        *ret_n = n;
+        if (w.size >= left) return 1;
+        if (w.from >= most) {
+            *ret_n = w.from;
+            *wanted = out->v[w.first];
+            out->n = w.first;
+            return 1;
+        }
         size_t end;
         out->n = w.first + bpe_boundary(t, out->v + w.first, out->n - w.first, w.size,
                                         w.size / TAIL_SHARE, &end);
@@ -92,18 +107,16 @@ static int windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8
         }
         before = w;
         /* What was taken off is still there. */
-        w = (struct window){w.from + end, WINDOW, out->n, out->v[out->n], 0};
+        w = (struct window){w.from + end, size, out->n, out->v[out->n], 0};
     }
-    out->n = begin;
-    return bpe_merge_whole(t, s, piece, n, out, err);
 }
 
-/* In rounds, block by block, as far as that goes: *ret_n bytes. A block that repeats the one before
- * repeats its ids. */
+/* In rounds, block by block, while they are not slow: *ret_n bytes. A block that repeats the one
+ * before repeats its ids. */
 static int rounds(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece, size_t n,
                   size_t *ret_n, struct u32s *out, struct err *err) {
     const struct trie *trie;
-    size_t at = 0, done = BPE_ROUNDS_BLOCK, before, first = out->n;
+    size_t at = 0, done = BPE_ROUNDS_BLOCK, before, first = out->n, unsure = 0;
     int rc = vocab_trie(&trie, t, err);
     if (rc < 0 || !trie || !trie->slot) return rc;
     do {
@@ -118,19 +131,48 @@ static int rounds(const struct tokenizer *t, struct bpe_scratch *s, const uint8_
             out->n += ids;
         } else {
             first = out->n;
-            rc = bpe_merge_rounds(t, trie, s, p, n - at, &done, out, err);
+            rc = bpe_merge_rounds(t, trie, s, p, n - at, &done, &unsure, out, err);
             if (rc < 0) return rc;
         }
         at += done;
-    } while (at < n && done && before + done >= BPE_ROUNDS_BLOCK / 2);
+    } while (at < n && done && before + done >= BPE_ROUNDS_BLOCK / 2 &&
+             !bpe_rounds_slow(done, out->n - first, unsure));
     *ret_n = at;
     return 0;
 }
 
+/* Tokens are long here: by the longest, if the vocabulary has such a table. */
+static int want_longest(const struct tokenizer *t, struct bpe_scratch *s, struct err *err) {
+    const struct longest *l = NULL;
+    if (s->longest) return 0;
+    int rc = vocab_longest(&l, t, err);
+    if (rc == 0 && l && l->of) s->longest = l;
+    return rc;
+}
+
 int bpe_merge_windows(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                       size_t n, struct u32s *out, struct err *err) {
-    size_t done = 0;
-    int rc = 0;
-    if (n >= ROUNDS_FROM && bpe_rounds_can(t)) rc = rounds(t, s, piece, n, &done, out, err);
-    return rc < 0 || done == n ? rc : windows(t, s, piece + done, n - done, out, err);
+    const bool in_rounds = n >= ROUNDS_FROM && bpe_rounds_can(t);
+    const size_t begin = out->n;
+    uint32_t wanted = TOKENIZER_NO_ID; /* the first id of what follows */
+    for (size_t at = 0, done = 0; at < n; at += done) {
+        const size_t first = out->n;
+        int rc = in_rounds ? rounds(t, s, piece + at, n - at, &done, out, err) : 0;
+        if (rc < 0) return rc;
+        if (done) {
+            if (wanted != TOKENIZER_NO_ID && out->v[first] != wanted) break;
+            wanted = TOKENIZER_NO_ID;
+            at += done;
+            if (at == n) return 0;
+        }
+        rc = in_rounds ? want_longest(t, s, err) : 0;
+        if (rc == 0)
+            rc = windows(t, s, piece + at, n - at, in_rounds ? STRETCH : n, &wanted, &done, out,
+                         err);
+        if (rc < 0) return rc;
+        if (rc == 0) break;
+        if (at + done == n) return 0;
+    }
+    out->n = begin;
+    return bpe_merge_whole(t, s, piece, n, out, err);
 }

@@ -50,7 +50,7 @@ int fresh_take(struct encoder *e, const uint8_t *text, size_t *from, const uint3
         *from = ends[to - 1];
         *i = to;
         f->left -= bytes < f->left ? bytes : f->left;
-        if (8 * (out->n - first) < 3 * bytes || unsure > bytes / 4) f->of_them = f->left = 0;
+        if (bpe_rounds_slow(bytes, out->n - first, unsure)) f->of_them = f->left = 0;
     }
     f->left = STRETCH;
     return 0;

@@ -6,11 +6,17 @@
 
 /* By the longest tokens a token takes as long as some merges: worth it where tokens are long. What
  * that needs is made when merging has taken as long as making it will. */
-enum { LONGEST_FROM = 16, LONG_TOKEN = 4, GAIN_MOST = 16, MERGED_FIRST = 4 << 20 };
+enum {
+    LONGEST_FROM = 16,
+    LONG_TOKEN = 4,
+    GAIN_MOST = 16,
+    MERGED_FIRST = 4 << 20,
+    SLOW = 16 /* times as long as others take pieces that have to go by the heap */
+};
 
-/* Do pieces of n bytes go this way? */
+/* Do pieces of n bytes go this way? Longer ones do in windows (bpe_windows.c). */
 static inline bool longest_may(size_t n) {
-    return n >= LONGEST_FROM && n <= BPE_LONGEST_MOST;
+    return n >= LONGEST_FROM;
 }
 
 void longest_note(struct encoder *e, size_t bytes, size_t ids) {
@@ -19,22 +25,30 @@ void longest_note(struct encoder *e, size_t bytes, size_t ids) {
     *gain += bytes >= LONG_TOKEN * ids ? *gain < GAIN_MOST : -(*gain > -GAIN_MOST);
 }
 
-/* 1: done; 0: to be merged; or a negative code. */
-static int merge_longest(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
-                         struct err *err) {
+/* The table for a piece of n bytes, or NULL: none yet, or not now. */
+static int want_longest(struct encoder *e, size_t n, const struct longest **ret, struct err *err) {
     struct by_longest *b = &e->by_longest;
-    size_t n_ids;
     int rc = 0;
+    *ret = NULL;
     if (b->gain < 0) return 0;
     if (!b->table) {
         b->merged += n;
-        if (b->merged < MERGED_FIRST) return 0;
-        rc = vocab_longest(&b->table, e->t, err);
+        if (b->merged >= MERGED_FIRST) rc = vocab_longest(&b->table, e->t, err);
     }
-    if (rc < 0 || !b->table || !b->table->of) return rc;
+    if (b->table && b->table->of) *ret = b->table;
+    return rc;
+}
+
+/* 1: done; 0: to be merged; or a negative code. */
+static int merge_longest(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
+                         struct err *err) {
+    struct bpe_scratch *s = &e->scratch;
+    size_t n_ids;
+    int rc = want_longest(e, n, &s->longest, err);
+    if (rc < 0 || !s->longest || n > BPE_LONGEST_MOST) return rc;
     rc = u32s_reserve(out, n, err);
     if (rc < 0) return rc;
-    if (!bpe_merge_longest(e->t, b->table, p, n, out->v + out->n, &n_ids)) return 0;
+    if (!bpe_merge_longest(e->t, s->longest, p, n, out->v + out->n, &n_ids)) return 0;
     out->n += n_ids;
     return 1;
 }
@@ -47,6 +61,8 @@ static int merge(struct encoder *e, const uint8_t *p, size_t n, bool no_token, s
     if (rc == 0)
         rc = no_token ? bpe_merge_no_token(e->t, &e->scratch, p, n, out, err)
                       : bpe_merge(e->t, &e->scratch, p, n, out, err);
+    e->by_longest.merged += SLOW * e->scratch.slow;
+    e->scratch.slow = 0;
     if (rc >= 0) longest_note(e, n, out->n - first);
     return rc < 0 ? rc : 0;
 }

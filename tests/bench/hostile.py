@@ -46,10 +46,16 @@ def mixed(r, n):
     return "".join(out)
 
 
+def runs(r, n, marks, most):
+    """Runs of random length: rules, blank lines, progress bars."""
+    return "".join(r.choice(marks) * r.randint(1, most) for _ in range(2 * n // most + 1))[:n]
+
+
 def any_code_points(r, n):
     return "".join(chr(c if c < 0xD800 else c + 0x800) for c in r.choices(range(0x110000 - 0x800), k=n))
 
 
+PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 ASCII_LETTERS = [chr(c) for c in range(65, 91)] + [chr(c) for c in range(97, 123)]
 TEXTS = {
     "random ideographs": lambda r, n: letters(r, 0x4E00, 0x9FA6, n),
@@ -57,8 +63,12 @@ TEXTS = {
     "random words": lambda r, n: words(r, ASCII_LETTERS[26:], n),
     "base64": lambda r, n: base64.b64encode(r.randbytes(n * 3 // 4)).decode(),
     "hexadecimal": lambda r, n: r.randbytes(n // 2).hex(),
+    "rules": lambda r, n: runs(r, n, "#=*/-.", 100),
+    "runs of marks": lambda r, n: runs(r, n, PUNCTUATION, 40),
+    "blank lines": lambda r, n: "".join(" " * r.randint(0, 80) + "\n" for _ in range(n // 41)),
+    "tabs and blanks": lambda r, n: runs(r, n, "\t \n", 8),
     "digits": lambda r, n: "".join(r.choices("0123456789", k=n)),
-    "punctuation": lambda r, n: "".join(r.choices("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", k=n)),
+    "punctuation": lambda r, n: "".join(r.choices(PUNCTUATION, k=n)),
     "mixed scripts": mixed,
     "any code points": any_code_points,
     "random bytes": lambda r, n: r.randbytes(n).decode("utf-8", "replace"),
