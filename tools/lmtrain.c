@@ -206,6 +206,7 @@ static int lmtrain_main(int argc, char **argv) {
                         .warmup_style = "hf",
                         .eval_every = {.steps = 15000},
                         .save_every = {.steps = 15000},
+                        .save_best = true,
                         .keep = 3,
                         .eval_tokens = 1000000,
                         .dtype = "auto",
@@ -326,6 +327,9 @@ static int lmtrain_main(int argc, char **argv) {
          "how much lower a loss must be to be better", .min = 0, .max = 1e6},
         {"save-every", 0, OPT_STEPS, &o.save_every, "STEPS|TIME",
          "time between checkpoints; every 30 minutes besides"},
+        {"save-best", 0, OPT_FLAG, &o.save_best, NULL,
+         "save besides after each evaluation that is the best so far; --no-save-best: the best is "
+         "that of the checkpoints saved anyway"},
         {"keep", 0, OPT_U64, &o.keep, "N", "newest checkpoints to keep, besides the best; 0: all",
          .min = 0, .max = 1e9},
         {"force", 0, OPT_FLAG, &o.force, NULL,

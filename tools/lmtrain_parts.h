@@ -32,6 +32,7 @@ struct options {
     struct strs freeze;
     uint64_t skips, patience;
     struct opt_steps eval_every, save_every;
+    bool save_best;
     uint64_t keep, eval_tokens, eval_steps;
     const char *dtype, *device, *recompute;
     bool record;

@@ -213,6 +213,7 @@ static void fill_trainer(struct plan *p) {
                                  .dtype = p->choice.opts.dtype,
                                  .eval_every = o->eval_every,
                                  .save_every = o->save_every,
+                                 .save_best = o->save_best,
                                  .keep = o->keep,
                                  .eval_windows = eval_windows(p),
                                  .stop = signal_now,

@@ -132,6 +132,15 @@ static void say_memory(const struct log *log, const struct plan *p, const struct
                  p->B);
 }
 
+/* The best of all evaluations may then be of a step that is saved nowhere. */
+static void say_unsaved(const struct log *log, const struct plan *p) {
+    const struct opt_steps *eval = &p->o->eval_every, *save = &p->o->save_every;
+    if (!p->has_valid || p->o->save_best) return;
+    if (eval->steps && save->steps && eval->steps % save->steps == 0) return;
+    log_info(log, "--no-save-best: evaluations between two saves (--eval-every, --save-every) are "
+                  "none that best can be chosen from");
+}
+
 void say_plan(const struct plan *p, const struct memory_plan *m) {
     const struct log *log = &p->tool->log;
     const struct model_config *c = &p->config;
@@ -154,5 +163,6 @@ void say_plan(const struct plan *p, const struct memory_plan *m) {
     if (p->steps && p->t.schedule.warmup + (p->t.schedule.style == WARMUP_HF) > p->steps)
         log_warn(log, "the run ends within its warmup: the rate never comes to --lr %g",
                  p->t.schedule.lr);
+    say_unsaved(log, p);
     say_memory(log, p, m);
 }

@@ -266,7 +266,7 @@ static int between_steps(struct trainer *t, struct err *err) {
     t->save_asked = false;
     if (t->eval && (last || due(&p->eval_every, step, t->last_eval))) rc = evaluate(t, last, err);
     bool save = asked || last || trainer_out_of_patience(t) ||
-                due(&p->save_every, step, t->last_save) ||
+                (p->save_best && trainer_is_best(t)) || due(&p->save_every, step, t->last_save) ||
                 trainer_clock() - t->last_save >= SAVE_SECONDS;
     return rc == 0 && save ? trainer_save(t, err) : rc;
 }

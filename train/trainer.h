@@ -51,6 +51,7 @@ struct trainer_opts {
     enum dtype dtype; /* of the products, for the record                          */
 
     struct opt_steps eval_every, save_every;
+    bool save_best;            /* save besides whenever an evaluation is the best so far   */
     uint64_t keep;             /* newest checkpoints to keep, besides the best; 0: all     */
     uint64_t eval_windows;     /* windows scored by an evaluation on the way; 0: all       */
     uint64_t patience;         /* evaluations without a better one until the run ends; 0: any  */

@@ -89,7 +89,10 @@ bool trainer_evaluated(const struct trainer *t);
 /* Whether the weights may be what makes losses no numbers: then they are not saved. A spike is
  * passed over, and the weights are those of before. */
 bool trainer_in_doubt(const struct trainer *t);
-/* Makes the present step the best checkpoint if its evaluation says so. */
+/* Whether the present step was evaluated, and better than every checkpoint so far. No number is
+ * better than anything. */
+bool trainer_is_best(const struct trainer *t);
+/* Makes the present step the best checkpoint if it is. */
 void trainer_consider_best(struct trainer *t);
 /* ERR_IO when the disk has no room for another checkpoint; with `all`, for those still to come. */
 int trainer_check_room(const struct trainer *t, bool all, struct err *err);

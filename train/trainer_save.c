@@ -48,10 +48,14 @@ bool trainer_in_doubt(const struct trainer *t) {
     return t->skipped_in_row && t->not_finite;
 }
 
-void trainer_consider_best(struct trainer *t) {
+bool trainer_is_best(const struct trainer *t) {
     const struct metrics_eval *e = t->state.step ? evaluation_here(t) : NULL;
-    if (!e || !(e->part_loss < t->state.best_loss)) return;
-    t->state.best_loss = e->part_loss;
+    return e && e->part_loss < t->state.best_loss;
+}
+
+void trainer_consider_best(struct trainer *t) {
+    if (!trainer_is_best(t)) return;
+    t->state.best_loss = evaluation_here(t)->part_loss;
     t->state.best_step = t->state.step;
 }
 
@@ -126,14 +130,24 @@ static int write_files(struct trainer *t, const char *dir, struct err *err) {
     return rc;
 }
 
+/* Saves to come at the most: those of --save-every, those of evaluations that are a new best each,
+ * and the last. A step that is both is saved once; what goes by the clock is not known. */
+static uint64_t count_saves(const struct trainer *t) {
+    const struct trainer_opts *p = t->opts;
+    uint64_t save = p->save_every.steps;
+    uint64_t best = t->eval && p->save_best ? p->eval_every.steps : 0;
+    uint64_t left = p->steps - t->state.step, a = save ? left / save : 0,
+             b = best ? left / best : 0;
+    bool same = a && b && (save % best == 0 || best % save == 0);
+    return 1 + (!same ? a + b : a > b ? a : b);
+}
+
 /* Checkpoints that the run will hold at its fullest, and has not yet: the kept ones, the best, and
  * the one being written. */
 static int count_to_come(const struct trainer *t, uint64_t *ret, struct err *err) {
     const struct trainer_opts *p = t->opts;
     struct u64s there = {0};
-    uint64_t left = p->steps - t->state.step, each = p->save_every.steps;
-    uint64_t saves = each ? left / each + 1 : 1,
-             most = p->keep ? p->keep + 1 + (t->eval != NULL) : saves;
+    uint64_t saves = count_saves(t), most = p->keep ? p->keep + 1 + (t->eval != NULL) : saves;
     int rc = checkpoint_list(p->run, &there, err);
     *ret = most > there.n ? most - there.n : 1;
     if (*ret > saves) *ret = saves;

@@ -79,6 +79,24 @@ class Lmtrain(unittest.TestCase):
         report = json.loads(self.ok("lmreport", "lost", "--json"))
         self.assertEqual((report["runs"][0].get("best_step"), report["runs"][0].get("best_eval_loss")), (0, None), report)
 
+    def test_the_best_evaluation_was_saved_nowhere(self):
+        """trainer_state.json named the last save as the best, with a better one in its own log_history."""
+        shards("learnt.bin", [i % 3 for i in range(3000)])
+        shards("other.bin", [100 + i % 7 for i in range(100)])  # gets worse from the first evaluation on
+        args = ["--train", "learnt.bin", "--valid", "other.bin", "--seq-len", "8", "--steps", "40", "--lr", "1e-2", "--warmup", "0",
+                "--eval-every", "2", "--patience", "3", "--keep", "1", "--vocab", "256", *SMALL]
+        self.ok("lmtrain", *args, "-o", "best")
+        state = json.loads(read("best/trainer_state.json"))
+        losses = {x["step"]: x["eval_loss"] for x in state["log_history"] if "eval_loss" in x}
+        step = min(losses, key=losses.get)
+        self.assertNotEqual(step, max(losses))
+        self.assertEqual((state["best_global_step"], state["best_metric"]), (step, losses[step]))
+        self.assertEqual(os.readlink(path("best", "best")), f"checkpoint-{step}")
+        self.assertEqual(len([n for n in os.listdir(path("best")) if n.startswith("checkpoint-")]), 2)
+        args.remove("-q")
+        for more, said in ((), False), (("--no-save-best",), True), (("--no-save-best", "--save-every", "1"), False):
+            self.assertEqual("evaluations between two saves" in run("lmtrain", *args, *more, "--dry-run").stderr, said, more)
+
     def test_units_that_can_be_read(self):
         said = run("lmtrain", "--train", "llmc.bin", "--dry-run", "--layers", "1", "--width", "8", "--heads", "1", "--seq-len", "8").stderr
         self.assertIn("lmtrain: 2992 tokens in 374 windows of 8", said)

@@ -49,6 +49,7 @@ static int setup(void **state) {
                                 .seed = 5,
                                 .eval_every = {.steps = 3},
                                 .save_every = {.steps = 2},
+                                .save_best = true,
                                 .eval_windows = 5,
                                 .stop = stop_after};
     w.o.schedule = (struct schedule){.lr = 1e-2, .warmup = 2, .steps = STEPS};
@@ -179,7 +180,7 @@ static void records_behind_the_checkpoint_are_cut(void **state) {
     struct err err = {0};
     (void)state;
     check_ok(run_once(), &w.err);
-    for (uint64_t s = 10; s <= 12; s += 2) {
+    for (uint64_t s = 9; s <= 12; s++) {
         char *dir = checkpoint_path(w.o.run, s);
         check_ok(file_remove(dir, &err), &err);
         free(dir);
@@ -288,6 +289,51 @@ static void one_kept_and_the_best(void **state) {
     assert_int_equal(left.n, 1 + (w.result.best_step != STEPS));
     assert_int_equal(w.result.best_step % 3, 0);
     u64s_release(&left);
+}
+
+/* The evaluation with the lowest loss, from the records; its step in *ret_step. */
+static double lowest_loss(uint64_t *ret_step) {
+    struct metrics_steps s = {0};
+    struct metrics_evals e = {0};
+    double lowest = INFINITY;
+    char *path = path_join(w.o.run, "metrics.jsonl");
+    check_ok(metrics_read(path, &s, &e, &w.err), &w.err);
+    for (size_t i = 0; i < e.n; i++) {
+        if (!(e.v[i].part_loss < lowest)) continue;
+        lowest = e.v[i].part_loss;
+        *ret_step = e.v[i].step;
+    }
+    metrics_steps_release(&s);
+    metrics_evals_release(&e);
+    free(path);
+    return lowest;
+}
+
+/* An evaluation between two saves was nobody's: `best` was the last and worst checkpoint. What
+ * is evaluated here has no token of what is learnt, so it gets worse from the first on; stops in
+ * between change nothing. */
+static void the_best_evaluation_was_saved_nowhere(void **state) {
+    struct u64s left = {0};
+    uint64_t step = 0;
+    (void)state;
+    w.o.keep = 1;
+    w.o.save_every.steps = 1000;
+    for (int i = 0; i < 600; i++) w.tokens[i] = (uint16_t)(i < 400 ? i % 3 : 20 + i % 3);
+    for (w.polls = 20; run_once() == ERR_STOPPED; w.polls = 40) continue;
+    w.polls = 0;
+    check_ok(run_once(), &w.err);
+    assert_true(w.result.best_loss == lowest_loss(&step));
+    assert_int_equal(w.result.best_step, step);
+    assert_in_range(step, 3, STEPS - 1);
+    check_ok(checkpoint_list(w.o.run, &left, &w.err), &w.err);
+    assert_int_equal(left.n, 2);
+    assert_int_equal(left.v[0], step);
+    u64s_release(&left);
+    tmp_remove((char *)w.o.run);
+    w.o.run = tmp_make();
+    w.o.save_best = false;
+    check_ok(run_once(), &w.err);
+    assert_int_equal(w.result.best_step, STEPS); /* the only one that was saved */
 }
 
 /* llm.c lets a NaN through to the weights; here nothing changes, and five in a row end the run
@@ -679,6 +725,7 @@ int main(void) {
 #endif
         TEST(steps_without_targets_are_skipped),
         TEST(one_kept_and_the_best),
+        TEST(the_best_evaluation_was_saved_nowhere),
         TEST(divergence_ends_the_run),
         TEST(a_run_that_diverged_at_its_end_had_done_well),
         TEST(a_spike_at_the_end_lost_the_run),
