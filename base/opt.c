@@ -294,17 +294,20 @@ static int read_configs(struct args a, struct opt_values *values, struct strs *u
 
 static int set_args(struct args a, struct opt_values *values, struct err *err) {
     struct arg arg;
+    struct opt *list = NULL; /* what operands belong to; NULL: to the program */
     bool *seen = mem_array(opt_count(a.p), sizeof *seen);
     if (!seen) return err_nomem(err, opt_count(a.p));
     int rc;
     while ((rc = next_arg(&a, &arg, err)) > 0) {
+        if (a.operands_only) list = NULL;
         if (!arg.opt) {
-            rc = strs_push(&values->operands, arg.value, err);
+            rc = strs_push(list ? list->to : &values->operands, arg.value, err);
         } else {
             bool *again = &seen[arg.opt - a.p->opts];
             rc = opt_set(arg.opt, arg.value, *again, values, err);
             if (rc < 0) err_prefix(err, "%s", arg.flag);
             *again = true;
+            list = arg.opt->many ? arg.opt : NULL;
         }
         if (rc < 0) break;
     }

@@ -9,7 +9,8 @@
  * Values come, the later over the earlier, from: the defaults already in the variables, `lory.yaml`
  * in the working folder (the section with the program's name), --config FILE.yaml, the command
  * line. Long options: --name VALUE, --name=VALUE, --flag, --no-flag; short: -q, -o FILE; "--" ends
- * options. */
+ * options. Behind a list that takes `many` ("--train a.bin b.bin", as a shell's glob comes),
+ * operands belong to it, up to the next option or "--". */
 #ifndef LORY_BASE_OPT_H
 #define LORY_BASE_OPT_H
 
@@ -48,6 +49,7 @@ struct opt {
     const char *help;    /* one sentence, lower case                         */
     const char *choices; /* OPT_CHOICE: "gpt|hf"                             */
     double min, max;     /* OPT_U64, OPT_F64; both 0: no bounds; max < min: no upper bound */
+    bool many;           /* OPT_STRS: the operands right behind a value are values, too: a glob */
     bool sensitive;      /* not to be set by a lory.yaml found in the folder */
     bool hidden;         /* not in --help                                    */
     bool given;          /* out: set by a file or by the command line        */

@@ -162,13 +162,17 @@ static int warn_of_tokens(struct tool *t, const struct options *o, const struct 
     return beside ? 0 : rc;
 }
 
+static int no_operands(struct tool *t) {
+    if (!t->operands->n) return 0;
+    err_set(&t->err, ERR_USAGE, "unexpected \"%s\"", t->operands->v[0]);
+    return err_hint(&t->err, "what to score stands behind its option: --valid shards/");
+}
+
 static int loss(struct tool *t, struct options *o) {
     struct open_model m = {0};
     struct shard_set set = {0};
     struct err *err = &t->err;
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < t->operands->n; i++) /* --valid shards/valid-*.bin */
-        rc = strs_push(&o->valid, t->operands->v[i], err);
+    int rc = no_operands(t);
     if (rc < 0) return rc;
     if (!o->valid.n == !o->text.n) {
         err_set(err, ERR_USAGE, "--valid %s --text %s", o->valid.n ? "and" : "or",
@@ -200,10 +204,11 @@ static int loss_main(int argc, char **argv) {
     struct opt opts[] = {
         {"model", 'm', OPT_STR, &o.model, "DIR",
          "a run, a checkpoint, any GPT-2's folder, hf://NS/NAME, or llm.c's .bin (default: run)"},
-        {"valid", 0, OPT_STRS, &o.valid, "DIR",
-         "shards to score: a folder, or .bin files (repeatable)"},
-        {"text", 0, OPT_STRS, &o.text, "FILE|-",
-         "a plain text to score, as one piece, by windows of --seq-len with --stride (repeatable)"},
+        {"valid", 0, OPT_STRS, &o.valid, "DIR|FILE…",
+         "shards to score: a folder, or .bin files (repeatable)", .many = true},
+        {"text", 0, OPT_STRS, &o.text, "FILE…|-",
+         "a plain text to score, as one piece, by windows of --seq-len with --stride (repeatable)",
+         .many = true},
         {"tokenizer", 't', OPT_STR, &o.tokenizer, "TOK",
          "of --text (default: the one beside the model)"},
         {"stride", 0, OPT_U64, &o.stride, "N",
@@ -294,8 +299,9 @@ static int bigram(struct tool *t, const struct strs *train_paths, const struct s
 static int bigram_main(int argc, char **argv) {
     struct strs train = {0}, valid = {0};
     struct opt opts[] = {
-        {"train", 0, OPT_STRS, &train, "DIR", "shards to count pairs in (repeatable)"},
-        {"valid", 0, OPT_STRS, &valid, "DIR", "shards to score (repeatable)"},
+        {"train", 0, OPT_STRS, &train, "DIR|FILE…", "shards to count pairs in (repeatable)",
+         .many = true},
+        {"valid", 0, OPT_STRS, &valid, "DIR|FILE…", "shards to score (repeatable)", .many = true},
         {0}};
     struct program p = {.name = "lmeval bigram",
                         .summary = "the loss of a bigram model over token shards",
@@ -305,6 +311,7 @@ static int bigram_main(int argc, char **argv) {
                         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
+    if (rc == 0) rc = no_operands(&t);
     if (rc == 0) rc = bigram(&t, &train, &valid);
     strs_release(&train);
     strs_release(&valid);

@@ -219,11 +219,12 @@ static int lmtrain_main(int argc, char **argv) {
                         .heads = 12};
     struct opt opts[] = {
         {"Data", .type = OPT_GROUP},
-        {"train", 0, OPT_STRS, &o.train, "DIR",
-         "shards to train on: a folder, or .bin files (repeatable)"},
+        {"train", 0, OPT_STRS, &o.train, "DIR|FILE…",
+         "shards to train on: a folder, or .bin files (repeatable)", .many = true},
         {"train-weights", 0, OPT_STR, &o.train_weights, "W,W…",
          "shares of several --train in each step (default: as many windows as each has)"},
-        {"valid", 0, OPT_STRS, &o.valid, "DIR", "shards to evaluate on (repeatable)"},
+        {"valid", 0, OPT_STRS, &o.valid, "DIR|FILE…", "shards to evaluate on (repeatable)",
+         .many = true},
         {"tokenizer", 't', OPT_STR, &o.tokenizer, "TOK",
          "tokenizer to put beside the model (default: the shards')"},
         {"seq-len", 0, OPT_U64, &o.seq_len, "T", "tokens of a window (default: the shards')",
@@ -357,7 +358,7 @@ static int lmtrain_main(int argc, char **argv) {
         {0}};
     struct program p = {.name = "lmtrain",
                         .summary = "trains a GPT-2 on token shards",
-                        .usage = "--train DIR [--valid DIR] [--model DIR] [-o run/]\n"
+                        .usage = "--train DIR|FILE… [--valid DIR|FILE…] [--model DIR] [-o run/]\n"
                                  "export FORMAT [MODEL] -o FILE",
                         .text = text,
                         .examples = examples,

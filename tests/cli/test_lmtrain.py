@@ -97,6 +97,21 @@ class Lmtrain(unittest.TestCase):
         for more, said in ((), False), (("--no-save-best",), True), (("--no-save-best", "--save-every", "1"), False):
             self.assertEqual("evaluations between two saves" in run("lmtrain", *args, *more, "--dry-run").stderr, said, more)
 
+    def test_a_glob_of_shards(self):
+        """--train shards/train-*.bin: all but the first were unexpected."""
+        for name in "ab":
+            shards(f"glob-{name}.bin", [i % 7 for i in range(100)])
+        said = run("lmtrain", "--train", "glob-a.bin", "glob-b.bin", "--valid", "glob-a.bin", "glob-b.bin", "--dry-run",
+                   "--seq-len", "8", "--layers", "1", "--width", "8", "--heads", "1", "--vocab", "256")
+        self.assertEqual(said.returncode, 0, said.stderr)
+        self.assertIn(" in 24 windows of 8", said.stderr)
+        self.refused(2, 'unexpected "glob-b.bin"', "--train", "glob-a.bin", "--seq-len", "8", "glob-b.bin")
+        p = run("lmeval", "bigram", "--train", "glob-a.bin", "glob-b.bin", "--valid", "glob-a.bin", "--json")
+        self.assertEqual((p.returncode, json.loads(p.stdout)["train_tokens"]), (0, 200), p.stderr)
+        p = run("lmeval", "loss", "-m", "none", "glob-a.bin")
+        self.assertEqual(p.returncode, 2)
+        self.assertIn('unexpected "glob-a.bin"', p.stderr)
+
     def test_units_that_can_be_read(self):
         said = run("lmtrain", "--train", "llmc.bin", "--dry-run", "--layers", "1", "--width", "8", "--heads", "1", "--seq-len", "8").stderr
         self.assertIn("lmtrain: 2992 tokens in 374 windows of 8", said)

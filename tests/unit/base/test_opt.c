@@ -7,7 +7,7 @@ struct values {
     uint64_t vocab, seq_len;
     double beta1, timeout;
     const char *output, *window, *push, *config;
-    struct strs specials;
+    struct strs specials, train;
     struct opt_steps save;
     bool json, no_special, help;
 };
@@ -32,6 +32,7 @@ static void fill(struct fixture *f) {
         {.name = "seq-len", .type = OPT_U64, .to = &v->seq_len, .min = 1, .max = 65536},
         {.name = "beta1", .type = OPT_F64, .to = &v->beta1},
         {.name = "special", .type = OPT_STRS, .to = &v->specials, .arg = "S"},
+        {.name = "train", .type = OPT_STRS, .to = &v->train, .arg = "DIR", .many = true},
         {.name = "no-special", .type = OPT_FLAG, .to = &v->no_special},
         {.name = "window", .type = OPT_CHOICE, .to = &v->window, .choices = "gpt|hf"},
         {.name = "timeout", .type = OPT_DURATION, .to = &v->timeout},
@@ -111,6 +112,25 @@ static void forms_of_flags(void **state) {
     check_ok(parse(f, "--json=no --push --vocba --timeout 1h30m"), &f->err);
     assert_string_equal(f->v.push, "--vocba"); /* no option, so it is a value */
     assert_true(f->v.timeout == 5400);
+}
+
+static void assert_strs(const struct strs *got, const char *want) {
+    struct buf b = {0};
+    for (size_t i = 0; i < got->n; i++) assert_int_equal(buf_printf(&b, NULL, " %s", got->v[i]), 0);
+    assert_string_equal(b.n ? buf_cstr(&b) : "", want);
+    buf_release(&b);
+}
+
+/* "--train shards/train-*.bin": all but the first were operands, and refused. */
+static void a_glob_behind_an_option(void **state) {
+    struct fixture *f = *state;
+    check_ok(parse(f, "a --train b c --json d --train=e f --special g h --train i -- j"), &f->err);
+    assert_strs(&f->v.train, " b c e f i");
+    assert_strs(&f->v.specials, " g");
+    assert_strs(&f->parsed.operands, " a d h j");
+    yaml("lory.yaml", "bpe-train:\n  train: [x, y]\n"); /* the command line's replace the file's */
+    check_ok(parse(f, "--train b c"), &f->err);
+    assert_strs(&f->v.train, " b c");
 }
 
 static void mistakes_are_named(void **state) {
@@ -396,6 +416,7 @@ static void suggestions_are_near(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         OPT_TEST(forms_of_flags),
+        OPT_TEST(a_glob_behind_an_option),
         OPT_TEST(mistakes_are_named),
         OPT_TEST(later_sources_win),
         OPT_TEST(yaml_mistakes_name_the_line),
