@@ -240,7 +240,7 @@ static const char *const exit_codes =
     ".TP\n.B 5\nnetwork or authorisation\n.TP\n.B 6\na corrupt artefact\n"
     ".TP\n.B 7\nout of memory\n.TP\n.B 8\ntraining diverged\n"
     ".TP\n.B 9\nanother rank failed\n"
-    ".TP\n.B 130, 143\ninterrupted; what can be saved was saved\n";
+    ".TP\n.B 129, 130, 143\ninterrupted; what can be saved was saved\n";
 
 void opt_man(const struct program *p, const char *version, FILE *to) {
     struct buf usage = {0};

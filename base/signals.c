@@ -18,6 +18,11 @@ static void on_stop(int signal) {
     stop_signal = signal;
 }
 
+/* A hang-up is nobody's impatience: the system and the shell both send one. */
+static void on_hang_up(int signal) {
+    if (!stop_signal) stop_signal = signal;
+}
+
 static void on_save(int signal) {
     (void)signal;
     saves_wanted = saves_wanted + 1;
@@ -26,9 +31,10 @@ static void on_save(int signal) {
 static void handle(int signal, void (*handler)(int)) {
     struct sigaction a = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigemptyset(&a.sa_mask);
-    /* Both ways of stopping block each other, so that the second one sees the flag of the first. */
+    /* The ways of stopping block each other, so that the second one sees the flag of the first. */
     sigaddset(&a.sa_mask, SIGINT);
     sigaddset(&a.sa_mask, SIGTERM);
+    sigaddset(&a.sa_mask, SIGHUP);
     sigaction(signal, &a, NULL);
 }
 
@@ -37,8 +43,15 @@ void signals_ignore_pipe(void) {
     handle(SIGXFSZ, SIG_IGN); /* a file size limit is an error of the write, too */
 }
 
+/* nohup has it ignored: the program is to outlive its terminal. */
+static bool is_ignored(int signal) {
+    struct sigaction now;
+    return sigaction(signal, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 void signals_install(void) {
     signals_ignore_pipe();
+    if (!is_ignored(SIGHUP)) handle(SIGHUP, on_hang_up);
     handle(SIGINT, on_stop);
     handle(SIGTERM, on_stop);
     handle(SIGUSR1, on_save);

@@ -62,7 +62,7 @@ int tool_begin(struct tool *t, const struct program *p, int argc, char **argv);
 /* Ends the progress line, flushes stdout, prints t->err if rc is an error, frees, and returns the
  * program's exit code. */
 int tool_end(struct tool *t, int rc);
-/* 0..9, 130 or 143. ERR_PIPE is 0: a reader that has seen enough is no failure of ours. */
+/* 0..9, 129, 130 or 143. ERR_PIPE is 0: a reader that has seen enough is no failure of ours. */
 int tool_exit_code(int rc);
 /* --threads, or the processors there are. */
 int tool_threads(const struct tool *t);

@@ -168,7 +168,9 @@ static const char text[] =
     "event files for TensorBoard.\n\n"
     "A run that was stopped goes on with the same command, from its newest whole checkpoint, to "
     "the same "
-    "result bit for bit. Ctrl-C and SIGTERM save first; SIGUSR1 saves and goes on.\n\n"
+    "result bit for bit. Ctrl-C, SIGTERM and SIGHUP (not under nohup) save first; SIGUSR1 saves "
+    "and "
+    "goes on.\n\n"
     "Started by torchrun --no-python, mpirun or srun as several processes, they train one run "
     "together; "
     "rank 0 listens at MASTER_ADDR, MASTER_PORT (127.0.0.1, 29500).";

@@ -14,7 +14,7 @@ def any_signal(w, rng, t, starts):
             time.sleep(rng.uniform(0, 0.1) * t)
             for _ in range(rng.choice((0, 1, 300))):
                 p.send_signal(signal.SIGUSR1)
-        last = rng.choice((signal.SIGTERM, signal.SIGINT, signal.SIGKILL))
+        last = rng.choice((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL))
         p.send_signal(last)
         text = p.communicate()[1].decode()
         early = p.returncode == -last or p.returncode == -signal.SIGUSR1  # before there is a handler

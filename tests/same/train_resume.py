@@ -25,7 +25,7 @@ def main(lmtrain, steps, *more):
         for threads in ("1", "2", "3"):
             check(w.run("t" + threads, more=("--threads", threads)).returncode == 0, "threads")
             check(w.digest("t" + threads) == want, f"{threads} threads: other weights")
-        for sig, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        for sig, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
             run = f"s{code}"
             rc = stop(w, run, sig, n // 15)
             check(rc == code, f"{sig}: exit {rc}")

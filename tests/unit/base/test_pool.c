@@ -151,6 +151,25 @@ static void second_signal_leaves_at_once(void **state) {
     assert_int_equal(WEXITSTATUS(status), 128 + SIGINT);
 }
 
+/* A connection that was lost ended a run with nothing saved. */
+static void a_hang_up_ended_the_program(void **state) {
+    (void)state;
+    for (int nohup = 0; nohup < 2; nohup++) {
+        pid_t child = fork();
+        if (child == 0) {
+            signal(SIGHUP, nohup ? SIG_IGN : SIG_DFL);
+            signals_install();
+            raise(SIGHUP);
+            raise(SIGHUP); /* the system's and the shell's */
+            _exit(signals_stop());
+        }
+        int status = 0;
+        waitpid(child, &status, 0);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), nohup ? 0 : SIGHUP);
+    }
+}
+
 static void keep_line(void *ctx, enum log_level level, const char *text) {
     snprintf(ctx, 64, "%d %s", level, text);
 }
@@ -174,6 +193,7 @@ int main(void) {
         cmocka_unit_test(philox_gives_the_published_numbers),
         cmocka_unit_test(random_numbers_stay_in_range),
         cmocka_unit_test(second_signal_leaves_at_once),
+        cmocka_unit_test(a_hang_up_ended_the_program),
         cmocka_unit_test(logs_may_be_silent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
