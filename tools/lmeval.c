@@ -223,8 +223,8 @@ static int loss_main(int argc, char **argv) {
         {"batch", 0, OPT_U64, &o.batch, "B", "windows at a time", .min = 1, .max = 4096},
         {"eval-steps", 0, OPT_U64, &o.eval_steps, "N", "score only the first N batches", .min = 1,
          .max = 1e12},
-        {"eval-tokens", 0, OPT_U64, &o.eval_tokens, "N", "score only so many tokens", .min = 1,
-         .max = 1e15},
+        {"eval-tokens", 0, OPT_U64, &o.eval_tokens, "N",
+         "score only so many tokens, rounded up to whole windows", .min = 1, .max = 1e15},
         {"device", 0, OPT_CHOICE, &o.device, "NAME", "where to compute", "auto|cpu|cuda|ref"},
         {"dtype", 0, OPT_STR, &o.dtype, "auto|fp32|bf16", "type of the products"},
         {0}};
@@ -237,7 +237,8 @@ static int loss_main(int argc, char **argv) {
                             "Every token but the first of a window is a target once, the tails of "
                             "shards included, prompts (shard --prompt) left out; the loss is "
                             "their plain mean. --stride N is the Hugging Face guide's sliding "
-                            "window, T tokens long, with every target weighted equally.",
+                            "window, T tokens long, with every target weighted equally. "
+                            "A perplexity that overflows is inf, in JSON null.",
                         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);

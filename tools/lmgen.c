@@ -263,11 +263,13 @@ static int run(struct options *o, struct opt *table, struct tool *t) {
     return rc;
 }
 
-static const char text[] = "PROMPT is a text; - reads one from stdin; none at all begins a new "
-                           "document. Printed are the prompt "
-                           "and its completion. A model is a run of lmtrain (its best checkpoint, "
-                           "else its last), a checkpoint, or "
-                           "any folder with the config.json and model.safetensors of a GPT-2.";
+static const char text[] =
+    "PROMPT is a text; - reads one from stdin; none at all begins a new "
+    "document. Printed are the prompt "
+    "and its completion. A model is a run of lmtrain (its best checkpoint, "
+    "else its last), a checkpoint, or "
+    "any folder with the config.json and model.safetensors of a GPT-2. A text that grows beyond "
+    "the model's context goes on from its younger half.";
 static const char examples[] =
     "lmgen \"def fibonacci(n):\"\twith the model in run/\n"
     "lmgen -m gpt2/ --greedy --max-new 40 \"The answer is\"\tthe most likely text\n"
