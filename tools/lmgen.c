@@ -71,7 +71,7 @@ static int run_group(struct session *s, struct generator *g, size_t first, int n
                      int64_t eos, struct err *err) {
     struct gen_row rows[ROWS_MAX];
     double begin = now();
-    int rc;
+    int rc = 0;
     for (int b = 0; b < n; b++) {
         size_t i = (first + (size_t)b) / s->o->n, k = (first + (size_t)b) % s->o->n;
         struct job *j = &s->jobs[b];
@@ -90,10 +90,10 @@ static int run_group(struct session *s, struct generator *g, size_t first, int n
                                    .rules = s->obeyed,
                                    .first = p->first,
                                    .out = &j->ids};
-        if (s->live && p->text.n && !s->o->first_block)
-            fwrite(p->text.v, 1, p->text.n, tool_out(s->t));
+        if (s->live) rc = show_prompt(s, j, err);
     }
-    rc = generate_rows(g, rows, n, s->o->no_stop ? -1 : eos, &s->sampling, show_id, s, err);
+    if (rc == 0)
+        rc = generate_rows(g, rows, n, s->o->no_stop ? -1 : eos, &s->sampling, show_id, s, err);
     s->seconds += now() - begin;
     if (rc == 0 && s->t->err.code) rc = s->t->err.code; /* from show_id */
     for (int b = 0; rc == 0 && b < n; b++) {
@@ -201,7 +201,8 @@ static int prepare(struct session *s, int64_t *ret_eos, struct err *err) {
     rc = rules_make(s, *ret_eos, &s->obeyed, err);
     if (rc == 0) rc = prompts_collect(s, err);
     if (rc == 0) rc = prompts_encode(s, *ret_eos, err);
-    s->live = isatty(STDOUT_FILENO) && s->n_prompts == 1 && o->n == 1 && !o->ids && !s->t->json;
+    s->text.terminal = isatty(STDOUT_FILENO);
+    s->live = s->text.terminal && s->n_prompts == 1 && o->n == 1 && !o->ids && !s->t->json;
     if (rc == 0 && s->t->json && !(s->results = cJSON_CreateArray())) rc = err_nomem(err, 0);
     return rc;
 }
@@ -256,6 +257,7 @@ static int run(struct options *o, struct opt *table, struct tool *t) {
                   (double)s.new_ids / s.seconds);
     prompts_release(&s);
     stops_release(&s.stops);
+    text_out_release(&s.text);
     rules_release(&s.rules);
     cJSON_Delete(s.results);
     tokenizer_free(s.tokenizer);

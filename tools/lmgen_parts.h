@@ -14,6 +14,7 @@
 #include "tools/common.h"
 #include "tools/gen_stop.h"
 #include "tools/open_model.h"
+#include "tools/text_out.h"
 #include "train/generate.h"
 
 /* The command line. */
@@ -69,6 +70,7 @@ struct session {
     const struct sampling_rules *obeyed; /* NULL: none */
     struct job *jobs;                    /* of the group at hand */
     bool live;                           /* print as it comes */
+    struct text_out text;                /* what is printed */
     cJSON *results;                      /* --json */
     uint64_t new_ids;
     double seconds;
@@ -97,6 +99,8 @@ void prompts_release(struct session *s);
 /* For generate_rows(), ctx a session: a row has one more id. Adds its text, looks for stops, shows
  * what may be shown. 1: the row is to end, or the run, if s->t->err says why. */
 int show_id(void *ctx, int row, uint32_t id);
+/* Prints the prompt of a job, unless only completions are wanted. */
+int show_prompt(struct session *s, const struct job *j, struct err *err);
 /* Completion `number` of `total` has ended: its last stops, then printed, or kept for --json. */
 int show_done(struct session *s, struct job *j, size_t number, size_t total, struct err *err);
 /* --json: everything kept, as one object. */

@@ -29,12 +29,19 @@ static int look_for_stops(struct session *s, struct job *j, bool more, struct er
     return 0;
 }
 
-static void show(struct session *s, struct job *j, size_t to) {
-    FILE *out = tool_out(s->t);
-    if (to <= j->shown) return;
-    fwrite(j->text.v + j->shown, 1, to - j->shown, out);
-    fflush(out);
+static int show(struct session *s, struct job *j, size_t to, struct err *err) {
+    if (to <= j->shown) return 0;
+    s->text.to = tool_out(s->t);
+    int rc = text_out_add(&s->text, j->text.v + j->shown, to - j->shown, err);
+    fflush(s->text.to);
     j->shown = to;
+    return rc;
+}
+
+int show_prompt(struct session *s, const struct job *j, struct err *err) {
+    s->text.to = tool_out(s->t);
+    if (s->o->first_block) return 0;
+    return text_out_add(&s->text, j->prompt->text.v, j->prompt->text.n, err);
 }
 
 int show_id(void *ctx, int row, uint32_t id) {
@@ -53,7 +60,7 @@ int show_id(void *ctx, int row, uint32_t id) {
         memmove(j->text.v, j->text.v + j->prompt->healed, j->text.n);
     }
     if (j->text.n && look_for_stops(s, j, true, &s->t->err) < 0) return 1;
-    if (s->live) show(s, j, showable(s, j));
+    if (s->live && show(s, j, showable(s, j), &s->t->err) < 0) return 1;
     return j->stopped;
 }
 
@@ -103,29 +110,27 @@ static int keep_json(struct session *s, const struct job *j, size_t n, struct er
     return rc == 0 && !ok ? err_nomem(err, j->ids.n * sizeof *o) : rc;
 }
 
-/* The completion as it is to be read: without half a character; of code, its first block. */
+/* The completion as it is to be read: of code, its first block. */
 static size_t readable(const struct session *s, const struct job *j) {
-    size_t n = j->text.n && !j->stopped ? decode_whole(j->text.v, j->text.n) : j->text.n;
-    return s->o->first_block ? stops_strip(j->text.v, n) : n;
+    return s->o->first_block ? stops_strip(j->text.v, j->text.n) : j->text.n;
 }
 
-static int print_text(struct session *s, struct job *j, size_t number, size_t total) {
+static int print_text(struct session *s, struct job *j, size_t number, size_t total,
+                      struct err *err) {
     FILE *out = tool_out(s->t);
-    size_t n = readable(s, j);
+    int rc = 0;
     if (!s->live) {
         if (s->o->preset && number)
             fprintf(out, "%s\n", RULE);
         else if (!s->o->preset && total > 1)
             fprintf(out, "%s--- %zu of %zu\n", number ? "\n" : "", number + 1, total);
-        if (!s->o->first_block && j->prompt->text.n)
-            fwrite(j->prompt->text.v, 1, j->prompt->text.n, out);
-        if (n) fwrite(j->text.v, 1, n, out);
-    } else {
-        show(s, j, n);
+        rc = show_prompt(s, j, err);
     }
+    if (rc == 0) rc = show(s, j, readable(s, j), err);
+    if (rc == 0) rc = text_out_end(&s->text, err);
     fputc('\n', out);
     fflush(out);
-    return 0;
+    return rc;
 }
 
 int show_done(struct session *s, struct job *j, size_t number, size_t total, struct err *err) {
@@ -133,7 +138,7 @@ int show_done(struct session *s, struct job *j, size_t number, size_t total, str
     if (rc < 0) return rc;
     if (s->t->json) return keep_json(s, j, readable(s, j), err);
     if (s->o->ids && strcmp(s->o->ids, "json") == 0) return print_ids(s, j, err);
-    return print_text(s, j, number, total);
+    return print_text(s, j, number, total, err);
 }
 
 int show_results(struct session *s) {
