@@ -151,6 +151,7 @@ static int run(struct options *o, struct opt *table, struct tool *t) {
         say_plan(&p, &m);
     }
     if (rc == 0 && o->dry_run) rc = p.place.rank > 0 ? 0 : tool_print_json(t, plan_json(&p, &m));
+    if (rc == 0 && !o->dry_run) rc = check_memory(&p, &m, &t->err);
     if (rc == 0 && !o->dry_run) rc = join_ranks(&p, &t->err);
     if (rc == 0 && !o->dry_run) rc = (p.place.rank > 0 ? work : train)(&p, &t->err);
     if (rc == ERR_NOMEM) hint_memory(&p, &m, &t->err);

@@ -89,9 +89,13 @@ struct memory_plan {
     uint64_t params;
     struct model_memory need;
     uint64_t available; /* bytes; 0: unknown                                   */
+    uint64_t total;     /* … that could ever be; 0: unknown, or a device's     */
+    uint64_t least;     /* what --batch 1 needs                                */
     int largest;        /* micro-batch that the available memory holds; 0: none */
 };
 int plan_memory(struct plan *p, struct memory_plan *ret, struct err *err);
+/* ERR_NOMEM: the plan needs more than there will ever be. */
+int check_memory(const struct plan *p, const struct memory_plan *m, struct err *err);
 /* After ERR_NOMEM: what of the plan to change. */
 void hint_memory(const struct plan *p, const struct memory_plan *m, struct err *err);
 void say_plan(const struct plan *p, const struct memory_plan *m);

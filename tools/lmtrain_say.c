@@ -3,30 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "tools/lmtrain_parts.h"
+#include "tools/memory.h"
 
 /* ------------------------------------------------------------------ memory */
-
-/* A number in a small file of the system: the one after `key`, or the first; 0: there is none. */
-static uint64_t number_in(const char *path, const char *key) {
-    char line[256];
-    unsigned long long x = 0;
-    FILE *f = fopen(path, "re");
-    while (f && fgets(line, sizeof line, f)) {
-        size_t n = strlen(key);
-        if (!strncmp(line, key, n) && sscanf(line + n, "%llu", &x) == 1) break;
-    }
-    if (f) fclose(f);
-    return x;
-}
-
-/* What the system could give us now, a container's limit taken into account. */
-static uint64_t available_memory(void) {
-    uint64_t free_bytes = number_in("/proc/meminfo", "MemAvailable:") * 1024;
-    uint64_t limit = number_in("/sys/fs/cgroup/memory.max", "");
-    uint64_t used = number_in("/sys/fs/cgroup/memory.current", "");
-    uint64_t left = limit > used ? limit - used : 0;
-    return left && left < free_bytes ? left : free_bytes;
-}
 
 /* What --recompute says; auto: nothing where a device's own memory holds all, else the GELU. */
 static int choose_recompute(struct plan *p, uint64_t available, struct err *err) {
@@ -46,9 +25,13 @@ static int choose_recompute(struct plan *p, uint64_t available, struct err *err)
 int plan_memory(struct plan *p, struct memory_plan *ret, struct err *err) {
     const struct backend *b = p->choice.backend;
     enum dtype dtype = p->choice.opts.dtype;
+    struct model_memory one = {0};
     struct memory_plan m = {.params = model_config_params(&p->config)};
-    if (!b->memory || b->memory(p->choice.opts.ordinal, &m.available, NULL) < 0)
-        m.available = available_memory();
+    if (!b->memory || b->memory(p->choice.opts.ordinal, &m.available, NULL) < 0) {
+        struct memory_here here = memory_here("");
+        m.available = here.available;
+        m.total = here.total;
+    }
     int rc = choose_recompute(p, m.available, err);
     enum recompute least = strcmp(p->o->recompute, "auto") ? p->recompute : RECOMPUTE_GELU;
     if (rc == 0)
@@ -56,8 +39,16 @@ int plan_memory(struct plan *p, struct memory_plan *ret, struct err *err) {
     if (rc == 0)
         rc = model_largest_batch(&m.largest, &p->config, b, p->device, dtype, p->T, least,
                                  m.available, err);
+    if (rc == 0) rc = model_memory(&one, &p->config, b, p->device, dtype, 1, p->T, least, err);
+    m.least = one.total;
     *ret = m;
     return rc;
+}
+
+int check_memory(const struct plan *p, const struct memory_plan *m, struct err *err) {
+    if (!m->total || m->need.total <= m->total) return 0;
+    return err_set(err, ERR_NOMEM, "--batch %d needs %.2f GB, all memory is %.2f GB, swap included",
+                   p->B, (double)m->need.total / 1e9, (double)m->total / 1e9);
 }
 
 void hint_memory(const struct plan *p, const struct memory_plan *m, struct err *err) {
@@ -65,7 +56,7 @@ void hint_memory(const struct plan *p, const struct memory_plan *m, struct err *
         err_hint(err,
                  "not even --batch 1 fits (%.2f GB of %.2f GB free): try a smaller model, a "
                  "shorter --seq-len, --recompute block or --dtype bf16",
-                 (double)m->need.total / 1e9, (double)m->available / 1e9);
+                 (double)m->least / 1e9, (double)m->available / 1e9);
     else if (m->largest < p->B)
         err_hint(err,
                  "--batch %d is the largest that fits in %.2f GB; --accumulate makes up for it",

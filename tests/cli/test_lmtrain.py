@@ -153,6 +153,15 @@ class Lmtrain(unittest.TestCase):
         self.assertIsNone(last["perplexity"])
         self.assertGreater(json.loads(read("huge-run/eval_results.json"))["eval_loss"], 710)
 
+    def test_a_plan_that_could_never_fit_was_tried(self):
+        """It drew weights for a minute, and then gave the need of its own batch as that of --batch 1."""
+        shape = ["--layers", "1000", "--width", "16384", "--heads", "16", "--seq-len", "8"]
+        least = self.plan(*shape, "--batch", "1")["memory_bytes"] / 1e9
+        self.refused(7, f"not even --batch 1 fits ({least:.2f} GB of ", "--train", "llmc.bin", *shape, "--batch", "9", "-o", "never")
+        self.refused(7, "is the largest that fits in ", "--train", "llmc.bin", "--layers", "2", "--width", "1024", "--heads", "4",
+                     "--seq-len", "1024", "--batch", "500000", "-o", "never")
+        self.assertFalse(os.path.exists(path("never")))
+
     def test_the_largest_batch_fits(self):
         p = self.plan("--batch", "1")
         free, largest = p["memory_available"], p["largest_batch"]
