@@ -135,8 +135,9 @@ int shard_read_mask(const struct shard *s, uint64_t at, uint64_t n, uint8_t *out
 /* Asks the system to read these tokens in soon. */
 void shard_will_need(const struct shard *s, uint64_t at, uint64_t n);
 
-/* `shard verify`: sha256 of every file against index.json, every token below V, .idx consistent.
- * Calls `found(ctx, text)` for each fault; returns 0 if there was none, else ERR_CORRUPT. */
+/* `shard verify`: sha256 of every file against index.json, every token below V, .idx consistent,
+ * names as the writer gives them, no other shards. Calls `found(ctx, text)` for each fault; returns
+ * 0 if there was none, else ERR_CORRUPT. */
 int shard_verify(const char *dir, void (*found)(void *ctx, const char *text), void *ctx,
                  const struct log *log, struct err *err);
 

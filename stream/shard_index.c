@@ -1,5 +1,6 @@
-/* index.json: what a folder of shards says of itself. Everything in it is checked for type and
- * range here; whether the files agree with it is for the one who opens them. */
+/* index.json: what a folder of shards says of itself. Everything in it is checked here for type and
+ * range, and one part against the other; whether the files agree with it is for the one who opens
+ * them. */
 #include "stream/shard_index.h"
 
 #include <stdlib.h>
@@ -84,9 +85,76 @@ int shard_index_parse_split(struct shard_index_split *s, const cJSON *o, const c
         s->text_bytes += to->text_bytes;
         s->targets += to->targets;
     }
-    /* A document cut in two counts once in the split, twice in its files. */
-    return json_u64(o, "documents", s->documents, &s->documents, what, err);
+    return 0;
 }
+
+/* ------------------------------------------------------------------ contradictions */
+
+static int contradicts(const char *what, const struct shard_index_split *s, const char *key,
+                       uint64_t said, uint64_t sum, struct err *err) {
+    err_set(err, ERR_CORRUPT, "%s: split \"%s\": \"%s\" is %llu, its files have %llu in all", what,
+            s->name, key, (unsigned long long)said, (unsigned long long)sum);
+    return err_hint(err, "it was changed after shard wrote it; make the shards again");
+}
+
+/* A split may leave a number out; else it is the sum over the files. */
+static int check_sum(const struct shard_index_split *s, const cJSON *o, const char *key,
+                     uint64_t sum, const char *what, struct err *err) {
+    uint64_t said = sum;
+    int rc = json_u64(o, key, UINT64_MAX, &said, what, err);
+    return rc < 0 || said == sum ? rc : contradicts(what, s, key, said, sum, err);
+}
+
+/* A document that is cut counts in both files and once in the split, which says how many those are;
+ * at each border between two files there can be one. */
+static int take_documents(struct shard_index_split *s, const cJSON *o, const char *what,
+                          struct err *err) {
+    uint64_t sum = s->documents, borders = s->n ? s->n - 1 : 0;
+    int rc = json_u64(o, "documents", UINT64_MAX, &s->documents, what, err);
+    if (rc < 0 || (s->documents <= sum && s->documents + borders >= sum)) return rc;
+    return contradicts(what, s, "documents", s->documents, sum, err);
+}
+
+static int check_split(struct shard_index_split *s, const cJSON *o, const char *what,
+                       struct err *err) {
+    int rc = take_documents(s, o, what, err);
+    if (rc == 0) rc = check_sum(s, o, "tokens", s->tokens, what, err);
+    if (rc == 0) rc = check_sum(s, o, "text_bytes", s->text_bytes, what, err);
+    return rc < 0 ? rc : check_sum(s, o, "targets", s->targets, what, err);
+}
+
+struct listed {
+    const char *name, *split;
+};
+
+static int by_name(const void *a, const void *b) {
+    const struct listed *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : strcmp(x->split, y->split);
+}
+
+/* A file that is listed twice would be trained on, and counted, twice. */
+static int check_once(const struct shard_index *x, const char *what, struct err *err) {
+    size_t n = 0, room = 0;
+    for (size_t i = 0; i < x->n; i++) room += x->v[i].n;
+    struct listed *v = mem_array(room, sizeof *v);
+    if (!v && room) return err_nomem(err, room * sizeof *v);
+    for (size_t i = 0; i < x->n; i++)
+        for (size_t j = 0; j < x->v[i].n; j++)
+            v[n++] = (struct listed){x->v[i].v[j].name, x->v[i].name};
+    if (n) qsort(v, n, sizeof *v, by_name);
+    int rc = 0;
+    for (size_t i = 1; rc == 0 && i < n; i++) {
+        if (strcmp(v[i].name, v[i - 1].name)) continue;
+        err_set(err, ERR_CORRUPT, "%s: lists %s twice, in split \"%s\" and in split \"%s\"", what,
+                v[i].name, v[i - 1].split, v[i].split);
+        rc = err_hint(err, "it was changed after shard wrote it; make the shards again");
+    }
+    free(v);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the whole */
 
 static int load_head(struct shard_index *x, const cJSON *o, const char *what, struct err *err) {
     uint64_t version = 0, vocab = 0, eot_id = UINT32_MAX, token_bytes = 0;
@@ -107,6 +175,9 @@ static int load_head(struct shard_index *x, const cJSON *o, const char *what, st
     if (!vocab || token_bytes != (vocab <= 65536 ? 2 : 4))
         return err_set(err, ERR_CORRUPT, "%s: %llu tokens do not go with %llu bytes each", what,
                        (unsigned long long)vocab, (unsigned long long)token_bytes);
+    if ((x->eot == SHARD_EOT_NONE) != (eot_id == UINT32_MAX))
+        return err_set(err, ERR_CORRUPT, "%s: eot \"%s\" does not go with %s eot_id", what, eot,
+                       eot_id == UINT32_MAX ? "no" : "an");
     if (*digest && !is_sha256(digest))
         return err_set(err, ERR_CORRUPT, "%s: tokenizer_digest is not 64 hex digits", what);
     memcpy(x->tokenizer_digest, digest, strlen(digest) + 1); /* 64 or nothing */
@@ -116,20 +187,29 @@ static int load_head(struct shard_index *x, const cJSON *o, const char *what, st
     return 0;
 }
 
-/* Not with weights: documents are read then that become none of the shards', or several. */
+static void add_amount(struct shard_amount *to, const struct shard_amount *of) {
+    to->documents += of->documents;
+    to->text_bytes += of->text_bytes;
+}
+
+/* With weights a source is listed again for each time that it is read. Then documents are left out
+ * of one with a share, and, where the validation set is chosen by hash, those chosen before. */
 static int load_sources(struct shard_index *x, const cJSON *o, const char *what, struct err *err) {
+    bool weights = json_get(json_get(o, "options"), "weights") != NULL;
     const cJSON *s;
-    int rc = 0;
-    if (json_get(json_get(o, "options"), "weights")) return 0;
     cJSON_ArrayForEach(s, json_get(o, "sources")) {
-        uint64_t documents = 0, text_bytes = 0;
-        if (rc == 0) rc = need_u64(s, "documents", UINT64_MAX >> 1, &documents, what, err);
-        if (rc == 0) rc = need_u64(s, "text_bytes", UINT64_MAX >> 1, &text_bytes, what, err);
+        struct shard_amount of = {0};
+        const char *split = "";
+        int rc = need_u64(s, "documents", UINT64_MAX, &of.documents, what, err);
+        if (rc == 0) rc = need_u64(s, "text_bytes", UINT64_MAX, &of.text_bytes, what, err);
+        if (rc == 0) rc = json_str(s, "split", &split, what, err);
+        if (rc < 0) return rc;
+        bool whole = !weights || (!json_get(s, "share") && strcmp(split, "by hash") != 0);
         x->sources.named = true;
-        x->sources.documents += documents;
-        x->sources.text_bytes += text_bytes;
+        add_amount(&x->sources.most, &of);
+        if (whole) add_amount(&x->sources.least, &of);
     }
-    return rc;
+    return 0;
 }
 
 static int load_tree(struct shard_index *x, const cJSON *o, const char *what, struct err *err) {
@@ -145,7 +225,10 @@ static int load_tree(struct shard_index *x, const cJSON *o, const char *what, st
         if (rc < 0) return rc;
         for (size_t i = 0; i < to->n; i++) x->masked = x->masked || to->v[i].masked;
     }
-    return load_sources(x, o, what, err);
+    rc = check_once(x, what, err);
+    for (size_t i = 0; rc == 0 && i < x->n; i++)
+        rc = check_split(&x->v[i], json_get(splits, x->v[i].name), what, err);
+    return rc < 0 ? rc : load_sources(x, o, what, err);
 }
 
 int shard_index_load(struct shard_index *ret, const char *dir, struct err *err) {

@@ -75,21 +75,27 @@ struct shard_index {
     char tokenizer_digest[SHA256_HEX];
     struct shard_index_split *v;
     size_t n;
+    /* What all sources together say that the splits hold. The two are the same without weights: it
+     * is only of a source taken in part that nobody knows how much of it was. */
     struct {
         bool named; /* else nothing is known of them */
-        uint64_t documents, text_bytes;
-    } sources; /* all of them together */
+        struct shard_amount {
+            uint64_t documents, text_bytes;
+        } least, most;
+    } sources;
 };
 
 /* Reads and validates dir/index.json. Returns 1 if there is one of ours, 0 if there is none (or one
- * of another project), else a negative code. Caller: shard_index_release(). */
+ * of another project), else a negative code: ERR_CORRUPT also where it contradicts itself, by a
+ * split's numbers that are not the sums over its files, or a file that is listed twice. Caller:
+ * shard_index_release(). */
 int shard_index_load(struct shard_index *ret, const char *dir, struct err *err);
 /* NULL if the split is not there. */
 const struct shard_index_split *shard_index_split(const struct shard_index *x, const char *name);
 void shard_index_release(struct shard_index *x); /* zeroes it */
 
-/* One member of "splits": its list of files, checked; the sums over them. `what` is for messages.
- * Release in any case. */
+/* One member of "splits": its list of files, checked; the sums over them, whatever it says itself.
+ * `what` is for messages. Release in any case. */
 int shard_index_parse_split(struct shard_index_split *ret, const cJSON *o, const char *what,
                             struct err *err);
 void shard_index_release_split(struct shard_index_split *s); /* zeroes it */

@@ -15,6 +15,8 @@ struct verify {
     void *ctx;
     const struct log *log;
     uint64_t faults, done, total; /* bytes */
+    bool continued;               /* the last document of the file before goes on in the next */
+    uint64_t cuts;                /* documents that go on so, in the split */
 };
 
 static void fault(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -45,20 +47,27 @@ static int check_tokens(struct verify *v, const struct shard *s, struct err *err
     return 0;
 }
 
-/* The end-of-text token stands where the index says that documents end, or begin. */
-static void check_ends(struct verify *v, const struct shard *s) {
-    const struct shard_idx_header *head = (const void *)s->idx.v;
-    bool continues = head->flags & SHARD_IDX_CONTINUES, after = v->x->eot == SHARD_EOT_AFTER;
+/* The end-of-text token stands where the index says that documents end, or begin. What is cut has
+ * its end in the file behind, or its beginning in the one before. */
+static void check_ends(struct verify *v, const struct shard *s, bool continues) {
+    bool after = v->x->eot == SHARD_EOT_AFTER;
+    uint64_t first = !after && v->continued, end = s->documents - (after && continues);
     if (v->x->eot == SHARD_EOT_NONE) return;
-    for (uint64_t i = 0; i < s->documents; i++) {
-        uint64_t at = after ? s->ends[i] - 1 : s->ends[i];
-        if (after ? continues && i + 1 == s->documents : i + 1 == s->documents) return;
+    for (uint64_t i = first; i < end; i++) {
+        uint64_t at = after ? s->ends[i] - 1 : i ? s->ends[i - 1] : 0;
         if (at < s->n && shard_token(s, at) == v->x->eot_id) continue;
         fault(v, "%s: no end-of-text token at %llu, where document %llu %s", s->path,
-              (unsigned long long)at, (unsigned long long)(after ? i : i + 1),
-              after ? "ends" : "begins");
+              (unsigned long long)at, (unsigned long long)i, after ? "ends" : "begins");
         return;
     }
+}
+
+static void check_documents(struct verify *v, const struct shard *s) {
+    const struct shard_idx_header *head = (const void *)s->idx.v;
+    bool continues = head->flags & SHARD_IDX_CONTINUES;
+    if (s->documents) check_ends(v, s, continues);
+    v->continued = continues;
+    v->cuts += continues;
 }
 
 static int check_mask(struct verify *v, const struct shard *s, const struct shard_index_file *f,
@@ -111,7 +120,7 @@ static int check_file(struct verify *v, const struct shard_index_file *f, struct
     if (rc == 0) {
         check_counts(v, &s, f);
         rc = check_tokens(v, &s, err);
-        if (rc == 0 && s.ends) check_ends(v, &s);
+        if (rc == 0 && s.ends) check_documents(v, &s);
         if (rc == 0) rc = check_mask(v, &s, f, err);
         shard_close(&s);
     }
@@ -125,32 +134,79 @@ static int check_file(struct verify *v, const struct shard_index_file *f, struct
     return rc;
 }
 
-/* What came from the sources is what the splits have. */
-static void check_sources(struct verify *v) {
-    uint64_t documents = 0, text_bytes = 0;
-    for (size_t i = 0; i < v->x->n; i++) {
-        documents += v->x->v[i].documents;
-        text_bytes += v->x->v[i].text_bytes;
+/* Files have the names that the writer gives, in its order: a split is trained on by the name that
+ * the index has for it, and found by those of the files where the index is lost. */
+static void check_names(struct verify *v, const struct shard_index_split *s) {
+    size_t split = strlen(s->name);
+    for (size_t i = 0; i < s->n; i++) {
+        const char *name = s->v[i].name;
+        char end[32];
+        snprintf(end, sizeof end, "-%05zu.bin", i);
+        if (!strncmp(name, s->name, split) && !strcmp(name + split, end)) continue;
+        fault(v, "%s/%s: file %zu of split \"%s\" is called %s, not %s%s", v->dir, SHARD_INDEX_NAME,
+              i, s->name, name, s->name, end);
+        return; /* those behind it are likely shifted */
     }
-    if (!v->x->sources.named ||
-        (v->x->sources.documents == documents && v->x->sources.text_bytes == text_bytes))
-        return;
-    fault(v, "%s/%s: its sources are %llu documents of %llu bytes in all, its splits %llu of %llu",
-          v->dir, SHARD_INDEX_NAME, (unsigned long long)v->x->sources.documents,
-          (unsigned long long)v->x->sources.text_bytes, (unsigned long long)documents,
-          (unsigned long long)text_bytes);
 }
 
-/* A file that no index names would be read by tools that go by names (llm.c's pattern). */
+static int check_split(struct verify *v, const struct shard_index_split *s, struct err *err) {
+    check_names(v, s);
+    uint64_t documents = 0, faults = v->faults;
+    int rc = 0;
+    v->continued = false;
+    v->cuts = 0;
+    for (size_t i = 0; rc == 0 && i < s->n; i++) {
+        rc = check_file(v, &s->v[i], err);
+        documents += s->v[i].documents;
+    }
+    if (rc == 0 && v->faults == faults && documents - v->cuts != s->documents)
+        fault(v, "%s/%s: split \"%s\": \"documents\" is %llu, its files have %llu", v->dir,
+              SHARD_INDEX_NAME, s->name, (unsigned long long)s->documents,
+              (unsigned long long)(documents - v->cuts));
+    return rc;
+}
+
+/* What came from the sources is what the splits have. */
+static void check_sources(struct verify *v) {
+    const struct shard_amount *least = &v->x->sources.least, *most = &v->x->sources.most;
+    struct shard_amount all = {0};
+    for (size_t i = 0; i < v->x->n; i++) {
+        all.documents += v->x->v[i].documents;
+        all.text_bytes += v->x->v[i].text_bytes;
+    }
+    bool fits = all.documents >= least->documents && all.documents <= most->documents &&
+                all.text_bytes >= least->text_bytes && all.text_bytes <= most->text_bytes;
+    if (!v->x->sources.named || fits) return;
+    fault(v, "%s/%s: its sources are %llu documents of %llu bytes in all, its splits %llu of %llu",
+          v->dir, SHARD_INDEX_NAME, (unsigned long long)most->documents,
+          (unsigned long long)most->text_bytes, (unsigned long long)all.documents,
+          (unsigned long long)all.text_bytes);
+}
+
+/* Whether a file is one of a shard's: its .bin, or one that stands beside that. */
+static bool is_listed(const struct shard_index *x, const char *name) {
+    size_t stem = (size_t)(strrchr(name, '.') - name) + 1; /* train-00000. */
+    for (size_t i = 0; i < x->n; i++)
+        for (size_t j = 0; j < x->v[i].n; j++) {
+            const char *bin = x->v[i].v[j].name;
+            if (!strncmp(bin, name, stem) && !strcmp(bin + stem, "bin")) return true;
+        }
+    return false;
+}
+
+/* A .bin that no index names would be read by tools that go by names (llm.c's pattern); an .idx or
+ * a .mask tells that one was there. */
 static int check_strays(struct verify *v, struct err *err) {
+    static const char *const ends[] = {".bin", ".idx", ".mask"};
     struct strs names = {0};
     int rc = file_list(v->dir, &names, err);
     for (size_t i = 0; rc == 0 && i < names.n; i++) {
-        bool known = !path_ends(names.v[i], ".bin") || *names.v[i] == '.';
-        for (size_t j = 0; !known && j < v->x->n; j++)
-            for (size_t k = 0; k < v->x->v[j].n; k++)
-                if (!strcmp(v->x->v[j].v[k].name, names.v[i])) known = true;
-        if (!known) fault(v, "%s/%s: is not in %s", v->dir, names.v[i], SHARD_INDEX_NAME);
+        const char *name = names.v[i];
+        bool shards = false;
+        for (size_t e = 0; e < sizeof ends / sizeof *ends; e++)
+            shards = shards || (path_ends(name, ends[e]) && *name != '.');
+        if (shards && !is_listed(v->x, name))
+            fault(v, "%s/%s: is of no shard in %s", v->dir, name, SHARD_INDEX_NAME);
     }
     strs_release(&names);
     return rc;
@@ -170,8 +226,7 @@ int shard_verify(const char *dir, void (*found)(void *ctx, const char *text), vo
     rc = 0;
     for (size_t i = 0; i < x.n; i++)
         for (size_t j = 0; j < x.v[i].n; j++) v.total += x.v[i].v[j].bytes;
-    for (size_t i = 0; rc == 0 && i < x.n; i++)
-        for (size_t j = 0; rc == 0 && j < x.v[i].n; j++) rc = check_file(&v, &x.v[i].v[j], err);
+    for (size_t i = 0; rc == 0 && i < x.n; i++) rc = check_split(&v, &x.v[i], err);
     check_sources(&v);
     if (rc == 0) rc = check_strays(&v, err);
     shard_index_release(&x);

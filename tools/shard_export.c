@@ -118,7 +118,8 @@ static int each_split(struct exporting *e, struct tool *t, each_fn *each) {
 static int check_output(const struct exporting *e, struct err *err) {
     struct shard_index x;
     if (strcmp(e->format, "megatron") != 0 && strcmp(e->format, "nanogpt") != 0) return 0;
-    if (shard_index_load(&x, e->output, NULL) <= 0) return 0;
+    int rc = shard_index_load(&x, e->output, err);
+    if (rc <= 0) return rc;
     shard_index_release(&x);
     return err_set(err, ERR_USAGE, "%s: is a folder of shards; name another one with -o",
                    e->output);

@@ -115,21 +115,69 @@ static void add_fault(void *ctx, const char *text) {
     cJSON_AddItemToArray(ctx, cJSON_CreateString(text));
 }
 
-/* The tokenizer beside the shards (or the one named) has the digest that index.json gives. */
-static int check_tokenizer(struct tool *t, const char *dir, const char *tok, bool *ret_wrong) {
+/* Whether there are documents, and the token `id` begins, or ends, each of them. */
+static bool marks_all(const struct shard_set *set, uint32_t id) {
+    uint64_t documents = 0, begins = 0, ends = 0;
+    for (size_t i = 0; i < set->n; i++) {
+        const struct shard *s = &set->v[i];
+        for (uint64_t d = 0, from = 0; d < s->documents; from = s->ends[d++]) {
+            if (from == s->ends[d]) continue;
+            begins += shard_token(s, from) == id;
+            ends += shard_token(s, s->ends[d] - 1) == id;
+        }
+        documents += s->documents;
+    }
+    return documents && (begins == documents || ends == documents);
+}
+
+/* A text never becomes the end-of-text token, so where it is at every document's end, it was put
+ * there. What cannot be opened is for shard_verify() to tell. */
+static bool has_marks(const char *dir, const struct shard_index *x, uint32_t id) {
+    bool marks = false;
+    for (size_t i = 0; i < x->n && !marks; i++) {
+        struct shard_set set;
+        if (!x->v[i].n || shard_set_open(&set, &dir, 1, x->v[i].name, NULL) < 0) continue;
+        marks = marks_all(&set, id);
+        shard_set_close(&set);
+    }
+    return marks;
+}
+
+/* Sets *ret_fault to what index.json says wrongly of the tokenizer. */
+static int compare(const char *dir, const struct shard_index *x, const char *name,
+                   const struct tokenizer *tokenizer, struct err *ret_fault, struct err *err) {
+    char digest[SHA256_HEX] = "";
+    uint32_t size = tokenizer_size(tokenizer), eot = tokenizer_eot(tokenizer);
+    int rc = tokenizer_digest(tokenizer, digest, err);
+    if (rc < 0) return rc;
+    if (*x->tokenizer_digest && strcmp(digest, x->tokenizer_digest))
+        err_set(ret_fault, ERR_CORRUPT, "%s is not the tokenizer that %s was made with", name, dir);
+    else if (size != x->vocab)
+        err_set(ret_fault, ERR_CORRUPT, "%s/%s: \"vocab\" is %u, %s has %u tokens", dir,
+                SHARD_INDEX_NAME, x->vocab, name, size);
+    else if (x->eot == SHARD_EOT_NONE && eot != TOKENIZER_NO_ID && has_marks(dir, x, eot))
+        err_set(ret_fault, ERR_CORRUPT,
+                "%s/%s: \"eot\" is \"none\", but token %u of %s stands at every document", dir,
+                SHARD_INDEX_NAME, eot, name);
+    return 0;
+}
+
+/* The tokenizer beside the shards (or the one named) is what index.json says; else *ret_fault. */
+static int check_tokenizer(struct tool *t, const char *dir, const char *tok,
+                           struct err *ret_fault) {
     struct shard_index x;
     struct tokenizer *tokenizer = NULL;
-    char digest[SHA256_HEX] = "";
+    const char *name = tok ? tok : "tokenizer/";
     char *beside = path_join(dir, "tokenizer");
     if (!beside) return err_nomem(&t->err, strlen(dir));
     const char *path = tok ? tok : file_kind(beside) == FILE_FOLDER ? beside : NULL;
     int rc = path && file_kind(dir) == FILE_FOLDER ? shard_index_load(&x, dir, &t->err) : 0;
     if (rc == 1) {
         rc = tokenizer_open(&tokenizer, path, NULL, &t->err);
-        if (rc == 0) rc = tokenizer_digest(tokenizer, digest, &t->err);
-        *ret_wrong = *x.tokenizer_digest && strcmp(digest, x.tokenizer_digest) != 0;
+        if (rc == 0) rc = compare(dir, &x, name, tokenizer, ret_fault, &t->err);
         if (!tok && rc < 0) { /* part of the artefact, and broken */
-            *ret_wrong = true;
+            err_set(ret_fault, ERR_CORRUPT, "%s is not the tokenizer that %s was made with", name,
+                    dir);
             rc = 0;
         }
         tokenizer_free(tokenizer);
@@ -142,16 +190,14 @@ static int check_tokenizer(struct tool *t, const char *dir, const char *tok, boo
 static int run_verify(struct tool *t, const char *tok) {
     const char *dir = t->operands->n ? t->operands->v[0] : "shards";
     if (t->operands->n > 1) return err_set(&t->err, ERR_USAGE, "one folder at a time");
-    bool wrong = false;
-    int rc = check_tokenizer(t, dir, tok, &wrong);
+    struct err other = {0};
+    int rc = check_tokenizer(t, dir, tok, &other);
     if (rc < 0) return rc;
     cJSON *faults = cJSON_CreateArray();
     rc = t->json ? shard_verify(dir, add_fault, faults, &t->log, &t->err)
                  : shard_verify(dir, print_fault, t, &t->log, &t->err);
-    if (wrong && (rc == 0 || rc == ERR_CORRUPT)) {
-        struct err other;
-        rc = err_set(&other, ERR_CORRUPT, "%s is not the tokenizer that %s was made with",
-                     tok ? tok : "tokenizer/", dir);
+    if (other.code && (rc == 0 || rc == ERR_CORRUPT)) {
+        rc = ERR_CORRUPT;
         if (t->json)
             add_fault(faults, other.msg);
         else
@@ -181,8 +227,8 @@ int shard_verify_main(int argc, char **argv) {
         .usage = "[PATH]",
         .opts = opts,
         .text = "Checks the sha256 of every file, that every token is in the vocabulary, "
-                "the ends of documents, all counts, and the tokenizer's digest. Exit status 6 if "
-                "anything is wrong."};
+                "the ends of documents, all counts and names, the tokenizer's digest and size, and "
+                "that there are no other shards. Exit status 6 if anything is wrong."};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
     if (rc == 0) rc = run_verify(&t, tok);

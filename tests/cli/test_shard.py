@@ -393,6 +393,70 @@ class Shard(unittest.TestCase):
             self.assertIn(b"its sources are", run("shard", "verify", "s", rc=6).stdout)
             index["sources"][0][key] -= 4
 
+    def edited(self, change, folder="s"):
+        """The first fault that shard verify prints, or its error, of a folder whose index.json was changed."""
+        path = folder + "/index.json"
+        before = slurp(path)
+        index = json.loads(before)
+        change(index)
+        with open(path, "w") as f:
+            json.dump(index, f)
+        r = run("shard", "verify", folder, rc=6)
+        with open(path, "wb") as f:
+            f.write(before)
+        return (r.stdout + r.stderr).decode()
+
+    def test_an_index_that_contradicts_itself(self):
+        """lmeval counted a file twice that was listed twice, and bits per byte went by a number that was changed."""
+        self.made()
+        self.trained("--train", "s", "--valid", "s")
+        whole = slurp("s/index.json")
+
+        def twice(split):
+            split["files"].append(split["files"][0])
+
+        for change, word in ((twice, "lists valid-00000.bin twice"),
+                             (lambda split: split["files"][0].update(text_bytes=split["text_bytes"] + 1000000), '"text_bytes" is'),
+                             (lambda split: split.update(text_bytes=7), 'split "valid": "text_bytes" is 7, its files have'),
+                             (lambda split: split.update(tokens=5), 'split "valid": "tokens" is 5, its files have')):
+            index = json.loads(whole)
+            change(index["splits"]["valid"])
+            with open("s/index.json", "w") as f:
+                json.dump(index, f)
+            for args in (("shard", "info", "s"), ("shard", "verify", "s"), ("lmeval", "loss", "-m", "run", "--valid", "s"),
+                         ("lmtrain", "--train", "s", "-o", "other"), ("shard", "export", "megatron", "s", "-o", "m"),
+                         ("shard", "export", "nanogpt", "s", "-o", "s")):
+                self.assertIn("s/index.json", run(*args, rc=6).stderr.decode())
+                self.assertIn(word, run(*args, rc=6).stderr.decode())
+        self.made()  # and made anew over it
+        run("shard", "verify", "s")
+
+    def test_verify_compares_the_vocabulary_with_the_tokenizer(self):
+        self.made()
+        size = json.loads(slurp("s/index.json"))["vocab"]
+        self.assertIn(f'"vocab" is {2 * size}, tokenizer/ has {size}', self.edited(lambda x: x.update(vocab=2 * size)))
+
+    def test_verify_sees_marks_where_there_are_none(self):
+        run("bpe-train", "-q", "a.jsonl.gz", "--vocab", "280", "-o", "tok")
+        for eot in ("after", "before"):
+            run("shard", "-q", "-t", "tok", "a.jsonl.gz", "b.jsonl.gz", "-o", eot, "--eot", eot)
+            self.assertIn("stands at every document", self.edited(lambda x: x.update(eot="none", eot_id=None), eot))
+            run("shard", "verify", eot)
+        run("shard", "-q", "-t", "tok", "a.jsonl.gz", "b.jsonl.gz", "-o", "none", "--eot", "none")
+        run("shard", "verify", "none")
+
+    def test_verify_holds_weighted_sources_and_splits_together(self):
+        """With weights they were not compared at all."""
+        files = [f"{n}.jsonl.gz" for n in "abc"]
+        for weights in ("0.5,2.5,1", "2,1,1"):
+            for more in (("--valid-fraction", "0.2"), ()):
+                self.shard(*files, "--weights", weights, "-o", "w", "--eot", "none", *more)
+                run("shard", "verify", "w")
+                self.assertIn("its sources are", self.edited(lambda x: [s.update(documents=9) for s in x["sources"]], "w"))
+        # Of sources that were taken whole it is known how many documents there are.
+        self.assertIn("its sources are", self.edited(lambda x: x["sources"][0].update(documents=59), "w"))
+        self.assertIn("its sources are", self.edited(lambda x: x["sources"][0].update(documents=61), "w"))
+
     def test_mistakes(self):
         self.made()
         run("shard", "export", "megatronn", "s", "-o", "m", rc=2)

@@ -1,4 +1,5 @@
 /* Damaged shards are refused with the file's name, before anything is made by their numbers. */
+#include "base/json.h"
 #include "shard_help.h"
 
 static const struct shard_opts opts = {
@@ -137,6 +138,50 @@ static void index_that_lies(void **state) {
     buf_release(&whole);
 }
 
+/* Each of these was read as if it were true: a split's numbers are the sums over its files. */
+static void index_that_contradicts_itself(void **state) {
+    static const char *const edits[][3] = {
+        {"\"tokens\": 820", "\"tokens\": 812", "\"train\": \"tokens\" is 812, its files have 820"},
+        {"\"tokens\": 820", "\"tokens\": 5", "\"tokens\" is 5"},
+        {"\"documents\": 40", "\"documents\": 41", "\"documents\" is 41, its files have 40"},
+        {"\"documents\": 40", "\"documents\": 39", "\"documents\" is 39, its files have 40"},
+        {"\"text_bytes\": 2340", "\"text_bytes\": 7", "\"text_bytes\" is 7, its files have 2340"},
+        {"\"text_bytes\": 2340,\n          \"sha256\"",
+         "\"text_bytes\": 1002340,\n          \"sha256\"", "is 2340, its files have 1002340"},
+        {"\"after\"", "\"none\"", "eot \"none\" does not go with an eot_id"},
+        {"\"eot_id\": 0", "\"eot_id\": null", "eot \"after\" does not go with no eot_id"},
+        {"valid-00000.bin", "train-00000.bin",
+         "train-00000.bin twice, in split \"train\" and in split \"valid\""}};
+    struct buf whole = {0};
+    struct shard_index x;
+    struct err err = {0};
+    write_small(*state, &opts, 40, 2);
+    slurp(&whole, in(*state, "index.json"));
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        edit_index(*state, edits[i][0], edits[i][1]);
+        refused(*state, edits[i][2]);
+        refused(in(*state, "train-00000.bin"), edits[i][2]);
+        assert_int_equal(shard_index_load(&x, *state, &err), ERR_CORRUPT);
+        assert_non_null(strstr(err.msg, "index.json"));
+        spit(in(*state, "index.json"), whole.v, whole.n);
+    }
+    buf_release(&whole);
+}
+
+/* It was trained on twice, and counted twice by lmeval. */
+static void file_listed_twice_in_its_split(void **state) {
+    struct err err = {0};
+    cJSON *tree;
+    write_small(*state, &opts, 40, 2);
+    check_ok(json_load(&tree, in(*state, "index.json"), &err), &err);
+    cJSON *split = cJSON_GetObjectItem(cJSON_GetObjectItem(tree, "splits"), "train");
+    cJSON *files = cJSON_GetObjectItem(split, "files");
+    cJSON_AddItemToArray(files, cJSON_Duplicate(files->child, true));
+    check_ok(json_save(in(*state, "index.json"), tree, true, &err), &err);
+    refused(*state, "lists train-00000.bin twice, in split \"train\" and in split \"train\"");
+    cJSON_Delete(tree);
+}
+
 static void missing_things(void **state) {
     struct shard_set s;
     struct err err = {0};
@@ -197,6 +242,67 @@ static void verify_looks_at_tokens(void **state) {
     finds(*state, "no end-of-text");
 }
 
+/* A split of another name than its files was trained on by that name, or not found. */
+static void verify_looks_at_names(void **state) {
+    struct shard_opts small = opts;
+    small.shard_tokens = 300;
+    write_small(*state, &opts, 40, 2);
+    edit_index(*state, "\"valid\"", "\"valhd\"");
+    finds(*state, "file 0 of split \"valhd\" is called valid-00000.bin, not valhd-00000.bin");
+    write_small(*state, &small, 40, 2); /* and in their order, which is that of training */
+    edit_index(*state, "train-00000.bin", "train-X.bin");
+    edit_index(*state, "train-00001.bin", "train-00000.bin");
+    edit_index(*state, "train-X.bin", "train-00001.bin");
+    finds(*state, "file 0 of split \"train\" is called train-00001.bin, not train-00000.bin");
+}
+
+/* docs/formats.md promises that files which the index does not name are told. */
+static void verify_finds_an_idx_and_a_mask_of_no_shard(void **state) {
+    static const char *const names[] = {"train-00009.idx", "train-00009.mask", "train-00009.bin",
+                                        "train-0000.idx", "alone.idx"};
+    write_small(*state, &opts, 40, 2);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        spit(in(*state, names[i]), "x", 1);
+        finds(*state, names[i]);
+        remove(in(*state, names[i]));
+    }
+    spit(in(*state, "notes.txt"), "x", 1);
+    assert_int_equal(shard_verify(*state, NULL, NULL, NULL, NULL), 0);
+}
+
+/* With one document a shard, no end of one was the beginning of another: nothing was looked at. */
+static void verify_looks_at_the_first_document(void **state) {
+    write_small(*state, &opts, 40, 1);
+    edit_index(*state, "\"after\"", "\"before\"");
+    finds(*state, "train-00000.bin: no end-of-text token at 1, where document 1 begins");
+    struct shard_opts one = opts;
+    one.shard_tokens = 1; /* each document has a shard of its own */
+    write_small(*state, &one, 4, 0);
+    edit_index(*state, "\"after\"", "\"before\"");
+    finds(*state, "train-00001.bin: no end-of-text token at 0, where document 0 begins");
+}
+
+/* Of a document that is cut, the number of documents tells how many pieces there are. */
+static void verify_counts_cut_documents(void **state) {
+    struct shard_opts o = opts;
+    struct shard_writer *w;
+    struct err err = {0};
+    const enum shard_eot eots[] = {SHARD_EOT_AFTER, SHARD_EOT_BEFORE, SHARD_EOT_NONE};
+    uint32_t ids[250];
+    for (uint32_t i = 0; i < 250; i++) ids[i] = i + 1;
+    o.max_tokens = 100;
+    for (size_t i = 0; i < sizeof eots / sizeof *eots; i++) {
+        o.eot = eots[i];
+        check_ok(shard_writer_open(&w, *state, &o, &err), &err);
+        check_ok(shard_writer_add(w, "train", ids, 30, 0, 30, &err), &err);
+        check_ok(shard_writer_add(w, "train", ids, 250, 0, 250, &err), &err);
+        check_ok(shard_writer_finish(w, &err), &err);
+        check_ok(shard_verify(*state, NULL, NULL, NULL, &err), &err);
+        edit_index(*state, "\"documents\": 2,", "\"documents\": 3,");
+        finds(*state, "split \"train\": \"documents\" is 3, its files have 2");
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {T(every_truncation_of_the_bin),
@@ -204,8 +310,14 @@ int main(void) {
                                        T(bin_header),
                                        T(idx_header_and_ends),
                                        T(index_that_lies),
+                                       T(index_that_contradicts_itself),
+                                       T(file_listed_twice_in_its_split),
                                        T(missing_things),
                                        T(verify_finds),
-                                       T(verify_looks_at_tokens)};
+                                       T(verify_looks_at_tokens),
+                                       T(verify_looks_at_names),
+                                       T(verify_finds_an_idx_and_a_mask_of_no_shard),
+                                       T(verify_looks_at_the_first_document),
+                                       T(verify_counts_cut_documents)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
