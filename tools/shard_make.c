@@ -1,6 +1,10 @@
 /* shard SOURCE…: documents into a folder of shards, in one pass that can be taken up again. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 #include "base/file.h"
 #include "base/json.h"
 #include "base/signals.h"
@@ -36,6 +40,19 @@ static int check_output(const struct sharding *r, struct err *err) {
     return rc;
 }
 
+/* Two that wrote one folder would remove each other's files. The lock is on the folder itself:
+ * nothing is left in it, and it goes with the process, however that ends. */
+static int lock_output(struct sharding *r, struct err *err) {
+    const char *dir = *r->o->output ? r->o->output : ".";
+    int rc = file_mkdirs(dir, err);
+    if (rc < 0) return rc;
+    r->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->lock < 0) return err_errno(err, "%s", dir);
+    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return 0;
+    err_set(err, ERR_USAGE, "%s: another shard is writing this folder", dir);
+    return err_hint(err, "wait for it, or name another folder with -o");
+}
+
 static int open_writer(struct sharding *r, struct err *err) {
     char digest[SHA256_HEX];
     struct options *o = r->o;
@@ -59,7 +76,8 @@ static int open_writer(struct sharding *r, struct err *err) {
     if (r->e.eot && tokenizer_named(r->tokenizer, TOKENIZER_EOT) == TOKENIZER_NO_ID)
         log_info(&r->t->log, "documents are told apart by %s, the eos_token (%u)",
                  tokenizer_settings(r->tokenizer)->eos, s.eot_id);
-    rc = sharding_take_up(r, &s, err);
+    rc = lock_output(r, err);
+    if (rc == 0) rc = sharding_take_up(r, &s, err);
     r->e.train.masked = r->e.valid.masked = s.masked;
     if (rc != 0) return rc < 0 ? rc : 0;
     return shard_writer_open(&r->writer, o->output, &s, err);
@@ -224,10 +242,11 @@ static void release(struct sharding *r) {
     free(r->progress.lists[1].v);
     free(r->shares);
     free(r->weight);
+    if (r->lock >= 0) close(r->lock);
 }
 
 static int run_shard(struct tool *t, struct options *o, struct input *in) {
-    struct sharding r = {.t = t, .o = o, .in = in};
+    struct sharding r = {.t = t, .o = o, .in = in, .lock = -1};
     double begun = sharding_now();
     signals_install();
     int rc = sharding_sources(&r, &t->err);

@@ -31,6 +31,7 @@ struct sharding {
     struct shard_share *shares;
     struct source_list valid; /* the files of the validation set                  */
     double fraction;          /* > 0: part of the training sources, by hash       */
+    int lock;                 /* the output folder, open and locked, or -1 */
     struct shard_progress progress;
     bool resumable, saved; /* saved: progress is in the folder                 */
     double last_save, save_cost;

@@ -457,6 +457,23 @@ class Shard(unittest.TestCase):
         self.assertIn("its sources are", self.edited(lambda x: x["sources"][0].update(documents=59), "w"))
         self.assertIn("its sources are", self.edited(lambda x: x["sources"][0].update(documents=61), "w"))
 
+    def test_two_at_once_into_one_folder(self):
+        """Each removed what the other wrote; one ended with "No such file or directory"."""
+        self.made()
+        before = {name: slurp("s/" + name) for name in os.listdir("s") if name != "tokenizer"}
+        first = subprocess.Popen([os.path.join(TOOLS, "shard"), "-t", TOK, "-", "--eot", "none", "-o", "s"],
+                                 stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        while os.path.exists("s/index.json") and first.poll() is None:  # it waits for its input
+            pass
+        for out in ("s", "s/", os.path.abspath("s")):
+            r = run("shard", "-t", TOK, "a.jsonl.gz", "b.jsonl.gz", "--eot", "none", "-o", out, rc=2)
+            self.assertIn(b": another shard is writing this folder; wait for it, or name another", r.stderr)
+        first.kill()  # the lock goes with the process
+        first.communicate()
+        self.made()
+        self.assertEqual({name: slurp("s/" + name) for name in os.listdir("s") if name != "tokenizer"}, before)
+        run("shard", "verify", "s")
+
     def test_mistakes(self):
         self.made()
         run("shard", "export", "megatronn", "s", "-o", "m", rc=2)
