@@ -258,6 +258,13 @@ const struct shard_index_split *shard_index_split(const struct shard_index *x, c
     return NULL;
 }
 
+const struct shard_index_file *shard_index_file(const struct shard_index *x, const char *name) {
+    for (size_t i = 0; i < x->n; i++)
+        for (size_t j = 0; j < x->v[i].n; j++)
+            if (!strcmp(x->v[i].v[j].name, name)) return &x->v[i].v[j];
+    return NULL;
+}
+
 void shard_index_release_split(struct shard_index_split *s) {
     for (size_t j = 0; j < s->n; j++) free(s->v[j].name);
     free(s->v);

@@ -92,6 +92,8 @@ struct shard_index {
 int shard_index_load(struct shard_index *ret, const char *dir, struct err *err);
 /* NULL if the split is not there. */
 const struct shard_index_split *shard_index_split(const struct shard_index *x, const char *name);
+/* The entry of a file, by its plain name; NULL if it is not listed. */
+const struct shard_index_file *shard_index_file(const struct shard_index *x, const char *name);
 void shard_index_release(struct shard_index *x); /* zeroes it */
 
 /* One member of "splits": its list of files, checked; the sums over them, whatever it says itself.

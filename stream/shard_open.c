@@ -427,12 +427,9 @@ static int add_folder(struct opening *o, const char *dir, const char *split, str
 /* One file: with what the index.json beside it says of it. */
 static int add_named(struct opening *o, const char *path, struct err *err) {
     struct shard_index x = {0};
-    const struct shard_index_file *f = NULL;
     char *dir = path_dir(path);
     int rc = dir ? shard_index_load(&x, dir, err) : err_nomem(err, strlen(path));
-    for (size_t i = 0; rc > 0 && i < x.n; i++)
-        for (size_t j = 0; j < x.v[i].n; j++)
-            if (!strcmp(x.v[i].v[j].name, path_base(path))) f = &x.v[i].v[j];
+    const struct shard_index_file *f = rc > 0 ? shard_index_file(&x, path_base(path)) : NULL;
     if (rc >= 0) rc = add_file(o, path, f, f ? &x : NULL, err);
     shard_index_release(&x);
     free(dir);

@@ -47,8 +47,8 @@ static cJSON *info_tree(const struct shard_index *x) {
     return o;
 }
 
-/* A folder or file of llm.c: only counts are known. */
-static int info_plain(struct tool *t, const char *path) {
+/* A folder or file of llm.c: only counts are known. `why` there are no more. */
+static int info_plain(struct tool *t, const char *path, const char *why) {
     static const char *const splits[] = {"train", "valid"};
     cJSON *o = cJSON_CreateObject(), *to = cJSON_AddObjectToObject(o, "splits");
     int rc = 0, found = 0;
@@ -63,9 +63,9 @@ static int info_plain(struct tool *t, const char *path) {
         struct shard_counts c = {.tokens = s.tokens, .targets = s.targets, .masked = s.masked};
         cJSON_AddItemToObject(to, folder ? splits[i] : path_base(path), shard_counts_tree(&c));
         if (!t->json)
-            fprintf(tool_out(t), "%s: %llu tokens in %zu shards of u%u, no index.json\n",
+            fprintf(tool_out(t), "%s: %llu tokens in %zu shards of u%u, %s %s\n",
                     folder ? splits[i] : path, (unsigned long long)s.tokens, s.n,
-                    8 * s.v[0].token_bytes);
+                    8 * s.v[0].token_bytes, why, SHARD_INDEX_NAME);
         shard_set_close(&s);
     }
     if (rc == 0 && !found) rc = t->err.code;
@@ -74,19 +74,51 @@ static int info_plain(struct tool *t, const char *path) {
     return rc;
 }
 
-static int run_info(struct tool *t) {
-    const char *dir = t->operands->n ? t->operands->v[0] : "shards";
-    struct shard_index x;
-    if (t->operands->n > 1) return err_set(&t->err, ERR_USAGE, "one folder at a time");
-    int rc = file_kind(dir) == FILE_FOLDER ? shard_index_load(&x, dir, &t->err) : 0;
+static int info_index(struct tool *t, const struct shard_index *x, const char *path) {
+    if (t->json) return tool_print_json(t, info_tree(x));
+    info_text(t, x, path);
+    return 0;
+}
+
+/* One file that an index lists, shown as an index of this file alone. It is opened first, to be
+ * refused where it is not what the index says. */
+static int info_file(struct tool *t, const struct shard_index *x, const char *path,
+                     const struct shard_index_file *f) {
+    struct shard_set s;
+    int rc = shard_set_open(&s, &path, 1, "", &t->err);
     if (rc < 0) return rc;
-    if (rc == 0) return info_plain(t, dir);
-    rc = 0;
-    if (t->json)
-        rc = tool_print_json(t, info_tree(&x));
-    else
-        info_text(t, &x, dir);
+    shard_set_close(&s);
+    struct shard_index_file file = *f;
+    struct shard_index_split only = {.name = f->name,
+                                     .tokens = f->tokens,
+                                     .documents = f->documents,
+                                     .text_bytes = f->text_bytes,
+                                     .targets = f->targets,
+                                     .v = &file,
+                                     .n = 1};
+    struct shard_index one = *x;
+    one.v = &only;
+    one.n = 1;
+    return info_index(t, &one, path);
+}
+
+static int run_info(struct tool *t) {
+    const char *path = t->operands->n ? t->operands->v[0] : "shards";
+    struct shard_index x = {0};
+    if (t->operands->n > 1) return err_set(&t->err, ERR_USAGE, "one folder at a time");
+    bool folder = file_kind(path) == FILE_FOLDER;
+    char *dir = folder ? strdup(path) : path_dir(path);
+    int rc = dir ? shard_index_load(&x, dir, &t->err) : err_nomem(&t->err, strlen(path));
+    const struct shard_index_file *f =
+        rc > 0 && !folder ? shard_index_file(&x, path_base(path)) : NULL;
+    if (f)
+        rc = info_file(t, &x, path, f);
+    else if (rc > 0 && folder)
+        rc = info_index(t, &x, path);
+    else if (rc >= 0)
+        rc = info_plain(t, path, rc ? "not in" : "no");
     shard_index_release(&x);
+    free(dir);
     return rc;
 }
 
@@ -97,8 +129,8 @@ int shard_info(int argc, char **argv) {
         .summary = "what a folder of shards holds",
         .usage = "[PATH]",
         .opts = opts,
-        .text = "PATH is a folder of shards (default: shards), or one .bin file, also of "
-                "llm.c. -v lists the files."};
+        .text = "PATH is a folder of shards (default: shards), or one .bin file, with what the "
+                "index.json beside it says of it; also of llm.c. -v lists the files."};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
     if (rc == 0) rc = run_info(&t);

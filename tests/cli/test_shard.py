@@ -457,6 +457,31 @@ class Shard(unittest.TestCase):
         self.assertIn("its sources are", self.edited(lambda x: x["sources"][0].update(documents=59), "w"))
         self.assertIn("its sources are", self.edited(lambda x: x["sources"][0].update(documents=61), "w"))
 
+    def test_info_of_one_file_of_a_folder(self):
+        """It said "no index.json", though one that lists the file lies beside it."""
+        self.made()
+        index = json.loads(slurp("s/index.json"))
+        whole = json.loads(run("shard", "info", "s", "--json").stdout)
+        file = index["splits"]["train"]["files"][1]
+        text = run("shard", "info", "s/" + file["name"]).stdout.decode()
+        self.assertIn(f"s/{file['name']}: vocabulary {index['vocab']}, u16 tokens, end of text none", text)
+        self.assertIn(f"{file['documents']} documents", text)
+        self.assertNotIn("no index.json", text)
+        self.assertEqual(run("shard", "info", file["name"], cwd="s").stdout.decode(), text.replace("s/train", "train"))
+        info = json.loads(run("shard", "info", "s/" + file["name"], "--json").stdout)
+        split = info["splits"].pop(file["name"])
+        self.assertEqual({k: split[k] for k in ("documents", "tokens", "text_bytes", "shards")},
+                         {**{k: file[k] for k in ("documents", "tokens", "text_bytes")}, "shards": 1})
+        whole.pop("splits")
+        self.assertEqual(info, {**whole, "splits": {}})
+        shutil.copy("s/" + file["name"], "s/other.bin")  # not listed: what the file itself says
+        self.assertIn(b"not in index.json", run("shard", "info", "s/other.bin").stdout)
+        os.rename("s/other.bin", "other.bin")
+        self.assertIn(b"no index.json", run("shard", "info", "other.bin").stdout)
+        os.truncate("s/" + file["name"], 1024)
+        self.assertIn(file["name"].encode(), run("shard", "info", "s/" + file["name"], rc=6).stderr)
+        self.assertIn(b"no such file", run("shard", "info", "s/train-00099.bin", rc=4).stderr)
+
     def test_two_at_once_into_one_folder(self):
         """Each removed what the other wrote; one ended with "No such file or directory"."""
         self.made()
