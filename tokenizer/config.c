@@ -3,11 +3,12 @@
  *   tokenizer_config.json      model_max_length, sides, chat_template, bos_token …; transformers 4
  *                              also states every added token (added_tokens_decoder)
  *   special_tokens_map.json    bos_token … once more (transformers 4; 5 has no such file)
+ *   added_tokens.json          added tokens and their ids (transformers before 4.34)
  *   chat_template.jinja        the template, where it is not in the first, and others of other
  *                              names in additional_chat_templates/ (chats.c)
  *
- * All of it is kept as it was and written again; nothing of it changes ids. A token is a string, or
- * an object with the string as "content". */
+ * All of it but the third is kept as it was and written again. What it adds to the vocabulary
+ * added.c tells. A token is a string, or an object with the string as "content". */
 #include <stdlib.h>
 #include "base/file.h"
 #include "base/json.h"
@@ -15,8 +16,25 @@
 
 #define CONFIG "tokenizer_config.json"
 #define MAP    "special_tokens_map.json"
+#define ADDED  "added_tokens.json"
+#define OWN    "model_specific_special_tokens" /* transformers 5 */
 
 enum { CONFIG_MAX = 1 << 26 };
+
+const char *const config_roles[] = {"bos_token", "eos_token", "unk_token",  "sep_token",
+                                    "pad_token", "cls_token", "mask_token", NULL};
+
+static bool is_role(const char *key) {
+    for (const char *const *role = config_roles; *role; role++)
+        if (strcmp(*role, key) == 0) return true;
+    return false;
+}
+
+bool config_is_own_token(const char *key) {
+    static const char end[] = "_token";
+    size_t n = strlen(key), m = sizeof end - 1;
+    return n >= m && strcmp(key + n - m, end) == 0 && !is_role(key);
+}
 
 /* ------------------------------------------------------------------ reading */
 
@@ -105,14 +123,21 @@ static int chat_template(const cJSON *tree, const char **ret, struct err *err) {
     return cJSON_IsArray(o) ? 0 : wrong(CONFIG, "chat_template", "is neither text nor a list", err);
 }
 
-/* The settings that the trees state; the first of the two files that speaks decides. */
+/* The roles that the trees state; the later of two that speak decides. transformers does not ask
+ * the map where there is an added_tokens_decoder. */
+static int all_roles(struct config *c, struct tokenizer_settings *s, struct err *err) {
+    bool map_last = !json_get(c->config, "added_tokens_decoder");
+    int rc = c->map && !map_last ? roles(MAP, c->map, s, err) : 0;
+    if (rc >= 0 && c->config) rc = roles(CONFIG, c->config, s, err);
+    return rc >= 0 && c->map && map_last ? roles(MAP, c->map, s, err) : rc;
+}
+
 static int settle(struct config *c, struct err *err) {
     struct tokenizer_settings *s = &c->said;
     *s = (struct tokenizer_settings){.model_max_length = UINT64_MAX};
-    int rc = c->map ? roles(MAP, c->map, s, err) : 0;
+    int rc = all_roles(c, s, err);
     if (rc >= 0 && c->config) {
-        rc = roles(CONFIG, c->config, s, err);
-        if (rc >= 0) rc = max_length(c->config, &s->model_max_length, err);
+        rc = max_length(c->config, &s->model_max_length, err);
         if (rc >= 0) rc = side(c->config, "padding_side", &s->padding_side, err);
         if (rc >= 0) rc = side(c->config, "truncation_side", &s->truncation_side, err);
         if (rc >= 0) rc = chat_template(c->config, &s->chat_template, err);
@@ -125,6 +150,7 @@ static int settle(struct config *c, struct err *err) {
 int config_read(struct config *c, const char *folder, struct err *err) {
     int rc = load(folder, CONFIG, &c->config, err);
     if (rc >= 0) rc = load(folder, MAP, &c->map, err);
+    if (rc >= 0) rc = load(folder, ADDED, &c->added, err);
     if (rc >= 0) rc = chats_read(c, folder, err);
     if (rc < 0) return rc;
     rc = settle(c, err);
@@ -134,84 +160,12 @@ int config_read(struct config *c, const char *folder, struct err *err) {
 void config_release(struct config *c) {
     cJSON_Delete(c->config);
     cJSON_Delete(c->map);
+    cJSON_Delete(c->added);
     chats_release(c);
     memset(c, 0, sizeof *c);
 }
 
-/* AutoTokenizer would add a token that the vocabulary lacks, or give a known text a second id: the
- * two files would mean two tokenizers. */
-static int check_id(const struct tokenizer *t, const cJSON *o, const char *folder,
-                    struct special *ret, struct err *err) {
-    const cJSON *text = json_get(o, "content");
-    char *end;
-    unsigned long id = strtoul(o->string, &end, 10);
-    if (!cJSON_IsString(text) || *end || end == o->string)
-        return err_set(err, ERR_CORRUPT,
-                       "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" is no id with a token",
-                       folder, o->string);
-    uint32_t found = tokenizer_named(t, text->valuestring);
-    *ret = (struct special){.id = found, .text = text->valuestring};
-    if (found == id) return 0;
-    return found == TOKENIZER_NO_ID
-               ? err_set(err, ERR_CORRUPT,
-                         "%s/" CONFIG ": added_tokens_decoder: the vocabulary has no token "
-                         "\"%.60s\"",
-                         folder, text->valuestring)
-               : err_set(err, ERR_CORRUPT,
-                         "%s/" CONFIG ": added_tokens_decoder: \"%.60s\" has id %u in the "
-                         "vocabulary, not %lu",
-                         folder, text->valuestring, found, id);
-}
-
-/* The flags of one, with transformers' defaults. */
-static int added_flags(const cJSON *o, const char *path, struct special *s, struct err *err) {
-    int rc = json_bool(o, "special", &s->special, path, err);
-    s->normalized = !s->special;
-    if (rc >= 0) rc = json_bool(o, "normalized", &s->normalized, path, err);
-    if (rc >= 0) rc = json_bool(o, "lstrip", &s->lstrip, path, err);
-    if (rc >= 0) rc = json_bool(o, "rstrip", &s->rstrip, path, err);
-    return rc < 0 ? rc : json_bool(o, "single_word", &s->single_word, path, err);
-}
-
-static bool same_flags(const struct special *a, const struct special *b) {
-    return a->special == b->special && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
-           a->single_word == b->single_word && a->normalized == b->normalized;
-}
-
-/* AutoTokenizer takes the flags of an added token from here, whatever tokenizer.json says of it,
- * and a token of the vocabulary that stands here is an added one. */
-int config_added(struct tokenizer *t, const char *folder, struct err *err) {
-    const cJSON *o, *decoder = json_get(t->config.config, "added_tokens_decoder");
-    uint32_t n = t->n_specials;
-    if (decoder && !cJSON_IsObject(decoder))
-        return err_set(err, ERR_CORRUPT, "%s/" CONFIG ": added_tokens_decoder is no JSON object",
-                       folder);
-    struct special *list = mem_array((size_t)n + (size_t)cJSON_GetArraySize(decoder), sizeof *list);
-    bool changed = false;
-    int rc = list ? 0 : err_nomem(err, n * sizeof *list);
-    if (list && n) memcpy(list, t->specials, n * sizeof *list);
-    cJSON_ArrayForEach(o, decoder) {
-        struct special s;
-        uint32_t i = 0;
-        if (rc >= 0) rc = check_id(t, o, folder, &s, err);
-        if (rc >= 0 && (rc = added_flags(o, CONFIG, &s, err)) < 0) err_prefix(err, "%s", folder);
-        if (rc < 0) break;
-        while (i < n && list[i].id != s.id) i++;
-        if (i < n && same_flags(&list[i], &s)) continue;
-        list[i] = s;
-        n += i == n;
-        changed = true;
-    }
-    if (rc >= 0 && changed) rc = vocab_set_specials(t, list, n, err);
-    free(list);
-    return rc;
-}
-
 /* ------------------------------------------------------------------ after another tokenizer */
-
-static const char *const role_keys[] = {"bos_token", "eos_token", "unk_token", "pad_token",
-                                        "sep_token", "cls_token", "mask_token"};
-enum { ROLES = sizeof role_keys / sizeof *role_keys };
 
 static const char *token_text(const cJSON *x) {
     return cJSON_GetStringValue(cJSON_IsObject(x) ? json_get(x, "content") : x);
@@ -224,20 +178,29 @@ static bool has_special(const struct tokenizer *t, const char *text) {
 }
 
 static bool has_role(const cJSON *tree, const char *text) {
-    for (size_t i = 0; i < ROLES; i++) {
-        const char *token = token_text(json_get(tree, role_keys[i]));
+    for (const char *const *key = config_roles; *key; key++) {
+        const char *token = token_text(json_get(tree, *key));
         if (token && strcmp(token, text) == 0) return true;
     }
     return false;
 }
 
-/* Drops members whose token is not in t. */
-static void drop_strangers(const struct tokenizer *t, cJSON *tree) {
-    for (size_t i = 0; i < ROLES; i++) {
-        const char *text = token_text(json_get(tree, role_keys[i]));
-        if (text && tokenizer_named(t, text) == TOKENIZER_NO_ID)
-            cJSON_DeleteItemFromObjectCaseSensitive(tree, role_keys[i]);
+/* Drops those of the members, or of those that name tokens, whose token is not in t: AutoTokenizer
+ * would add them. */
+static void drop_members(const struct tokenizer *t, cJSON *tree, bool all) {
+    cJSON *next;
+    for (cJSON *o = tree ? tree->child : NULL; o; o = next) {
+        const char *text = token_text(o);
+        bool token = all || config_is_own_token(o->string) || is_role(o->string);
+        next = o->next;
+        if (token && text && tokenizer_named(t, text) == TOKENIZER_NO_ID)
+            cJSON_Delete(cJSON_DetachItemViaPointer(tree, o));
     }
+}
+
+static void drop_strangers(const struct tokenizer *t, cJSON *tree) {
+    drop_members(t, tree, false);
+    drop_members(t, cJSON_GetObjectItemCaseSensitive(tree, OWN), true);
     cJSON_DeleteItemFromObjectCaseSensitive(tree, "added_tokens_decoder");
     cJSON_DeleteItemFromObjectCaseSensitive(tree, "name_or_path");
 }

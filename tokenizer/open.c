@@ -22,18 +22,16 @@ static int beside(char **ret, const char *path, const char *name, struct err *er
 
 static int open_pair(struct tokenizer *t, const char *path, const char *vocab, const char *merges,
                      const char *pattern, struct err *err) {
-    char *v = NULL, *m = NULL, *added = NULL, *dir = NULL;
+    char *v = NULL, *m = NULL, *dir = NULL;
     int rc = beside(&v, path, vocab, err);
     if (rc >= 0) rc = beside(&m, path, merges, err);
-    if (rc >= 0) rc = beside(&added, path, "added_tokens.json", err);
     if (rc >= 0 && !m) rc = err_set(err, ERR_CORRUPT, "%s: no %s beside it", path, merges);
     if (rc >= 0 && !(dir = path_dir(m))) rc = err_nomem(err, strlen(m));
     if (rc >= 0) rc = config_read(&t->config, dir, err);
-    if (rc >= 0) rc = read_vocab_merges(t, v, m, added, pattern, err);
+    if (rc >= 0) rc = read_vocab_merges(t, v, m, pattern, err);
     if (rc >= 0) rc = config_added(t, dir, err);
     free(v);
     free(m);
-    free(added);
     free(dir);
     return rc;
 }
@@ -88,7 +86,7 @@ static int open_unknown(struct tokenizer *t, const char *path, const char *patte
     bool merges = m.bytes >= 8 && memcmp(m.v, "#version", 8) == 0;
     mapping_close(&m);
     if (json) return read_tokenizer_json(t, path, err);
-    return merges ? read_vocab_merges(t, NULL, path, NULL, pattern, err)
+    return merges ? read_vocab_merges(t, NULL, path, pattern, err)
                   : read_tiktoken(t, path, pattern, err);
 }
 

@@ -40,9 +40,8 @@ int read_refuse(struct reading *r, const char *what);
 /* The object "token": id, … into r->t, tokens outside the byte alphabet and r->foreign also into
  * r->raw, which has room for r->n_specials more. */
 int read_vocab(struct reading *r, struct slice s);
-/* One more token at the end, a special, with the id n (or behind a hole, which the caller has
- * checked). */
-int read_append(struct reading *r, uint32_t id, const char *text);
+/* One more token at the end, a special. */
+int read_append(struct reading *r, const char *text);
 /* The array of pairs (or of "a b") as merges of r->t. */
 int read_merges(struct reading *r, struct slice s);
 /* The lines of merges.txt; `path` is its name for messages. */

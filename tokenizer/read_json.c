@@ -124,7 +124,7 @@ static int read_added(struct reading *r, const cJSON *o, uint64_t model_size, ui
         return err_set(r->err, ERR_CORRUPT,
                        "%s: added token \"%.60s\" has the id %u of another token", r->path, s.text,
                        id);
-    rc = appended ? read_append(r, id, s.text) : 0;
+    rc = appended ? read_append(r, s.text) : 0;
     if (rc < 0) return rc;
     r->t->kind[id] |= TOKEN_SPECIAL;
     if ((uint64_t)id + 1 > *next) *next = (uint64_t)id + 1;

@@ -12,31 +12,6 @@
 
 /* ------------------------------------------------------------------ vocab.json + merges.txt */
 
-/* Tokens behind the vocabulary: transformers 4 states them in tokenizer_config.json, before it in
- * added_tokens.json ({"<x>": 50257}). Those that the vocabulary has already are compared later. */
-static int append_added(struct reading *r, const cJSON *added) {
-    const cJSON *o;
-    int rc = 0;
-    if (added && !cJSON_IsObject(added))
-        return read_refuse(r, "the added tokens beside it are no JSON object");
-    cJSON_ArrayForEach(o, added) {
-        bool decoder = cJSON_IsObject(o);
-        const char *text = o->string;
-        uint64_t id = TOKENIZER_NO_ID;
-        if (decoder) rc = json_str(o, "content", &text, r->path, r->err);
-        if (decoder) id = strtoull(o->string, NULL, 10);
-        if (!decoder && cJSON_IsNumber(o) && o->valuedouble >= 0 && o->valuedouble < INT32_MAX)
-            id = (uint64_t)o->valuedouble;
-        if (rc < 0 || id >= INT32_MAX || !text[0])
-            return read_refuse(r, "an added token beside it has no id or no text");
-        if (id < r->t->n) continue;
-        if (id != r->t->n) return read_refuse(r, "an added token beside it leaves a gap of ids");
-        rc = read_append(r, (uint32_t)id, text);
-        if (rc < 0) return rc;
-    }
-    return 0;
-}
-
 /* Marks the specials of a vocabulary whose merges are known. */
 static int infer_specials(struct tokenizer *t, struct err *err) {
     struct special *v = NULL;
@@ -109,23 +84,18 @@ static int vocab_of_merges(struct buf *out, const char *text, size_t n, struct e
     return rc < 0 ? rc : buf_printf(out, err, ",\"" TOKENIZER_EOT "\":%u}", id);
 }
 
-int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges, const char *added,
+int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges,
                       const char *pattern, struct err *err) {
     struct err mine;
     struct reading r = {.t = t, .path = vocab ? vocab : merges, .err = err ? err : &mine};
-    const cJSON *decoder = json_get(t->config.config, "added_tokens_decoder");
     struct buf lines = {0};
     int rc = file_read(merges, READ_MAX_FILE, &lines, r.err);
-    if (rc >= 0 && added) rc = json_load(&r.added, added, r.err);
-    r.n_specials = (uint32_t)(cJSON_GetArraySize(decoder) + cJSON_GetArraySize(r.added));
     if (rc >= 0)
         rc = vocab ? file_read(vocab, READ_MAX_FILE, &r.file, r.err)
                    : vocab_of_merges(&r.file, lines.v, lines.n, r.err);
     if (rc >= 0) rc = pull_begin(&r.pull, r.file.v, r.file.n, r.path, r.err);
     if (rc >= 0) rc = read_vocab(&r, (struct slice){r.file.v, r.file.n});
     if (rc >= 0) rc = pull_end(&r.pull);
-    if (rc >= 0) rc = append_added(&r, r.added);
-    if (rc >= 0) rc = append_added(&r, decoder);
     if (rc >= 0) rc = read_merge_lines(&r, lines.v, lines.n, merges);
     if (rc >= 0) rc = infer_specials(t, r.err);
     if (rc >= 0) rc = vocab_set_pattern(t, pattern, r.err);
@@ -133,7 +103,6 @@ int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges
         err_prefix(r.err, "%s", r.path);
     if (rc >= 0)
         rc = json_bool(t->config.config, "add_prefix_space", &t->prefix_space, r.path, r.err);
-    cJSON_Delete(r.added);
     buf_release(&lines);
     read_release(&r);
     return rc;

@@ -133,25 +133,10 @@ int read_vocab(struct reading *r, struct slice s) {
 
 /* ------------------------------------------------------------------ added tokens */
 
-int read_append(struct reading *r, uint32_t id, const char *text) {
-    struct tokenizer *t = r->t;
-    size_t n = strlen(text);
-    uint64_t total = t->start[t->n];
-    uint64_t *start = mem_resize(t->start, (size_t)id + 2, sizeof *start);
-    if (start) t->start = start;
-    uint8_t *kind = mem_resize(t->kind, (size_t)id + 1, 1);
-    if (kind) t->kind = kind;
-    uint8_t *bytes = mem_resize(t->bytes, total + n, 1);
-    if (bytes) t->bytes = bytes;
-    if (!start || !kind || !bytes) return err_nomem(r->err, total + n);
-    memcpy(bytes + total, text, n);
-    for (uint32_t i = t->n; i <= id; i++) {
-        kind[i] = i == id ? TOKEN_SPECIAL : 0;
-        start[i + 1] = total + (i == id ? n : 0);
-    }
-    t->n = id + 1;
-    finder_add(&r->raw, t, id);
-    return 0;
+int read_append(struct reading *r, const char *text) {
+    int rc = vocab_append(r->t, text, r->err);
+    if (rc >= 0) finder_add(&r->raw, r->t, r->t->n - 1);
+    return rc;
 }
 
 /* ------------------------------------------------------------------ merges */

@@ -115,6 +115,22 @@ int vocab_set_tokens(struct tokenizer *t, uint32_t n, uint8_t *bytes, uint64_t *
     return 0;
 }
 
+int vocab_append(struct tokenizer *t, const char *text, struct err *err) {
+    const size_t n = strlen(text);
+    const uint64_t total = t->start[t->n];
+    uint64_t *start = mem_resize(t->start, (size_t)t->n + 2, sizeof *start);
+    if (start) t->start = start;
+    uint8_t *kind = mem_resize(t->kind, (size_t)t->n + 1, 1);
+    if (kind) t->kind = kind;
+    uint8_t *bytes = mem_resize(t->bytes, total + n, 1);
+    if (bytes) t->bytes = bytes;
+    if (!start || !kind || !bytes) return err_nomem(err, total + n);
+    memcpy(bytes + total, text, n);
+    kind[t->n] = TOKEN_SPECIAL;
+    start[++t->n] = total + n;
+    return seams_add(&t->seams, bytes + total, n, err);
+}
+
 static int special_order(const void *a, const void *b) {
     uint32_t x = ((const struct special *)a)->id, y = ((const struct special *)b)->id;
     return (x > y) - (x < y);

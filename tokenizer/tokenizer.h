@@ -70,7 +70,8 @@ void tokenizer_free(struct tokenizer *t); /* NULL is fine */
 /* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json, vocab.json, merges.txt
  * and tokenizer.tiktoken into `dir` (made if missing; what a killed run left there is swept away),
  * each atomically; opens in AutoTokenizer, tokenizers and tiktoken with equal ids. What another
- * tokenizer had there and this one has not goes: tokenizer.json comes last. */
+ * tokenizer had there and this one has not goes, its tokenizer.json before a configuration is there
+ * that might name more tokens; the new one comes last. */
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct err *err);
 struct tokenizer_save_opts {
     bool strings; /* merges of tokenizer.json as "a b", which tokenizers before 0.20 read */
@@ -112,7 +113,7 @@ enum tokenizer_special {
 
 /* What tokenizer_config.json says of the use of a tokenizer (transformers 4 and 5; the beginning
  * and end tokens may stand in special_tokens_map.json). Strings are borrowed, valid while t lives;
- * NULL: not said. They are kept and written again, and change no ids. */
+ * NULL: not said. They are kept and written again. */
 struct tokenizer_settings {
     uint64_t model_max_length; /* tokens a model can take; UINT64_MAX: not said, or no limit */
     const char *padding_side, *truncation_side; /* "left", "right"                            */

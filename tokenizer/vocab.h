@@ -111,6 +111,7 @@ struct tokenizer {
     struct config {
         struct tokenizer_settings said; /* strings borrowed from the two trees          */
         cJSON *config, *map;           /* tokenizer_config.json, special_tokens_map.json, or NULL */
+        cJSON *added;                  /* added_tokens.json, or NULL                              */
         char *chat;                    /* chat_template.jinja, or NULL                            */
         struct strs chat_names, chats; /* of additional_chat_templates/: NAME.jinja, text  */
     } config;
@@ -122,6 +123,9 @@ struct tokenizer *vocab_new(void);
  * ERR_CORRUPT: two tokens of the same bytes. */
 int vocab_set_tokens(struct tokenizer *t, uint32_t n, uint8_t *bytes, uint64_t *start,
                      uint8_t *kind, struct err *err);
+/* One more token behind the last, an added one: vocab_set_specials() has to name it next. Not with
+ * ranks of tokens. */
+int vocab_append(struct tokenizer *t, const char *text, struct err *err);
 /* Copies the specials, in place of any before; their ids are below n, their bytes their texts. */
 int vocab_set_specials(struct tokenizer *t, const struct special *v, uint32_t n, struct err *err);
 /* Takes over the list (malloc'd), also on failure. Every merge is checked: known ids, and the
@@ -231,14 +235,19 @@ int specials_refuse(const struct tokenizer *t, const struct special_tree *allowe
 /* write.c: removes what lies there of another tokenizer. */
 int vocab_drop_file(const char *dir, const char *name, struct err *err);
 
-/* config.c: tokenizer_config.json, special_tokens_map.json and chat templates in `folder`, as far
- * as they are there. ERR_CORRUPT: path, key and what is wrong. */
+/* config.c: tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat templates in
+ * `folder`, as far as they are there. ERR_CORRUPT: path, key and what is wrong. */
 int config_read(struct config *c, const char *folder, struct err *err);
 /* A text without NUL that stands beside a tokenizer, malloc'd; *ret stays where there is none.
  * ERR_CORRUPT, ERR_IO: with the path. */
 int config_text(const char *path, char **ret, struct err *err);
-/* The configuration decides over the flags of added tokens, as for AutoTokenizer; their texts and
- * ids must be those of the vocabulary. */
+/* "bos_token" …, those that every tokenizer may have, in transformers' order; NULL behind them. */
+extern const char *const config_roles[];
+/* Whether a member of this name is a token of a model's own: "image_token". */
+bool config_is_own_token(const char *key);
+/* added.c: adds the tokens that the configuration names and the vocabulary lacks, and gives added
+ * tokens the flags that it states, as AutoTokenizer does. ERR_CORRUPT: a token would have another
+ * id than is stated. */
 int config_added(struct tokenizer *t, const char *folder, struct err *err);
 /* For a tokenizer trained after another: what it says, without the tokens that are not in t, and
  * with t's further special tokens. */
@@ -260,7 +269,7 @@ void chats_release(struct config *c);
 
 /* Each opens one file, or a pair, into an empty tokenizer. Messages carry the path. */
 int read_tokenizer_json(struct tokenizer *t, const char *path, struct err *err);
-int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges, const char *added,
+int read_vocab_merges(struct tokenizer *t, const char *vocab, const char *merges,
                       const char *pattern, struct err *err);
 int read_tiktoken(struct tokenizer *t, const char *path, const char *pattern, struct err *err);
 

@@ -366,9 +366,11 @@ int tokenizer_save_as(const struct tokenizer *t, const char *dir,
     if (rc >= 0) rc = write_merges_txt(t, dir, err);
     if (rc >= 0)
         rc = ids_are_ranks(t) ? write_tiktoken(t, dir, err) : vocab_drop_file(dir, TIKTOKEN, err);
+    /* Another one's would have the tokens, too, that the new configuration names; and its list of
+     * added tokens is no use: tokenizer.json says it all. */
+    if (rc >= 0) rc = vocab_drop_file(dir, "tokenizer.json", err);
+    if (rc >= 0) rc = vocab_drop_file(dir, "added_tokens.json", err);
     if (rc >= 0) rc = config_write(t, dir, err);
-    if (rc >= 0)
-        rc = vocab_drop_file(dir, "added_tokens.json", err); /* tokenizer.json says it all */
     return rc < 0 ? rc : write_tokenizer_json(t, dir, opts->strings, err);
 }
 

@@ -1,6 +1,6 @@
 """bpe-train and tokenize convert, killed before and failing at each call that changes the disk, short of memory, and on
 a disk that is full: exit 4 or 7 with the name of what could not be had, or success. Each file is whole, and of this run
-or of the one before; tokenizer.json, which comes last, makes the folder the old tokenizer or the new one. The next run
+or of the one before; tokenizer.json, which comes last, is the old tokenizer's or the new one's, or for a moment not there. The next run
 makes the bytes of an undisturbed one, and nothing of a killed one is left, nor of the chat templates of the one before.
 Usage: fail_vocabulary.py BPE_TRAIN TOKENIZE TOK SHIM ALLOC_SHIM [STRIDE]"""
 import errno, gzip, hashlib, json, os, random, re, resource, shutil, signal, subprocess, sys, tempfile

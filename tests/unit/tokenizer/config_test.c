@@ -290,6 +290,132 @@ static void added_tokens_go_by_their_text(void **state) {
     tokenizer_free(t);
 }
 
+/* What AutoTokenizer of transformers 5.24 adds, in its order: "text id flags" each, S special, N
+ * normalized, L lstrip, R rstrip. They were passed over: such a folder had fewer tokens than
+ * there. */
+static const struct {
+    const char *config, *map, *added, *want;
+} lacking[] = {
+    {"{\"pad_token\":\"<q>\"}", NULL, NULL, "<q> 365 S; "},
+    {NULL, NULL, "{\"<x>\":365}", "<x> 365 N; "},
+    {"{\"additional_special_tokens\":[\"<y1>\",\"<y2>\"]}", NULL, NULL, "<y1> 365 S; <y2> 366 S; "},
+    {"{\"extra_special_tokens\":{\"image\":\"<i>\"},\"b_token\":\"<b>\"}", NULL, NULL,
+     "<b> 365 S; <i> 366 S; "},
+    {"{\"extra_special_tokens\":[\"<x>\"],\"mask_token\":\"<m>\",\"i_token\":\"<i>\",\"pad_token\":"
+     "\"<p>\",\"bos_token\":\"<b>\",\"additional_special_tokens\":[\"<y>\"]}",
+     NULL, NULL, "<b> 365 S; <p> 366 S; <m> 367 S; <i> 368 S; <x> 369 S; "},
+    {"{\"pad_token\":{\"__type\":\"AddedToken\",\"content\":\"<p>\",\"lstrip\":true,\"normalized\":"
+     "true},"
+     "\"extra_special_tokens\":[{\"__type\":\"AddedToken\",\"content\":\"<x>\",\"special\":false}]"
+     "}",
+     NULL, NULL, "<p> 365 SNL; <x> 366 N; "},
+    {"{\"pad_token\":\"<c>\"}",
+     "{\"pad_token\":{\"content\":\"<m>\",\"lstrip\":true},\"additional_special_tokens\":[\"<y>\"]"
+     "}",
+     NULL, "<m> 365 SL; <y> 366 S; "},
+    {"{\"pad_token\":\"<c>\",\"added_tokens_decoder\":{\"366\":{\"content\":\"<d6>\",\"rstrip\":"
+     "true},"
+     "\"365\":{\"content\":\"<d5>\",\"special\":true}}}",
+     "{\"pad_token\":\"<m>\",\"additional_special_tokens\":[\"<y>\"]}", "{\"<z>\":365}",
+     "<d5> 365 S; <d6> 366 NR; <c> 367 S; "},
+    {"{\"pad_token\":\"<x>\"}", NULL, "{\"<y>\":366,\"<x>\":365}", "<x> 365 S; <y> 366 N; "},
+    {"{\"pad_token\":\"!\"}", NULL, NULL, "! 2 S; "}, /* of the vocabulary, as a special token */
+};
+
+static void say_added(const struct tokenizer *t, struct buf *out) {
+    const struct special *s;
+    uint32_t n = tokenizer_specials(t, &s);
+    out->n = 0;
+    for (uint32_t i = 2; i < n; i++)
+        buf_printf(out, NULL, "%s %u %s%s%s%s; ", s[i].text, s[i].id, s[i].special ? "S" : "",
+                   s[i].normalized ? "N" : "", s[i].lstrip ? "L" : "", s[i].rstrip ? "R" : "");
+}
+
+static void tokens_that_only_the_configuration_names_were_lost(void **state) {
+    struct buf is = {0};
+    struct err e = {0};
+    copy(*state, "tokenizer.json");
+    for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++) {
+        const char *const texts[] = {lacking[i].config, lacking[i].map, lacking[i].added};
+        static const char *const names[] = {"tokenizer_config.json", "special_tokens_map.json",
+                                            "added_tokens.json"};
+        for (int k = 0; k < 3; k++)
+            if (texts[k]) put(*state, names[k], texts[k]);
+        struct tokenizer *t = opened(*state);
+        say_added(t, &is);
+        assert_string_equal(buf_cstr(&is), lacking[i].want);
+        check_ok(tokenizer_save(t, in(*state, "saved"), &e), &e);
+        tokenizer_free(t);
+        t = opened(in(*state, "saved")); /* its tokenizer.json has them */
+        say_added(t, &is);
+        assert_string_equal(buf_cstr(&is), lacking[i].want);
+        tokenizer_free(t);
+        for (int k = 0; k < 3; k++) unlink(in(*state, names[k]));
+    }
+    buf_release(&is);
+}
+
+/* The padding of tokenizer.json names a token, which AutoTokenizer adds unless another is named. */
+static void the_token_of_padding_was_lost(void **state) {
+    struct buf text = {0}, is = {0};
+    struct err e = {0};
+    static const char none[] = "\"padding\": null",
+                      some[] = "\"padding\": {\"pad_token\": \"[PAD]\"}";
+    check_ok(file_read(HF "/tokenizer.json", 1 << 20, &text, &e), &e);
+    char *at = strstr(buf_cstr(&text), none);
+    assert_non_null(at);
+    struct buf changed = {0};
+    buf_append(&changed, text.v, (size_t)(at - text.v), NULL);
+    buf_str(&changed, some, NULL);
+    buf_str(&changed, at + strlen(none), NULL);
+    put(*state, "tokenizer.json", buf_cstr(&changed));
+    struct tokenizer *t = opened(*state);
+    say_added(t, &is);
+    assert_string_equal(buf_cstr(&is), "[PAD] 365 S; ");
+    tokenizer_free(t);
+    put(*state, "tokenizer_config.json", "{\"pad_token\":\"<pad>\"}");
+    t = opened(*state);
+    assert_int_equal(tokenizer_size(t), 365);
+    tokenizer_free(t);
+    buf_release(&text);
+    buf_release(&changed);
+    buf_release(&is);
+}
+
+/* An added token that is not special becomes so where the configuration gives it a role. */
+static void a_role_makes_an_added_token_special(void **state) {
+    struct buf text = {0};
+    struct err e = {0};
+    const struct special *s;
+    check_ok(file_read(HF "/tokenizer.json", 1 << 20, &text, &e), &e);
+    char *at = strstr(strstr(buf_cstr(&text), "<pad>"), "\"special\": true");
+    assert_non_null(at);
+    memcpy(at, "\"special\":false", 15);
+    put(*state, "tokenizer.json", text.v);
+    struct tokenizer *t = opened(*state);
+    assert_true(tokenizer_specials(t, &s) == 2 && !s[1].special);
+    tokenizer_free(t);
+    put(*state, "tokenizer_config.json", "{\"pad_token\":\"<pad>\"}");
+    t = opened(*state);
+    assert_true(tokenizer_specials(t, &s) == 2 && s[1].special);
+    tokenizer_free(t);
+    buf_release(&text);
+}
+
+/* Of two files the map decides, as in transformers, unless there is an added_tokens_decoder. */
+static void the_map_decides_over_roles(void **state) {
+    copy(*state, "tokenizer.json");
+    put(*state, "tokenizer_config.json", "{\"eos_token\":\"<pad>\"}");
+    put(*state, "special_tokens_map.json", "{\"eos_token\":\"<|endoftext|>\"}");
+    struct tokenizer *t = opened(*state);
+    assert_string_equal(tokenizer_settings(t)->eos, "<|endoftext|>");
+    tokenizer_free(t);
+    put(*state, "tokenizer_config.json", "{\"eos_token\":\"<pad>\",\"added_tokens_decoder\":{}}");
+    t = opened(*state);
+    assert_string_equal(tokenizer_settings(t)->eos, "<pad>");
+    tokenizer_free(t);
+}
+
 static const struct {
     const char *name, *json, *words;
 } hostile[] = {
@@ -312,8 +438,15 @@ static const struct {
      "has id 1 in the vocabulary, not 0"},
     {"tokenizer_config.json",
      "{\"added_tokens_decoder\":{\"1\":{\"content\":\"<pad>\",\"lstrip\":1}}}", "lstrip"},
-    {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"9\":{\"content\":\"<no>\"}}}",
-     "no token \"<no>\""},
+    {"tokenizer_config.json", "{\"added_tokens_decoder\":{\"400\":{\"content\":\"<x>\"}}}",
+     "\"<x>\" gets id 365, not 400"},
+    {"tokenizer_config.json", "{\"pad_token\":\"\u0120\"}", "is how other bytes are spelt"},
+    {"tokenizer_config.json", "{\"extra_special_tokens\":\"<x>\"}", "no list of tokens"},
+    {"tokenizer_config.json", "{\"extra_special_tokens\":[7]}", "no token"},
+    {"added_tokens.json", "{\"<x>\":400}", "\"<x>\" gets id 365, not 400"},
+    {"added_tokens.json", "{\"<x>\":0}", "\"<x>\" gets id 365, not 0"},
+    {"added_tokens.json", "{\"<pad>\":365}", "has id 1 in the vocabulary, not 365"},
+    {"added_tokens.json", "{\"<x>\":\"365\"}", "has no id"},
     {"special_tokens_map.json", "{\"pad_token\":[]}", "pad_token"},
     {"special_tokens_map.json", "{\"a\":1,\"a\":2}", "special_tokens_map.json"},
 };
@@ -344,6 +477,10 @@ int main(void) {
         FOLDER_TEST(a_list_of_added_tokens_is_refused),
         FOLDER_TEST(the_configuration_decides_over_flags),
         FOLDER_TEST(added_tokens_go_by_their_text),
+        FOLDER_TEST(tokens_that_only_the_configuration_names_were_lost),
+        FOLDER_TEST(the_token_of_padding_was_lost),
+        FOLDER_TEST(a_role_makes_an_added_token_special),
+        FOLDER_TEST(the_map_decides_over_roles),
         FOLDER_TEST(hostile_configs_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
