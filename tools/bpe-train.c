@@ -213,7 +213,7 @@ int main(int argc, char **argv) {
          .choices = "bytes|none"},
         {"limit-alphabet", 0, OPT_U64, &o.limit_alphabet, "N",
          "only the N most frequent bytes; of equals those first in HF's order; others are left out",
-         .max = 256},
+         .max = 0x7fffffff},
         {"tie", 0, OPT_CHOICE, &o.tie, "ORDER",
          "of the bytes' ids, which decide among equal counts: HF's, or by value as rustbpe's",
          .choices = "hf|bytes"},

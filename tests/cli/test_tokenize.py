@@ -183,6 +183,11 @@ class Tokenize(unittest.TestCase):
         self.assertEqual((got.pop("content"), got.pop("special")), ("<b>", True))
         self.assertEqual([k for k in got if k != "id" and got[k]], [])
 
+    def test_an_alphabet_of_more_than_all_bytes_was_refused(self):
+        for name, limit in (("all", ["--limit-alphabet", "300"]), ("none", [])):
+            run("bpe-train", "-q", "d.jsonl", "--vocab", "260", *limit, "-o", name)
+        self.assertEqual(self.tokenizer("all"), self.tokenizer("none"))
+
     def test_a_section_was_suggested_that_had_been_given(self):
         with open("lory.yaml", "w") as f:
             f.write("tokenize encode:\n  tokenizer: x\n")
