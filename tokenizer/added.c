@@ -341,16 +341,23 @@ static void promote(struct adding *a) {
 
 /* ------------------------------------------------------------------ the whole */
 
-static int begin(struct adding *a) {
+static int begin_list(struct adding *a) {
     const struct tokenizer *t = a->t;
-    a->config = t->config.config;
-    a->decoder = json_get(a->config, DECODER);
-    a->map = a->decoder ? NULL : t->config.map;
     a->v = mem_array((size_t)t->n_specials + 1, sizeof *a->v);
     if (!a->v) return err_nomem(a->err, t->n_specials * sizeof *a->v);
     if (t->n_specials) memcpy(a->v, t->specials, t->n_specials * sizeof *a->v);
     a->n = t->n_specials;
     a->cap = a->n + 1;
+    return 0;
+}
+
+static int begin(struct adding *a) {
+    const struct tokenizer *t = a->t;
+    a->config = t->config.config;
+    a->decoder = json_get(a->config, DECODER);
+    a->map = a->decoder ? NULL : t->config.map;
+    int rc = begin_list(a);
+    if (rc < 0) return rc;
     if (a->decoder && !cJSON_IsObject(a->decoder))
         return err_set(a->err, ERR_CORRUPT, "%s/" CONFIG ": " DECODER " is no JSON object",
                        a->folder);
@@ -372,6 +379,20 @@ int config_added(struct tokenizer *t, const char *folder, struct err *err) {
     cJSON_Delete(a.padding);
     free(a.named.v);
     free(a.extra.v);
+    free(a.v);
+    return rc < 0 ? rc : 0;
+}
+
+int added_keep(struct tokenizer *t, const struct tokenizer *like, struct err *err) {
+    struct err mine;
+    struct adding a = {.t = t, .folder = "the tokenizer trained after", .err = err ? err : &mine};
+    int rc = begin_list(&a);
+    for (uint32_t i = 0; i < like->n_specials && rc >= 0; i++) {
+        struct special s = like->specials[i];
+        s.id = TOKENIZER_NO_ID;
+        if (!s.special) rc = add(&a, "", &s);
+    }
+    if (rc >= 0 && a.changed) rc = vocab_set_specials(t, a.v, (uint32_t)a.n, a.err);
     free(a.v);
     return rc < 0 ? rc : 0;
 }

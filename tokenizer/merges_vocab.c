@@ -157,15 +157,14 @@ int merges_vocab_add(struct merges_vocab *v, uint32_t left, uint32_t right, uint
     return 0;
 }
 
-/* A special with the flags that it has in `like`, or those that HF's trainer gives it, also where
- * `like` has it as a token that is none: such are not kept. */
+/* A special with the flags that it has in `like`, or those that HF's trainer gives it. */
 static struct special special_of(uint32_t id, const char *text, const struct tokenizer *like) {
     const struct special *old;
     uint32_t n = like ? tokenizer_specials(like, &old) : 0;
     /* normalized: as in GPT-2's own file; without a normalizer it makes no difference */
     struct special s = {.special = true, .normalized = strcmp(text, TOKENIZER_EOT) == 0};
     for (uint32_t i = 0; i < n; i++)
-        if (old[i].special && strcmp(old[i].text, text) == 0) s = old[i];
+        if (strcmp(old[i].text, text) == 0) s = old[i];
     s.id = id;
     s.text = text;
     return s;
@@ -198,6 +197,7 @@ int merges_vocab_build(const struct merges_vocab *v, const struct bpe_train_opts
     int rc = tokenizer_build(ret, &parts, err);
     free(specials);
     if (rc == 0 && opts->like) rc = merges_vocab_like(*ret, opts->like, err);
+    if (rc == 0 && opts->like) rc = added_keep(*ret, opts->like, err);
     if (rc == 0) return 0;
     tokenizer_free(*ret);
     *ret = NULL;

@@ -82,8 +82,9 @@ struct bpe_train_opts {
     /* Bytes get their ids by value, not by mapped character: among equal counts the smaller pair
      * of ids wins, as rustbpe has it. */
     bool byte_order;
-    /* The other settings, and the flags of its specials, as train_new_from_iterator() keeps them;
-     * or NULL: GPT-2's. */
+    /* The other settings, the flags of its specials, and behind the last id, which `vocab` does not
+     * count, its added tokens that are not special, as AutoTokenizer's train_new_from_iterator()
+     * keeps them; or NULL: GPT-2's. */
     const struct tokenizer *like;
     /* Goes on from this vocabulary (extend.c): its ids, merges, specials and settings stay; then
      * come the specials, then the new merges. Takes the place of `like`, `pattern`, `byte_order`

@@ -249,6 +249,9 @@ bool config_is_own_token(const char *key);
  * tokens the flags that it states, as AutoTokenizer does. ERR_CORRUPT: a token would have another
  * id than is stated. */
 int config_added(struct tokenizer *t, const char *folder, struct err *err);
+/* added.c: for a tokenizer trained after another: its added tokens that are not special, by rising
+ * id, behind the last or, where the new vocabulary has one, with the flags that they had there. */
+int added_keep(struct tokenizer *t, const struct tokenizer *like, struct err *err);
 /* For a tokenizer trained after another: what it says, without the tokens that are not in t, and
  * with t's further special tokens. */
 int config_like(struct tokenizer *t, const struct tokenizer *like, struct err *err);

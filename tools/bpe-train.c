@@ -89,8 +89,20 @@ static int count(struct bpe_run *r, struct err *err) {
 
 /* ------------------------------------------------------------------ training */
 
+/* Tokens behind the vocabulary, which --vocab does not count: added ones of --like. */
+static uint32_t count_kept(const struct tokenizer *t) {
+    const struct special *s;
+    uint32_t n = tokenizer_specials(t, &s), size = tokenizer_size(t), kept = 0;
+    while (kept < n && s[n - kept - 1].id == size - kept - 1 && !s[n - kept - 1].special) kept++;
+    return kept;
+}
+
 static void warn_of_size(const struct bpe_run *r, const struct made *m) {
-    uint32_t size = tokenizer_size(m->tokenizer);
+    uint32_t kept = r->o->like ? count_kept(m->tokenizer) : 0;
+    uint32_t size = tokenizer_size(m->tokenizer) - kept;
+    if (kept)
+        log_info(&r->t->log, "%u added tokens of --like come behind the vocabulary: %u in all",
+                 kept, size + kept);
     if (m->result.ran_out)
         log_warn(&r->t->log, "the text has no more pairs to merge%s: %u tokens instead of %u",
                  r->o->min_frequency > 1 ? " that occur so often" : "", size, m->vocab);
@@ -198,7 +210,8 @@ int main(int argc, char **argv) {
         {"nested", 0, OPT_STR, &o.nested, "N,N…",
          "several sizes from one run, into tok-N/ each, or into N/ in --output"},
         {"like", 0, OPT_STR, &o.like, "TOK",
-         "pattern, special tokens and settings of this tokenizer, not GPT-2's"},
+         "pattern, special tokens and settings of this tokenizer, not GPT-2's; its other added "
+         "tokens come behind those of --vocab"},
         {"extend", 0, OPT_STR, &o.extend, "TOK",
          "keep this vocabulary as it is and go on, to --vocab tokens in all"},
         {"special", 0, OPT_STRS, &o.special, "TEXT",

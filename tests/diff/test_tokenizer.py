@@ -404,6 +404,28 @@ class Tokenizers(unittest.TestCase):
         self.compare([fast(d, add_special_tokens=False)["input_ids"] for d in docs],
                      encoded("hf", docs, "--allow-special", "all"), docs)
 
+
+    def test_added_tokens_of_like_come_behind_the_vocabulary(self):
+        """GPT-NeoX's runs of blanks, which train_new_from_iterator() keeps; they were lost."""
+        try:
+            import transformers
+        except ImportError:
+            self.skipTest("no transformers")
+        with open("tokenizer.json", "w") as f:
+            f.write(trained(self.rng, byte_level(add_prefix_space=False)).to_str())
+        fast = transformers.PreTrainedTokenizerFast(tokenizer_file="tokenizer.json", eos_token=EOT)
+        fast.add_tokens([AddedToken(" " * n, normalized=True) for n in (8, 4, 2)] + [AddedToken("<w>", lstrip=True), "e"])
+        fast.save_pretrained("like")
+        docs = texts(self.rng, 50, 40)
+        with open("c.jsonl", "w") as f:
+            f.writelines(json.dumps({"text": d}) + "\n" for d in docs)
+        run("bpe-train", "c.jsonl", "--like", "like", "--vocab", 300, "-o", "new", "-q")
+        want = transformers.AutoTokenizer.from_pretrained("like").train_new_from_iterator(docs, 300)
+        want.save_pretrained("hf")
+        with open("hf/tokenizer.json") as a, open("new/tokenizer.json") as b:
+            self.assertEqual(json.load(a), json.load(b))
+        self.assertEqual(len(transformers.AutoTokenizer.from_pretrained("new")), 304)
+
     def check_transformers(self, docs):
         try:
             from transformers import AutoTokenizer

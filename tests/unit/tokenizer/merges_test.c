@@ -279,7 +279,7 @@ static void settings_are_taken_over(void **state) {
     assert_int_equal(words_distinct(w), 1); /* " ab" twice: the first has its blank from us */
     check_ok(bpe_train(&t, w, &o, NULL, NULL, NULL, &err), &err);
     assert_int_equal(merges_of(t, &m), 2);
-    assert_int_equal(tokenizer_specials(t, &s), 3);
+    assert_int_equal(tokenizer_specials(t, &s), 4); /* and "[P]" */
     assert_true(s[0].lstrip && s[1].special && !s[1].lstrip && !s[2].lstrip);
     check_ok(tokenizer_save(t, in(*state, "made"), &err), &err);
     check_ok(file_read(in(*state, "made/tokenizer.json"), 1 << 20, &text, &err), &err);
@@ -295,6 +295,36 @@ static void settings_are_taken_over(void **state) {
     buf_release(&text);
     tokenizer_free(t);
     words_free(w);
+    tokenizer_free(like);
+}
+
+/* Those that are not special come behind the vocabulary, as in the train_new_from_iterator() of
+ * what AutoTokenizer opened. One that is in the new vocabulary has its id there, and its old
+ * flags. */
+static void added_tokens_of_the_old_one_were_lost(void **state) {
+    struct tokenizer *like = open_like(*state), *t[2];
+    const char *const specials[] = {"<m>", "</s>", "[P]"};
+    const uint32_t sizes[] = {258, 259};
+    const struct special *s;
+    struct err err = {0};
+    for (size_t n = 2; n <= 3; n++) {
+        struct bpe_train_opts o = {.specials = specials, .n_specials = n, .like = like};
+        struct words *w = words_of("ab ab");
+        check_ok(bpe_train_nested(t, sizes, 2, w, &o, NULL, NULL, NULL, &err), &err);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(tokenizer_specials(t[i], &s), 3);
+            assert_string_equal(s[2].text, "[P]");
+            assert_true(!s[2].special && s[2].normalized);
+            assert_int_equal(s[2].id, n == 2 ? sizes[i] : 2);
+            check_ok(tokenizer_save(t[i], in(*state, "made"), &err), &err);
+            uint32_t size = tokenizer_size(t[i]);
+            tokenizer_free(t[i]);
+            check_ok(tokenizer_open(&t[i], in(*state, "made"), NULL, &err), &err);
+            assert_int_equal(tokenizer_size(t[i]), size);
+            tokenizer_free(t[i]);
+        }
+        words_free(w);
+    }
     tokenizer_free(like);
 }
 
@@ -671,6 +701,7 @@ int main(void) {
         cmocka_unit_test(the_alphabet_is_limited),
         cmocka_unit_test(a_byte_that_is_a_special_stays_in_a_limited_alphabet),
         cmocka_unit_test(settings_are_taken_over),
+        cmocka_unit_test(added_tokens_of_the_old_one_were_lost),
         cmocka_unit_test(further_special_tokens_are_listed),
         cmocka_unit_test(a_post_processor_without_its_special_is_refused),
         cmocka_unit_test(random_words_as_the_textbook),
