@@ -162,17 +162,13 @@ static int warn_of_tokens(struct tool *t, const struct options *o, const struct 
     return beside ? 0 : rc;
 }
 
-static int no_operands(struct tool *t) {
-    if (!t->operands->n) return 0;
-    err_set(&t->err, ERR_USAGE, "unexpected \"%s\"", t->operands->v[0]);
-    return err_hint(&t->err, "what to score stands behind its option: --valid shards/");
-}
-
 static int loss(struct tool *t, struct options *o) {
     struct open_model m = {0};
     struct shard_set set = {0};
     struct err *err = &t->err;
-    int rc = no_operands(t);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < t->operands->n; i++) /* shards, without --valid before them */
+        rc = strs_push(&o->valid, t->operands->v[i], err);
     if (rc < 0) return rc;
     if (!o->valid.n == !o->text.n) {
         err_set(err, ERR_USAGE, "--valid %s --text %s", o->valid.n ? "and" : "or",
@@ -231,7 +227,7 @@ static int loss_main(int argc, char **argv) {
     /* clang-format on */
     struct program p = {.name = "lmeval loss",
                         .summary = "a model's loss over token shards",
-                        .usage = "-m DIR --valid SHARDS [--seq-len T] [--window gpt|hf]\n"
+                        .usage = "-m DIR [--valid] SHARDS… [--seq-len T] [--window gpt|hf]\n"
                                  "-m DIR --text FILE… --stride N",
                         .text =
                             "Every token but the first of a window is a target once, the tails of "
@@ -312,7 +308,10 @@ static int bigram_main(int argc, char **argv) {
                         .opts = opts};
     struct tool t;
     int rc = tool_begin(&t, &p, argc, argv);
-    if (rc == 0) rc = no_operands(&t);
+    if (rc == 0 && t.operands->n)
+        rc = err_set(&t.err, ERR_USAGE,
+                     "unexpected \"%s\"; shards are given with --train and --valid",
+                     t.operands->v[0]);
     if (rc == 0) rc = bigram(&t, &train, &valid);
     strs_release(&train);
     strs_release(&valid);

@@ -108,7 +108,7 @@ class Lmtrain(unittest.TestCase):
         self.refused(2, 'unexpected "glob-b.bin"', "--train", "glob-a.bin", "--seq-len", "8", "glob-b.bin")
         p = run("lmeval", "bigram", "--train", "glob-a.bin", "glob-b.bin", "--valid", "glob-a.bin", "--json")
         self.assertEqual((p.returncode, json.loads(p.stdout)["train_tokens"]), (0, 200), p.stderr)
-        p = run("lmeval", "loss", "-m", "none", "glob-a.bin")
+        p = run("lmeval", "bigram", "glob-a.bin")
         self.assertEqual(p.returncode, 2)
         self.assertIn('unexpected "glob-a.bin"', p.stderr)
 
