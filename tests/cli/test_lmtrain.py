@@ -245,7 +245,7 @@ class Lmtrain(unittest.TestCase):
         c = json.loads(read("ids2/config.json"))
         self.assertEqual((c["bos_token_id"], c["eos_token_id"], c["pad_token_id"]), (None, 0, 1))
         write_json(f, {**config, "pad_token": "<nothing>"})
-        self.refused(6, "<nothing>", "--train", "shards", "-t", "tok2", "--steps", "0", "-o", "no", *SMALL)
+        self.refused(2, "is not the tokenizer", "--train", "shards", "-t", "tok2", "--steps", "0", "-o", "no", *SMALL)
         self.ok("bpe-train", "--vocab", "299", "-o", "tok3", "-q")
         self.refused(2, "is not the tokenizer", "--train", "shards", "-t", "tok3", "--steps", "0", "-o", "no", *SMALL)
         self.ok("lmtrain", "--train", "llmc.bin", "--vocab", "60000", "--steps", "0", "-o", "ids3", *SMALL)

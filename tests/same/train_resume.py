@@ -5,9 +5,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from train_world import World, check
 
 
+def hang_up():
+    """Under nohup, which this test may be, a program is deaf to SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def stop(w, run, sig, after):
     """Starts a run, signals it once it has written `after` lines of metrics; its exit status."""
-    p = subprocess.Popen(w.command(run), cwd=w.dir, stderr=subprocess.DEVNULL)
+    p = subprocess.Popen(w.command(run), cwd=w.dir, stderr=subprocess.DEVNULL, preexec_fn=hang_up)
     lines = w.path(run, "metrics.jsonl")
     while p.poll() is None and (not os.path.exists(lines) or open(lines).read().count("\n") < after):
         time.sleep(0.002)
