@@ -45,16 +45,14 @@ struct adding {
     size_t newer;      /* of the extra ones not by transformers 4's key */
     struct special *v; /* the added tokens; those in front of `known` were there, or are listed */
     size_t n, cap, known;
+    uint64_t
+        next; /* id of one more: HF counts from the number of tokens, not from the largest id */
     bool changed;
     struct err *err;
 };
 
 static int wrong(const struct adding *a, const char *where, const char *what, const char *text) {
     return err_set(a->err, ERR_CORRUPT, "%s: %s: \"%.60s\" %s", a->folder, where, text, what);
-}
-
-static const char *text_of(const cJSON *value) {
-    return cJSON_GetStringValue(cJSON_IsObject(value) ? json_get(value, "content") : value);
 }
 
 /* ------------------------------------------------------------------ which there are */
@@ -159,7 +157,7 @@ static int find_tokens(struct adding *a) {
 
 static bool is_among(const struct tokens *l, size_t n, const char *text) {
     for (size_t i = 0; i < n; i++) {
-        const char *other = text_of(l->v[i].value);
+        const char *other = config_token_text(l->v[i].value);
         if (other && strcmp(other, text) == 0) return true;
     }
     return false;
@@ -188,23 +186,12 @@ static int find_spelling(struct adding *a, const char *text, uint32_t *ret) {
     return 0;
 }
 
-/* HF counts from the number of tokens, not from the largest id. */
-static uint64_t next_id(const struct adding *a) {
-    uint64_t next = 0;
-    for (uint32_t id = 0; id < a->t->n; id++)
-        next += (a->t->kind[id] & (TOKEN_MODEL | TOKEN_RAW)) != 0;
-    for (size_t i = 0; i < a->n; i++)
-        if (a->v[i].id >= next) next = (uint64_t)a->v[i].id + 1;
-    return next;
-}
-
 static int append(struct adding *a, const char *text, uint32_t *ret) {
-    uint64_t next = next_id(a);
     *ret = a->t->n;
-    if (next == a->t->n) return vocab_append(a->t, text, a->err);
+    if (a->next == a->t->n) return vocab_append(a->t, text, a->err);
     return err_set(a->err, ERR_CORRUPT,
                    "%s: added token \"%.60s\" would get the id %llu, behind which there are tokens",
-                   a->folder, text, (unsigned long long)next);
+                   a->folder, text, (unsigned long long)a->next);
 }
 
 static int check_stated(struct adding *a, const char *where, const struct special *s, uint32_t id,
@@ -241,6 +228,7 @@ static int add(struct adding *a, const char *where, const struct special *s) {
     a->v = v;
     v[i] = *s;
     v[i].id = id;
+    if (id >= a->next) a->next = (uint64_t)id + 1;
     a->n += i == a->n;
     a->changed = true;
     return 0;
@@ -262,7 +250,8 @@ static int add_tokens(struct adding *a, const struct tokens *l) {
     int rc = 0;
     for (size_t i = 0; i < l->n && rc >= 0; i++) {
         const struct token *token = &l->v[i];
-        struct special s = {.id = TOKENIZER_NO_ID, .text = text_of(token->value), .special = true};
+        struct special s = {
+            .id = TOKENIZER_NO_ID, .text = config_token_text(token->value), .special = true};
         if (!s.text) return wrong(a, CONFIG, "holds what is no token", token->key);
         if (!s.text[0] || find_added(a, a->known, s.text) < a->known) continue;
         bool special = token->special || is_among(&a->named, a->named.n, s.text);
@@ -284,7 +273,7 @@ static int by_id(const void *x, const void *y) {
 static int read_listed(struct adding *a, const cJSON *o, struct special *s) {
     char *end;
     unsigned long id = strtoul(o->string, &end, 10);
-    *s = (struct special){.id = (uint32_t)id, .text = text_of(o)};
+    *s = (struct special){.id = (uint32_t)id, .text = config_token_text(o)};
     if (!cJSON_IsObject(o) || !s->text || *end || end == o->string || id >= TOKENIZER_NO_ID)
         return wrong(a, CONFIG ": " DECODER, "is no id with a token", o->string);
     return read_flags(a, o, is_among(&a->named, a->named.n, s->text), s);
@@ -348,6 +337,10 @@ static int begin_list(struct adding *a) {
     if (t->n_specials) memcpy(a->v, t->specials, t->n_specials * sizeof *a->v);
     a->n = t->n_specials;
     a->cap = a->n + 1;
+    for (uint32_t id = 0; id < t->n; id++)
+        a->next += (t->kind[id] & (TOKEN_MODEL | TOKEN_RAW)) != 0;
+    for (size_t i = 0; i < a->n; i++)
+        if (a->v[i].id >= a->next) a->next = (uint64_t)a->v[i].id + 1;
     return 0;
 }
 

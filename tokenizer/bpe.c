@@ -271,16 +271,21 @@ int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint
     return merge_long(t, s, piece, n, out, err);
 }
 
-int bpe_merge_alone(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+int bpe_try_longest(const struct tokenizer *t, const struct bpe_scratch *s, const uint8_t *piece,
                     size_t n, struct u32s *out, struct err *err) {
     size_t n_ids;
-    if (!s->longest || n > BPE_LONGEST_MOST) return bpe_merge_whole(t, s, piece, n, out, err);
+    if (!s->longest || n > BPE_LONGEST_MOST) return 0;
     int rc = u32s_reserve(out, n, err);
     if (rc < 0) return rc;
-    if (!bpe_merge_longest(t, s->longest, piece, n, out->v + out->n, &n_ids))
-        return bpe_merge_whole(t, s, piece, n, out, err);
+    if (!bpe_merge_longest(t, s->longest, piece, n, out->v + out->n, &n_ids)) return 0;
     out->n += n_ids;
-    return 0;
+    return 1;
+}
+
+int bpe_merge_alone(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
+                    size_t n, struct u32s *out, struct err *err) {
+    int rc = bpe_try_longest(t, s, piece, n, out, err);
+    return rc == 0 ? bpe_merge_whole(t, s, piece, n, out, err) : rc < 0 ? rc : 0;
 }
 
 int bpe_merge_no_token(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,

@@ -27,7 +27,10 @@ void bpe_scratch_release(struct bpe_scratch *s);
 /* The same, all at once, whatever the length: n^2 up to 64 bytes, n log n beyond. */
 int bpe_merge_whole(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                     size_t n, struct u32s *out, struct err *err);
-/* The same by the longest tokens where s->longest may and can, else all at once. */
+/* The same by the longest tokens of s->longest: 1; 0: there is none, or that is not the way. */
+int bpe_try_longest(const struct tokenizer *t, const struct bpe_scratch *s, const uint8_t *piece,
+                    size_t n, struct u32s *out, struct err *err);
+/* The same so if it can be, else all at once. */
 int bpe_merge_alone(const struct tokenizer *t, struct bpe_scratch *s, const uint8_t *piece,
                     size_t n, struct u32s *out, struct err *err);
 /* The same in rounds where tokens are short, and in windows that overlap where they are not:

@@ -167,7 +167,7 @@ void config_release(struct config *c) {
 
 /* ------------------------------------------------------------------ after another tokenizer */
 
-static const char *token_text(const cJSON *x) {
+const char *config_token_text(const cJSON *x) {
     return cJSON_GetStringValue(cJSON_IsObject(x) ? json_get(x, "content") : x);
 }
 
@@ -179,7 +179,7 @@ static bool has_special(const struct tokenizer *t, const char *text) {
 
 static bool has_role(const cJSON *tree, const char *text) {
     for (const char *const *key = config_roles; *key; key++) {
-        const char *token = token_text(json_get(tree, *key));
+        const char *token = config_token_text(json_get(tree, *key));
         if (token && strcmp(token, text) == 0) return true;
     }
     return false;
@@ -190,7 +190,7 @@ static bool has_role(const cJSON *tree, const char *text) {
 static void drop_members(const struct tokenizer *t, cJSON *tree, bool all) {
     cJSON *next;
     for (cJSON *o = tree ? tree->child : NULL; o; o = next) {
-        const char *text = token_text(o);
+        const char *text = config_token_text(o);
         bool token = all || config_is_own_token(o->string) || is_role(o->string);
         next = o->next;
         if (token && text && tokenizer_named(t, text) == TOKENIZER_NO_ID)
@@ -214,7 +214,7 @@ static cJSON *keep_more(const struct tokenizer *t, cJSON *tree) {
     for (size_t i = 0; i < 2; i++) {
         cJSON *o = cJSON_GetObjectItemCaseSensitive(tree, more_keys[i]), *next;
         for (cJSON *x = o ? o->child : NULL; x; x = next) {
-            const char *text = token_text(x);
+            const char *text = config_token_text(x);
             next = x->next;
             if (!text || !has_special(t, text)) cJSON_Delete(cJSON_DetachItemViaPointer(o, x));
         }

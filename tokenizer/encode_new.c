@@ -42,15 +42,8 @@ static int want_longest(struct encoder *e, size_t n, const struct longest **ret,
 /* 1: done; 0: to be merged; or a negative code. */
 static int merge_longest(struct encoder *e, const uint8_t *p, size_t n, struct u32s *out,
                          struct err *err) {
-    struct bpe_scratch *s = &e->scratch;
-    size_t n_ids;
-    int rc = want_longest(e, n, &s->longest, err);
-    if (rc < 0 || !s->longest || n > BPE_LONGEST_MOST) return rc;
-    rc = u32s_reserve(out, n, err);
-    if (rc < 0) return rc;
-    if (!bpe_merge_longest(e->t, s->longest, p, n, out->v + out->n, &n_ids)) return 0;
-    out->n += n_ids;
-    return 1;
+    int rc = want_longest(e, n, &e->scratch.longest, err);
+    return rc < 0 ? rc : bpe_try_longest(e->t, &e->scratch, p, n, out, err);
 }
 
 /* With no_token it is none of the finder's. */

@@ -243,6 +243,8 @@ int config_read(struct config *c, const char *folder, struct err *err);
 int config_text(const char *path, char **ret, struct err *err);
 /* "bos_token" …, those that every tokenizer may have, in transformers' order; NULL behind them. */
 extern const char *const config_roles[];
+/* The text of a token as the files have it, a string or an object with "content"; else NULL. */
+const char *config_token_text(const cJSON *x);
 /* Whether a member of this name is a token of a model's own: "image_token". */
 bool config_is_own_token(const char *key);
 /* added.c: adds the tokens that the configuration names and the vocabulary lacks, and gives added
